@@ -1,0 +1,46 @@
+# Every target is one or two plain commands; README.md shows them.
+PYTHON ?= python3
+READY := .venv/ready-$(shell sha256sum envs/requirements.lock | cut -c1-16)
+RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
+SNAKEMAKE := $(RUN) snakemake --profile profiles/local
+HER2ST := $(if $(wildcard ../shared/data/her2st),config/her2st_local.yaml,config/her2st.yaml)
+
+.PHONY: setup demo her2st mob test lint bench clean
+
+setup: $(READY)
+
+# torch goes first and alone: its own dependencies differ between the CPU and the CUDA build, the rest do not care.
+$(READY):
+	$(PYTHON) -m venv --clear .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r envs/requirements.lock
+	touch $@
+
+demo: $(READY)
+	$(RUN) python scripts/serve_demo.py --folder data/simulated/demo -- snakemake --profile profiles/local --configfile config/demo.yaml
+	$(MAKE) --no-print-directory results/demo/report/report.html
+	@echo "report       results/demo/report/report.html"
+
+her2st: $(READY)
+	$(SNAKEMAKE) --configfile $(HER2ST)
+	$(MAKE) --no-print-directory results/her2st/report/report.html CONFIG=$(HER2ST)
+	@echo "report       results/her2st/report/report.html"
+
+mob: $(READY)
+	$(SNAKEMAKE) --configfile config/mob.yaml
+
+# The report describes a finished build and is made again only after one.
+results/%/report/report.html: results/%/benchmark/leaderboard.csv results/%/MANIFEST.sha256
+	$(SNAKEMAKE) --quiet all --configfile $(or $(CONFIG),config/$*.yaml) --report $@
+
+test: $(READY)
+	$(RUN) bash tests/run
+
+lint: $(READY)
+	$(RUN) bash tests/lint
+
+bench: $(READY)
+	$(RUN) python tests/bench/run.py --out docs/benchmarks.md
+
+clean:
+	rm -rf results logs benchmarks .snakemake

@@ -1,0 +1,48 @@
+"""From cohort tables to a dataset, and from the dataset to a leaderboard: the table of contents."""
+
+from snakemake.utils import min_version
+
+min_version("9.20")
+
+
+configfile: "config/config.yaml"
+
+
+pathvars:
+    results=f"results/{config['dataset']}",
+    samples=f"results/{config['dataset']}/samples",
+    logs=f"logs/{config['dataset']}",
+    benchmarks=f"benchmarks/{config['dataset']}",
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/fetch.smk"
+include: "workflow/rules/read.smk"
+include: "workflow/rules/align.smk"
+include: "workflow/rules/slide.smk"
+include: "workflow/rules/tissue.smk"
+include: "workflow/rules/assemble.smk"
+include: "workflow/rules/splits.smk"
+include: "workflow/rules/finetune.smk"
+include: "workflow/rules/embed.smk"
+include: "workflow/rules/probe.smk"
+include: "workflow/rules/report.smk"
+
+
+localrules:
+    all,
+    fetch,
+    dataset,
+    benchmark,
+
+
+rule all:
+    default_target: True
+    input:
+        rules.dataset.input,
+        rules.benchmark.input,
+        rules.summarise_quality.output,
+
+
+onsuccess:
+    print(closing_line())

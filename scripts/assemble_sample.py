@@ -1,0 +1,74 @@
+"""Bring one sample's counts, spots and tissue together in the released layout, with its pictures."""
+
+from _stage import Stage
+
+PICTURE_PX = 1000
+
+stage = Stage(
+    "assemble_sample",
+    __doc__,
+    inputs=["expression", "alignment", "slide", "tissue"],
+    outputs=["st", "spatial_plot", "pixel_size_plot"],
+)
+stage.option("--sample", required=True)
+stage.option("--spots-min", type=int, required=True, help="fewer in-tissue spots with counts are refused")
+
+
+def work(args):
+    import anndata
+    import numpy as np
+
+    from spotweave import geometry
+    from spotweave.dataset.spots import release_spots
+    from spotweave.errors import Refusal
+    from spotweave.io import read_json
+    from spotweave.report import pictures
+    from spotweave.slide.pyramid import read_reduced
+
+    alignment = read_json(args.alignment)
+    picture = read_reduced(args.slide, PICTURE_PX)
+    spots = release_spots(anndata.read_h5ad(args.expression), alignment, read_json(args.tissue), picture)
+    in_tissue = spots.obs["in_tissue"].to_numpy()
+    if in_tissue.sum() < args.spots_min:
+        raise Refusal(
+            f"only {int(in_tissue.sum())} spots with counts lie in tissue; too few to learn or score anything",
+            measured=int(in_tissue.sum()),
+            threshold=args.spots_min,
+        )
+    spots.write_h5ad(args.st, compression="gzip")
+
+    scale = picture.shape[1] / alignment["image_width_px"]
+    shown = spots[in_tissue]
+    pictures.spatial_plot(
+        args.spatial_plot,
+        picture,
+        scale,
+        shown.obsm["spatial"],
+        alignment["spot_diameter_um"] / alignment["pixel_size_um"],
+        np.log10(1 + shown.obs["total_counts"].to_numpy()),
+        f"{args.sample}: counts of {len(shown)} in-tissue spots",
+        "log10(1 + counts)",
+    )
+    array = shown.obs[["array_col", "array_row"]].to_numpy() * np.asarray(alignment["array_pitch_um"])
+    pictures.pixel_size_plot(
+        args.pixel_size_plot,
+        picture,
+        scale,
+        geometry.apply(np.asarray(alignment["matrix"]), array),
+        shown.obsm["spatial"],
+        alignment,
+        f"{args.sample}: {alignment['pixel_size_um']:.4f} ± {alignment['pixel_size_se_um']:.4f} um/px,"
+        f" anisotropy {alignment['anisotropy']:.2%}, median residual {alignment['residual_um']:.1f} um",
+    )
+    return {
+        "spots": spots.n_obs,
+        "spots_in_tissue": int(in_tissue.sum()),
+        "genes": spots.n_vars,
+        "spot_diameter_um": alignment["spot_diameter_um"],
+        "counts_per_spot_median": float(np.median(shown.obs["total_counts"])),
+        "tissue_fraction_mean": round(float(shown.obs["tissue_fraction"].mean()), 4),
+    }
+
+
+if __name__ == "__main__":
+    stage.run(work)

@@ -1,0 +1,35 @@
+"""Turn the H&E picture into a tiled pyramidal TIFF with right resolution tags, and a thumbnail."""
+
+from _stage import Stage
+
+stage = Stage("build_pyramid", __doc__, inputs=["manifest", "alignment"], outputs=["slide", "thumbnail"])
+stage.option("--tile-px", type=int, required=True)
+stage.option("--jpeg-quality", type=int, required=True)
+stage.option("--thumbnail-px", type=int, required=True)
+
+
+def work(args):
+    from spotweave.io import read_json
+    from spotweave.raw import raw_file
+    from spotweave.slide import pyramid
+    from spotweave.slide.magnification import magnification
+
+    alignment = read_json(args.alignment)
+    pyramid.build_pyramid(
+        raw_file(args.manifest, "image"),
+        args.slide,
+        pixel_size_um=alignment["pixel_size_um"],
+        tile_px=args.tile_px,
+        jpeg_quality=args.jpeg_quality,
+    )
+    pyramid.write_thumbnail(args.slide, args.thumbnail, args.thumbnail_px)
+    return {
+        "width_px": alignment["image_width_px"],
+        "height_px": alignment["image_height_px"],
+        "magnification": magnification(alignment["pixel_size_um"]),
+        "slide_bytes": args.slide.stat().st_size,
+    }
+
+
+if __name__ == "__main__":
+    stage.run(work)

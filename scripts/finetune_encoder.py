@@ -1,0 +1,48 @@
+"""Fine-tune an encoder on the training samples of one fold: patches against expression."""
+
+import json
+import os
+from pathlib import Path
+
+from _stage import Stage
+
+stage = Stage("finetune_encoder", __doc__, inputs=["splits"], outputs=["weights", "history"])
+# No stage inputs: a refused sample among them is no reason to refuse the fold.
+stage.option("--samples", nargs="+", required=True, help="ids of the task's samples")
+stage.option("--patches", type=Path, nargs="+", required=True, help="one file a sample, in their order")
+stage.option("--expression", type=Path, nargs="+", required=True, help="one st.h5ad a sample, in their order")
+stage.option("--fold", type=int, required=True)
+stage.option("--recipe", required=True, type=json.loads, help="JSON: the recipe's row")
+stage.option("--base", required=True, type=json.loads, help="JSON: the row of the base encoder")
+stage.option("--weights-folder", type=Path, help="where a relative path of the base's weights lies; the working folder")
+stage.option("--threads", type=int, default=1, help="results are equal to the last bit for equal numbers of threads")
+stage.option("--seed", type=int, default=0)
+stage.option("--device", default="auto", help="auto, cpu or cuda")
+
+
+def work(args):
+    from spotweave import encoders
+
+    encoders.limit_threads(args.threads)
+    # What cuBLAS needs to be deterministic; read when the GPU is first used.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    from spotweave.finetune import Sample, infonce
+    from spotweave.io import read_json
+
+    history = infonce.train_fold(
+        read_json(args.splits),
+        args.fold,
+        [Sample(*paths) for paths in zip(args.samples, args.patches, args.expression, strict=True)],
+        infonce.Recipe.from_row(args.recipe),
+        encoders.EncoderSpec.from_row(args.base),
+        weights=args.weights,
+        folder=args.weights_folder,
+        seed=args.seed,
+        device=args.device,
+    )
+    infonce.write_history(args.history, history)
+    return {**history, "loss": history["loss"][-1]}
+
+
+if __name__ == "__main__":
+    stage.run(work)

@@ -1,0 +1,36 @@
+"""Fit one probe on one encoder's embeddings and score it in every fold of a task, under one protocol."""
+
+import json
+
+from _stage import Stage
+
+stage = Stage(
+    "fit_probe",
+    __doc__,
+    inputs=["splits", "expression+", "embeddings+"],
+    outputs=["scores"],
+    record=False,
+    takes_refused=True,
+)
+stage.option("--samples", required=True, nargs="+", help="sample ids, in the order of --expression and --embeddings")
+stage.option("--task", required=True, type=json.loads, help="the task's row of the tasks table, as JSON")
+stage.option("--protocol", required=True, help="how the task is scored (a module of protocols/)")
+stage.option("--probe", required=True, help="what is fitted (a module of probes/)")
+stage.option("--encoder", required=True, help="name of the encoder the embeddings come from")
+stage.option("--seed", required=True, type=int, help="of PCA and permutations")
+
+
+def work(args):
+    from spotweave.benchmark.evaluate import Cell, evaluate, write_outcomes
+    from spotweave.benchmark.tasks import Task
+    from spotweave.io import read_json
+
+    cell = Cell(Task.from_row(args.task), args.protocol, args.encoder, args.probe, args.seed)
+    expression = dict(zip(args.samples, args.expression, strict=True))
+    embeddings = dict(zip(args.samples, args.embeddings, strict=True))
+    outcomes = evaluate(cell, read_json(args.splits), expression, embeddings)
+    write_outcomes(outcomes, args.scores, args.scores.parent)
+
+
+if __name__ == "__main__":
+    stage.run(work)

@@ -1,0 +1,21 @@
+"""Split the accepted samples of one task into folds that no donor crosses."""
+
+import json
+
+from _stage import Stage
+
+stage = Stage("make_splits", __doc__, inputs=["metadata+"], outputs=["splits"], record=False, takes_refused=True)
+stage.option("--task", required=True, type=json.loads, help="the task's row of the tasks table, as JSON")
+
+
+def work(args):
+    from spotweave.benchmark.splits import make_splits
+    from spotweave.benchmark.tasks import Task
+    from spotweave.io import read_json, write_json
+
+    task = Task.from_row(args.task)
+    write_json(args.splits, make_splits(task.name, task.n_folds, map(read_json, args.metadata)))
+
+
+if __name__ == "__main__":
+    stage.run(work)

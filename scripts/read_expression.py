@@ -1,0 +1,31 @@
+"""Read one sample's raw files into raw counts with array coordinates, and the table of all its spots."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from _stage import Stage
+
+stage = Stage("read_expression", __doc__, inputs=["manifest"], outputs=["expression", "spots"])
+stage.option("--sample", required=True, help="sample id, the one in the manifest")
+stage.option("--reader", required=True, help="name of the reader (a module of spotweave.readers), such as st_v1")
+stage.option("--member", help="the section to take from raw files that hold several; default: there is only one")
+
+
+def work(args: argparse.Namespace) -> dict[str, Any]:
+    """Write `expression` and `spots`; the reading's report is the record's measures."""
+    from spotweave import readers
+    from spotweave.io import read_json
+
+    manifest = read_json(args.manifest)
+    if manifest["sample"] != args.sample:
+        raise ValueError(f"{args.manifest} is the manifest of {manifest['sample']}, not of {args.sample}")
+    reader = readers.load(args.reader)
+    reading = reader.read(readers.pick_files(manifest, reader.ROLES), member=args.member)
+    reading.write(args.expression, args.spots)
+    return {"reader": args.reader, **reading.report}
+
+
+if __name__ == "__main__":
+    stage.run(work)

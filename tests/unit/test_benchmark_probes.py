@@ -1,0 +1,138 @@
+"""The ridge against scikit-learn's, and one contract for every probe and every protocol."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.decomposition import PCA
+from sklearn.linear_model import Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+import spotweave
+from spotweave import probes, protocols
+from spotweave.benchmark.targets import TARGETS
+from spotweave.probes import Training
+from spotweave.probes.ridge import fixed_alpha, ridge_path
+
+LIBRARY = Path(spotweave.__file__).parent
+GRID = protocols.load("strict").fit.alpha_grid
+
+
+def names(package):
+    return sorted(path.stem for path in (LIBRARY / package).glob("*.py") if path.stem != "__init__")
+
+
+def training(seed=0, spots=90, dimensions=12, genes=4):
+    rng = np.random.default_rng(seed)
+    features = rng.normal(size=(spots, dimensions)).astype(np.float32)
+    target = features.astype(float) @ rng.normal(size=(dimensions, genes)) + rng.normal(size=(spots, genes)) + 5
+    samples = np.repeat(np.arange(3), spots // 3)
+    return Training(features, target, samples, samples)
+
+
+@pytest.mark.parametrize("fit_intercept", [True, False])
+@pytest.mark.parametrize(("spots", "dimensions"), [(80, 10), (12, 30)])
+def test_the_ridge_path_is_the_ridge_of_scikit_learn(fit_intercept, spots, dimensions):
+    rng = np.random.default_rng(0)
+    features, target = rng.normal(2, 3, (spots, dimensions)), rng.normal(1, 1, (spots, 5))
+    features[:, 1] = features[:, 0]
+    path = ridge_path(features, target, fit_intercept=fit_intercept)
+    for alpha in GRID:
+        expected = Ridge(alpha=alpha, solver="cholesky", fit_intercept=fit_intercept).fit(features, target)
+        coefficients, intercept = path.coefficients(alpha)
+        prediction = features @ coefficients + intercept
+        np.testing.assert_allclose(coefficients, expected.coef_.T, atol=1e-8)
+        np.testing.assert_allclose(prediction, expected.predict(features), atol=1e-8)
+
+
+def test_the_fixed_penalty_is_that_of_hest_benchmark():
+    assert fixed_alpha(256, 50) == 0.0078125
+
+
+def test_predictions_under_hest_exact_are_those_of_scikit_learn_to_the_last_bit():
+    data = training(seed=2)
+    tested = np.random.default_rng(5).normal(size=(20, 12)).astype(np.float32)
+    probe = probes.load("ridge").fit(data, protocols.load("hest_exact").fit, seed=1)
+    reduction = make_pipeline(StandardScaler(), PCA(12, random_state=1))
+    components = reduction.fit_transform(data.features).astype(np.float32)
+    ridge = Ridge(alpha=100 / 48, solver="lsqr", fit_intercept=False, max_iter=1000, random_state=1)
+    expected = ridge.fit(components, data.target).predict(reduction.transform(tested).astype(np.float32))
+    assert expected.dtype == np.float32
+    np.testing.assert_array_equal(probe.predict(tested), expected)
+
+
+def test_components_are_limited_by_spots_and_by_dimensions():
+    for spots, dimensions, expected in ((90, 300, 89), (90, 12, 12), (300, 280, 256)):
+        data = training(spots=spots, dimensions=dimensions)
+        probe = probes.load("ridge").fit(data, protocols.load("hest_exact").fit, seed=0)
+        assert probe.details["components"] == expected
+        assert probe.details["alpha"] == fixed_alpha(expected, 4)
+
+
+def test_the_penalty_is_chosen_as_a_plain_loop_over_scikit_learn_chooses_it():
+    data = training(seed=1)
+    choices = protocols.load("strict").fit
+    curve = []
+    for alpha in choices.alpha_grid:
+        by_fold = []
+        for held_out in range(3):
+            test = data.samples == held_out
+            model = make_pipeline(StandardScaler(), PCA(12), Ridge(alpha=alpha))
+            prediction = model.fit(data.features[~test].astype(float), data.target[~test]).predict(
+                data.features[test].astype(float)
+            )
+            by_fold.append(np.mean([np.corrcoef(prediction[:, g], data.target[test, g])[0, 1] for g in range(4)]))
+        curve.append(np.mean(by_fold))
+    probe = probes.load("ridge").fit(data, choices, seed=0)
+    np.testing.assert_allclose(probe.details["alpha_curve"], curve, atol=1e-8)
+    assert probe.details["alpha"] == choices.alpha_grid[int(np.argmax(curve))]
+
+
+def test_a_tie_between_penalties_goes_to_the_stronger():
+    data = training()
+    constant = Training(np.ones_like(data.features), data.target, data.samples, data.inner_folds)
+    probe = probes.load("ridge").fit(constant, protocols.load("strict").fit, seed=0)
+    assert probe.details["alpha"] == max(GRID)
+    assert probe.details["alpha_at_edge"]
+
+
+def test_one_inner_fold_is_an_error_and_not_a_silent_choice():
+    data = training()
+    with pytest.raises(ValueError, match="two inner folds"):
+        one = Training(data.features, data.target, data.samples, np.zeros_like(data.inner_folds))
+        probes.load("ridge").fit(one, protocols.load("strict").fit, seed=0)
+
+
+@pytest.mark.parametrize("protocol", names("protocols"))
+@pytest.mark.parametrize("probe", names("probes"))
+def test_every_probe_keeps_the_contract_under_every_protocol(probe, protocol):
+    data, choices = training(), protocols.load(protocol).fit
+    fitted = probes.load(probe).fit(data, choices, seed=3)
+    tested = np.random.default_rng(9).normal(size=(7, 12)).astype(np.float32)
+    prediction = fitted.predict(tested)
+    assert prediction.shape == (7, 4)
+    assert prediction.dtype == np.float64
+    assert np.isfinite(prediction).all()
+    np.testing.assert_allclose(fitted.predict(tested[::-1])[::-1], prediction, rtol=1e-5)
+    again = probes.load(probe).fit(data, choices, seed=3)
+    assert np.array_equal(again.predict(tested), prediction)
+    assert {"alpha", "components"} <= fitted.details.keys()
+    json.dumps(fitted.details, allow_nan=False)
+
+
+@pytest.mark.parametrize("protocol", names("protocols"))
+def test_every_protocol_names_all_its_choices(protocol):
+    loaded = protocols.load(protocol)
+    assert loaded.target in TARGETS
+    assert loaded.permutations >= 20, "a 95th percentile needs twenty"
+    assert list(loaded.fit.alpha_grid) == sorted(loaded.fit.alpha_grid)
+    assert (loaded.fit.alpha_rule == "cross-validated") == bool(loaded.fit.alpha_grid)
+    json.dumps(loaded.as_record(), allow_nan=False)
+
+
+def test_the_mean_probe_predicts_the_training_mean():
+    data = training()
+    prediction = probes.load("mean").fit(data, protocols.load("strict").fit, seed=0).predict(data.features[:2])
+    np.testing.assert_allclose(prediction, np.tile(data.target.mean(0), (2, 1)))

@@ -1,0 +1,158 @@
+"""What a sample becomes in the release, and what the release keeps and drops."""
+
+import csv
+import subprocess
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+import scanpy
+from scipy import sparse
+
+from spotweave.dataset import describe, layout, release
+from spotweave.dataset.spots import release_spots, tissue_fraction
+
+HEST_COLUMNS = """
+dataset_title id image_filename organ disease_state oncotree_code species patient st_technology data_publication_date
+license study_link download_page_link1 inter_spot_dist spot_diameter spots_under_tissue preservation_method nb_genes
+treatment_comment pixel_size_um_embedded pixel_size_um_estimated magnification fullres_px_width fullres_px_height
+tissue disease_comment subseries hest_version_added
+"""
+
+
+def square(left, top, right, bottom):
+    ring = [[left, top], [right, top], [right, bottom], [left, bottom], [left, top]]
+    return {"type": "FeatureCollection", "features": [{"geometry": {"type": "Polygon", "coordinates": [ring]}}]}
+
+
+ALIGNMENT = {
+    "spots_to_image_scale": 0.5,
+    "spot_diameter_um": 100.0,
+    "pixel_size_um": 0.7,
+    "image_width_px": 2000,
+    "image_height_px": 1000,
+}
+
+
+def reading():
+    counts = sparse.csr_matrix(np.array([[0, 3, 1], [2, 0, 0], [0, 0, 5]], dtype=np.float32))
+    obs = pd.DataFrame(
+        {
+            "array_col": [1, 2, 3],
+            "array_row": [4, 4, 5],
+            "x_px": [200.0, 600.0, 3000.0],
+            "y_px": [400.0, 400.0, 800.0],
+            "in_tissue": [1, 1, 0],
+        },
+        index=["1x4", "2x4", "3x5"],
+    )
+    return anndata.AnnData(X=counts, obs=obs, var=pd.DataFrame(index=["A", "B", "C"]))
+
+
+def test_the_share_of_a_disc_on_tissue_is_that_of_the_closed_form():
+    found = tissue_fraction(np.array([[50.0, 50], [100, 50], [0, 0], [300, 300]]), 20, square(0, 0, 100, 100))
+    np.testing.assert_allclose(found, [1, 0.5, 0.25, 0], atol=1e-9)
+
+
+def test_released_spots_are_in_slide_pixels_x_first():
+    spots = release_spots(reading(), ALIGNMENT, square(0, 0, 2000, 1000), np.zeros((500, 1000, 3), np.uint8))
+    np.testing.assert_array_equal(spots.obsm["spatial"], [[100, 200], [300, 200], [1500, 400]])
+    np.testing.assert_array_equal(spots.obs["pxl_col_in_fullres"], [100, 300, 1500])
+    np.testing.assert_array_equal(spots.obs["pxl_row_in_fullres"], [200, 200, 400])
+    assert spots.obs["in_tissue"].tolist() == [True, True, False]
+    assert spots.obs["total_counts"].tolist() == [4, 2, 5]
+    scales = spots.uns["spatial"]["ST"]["scalefactors"]
+    assert scales["spot_diameter_fullres"] == pytest.approx(100 / 0.7)
+    assert scales["tissue_downscaled_fullres_scalef"] == 0.5
+
+
+def test_the_released_file_is_raw_counts_that_scanpy_reads(tmp_path):
+    spots = release_spots(reading(), ALIGNMENT, square(0, 0, 2000, 1000), np.zeros((500, 1000, 3), np.uint8))
+    spots.write_h5ad(tmp_path / "a.h5ad", compression="gzip")
+    again = scanpy.read_h5ad(tmp_path / "a.h5ad")
+    assert sparse.isspmatrix_csr(again.X)
+    np.testing.assert_array_equal(again.X.toarray(), reading().X.toarray())
+    first = (tmp_path / "a.h5ad").read_bytes()
+    spots.write_h5ad(tmp_path / "a.h5ad", compression="gzip")
+    assert (tmp_path / "a.h5ad").read_bytes() == first
+
+
+def test_the_table_starts_with_the_28_columns_of_hest():
+    assert list(describe.COLUMNS)[:28] == HEST_COLUMNS.split()
+
+
+def test_the_first_refusal_in_the_order_of_the_stages_is_the_reason():
+    def record(stage, status, **more):
+        return {"stage": stage, "status": status, **more}
+
+    records = [
+        record("fetch_sample", "accepted", measures={}),
+        record("align_array", "refused", reason="too coarse", measured=3.2, threshold=1.15),
+        record("build_pyramid", "refused", reason="later", measured=None, threshold=None),
+        record("extract_patches", "passed_on"),
+    ]
+    assert describe.first_refusal(records) == {
+        "stage": "align_array",
+        "reason": "too coarse",
+        "measured": 3.2,
+        "threshold": 1.15,
+    }
+    assert describe.first_refusal(records[:1]) is None
+
+
+def test_every_released_file_has_a_place_of_its_own():
+    paths = layout.released("s1")
+    assert len(set(paths.values())) == len(paths)
+    assert all("s1" in path for path in paths.values())
+
+
+def test_placing_links_and_follows_a_rebuilt_file(tmp_path):
+    source, target = tmp_path / "store" / "st.h5ad", tmp_path / "st" / "s1.h5ad"
+    source.parent.mkdir()
+    source.write_text("one")
+    release.place(source, target)
+    assert target.samefile(source)
+    source.unlink()
+    source.write_text("two")
+    release.place(source, target)
+    assert target.read_text() == "two"
+
+
+def test_placing_copies_where_links_are_impossible(tmp_path, monkeypatch):
+    def no_links(*_):
+        raise OSError("cross-device link")
+
+    monkeypatch.setattr(release.os, "link", no_links)
+    (tmp_path / "a").write_text("content")
+    release.place(tmp_path / "a", tmp_path / "st" / "b")
+    assert (tmp_path / "st" / "b").read_text() == "content"
+
+
+def test_only_files_of_no_accepted_sample_are_left_over(tmp_path):
+    for name in ("st/s1.h5ad", "st/gone.h5ad", "wsis/gone.tif", "benchmark/x.csv", "samples/gone/st.h5ad"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("")
+    found = release.leftovers(tmp_path, ["st/s1.h5ad"])
+    assert [str(path.relative_to(tmp_path)) for path in found] == ["st/gone.h5ad", "wsis/gone.tif"]
+
+
+def test_the_manifest_is_what_sha256sum_checks(tmp_path):
+    (tmp_path / "b.txt").write_text("b")
+    (tmp_path / "a.txt").write_text("a")
+    hashes = {name: release_hash(tmp_path / name) for name in ("b.txt", "a.txt")}
+    release.write_manifest(tmp_path / "MANIFEST.sha256", hashes)
+    checked = subprocess.run(
+        ["sha256sum", "--check", "MANIFEST.sha256"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert checked.stdout.split() == ["a.txt:", "OK", "b.txt:", "OK"]
+
+
+def release_hash(path):
+    return subprocess.run(["sha256sum", path], capture_output=True, text=True, check=True).stdout.split()[0]
+
+
+def test_an_empty_quarantine_still_has_its_header(tmp_path):
+    release.write_table(tmp_path / "quarantine.csv", [], release.QUARANTINE_COLUMNS)
+    with open(tmp_path / "quarantine.csv") as handle:
+        assert next(csv.reader(handle)) == ["sample_id", "stage", "reason", "measured", "threshold"]

@@ -1,0 +1,562 @@
+"""Encoders: the table, the contract all builders keep, the handcrafted features, weights that are not there."""
+
+import csv
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import h5py
+import huggingface_hub
+import jsonschema
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+import yaml
+
+from spotweave import encoders, torchvision_shim
+from spotweave.encoders import EncoderSpec, EncoderUnavailable, finetuned, handcrafted, timm_model
+from spotweave.errors import Refusal
+
+ROOT = Path(__file__).resolve().parents[2]
+IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+
+
+def table(name):
+    with open(ROOT / f"config/{name}.csv", newline="", encoding="utf-8") as handle:
+        return [{key: cell for key, cell in row.items() if cell} for row in csv.DictReader(handle)]
+
+
+ROWS = {row["encoder"]: row for row in table("encoders")}
+
+
+def tiny(**changes):
+    """A network of 0.4 million parameters, as a row would describe it."""
+    spec = EncoderSpec(
+        "tiny-random", "timm_model", 96, 32, architecture="test_resnet", weights="random", pool="avg", **IMAGENET
+    )
+    return replace(spec, **changes)
+
+
+def noise(count, px=32, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (count, px, px, 3), dtype=np.uint8)
+
+
+def write_fold(path, fold=0, seed=0):
+    network = timm_model.backbone(tiny(), folder=None, seed=seed)
+    header = {"fold": fold, "base": tiny().as_dict(), "input_px": 16, "embedding_dim": 8}
+    finetuned.save(path, finetuned.ImageTower(network, 96, 8), header)
+    return path
+
+
+# The table
+
+
+@pytest.mark.parametrize("name", ["encoders", "recipes"])
+def test_every_row_fits_the_schema_and_every_column_is_described(name):
+    schema = yaml.safe_load((ROOT / f"workflow/schemas/{name}.schema.yaml").read_text())
+    validator = jsonschema.Draft202012Validator(schema)
+    validator.check_schema(schema)
+    assert all(rule.get("description") for rule in schema["properties"].values())
+    for row in table(name):
+        assert list(validator.iter_errors(row)) == []
+        assert not validator.is_valid({**row, "colour": "blue"})
+
+
+@pytest.mark.parametrize(
+    ("column", "cell"),
+    [
+        ("mean", "0.5 0.5"),
+        ("std", "0.2 0.2 0"),
+        ("pool", "max"),
+        ("dim", "0"),
+        ("arguments", "init_values"),
+        ("weights", "internet"),
+        ("encoder", "UNI 2"),
+        ("resize", "area"),
+    ],
+)
+def test_a_wrong_cell_does_not_fit_the_schema(column, cell):
+    schema = yaml.safe_load((ROOT / "workflow/schemas/encoders.schema.yaml").read_text())
+    assert not jsonschema.Draft202012Validator(schema).is_valid({**ROWS["uni"], column: cell})
+
+
+@pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)
+def test_every_row_is_sound(row):
+    assert encoders.check_row(row) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "column"),
+    [
+        ("resnet50-random", {"encoder": "resnet50"}, "encoder"),
+        ("resnet50", {"encoder": "resnet50-random"}, "weights"),
+        ("resnet50", {"source": "resnet50.tv_in1k"}, "source"),
+        ("resnet50", {"weights": "file", "source": ""}, "source"),
+        ("resnet50", {"pool": ""}, "pool"),
+        ("resnet50", {"weights": "none", "source": ""}, "weights"),
+        ("resnet50-random", {"gated": "yes"}, "gated"),
+        ("resnet50-random", {"source": "timm/resnet50"}, "source"),
+        ("handcrafted", {"weights": "random", "encoder": "h-random"}, "weights"),
+        ("resnet50", {"builder": "finetuned"}, "builder"),
+    ],
+)
+def test_a_row_that_contradicts_itself_is_refused_by_the_column(name, changes, column):
+    assert column in [fault for fault, _ in encoders.check_row({**ROWS[name], **changes})]
+
+
+@pytest.mark.parametrize("name", [name for name, row in ROWS.items() if row["builder"] == "timm_model"])
+def test_the_architecture_of_a_row_has_the_stated_dimension(name):
+    spec = EncoderSpec.from_row(ROWS[name])
+    assert timm_model.output_dim(spec) == spec.dim
+
+
+def test_checking_the_table_imports_nothing_heavy():
+    script = (
+        "import sys; from spotweave import encoders; encoders.check_row({}); "
+        "sys.exit(bool({'numpy', 'torch', 'h5py'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT / "workflow", check=False)
+    assert done.returncode == 0
+
+
+def test_a_spec_survives_json():
+    spec = EncoderSpec.from_row(ROWS["virchow2"])
+    assert EncoderSpec.from_dict(json.loads(json.dumps(spec.as_dict()))) == spec
+    assert spec.gated
+    assert encoders.parse_arguments(spec.arguments)["init_values"] == 1e-5
+    assert encoders.parse_arguments(spec.arguments)["dynamic_img_size"] is True
+    assert encoders.parse_arguments(spec.arguments)["mlp_layer"] == "SwiGLUPacked"
+
+
+def test_an_unknown_builder_is_named_with_what_is_allowed():
+    with pytest.raises(ValueError, match="handcrafted"):
+        encoders.load("os")
+
+
+# The contract of every builder
+
+CASES = {
+    "handcrafted": lambda folder: EncoderSpec("h", "handcrafted", handcrafted.Handcrafted.dim, 32),
+    "timm_model": lambda folder: tiny(),
+    "finetuned": lambda folder: EncoderSpec(
+        "r", "finetuned", 8, 16, weights="file", source=write_fold(folder / "fold0.safetensors").name
+    ),
+}
+
+
+def test_every_builder_has_a_contract_case():
+    assert sorted(CASES) == encoders.builders()
+
+
+@pytest.fixture(params=sorted(CASES))
+def unit(request, tmp_path):
+    spec = CASES[request.param](tmp_path)
+    return encoders.load(request.param).build(spec, folder=tmp_path, seed=3, device="cpu")
+
+
+def test_embeddings_are_float32_of_the_stated_dimension(unit):
+    found = unit.encode(noise(3))
+    assert found.shape == (3, unit.dim)
+    assert found.dtype == np.float32
+    assert np.isfinite(found).all()
+    assert unit.encode(noise(0)).shape == (0, unit.dim)
+
+
+def test_a_patch_has_the_same_embedding_alone_and_in_any_batch(unit):
+    batch = noise(5)
+    together = unit.encode(batch)
+    alone = np.concatenate([unit.encode(batch[i : i + 1]) for i in range(5)])
+    order = [3, 0, 4, 2, 1]
+    np.testing.assert_allclose(alone, together, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(unit.encode(batch[order]), together[order], rtol=1e-4, atol=1e-5)
+
+
+def test_encoding_leaves_the_patches_and_itself_as_they_were(unit):
+    batch = noise(2)
+    before = batch.copy()
+    first = unit.encode(batch)
+    np.testing.assert_array_equal(unit.encode(batch), first)
+    np.testing.assert_array_equal(batch, before)
+
+
+def test_different_patches_have_different_embeddings(unit):
+    first, second = unit.encode(noise(2))
+    assert np.abs(first - second).max() > 1e-4
+
+
+# timm models
+
+
+def test_a_constant_image_is_transformed_to_value_minus_mean_over_std():
+    for resize, px in (("none", 32), ("bilinear", 16), ("bicubic", 48), ("bicubic 40", 24)):
+        transform = timm_model.Transform(tiny(resize=resize, input_px=px))
+        image = transform(torch.full((2, 32, 32, 3), 51, dtype=torch.uint8))
+        expected = (0.2 - torch.tensor(IMAGENET["mean"])) / torch.tensor(IMAGENET["std"])
+        assert image.shape == (2, 3, px, px)
+        torch.testing.assert_close(image, expected.view(1, 3, 1, 1).expand_as(image), atol=1e-5, rtol=0)
+
+
+def test_channels_stay_red_green_blue_and_rows_stay_rows():
+    patch = np.zeros((1, 32, 32, 3), np.uint8)
+    patch[0, :16, :, 0] = 255  # red above
+    plain = timm_model.Transform(tiny(mean=(0.0,) * 3, std=(1.0,) * 3))(torch.from_numpy(patch))
+    assert plain[0, 0, :16].min() == 1
+    assert plain[0, 0, 16:].max() == 0
+    assert plain[0, 1:].max() == 0
+
+
+def test_halving_with_bilinear_agrees_with_pillow():
+    from PIL import Image
+
+    patch = noise(1, 64)[0]
+    expected = np.asarray(Image.fromarray(patch).resize((32, 32), Image.Resampling.BILINEAR)) / 255
+    found = timm_model.Transform(tiny(resize="bilinear")).resize(torch.from_numpy(patch[None]))
+    np.testing.assert_allclose(found[0].permute(1, 2, 0), expected, atol=1.01 / 255)
+
+
+def test_a_patch_of_another_size_without_resize_is_an_error():
+    with pytest.raises(ValueError, match="64 x 64"):
+        timm_model.Transform(tiny())(torch.zeros(1, 64, 64, 3, dtype=torch.uint8))
+
+
+def test_the_third_stage_is_what_features_only_gives():
+    import timm
+
+    spec = tiny(architecture="resnet18", pool="stage3", dim=256)
+    network = timm_model.backbone(spec, folder=None, seed=5).eval()
+    reference = timm.create_model("resnet18", features_only=True, out_indices=(3,)).eval()
+    wanted = set(reference.state_dict())
+    reference.load_state_dict({key: value for key, value in network.model.state_dict().items() if key in wanted})
+    images = torch.randn(2, 3, 64, 64)
+    with torch.inference_mode():
+        torch.testing.assert_close(network(images), reference(images)[0].mean((2, 3)))
+
+
+def test_registers_and_class_token_stay_out_of_the_mean():
+    tokens = torch.arange(7.0).view(1, 7, 1)  # class, four registers, two patches
+    assert timm_model.pool_tokens(tokens, "cls", 5).tolist() == [[0.0]]
+    assert timm_model.pool_tokens(tokens, "avg", 5).tolist() == [[5.5]]
+    assert timm_model.pool_tokens(tokens, "cls+mean", 5).tolist() == [[0.0, 5.5]]
+
+
+def test_random_weights_follow_the_seed_and_leave_the_random_state_alone():
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    first = timm_model.build(tiny(), folder=None, seed=1).encode(noise(1))
+    assert torch.equal(torch.rand(3), expected)
+    np.testing.assert_array_equal(timm_model.build(tiny(), folder=None, seed=1).encode(noise(1)), first)
+    assert np.abs(timm_model.build(tiny(), folder=None, seed=2).encode(noise(1)) - first).max() > 1e-4
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "state_dict", "wrapped"])
+def test_weights_from_a_file_are_the_ones_used(tmp_path, kind):
+    trained = timm_model.backbone(tiny(), folder=None, seed=9)
+    state = {**trained.model.state_dict(), "fc.weight": torch.zeros(10, 96), "fc.bias": torch.zeros(10)}
+    name = "weights.safetensors" if kind == "safetensors" else "weights.pth"
+    if kind == "safetensors":
+        safetensors.torch.save_file(state, tmp_path / name)
+    else:
+        torch.save(state if kind == "state_dict" else {"state_dict": state}, tmp_path / name)
+    spec = tiny(weights="file", source=name)
+    expected = timm_model.TorchEncoder(trained, tiny(), "cpu").encode(noise(2))
+    np.testing.assert_array_equal(
+        timm_model.build(spec, folder=tmp_path, seed=0, device="cpu").encode(noise(2)), expected
+    )
+
+
+def test_a_missing_weights_file_is_unavailable_with_its_path(tmp_path):
+    with pytest.raises(EncoderUnavailable, match=r"w\.safetensors") as caught:
+        timm_model.build(tiny(weights="file", source="w.safetensors"), folder=tmp_path, seed=0)
+    assert isinstance(caught.value, Refusal)
+    assert caught.value.steps
+
+
+def test_a_weights_file_with_another_hash_is_unavailable(tmp_path):
+    (tmp_path / "w.safetensors").write_bytes(b"other")
+    spec = tiny(weights="file", source="w.safetensors", revision="abcdef12")
+    with pytest.raises(EncoderUnavailable, match="abcdef12"):
+        timm_model.build(spec, folder=tmp_path, seed=0)
+
+
+def test_a_missing_tensor_is_never_filled_with_random_numbers(tmp_path):
+    state = timm_model.backbone(tiny(), folder=None, seed=9).model.state_dict()
+    state.pop("conv1.0.weight", None) if "conv1.0.weight" in state else state.pop("conv1.weight")
+    safetensors.torch.save_file(state, tmp_path / "w.safetensors")
+    with pytest.raises(EncoderUnavailable, match="conv1"):
+        timm_model.build(tiny(weights="file", source="w.safetensors"), folder=tmp_path, seed=0)
+
+
+class Dangerous:
+    """A pickle that would write a file when it is loaded."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (Path.touch, (self.path,))
+
+
+def test_a_pickle_with_code_in_it_is_not_run(tmp_path):
+    torch.save({"conv1.weight": Dangerous(tmp_path / "owned")}, tmp_path / "w.pth")
+    with pytest.raises(EncoderUnavailable):
+        timm_model.build(tiny(weights="file", source="w.pth"), folder=tmp_path, seed=0)
+    assert not (tmp_path / "owned").exists()
+
+
+@pytest.fixture
+def empty_cache(monkeypatch, tmp_path):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    return tmp_path / "hub"
+
+
+def test_an_offline_hub_is_unavailable_with_the_steps(monkeypatch, empty_cache):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    spec = EncoderSpec.from_row(ROWS["uni"])
+    with pytest.raises(EncoderUnavailable, match="uni is unavailable") as caught:
+        timm_model.build(spec, folder=None, seed=0)
+    steps = " ".join(caught.value.steps)
+    for needed in ("https://huggingface.co/MahmoodLab/UNI", "HF_TOKEN", "hf download MahmoodLab/UNI", "weights=file"):
+        assert needed in steps
+        assert needed in caught.value.reason
+
+
+def test_a_hub_that_cannot_be_reached_is_unavailable_without_a_single_retry(monkeypatch, empty_cache):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(
+        huggingface_hub, "hf_hub_download", lambda *args, **kwargs: pytest.fail("the hub's client was asked")
+    )
+    with pytest.raises(EncoderUnavailable, match="cannot be reached"):
+        timm_model.build(EncoderSpec.from_row(ROWS["resnet50"]), folder=None, seed=0)
+
+
+@pytest.mark.parametrize(("gone", "word"), [("GatedRepoError", "HF_TOKEN"), ("RepositoryNotFoundError", "has no")])
+def test_a_hub_that_says_no_is_unavailable(monkeypatch, empty_cache, gone, word):
+    kind = getattr(huggingface_hub.errors, gone)
+
+    def refuse(*args, **kwargs):
+        raise kind.__new__(kind)
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(timm_model, "_hub_answers", lambda: True)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", refuse)
+    with pytest.raises(EncoderUnavailable, match=word):
+        timm_model.build(EncoderSpec.from_row(ROWS["uni"]), folder=None, seed=0)
+
+
+def test_cached_hub_weights_are_used_without_the_network(monkeypatch, empty_cache):
+    trained = timm_model.backbone(tiny(), folder=None, seed=4)
+    folder = empty_cache / "models--someone--tiny"
+    (folder / "snapshots/abc").mkdir(parents=True)
+    (folder / "refs").mkdir()
+    (folder / "refs/main").write_text("abc")
+    safetensors.torch.save_file(trained.model.state_dict(), folder / "snapshots/abc/model.safetensors")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    found = timm_model.build(tiny(weights="hub", source="someone/tiny"), folder=None, seed=0, device="cpu")
+    expected = timm_model.TorchEncoder(trained, tiny(), "cpu")
+    np.testing.assert_array_equal(found.encode(noise(1)), expected.encode(noise(1)))
+
+
+# Fine-tuned
+
+
+def test_fold_files_are_known_by_their_headers_and_empty_ones_are_skipped(tmp_path):
+    (tmp_path / "a.safetensors").touch()
+    second, first = write_fold(tmp_path / "b.safetensors", fold=2), write_fold(tmp_path / "c.safetensors", fold=0)
+    paths = [tmp_path / "a.safetensors", second, first]
+    assert finetuned.fold_files(paths) == [(0, first), (2, second)]
+    with pytest.raises(Refusal, match="no fold"):
+        finetuned.fold_files(paths[:1])
+    with pytest.raises(ValueError, match="same fold"):
+        finetuned.fold_files([first, first])
+
+
+def test_a_file_of_someone_else_is_no_fold(tmp_path):
+    safetensors.torch.save_file({"a": torch.zeros(1)}, tmp_path / "a.safetensors")
+    with pytest.raises(ValueError, match="finetune_encoder"):
+        finetuned.read_header(tmp_path / "a.safetensors")
+
+
+# Handcrafted
+
+
+def named(patches):
+    return dict(zip(handcrafted.FEATURES, handcrafted.Handcrafted().encode(patches).T, strict=True))
+
+
+def test_names_are_unique_and_the_table_knows_their_number():
+    assert len(set(handcrafted.FEATURES)) == len(handcrafted.FEATURES) == int(ROWS["handcrafted"]["dim"])
+    with pytest.raises(ValueError, match="dim"):
+        handcrafted.build(EncoderSpec("h", "handcrafted", 3, 224), folder=None, seed=0)
+
+
+def test_a_constant_patch_has_its_own_colour_and_no_texture():
+    found = named(np.full((1, 64, 64, 3), (204, 102, 51), np.uint8))
+    for name, value in (("red", 0.8), ("green", 0.4), ("blue", 0.2), ("value", 0.8), ("saturation", 0.75)):
+        for statistic in ("mean", "p10", "p50", "p90"):
+            assert found[f"{name}_{statistic}"] == pytest.approx(value, abs=1e-5)
+        assert found[f"{name}_std"] == pytest.approx(0, abs=1e-6)
+    assert found["chroma_red_cyan"] == pytest.approx(0.8 - 0.3, abs=1e-5)
+    assert found["chroma_green_magenta"] == pytest.approx(np.sqrt(0.75) * 0.2, abs=1e-5)
+    assert found["glass_share"] == found["blob_share"] == found["blobs_per_mm2"] == 0
+    assert found["grey_gradient_log_1um"] == pytest.approx(np.log(handcrafted.FLOOR), abs=1e-3)
+    assert found["lbp_1um_8"] == 1  # every neighbour is as bright as the centre
+
+
+def test_glass_is_all_glass():
+    assert named(np.full((1, 64, 64, 3), 243, np.uint8))["glass_share"] == 1
+
+
+def test_planted_nuclei_are_counted_and_measured():
+    from skimage.color import hed2rgb
+
+    y, x = np.mgrid[:224, :224]
+    centres = [(30 + 40 * row, 30 + 40 * column) for row in range(5) for column in range(5)]
+    inside = np.zeros((224, 224), bool)
+    for cy, cx in centres:
+        inside |= (y - cy) ** 2 + (x - cx) ** 2 < 7**2  # radius 3.5 um
+    hed = np.zeros((224, 224, 3))
+    hed[..., 0] = np.where(inside, 0.18, 0.03)
+    hed[..., 1] = 0.04
+    patch = (255 * hed2rgb(hed)).round().astype(np.uint8)[None]
+    found, none = named(patch), named(np.full((1, 224, 224, 3), patch[0, 0, 0], np.uint8))
+    assert found["blobs_per_mm2"] * (0.112**2) == pytest.approx(25)
+    assert found["blob_share"] == pytest.approx(inside.mean(), rel=0.4)
+    assert none["blob_share"] == none["blobs_per_mm2"] == 0
+    assert found["haematoxylin_mean"] > none["haematoxylin_mean"]
+
+
+def test_a_step_has_the_gradient_energy_of_its_height():
+    patch = np.zeros((1, 64, 64, 3), np.uint8)
+    patch[:, :, 32:] = 255
+    # At 1 um/px the step lies between columns 15 and 16: central differences of 1/2 on both, in 32 columns.
+    expected = np.log(handcrafted.FLOOR + 2 * 0.25 / 32)
+    assert named(patch)["grey_gradient_log_1um"] == pytest.approx(expected, abs=1e-5)
+
+
+def test_features_do_not_change_when_a_patch_is_turned_or_mirrored():
+    coarse = np.random.default_rng(1).integers(60, 250, (2, 28, 28, 3), dtype=np.uint8)
+    patches = coarse.repeat(8, axis=1).repeat(8, axis=2)
+    patches[:, ::3, ::5] //= 2
+    expected = handcrafted.Handcrafted().encode(patches)
+    for turned in (np.rot90(patches, 1, (1, 2)), np.rot90(patches, 2, (1, 2)), patches[:, :, ::-1]):
+        np.testing.assert_allclose(handcrafted.Handcrafted().encode(turned), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_local_patterns_are_a_distribution():
+    found = named(noise(2, 64))
+    for scale in handcrafted.LBP_SCALES_UM:
+        total = sum(found[f"lbp_{scale}um_{bin}"] for bin in range(handcrafted.LBP_BINS))
+        np.testing.assert_allclose(total, 1, atol=1e-6)
+
+
+# Writing embeddings
+
+
+@pytest.fixture
+def patches(tmp_path):
+    path = tmp_path / "patches.h5"
+    with h5py.File(path, "w") as opened:
+        opened["img"] = noise(5)
+        names = np.array([f"{i}x1" for i in range(5)], dtype=object)[:, None]
+        opened.create_dataset("barcode", data=names, dtype=h5py.string_dtype())
+    return path
+
+
+@pytest.fixture
+def embed(monkeypatch):
+    """The script in this process: torch takes seconds to import."""
+    import embed_patches
+
+    monkeypatch.setattr(encoders, "limit_threads", lambda threads: None)
+    return lambda script_args: embed_patches.stage.run(embed_patches.work, [str(part) for part in script_args])
+
+
+def arguments(tmp_path, patches, encoder, spec):
+    out, record = tmp_path / "out.h5", tmp_path / "record.json"
+    options = {"--patches": patches, "--embeddings": out, "--record": record, "--sample": "S1", "--encoder": encoder}
+    return [part for pair in {**options, "--spec": json.dumps(spec)}.items() for part in pair], out, record
+
+
+def test_the_batch_size_changes_no_embedding_and_equal_runs_give_equal_bytes(tmp_path, patches):
+    unit = timm_model.build(tiny(), folder=None, seed=0, device="cpu")
+    for name, batch in (("a", 2), ("b", 2), ("c", 5)):
+        encoders.write_embeddings(
+            tmp_path / name, patches, {"embeddings": unit}, sample="S1", encoder="tiny-random", batch=batch
+        )
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    with h5py.File(tmp_path / "a") as two, h5py.File(tmp_path / "c") as five:
+        np.testing.assert_allclose(two["embeddings"], five["embeddings"], rtol=1e-4, atol=1e-5)
+        assert two["barcode"].asstr()[:].tolist() == [[f"{i}x1"] for i in range(5)]
+        assert dict(two.attrs) == {"sample": "S1", "encoder": "tiny-random"}
+
+
+def test_an_embedding_that_is_not_finite_is_refused(tmp_path, patches):
+    class Broken:
+        dim = 2
+
+        def encode(self, batch):
+            return np.full((len(batch), 2), np.nan, np.float32)
+
+    with pytest.raises(Refusal, match="0x1"):
+        encoders.write_embeddings(
+            tmp_path / "a", patches, {"embeddings": Broken()}, sample="S1", encoder="broken", batch=2
+        )
+
+
+def test_the_script_embeds_with_a_row_of_the_table(tmp_path):
+    path = tmp_path / "patches.h5"
+    with h5py.File(path, "w") as opened:
+        opened["img"] = noise(3, 224)
+        opened.create_dataset("barcode", data=np.array([["a"], ["b"], ["c"]], dtype=object), dtype=h5py.string_dtype())
+    args, out, record = arguments(tmp_path, path, "handcrafted", ROWS["handcrafted"])
+    command = [sys.executable, ROOT / "scripts/embed_patches.py", *args]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    with h5py.File(out) as opened:
+        np.testing.assert_allclose(opened["embeddings"], handcrafted.Handcrafted().encode(noise(3, 224)))
+    assert json.loads(record.read_text())["measures"]["patches"] == 3
+
+
+def test_the_script_embeds_every_fold_of_a_recipe(tmp_path, patches, embed):
+    (tmp_path / "fold1.safetensors").touch()
+    fold = write_fold(tmp_path / "fold0.safetensors")
+    row = {**ROWS["resnet-tiny-random"], "encoder": "recipe", "builder": "finetuned"}
+    args, out, _ = arguments(tmp_path, patches, "recipe", row)
+    embed([*args, "--folds", fold, tmp_path / "fold1.safetensors"])
+    with h5py.File(out) as opened:
+        assert sorted(opened) == ["barcode", "fold0"]
+        assert opened["fold0/embeddings"].shape == (5, 8)
+
+
+def test_the_script_leaves_a_record_when_the_weights_are_not_to_be_had(tmp_path, patches, embed):
+    row = {**ROWS["resnet50"], "weights": "file", "source": "nowhere.safetensors"}
+    args, out, record = arguments(tmp_path, patches, "resnet50", row)
+    embed(args)
+    assert out.stat().st_size == 0
+    found = json.loads(record.read_text())
+    assert found["status"] == "refused"
+    assert "nowhere.safetensors" in found["reason"]
+
+
+# The shim
+
+
+def test_non_maximum_suppression_keeps_the_best_of_overlapping_boxes():
+    boxes = torch.tensor([[0.0, 0, 10, 10], [1, 1, 11, 11], [20, 20, 30, 30], [0, 0, 10, 10]])
+    scores = torch.tensor([0.5, 0.9, 0.3, 0.8])
+    assert torchvision_shim._nms(boxes, scores, 0.5).tolist() == [1, 2]
+    assert torchvision_shim._nms(boxes, scores, 1.0).tolist() == [1, 3, 0, 2]
+    assert torchvision_shim._nms(torch.zeros(0, 4), torch.zeros(0), 0.5).tolist() == []
+
+
+def test_torchvision_is_usable_after_the_shim():
+    assert torchvision_shim.install() in {"native", "shim"}
+    import torchvision.ops
+
+    boxes = torch.tensor([[0.0, 0, 10, 10], [1, 1, 11, 11], [20, 20, 30, 30]])
+    assert torchvision.ops.nms(boxes, torch.tensor([0.9, 0.8, 0.7]), 0.5).tolist() == [0, 2]

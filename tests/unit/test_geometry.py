@@ -1,0 +1,79 @@
+"""Fits against planted transforms and scikit-image's estimators."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from skimage.transform import SimilarityTransform
+
+from spotweave import geometry
+
+
+def lattice_um(columns=20, rows=18, pitch_um=200.0):
+    column, row = np.meshgrid(np.arange(1, columns + 1), np.arange(1, rows + 1))
+    return np.column_stack([column.ravel(), row.ravel()]) * pitch_um
+
+
+def place(points, pixel_size_um, rotation_deg=0.0, shift=(300.0, 150.0), stretch=0.0, mirrored=False):
+    angle = np.radians(rotation_deg)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    flip = np.diag([-1.0 if mirrored else 1.0, 1.0])
+    return points @ (turn @ flip @ np.diag([1 + stretch, 1.0]) / pixel_size_um).T + shift
+
+
+@given(
+    pixel_size_um=st.floats(0.1, 5),
+    rotation_deg=st.floats(-179, 179),
+    mirrored=st.booleans(),
+)
+def test_an_exact_lattice_gives_its_planted_numbers(pixel_size_um, rotation_deg, mirrored):
+    points = lattice_um()
+    fit = geometry.fit_lattice(points, place(points, pixel_size_um, rotation_deg, mirrored=mirrored))
+    assert fit.pixel_size_um == pytest.approx(pixel_size_um, rel=1e-9)
+    assert (fit.rotation_deg - rotation_deg + 180) % 360 - 180 == pytest.approx(0, abs=1e-6)
+    assert fit.mirrored is mirrored
+    assert fit.residual_um < 1e-6
+    assert fit.anisotropy == pytest.approx(0, abs=1e-9)
+
+
+def test_noise_of_5_um_keeps_the_pixel_size_within_its_standard_error():
+    rng = np.random.default_rng(1)
+    points = lattice_um(33, 35)
+    deviations = []
+    for _ in range(200):
+        fit = geometry.fit_lattice(points, place(points, 0.69, 0.3) + rng.normal(0, 5 / 0.69, points.shape))
+        deviations.append((fit.pixel_size_um - 0.69) / fit.pixel_size_se_um)
+        assert abs(fit.pixel_size_um / 0.69 - 1) < 0.0005
+    assert 0.8 < np.std(deviations) < 1.2
+
+
+def test_the_similarity_is_that_of_scikit_image():
+    rng = np.random.default_rng(2)
+    source = rng.uniform(0, 1000, (40, 2))
+    target = place(source, 0.7, 25) + rng.normal(0, 3, source.shape)
+    expected = SimilarityTransform.from_estimate(source, target)
+    np.testing.assert_allclose(geometry.fit_similarity(source, target), expected.params, atol=1e-8)
+
+
+def test_a_stretched_axis_shows_as_anisotropy():
+    points = lattice_um()
+    fit = geometry.fit_lattice(points, place(points, 0.7, 10, stretch=0.05))
+    assert fit.anisotropy == pytest.approx(0.05, abs=1e-9)
+    assert fit.pixel_size_x_um == pytest.approx(0.7 / 1.05)
+    assert fit.pixel_size_y_um == pytest.approx(0.7)
+
+
+def test_the_order_of_the_spots_does_not_matter():
+    rng = np.random.default_rng(3)
+    points = lattice_um()
+    pixels = place(points, 0.69) + rng.normal(0, 10, points.shape)
+    order = rng.permutation(len(points))
+    one, other = geometry.fit_lattice(points, pixels), geometry.fit_lattice(points[order], pixels[order])
+    assert one.pixel_size_um == pytest.approx(other.pixel_size_um, rel=1e-12)
+
+
+@pytest.mark.parametrize("points", [[[0, 0], [1, 1]], [[0, 0], [1, 1], [2, 2]], [[5, 5]] * 4])
+def test_spots_on_one_line_cannot_be_fitted(points):
+    points = np.array(points, dtype=float)
+    with pytest.raises(ValueError, match="fit needs"):
+        geometry.fit_lattice(points, points * 2)

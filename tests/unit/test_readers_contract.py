@@ -1,0 +1,147 @@
+"""What holds for every reader. Each brings a simulated sample: `simulated_sample` in `test_reader_{name}.py`."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import json
+from pathlib import Path
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+
+from spotweave import readers
+from spotweave.errors import Refusal
+
+NAMES = readers.names()
+every_reader = pytest.mark.parametrize("name", NAMES)
+REPORTED = {
+    "rows_in_counts",
+    "rows_in_spots",
+    "spots_kept",
+    "counts_without_spot",
+    "spots_without_counts",
+    "duplicate_keys",
+    "genes",
+    "total_counts",
+    "zero_genes",
+}
+
+
+def sample(name: str, folder: Path) -> dict[str, readers.RawFile]:
+    return importlib.import_module(f"test_reader_{name}").simulated_sample(folder)
+
+
+def test_the_registry_lists_readers_and_nothing_else() -> None:
+    assert "st_v1" in NAMES
+    assert not set(NAMES) & readers.BASICS
+
+
+@pytest.mark.parametrize("name", ["count_table", "nosuch", "../st_v1", ""])
+def test_an_unknown_reader_is_an_error_that_lists_the_known(name: str) -> None:
+    with pytest.raises(ValueError, match=r"unknown reader .*there are: .*st_v1"):
+        readers.load(name)
+
+
+@every_reader
+def test_a_reader_imports_no_other_reader(name: str) -> None:
+    tree = ast.parse(Path(str(inspect.getsourcefile(importlib.import_module(f"spotweave.readers.{name}")))).read_text())
+    imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    imported |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    assert not imported & {f"spotweave.readers.{other}" for other in NAMES}
+
+
+def test_the_registry_imports_no_reader() -> None:
+    tree = ast.parse(Path(readers.__file__).read_text())
+    imported = {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert not [module for module in imported if module.startswith("spotweave.readers")]
+
+
+@every_reader
+def test_a_reader_has_a_docstring_roles_and_the_common_signature(name: str) -> None:
+    reader = readers.load(name)
+    assert reader.__doc__
+    assert reader.ROLES
+    assert len(set(reader.ROLES)) == len(reader.ROLES)
+    parameters = inspect.signature(reader.read).parameters
+    assert list(parameters) == ["files", "member"]
+    assert parameters["member"].kind is inspect.Parameter.KEYWORD_ONLY
+    assert parameters["member"].default is None
+
+
+@every_reader
+def test_a_reading_has_the_columns_types_and_order_of_the_format(name: str, tmp_path: Path) -> None:
+    reading = readers.load(name).read(sample(name, tmp_path))
+    adata, spots = reading.adata, reading.spots
+    assert adata.X.format == "csr"
+    assert adata.X.dtype == np.float32
+    assert adata.X.has_canonical_format
+    assert (adata.X.data > 0).all()
+    assert (adata.X.data == np.floor(adata.X.data)).all()
+    assert adata.obs.dtypes.astype(str).to_dict() == {
+        "array_col": "int64",
+        "array_row": "int64",
+        "x_px": "float64",
+        "y_px": "float64",
+        "in_tissue": "int64",
+    }
+    assert set(adata.obs["in_tissue"]) <= {0, 1}
+    assert adata.obs_names.is_unique
+    assert adata.var_names.is_unique
+    assert list(adata.var.columns) == ["gene_id"]
+    assert all(isinstance(gene_id, str) for gene_id in adata.var["gene_id"])
+    assert tuple(spots.columns) == readers.SPOT_COLUMNS
+    for table in (adata.obs, spots):
+        places = list(zip(table["array_row"], table["array_col"], strict=True))
+        assert places == sorted(places)
+    counted = spots[spots["total_counts"].notna()]
+    assert counted["spot_id"].tolist() == list(adata.obs_names)
+    assert counted["total_counts"].tolist() == adata.X.toarray().sum(axis=1, dtype=np.float64).tolist()
+    assert reading.report.keys() >= REPORTED
+    assert reading.report["spots_kept"] == adata.n_obs
+    assert reading.report["genes"] == adata.n_vars
+    json.dumps(reading.report, allow_nan=False)
+
+
+@every_reader
+def test_a_reading_written_twice_is_the_same_bytes_and_reads_back(name: str, tmp_path: Path) -> None:
+    files = sample(name, tmp_path)
+    for copy in "ab":
+        readers.load(name).read(files).write(tmp_path / f"{copy}.h5ad", tmp_path / f"{copy}.csv")
+    assert (tmp_path / "a.h5ad").read_bytes() == (tmp_path / "b.h5ad").read_bytes()
+    assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+    reading = readers.load(name).read(files)
+    back = anndata.read_h5ad(tmp_path / "a.h5ad")
+    assert (back.X != reading.adata.X).nnz == 0
+    pd.testing.assert_frame_equal(back.obs, reading.adata.obs, check_index_type=False)
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "a.csv"), reading.spots, check_dtype=False)
+
+
+@every_reader
+def test_raw_files_are_left_as_they_are(name: str, tmp_path: Path) -> None:
+    files = sample(name, tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    readers.load(name).read(files)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+@every_reader
+def test_an_empty_file_is_refused_by_its_name(name: str, tmp_path: Path) -> None:
+    reader = readers.load(name)
+    for role in reader.ROLES:
+        folder = tmp_path / role
+        folder.mkdir()
+        files = sample(name, folder)
+        files[role].path.write_bytes(b"")
+        with pytest.raises(Refusal) as refusal:
+            reader.read(files)
+        assert files[role].name in refusal.value.reason
+
+
+@every_reader
+def test_a_member_that_is_not_there_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(Refusal, match="nosuch"):
+        readers.load(name).read(sample(name, tmp_path), member="nosuch")

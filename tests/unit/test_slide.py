@@ -1,0 +1,208 @@
+"""Pyramids and patches against OpenSlide, tifffile and planted pictures."""
+
+import h5py
+import numpy as np
+import openslide
+import pytest
+import tifffile
+from PIL import Image
+
+from spotweave.errors import Refusal
+from spotweave.slide import patches, pyramid
+from spotweave.slide.magnification import magnification
+
+KINDS = ["jpg", "png", "png-alpha", "png-palette", "tif", "tif-16-bit", "tif-grey", "jpg-cmyk"]
+
+
+def picture(width=700, height=500):
+    """Smooth colours, so that JPEG and resampling change little."""
+    x, y = np.meshgrid(np.linspace(0, 1, width), np.linspace(0, 1, height))
+    return (np.stack([x, y, 0.5 * (x + y)], axis=-1) * 180 + 40).astype(np.uint8)
+
+
+def save(path, kind):
+    rgb = picture()
+    image = Image.fromarray(rgb)
+    if kind == "png-alpha":
+        alpha = np.full(rgb.shape[:2], 255, np.uint8)
+        alpha[:100, :100] = 0
+        image.putalpha(Image.fromarray(alpha))
+    elif kind == "png-palette":
+        image = image.quantize(256, method=Image.Quantize.MEDIANCUT)
+    elif kind == "tif-grey":
+        image = image.convert("L")
+    elif kind == "jpg-cmyk":
+        image = image.convert("CMYK")
+    elif kind == "tif-16-bit":
+        tifffile.imwrite(path, rgb.astype(np.uint16) * 257, photometric="rgb")
+        return
+    image.save(path)
+
+
+def built(tmp_path, rgb, pixel_size_um=0.5, name="source.png"):
+    source, target = tmp_path / name, tmp_path / "slide.tif"
+    Image.fromarray(rgb).save(source)
+    pyramid.build_pyramid(source, target, pixel_size_um=pixel_size_um, tile_px=256, jpeg_quality=95)
+    return target
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_picture_becomes_the_same_pyramid(tmp_path, kind):
+    source, target = tmp_path / f"source.{kind.split('-')[0]}", tmp_path / "slide.tif"
+    save(source, kind)
+    pyramid.build_pyramid(source, target, pixel_size_um=0.6869, tile_px=256, jpeg_quality=90)
+    slide = openslide.OpenSlide(target)
+    assert slide.properties["openslide.vendor"] == "generic-tiff"
+    assert slide.dimensions == (700, 500)
+    assert slide.level_count >= 2
+    assert float(slide.properties["openslide.mpp-x"]) == pytest.approx(0.6869, rel=1e-6)
+    shown = np.asarray(slide.read_region((0, 0), 0, slide.dimensions).convert("RGB"), dtype=float)
+    expected = picture().astype(float)
+    if kind == "tif-grey":
+        expected = np.repeat(expected @ [[0.299], [0.587], [0.114]], 3, axis=-1)
+    if kind == "png-alpha":
+        assert shown[:90, :90].min() > 245, "transparent becomes white"
+        shown, expected = shown[110:, 110:], expected[110:, 110:]
+    tolerance = {"jpg-cmyk": 40, "png-palette": 12}.get(kind, 4)
+    assert np.abs(shown - expected).mean() < tolerance
+
+
+def test_the_resolution_tag_is_pixels_per_cm(tmp_path):
+    target = built(tmp_path, picture(), pixel_size_um=0.25)
+    with tifffile.TiffFile(target) as file:
+        page = file.pages[0]
+        numerator, denominator = page.tags["XResolution"].value
+        assert page.tags["ResolutionUnit"].value == tifffile.RESUNIT.CENTIMETER
+        assert numerator / denominator == pytest.approx(40000)
+        assert page.is_tiled
+
+
+@pytest.mark.parametrize(
+    ("unit", "per_unit", "expected"),
+    [
+        ("inch", 25_400 / 0.5, 0.5),
+        ("cm", 10_000 / 0.5, 0.5),
+        ("inch", 72, None),
+        ("inch", 96, None),
+        ("inch", 300, None),
+    ],
+)
+def test_an_embedded_pixel_size_is_read_in_its_unit_or_not_believed(tmp_path, unit, per_unit, expected):
+    path = tmp_path / "a.tif"
+    resolution_unit = {"inch": "INCH", "cm": "CENTIMETER"}[unit]
+    tifffile.imwrite(
+        path, picture(), photometric="rgb", resolution=(per_unit, per_unit), resolutionunit=resolution_unit
+    )
+    found = pyramid.read_header(path).pixel_size_um
+    assert found == (None if expected is None else pytest.approx(expected, rel=1e-3))
+
+
+@pytest.mark.parametrize("content", [b"<html>404</html>", b"", b"\xff\xd8\xff\xe0 not a picture"])
+def test_what_is_no_picture_is_refused_by_name(tmp_path, content):
+    path = tmp_path / "section.jpg"
+    path.write_bytes(content)
+    with pytest.raises(Refusal, match=r"section\.jpg: the picture cannot be decoded"):
+        pyramid.read_header(path)
+
+
+def test_a_truncated_picture_is_refused(tmp_path):
+    path = tmp_path / "section.jpg"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (600, 600, 3), dtype=np.uint8)).save(path)
+    path.write_bytes(path.read_bytes()[:-20_000])
+    with pytest.raises(Refusal, match="cannot be decoded"):
+        pyramid.build_pyramid(path, tmp_path / "slide.tif", pixel_size_um=0.5, tile_px=256, jpeg_quality=90)
+
+
+def test_two_builds_are_the_same_bytes(tmp_path):
+    one = built(tmp_path, picture()).read_bytes()
+    assert built(tmp_path, picture()).read_bytes() == one
+
+
+@pytest.mark.parametrize(
+    ("pixel_size_um", "expected"),
+    [
+        (0.1, None),
+        (0.2125, "40x"),
+        (0.4, "40x"),
+        (0.45, "20x"),
+        (0.69, "20x"),
+        (0.8, "20x"),
+        (1.15, "10x"),
+        (1.2, None),
+    ],
+)
+def test_magnification_follows_the_bins_of_the_paper(pixel_size_um, expected):
+    assert magnification(pixel_size_um) == expected
+
+
+def grid(centres, slide_um, size_px=224):
+    return patches.PatchGrid(np.array(centres, dtype=float), size_px, 0.5, slide_um)
+
+
+def cut(slide, wanted):
+    return list(patches.cut(patches.Pyramid(slide), wanted))
+
+
+@pytest.mark.parametrize("slide_um", [0.69, 0.5, 0.25, 0.1375])
+def test_a_patch_covers_the_same_tissue_whatever_the_pixel_size(tmp_path, slide_um):
+    """The picture holds its own coordinates as colours, so each patch pixel says where it was taken."""
+    span_um = 400.0
+    side = round(span_um / slide_um)
+    ramp = (np.arange(side) + 0.5) * slide_um / span_um * 250
+    x, y = np.meshgrid(ramp, ramp)
+    rgb = np.stack([x, y, np.full_like(x, 128)], axis=-1).round().astype(np.uint8)
+    slide = built(tmp_path, rgb, slide_um)
+    centre_um = np.array([170.0, 230.0])
+    (patch,) = cut(slide, grid([centre_um / slide_um], slide_um))
+    at_um = (np.arange(224) + 0.5 - 112) * 0.5
+    expected_x = (centre_um[0] + at_um) / span_um * 250
+    expected_y = (centre_um[1] + at_um) / span_um * 250
+    assert np.abs(patch[..., 0].mean(axis=0) - expected_x).max() < 1.5
+    assert np.abs(patch[..., 1].mean(axis=1) - expected_y).max() < 1.5
+    # A shift of half a source pixel would show here; rounding and JPEG do not reach it.
+    assert abs((patch[..., 0].mean(axis=0) - expected_x).mean()) < 0.15
+    assert abs((patch[..., 1].mean(axis=1) - expected_y).mean()) < 0.15
+
+
+def test_a_fine_grating_does_not_alias_when_reduced(tmp_path):
+    """Stripes of one pixel at 0.2 um/px cannot be seen at 0.5 um/px: they must become even grey."""
+    rgb = np.zeros((1200, 1200, 3), np.uint8)
+    rgb[:, ::2] = 255
+    (patch,) = cut(built(tmp_path, rgb, 0.2), grid([(600, 600)], 0.2))
+    assert patch.astype(float).std() < 6
+
+
+def test_border_patches_are_kept_padded_white_and_flagged(tmp_path):
+    rgb = np.full((600, 600, 3), 90, np.uint8)
+    wanted = grid([(300, 300), (0, 300), (600, 600)], 0.5)
+    slide = built(tmp_path, rgb)
+    found = cut(slide, wanted)
+    assert wanted.padded(600, 600).tolist() == [False, True, True]
+    assert [abs(int(patch.min()) - 90) < 4 for patch in found] == [True] * 3
+    assert found[1][:, :100].min() > 240
+    assert found[2][120:, 120:].min() > 240
+
+
+def test_the_file_has_the_published_layout(tmp_path):
+    slide = built(tmp_path, picture(1200, 1000), 0.69)
+    centres = np.random.default_rng(0).uniform(200, 800, (130, 2))
+    wanted = grid(centres, 0.69)
+    barcodes = [f"{n}x{n}" for n in range(130)]
+    target = tmp_path / "patches.h5"
+    patches.write_patches(target, iter(cut(slide, wanted)), wanted, barcodes, wanted.padded(1200, 1000), "s1")
+    with h5py.File(target) as file:
+        assert file["img"].shape == (130, 224, 224, 3)
+        assert file["img"].dtype == np.uint8
+        assert file["barcode"].shape == (130, 1)
+        assert file["barcode"].asstr()[:, 0].tolist() == barcodes
+        assert file["img"].attrs["patch_size_target"] == 224
+        assert file["img"].attrs["patch_size_src"] == pytest.approx(112 / 0.69)
+        np.testing.assert_allclose(file["coords"][:] + file["img"].attrs["patch_size_src"] / 2, centres, atol=0.51)
+        for index in (0, 63, 64, 129):
+            assert (file["img"][index] == cut(slide, grid([centres[index]], 0.69))[0]).all()
+
+
+def test_a_patch_comes_from_the_coarsest_level_that_is_fine_enough(tmp_path):
+    levels = patches.Pyramid(built(tmp_path, picture(3000, 2000), 0.1))
+    assert levels.downsamples[:3] == [1, 2, 4]
+    assert [levels.level_for(reduction) for reduction in (0.7, 1, 1.9, 2, 3.9, 4.1)] == [0, 0, 0, 1, 1, 2]

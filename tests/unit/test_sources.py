@@ -1,0 +1,398 @@
+"""The contract of the sources, and what they know about names, addresses and file formats."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib
+import inspect
+import io
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import pyvips
+import requests
+import tifffile
+import urllib3
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from spotweave import sources
+from spotweave.errors import Refusal
+from spotweave.sources import Checksum, Fetched, FetchSettings, Wanted, _content, _disk, file, https, parse_checksum
+
+WORKFLOW = Path(sources.__file__).resolve().parents[2]
+PACKAGE = Path(sources.__file__).parent
+SHARED = Path(__file__).resolve().parents[2].parent / "shared/data"
+SETTINGS = FetchSettings(backoff_s=0)
+HEX = "0123456789abcdef"
+
+checksums = st.builds(
+    Checksum,
+    st.none() | st.text(HEX, min_size=64, max_size=64),
+    st.none() | st.text(HEX, min_size=32, max_size=32),
+    st.none() | st.integers(1, 10**15),
+)
+
+
+@given(checksums)
+def test_a_checksum_is_parsed_back_from_its_text(checksum):
+    assert parse_checksum(str(checksum)) == checksum
+
+
+def test_an_empty_checksum_asks_nothing():
+    assert parse_checksum("") == parse_checksum(None) == parse_checksum(" ; ") == Checksum()
+    assert not Checksum().has_hash
+
+
+def test_a_checksum_may_be_written_in_capitals_and_in_any_order():
+    assert parse_checksum(f" bytes:7 ; MD5: {'A' * 32}") == Checksum(md5="a" * 32, size=7)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a" * 64, "sha256:<hex>"),
+        ("sha1:" + "a" * 40, "sha256:<hex>"),
+        ("sha256:" + "a" * 63, "64 hexadecimal digits"),
+        ("md5:" + "g" * 32, "32 hexadecimal digits"),
+        ("bytes:-1", "whole number"),
+        ("bytes:0", "whole number"),
+        ("bytes:1e6", "whole number"),
+        ("bytes:²", "whole number"),
+        ("bytes:1;bytes:1", "twice"),
+    ],
+)
+def test_a_faulty_checksum_is_explained(text, words):
+    with pytest.raises(ValueError, match=re.escape(words)):
+        parse_checksum(text)
+
+
+@pytest.mark.parametrize("name", sources.names())
+def test_every_source_keeps_the_contract(name, tmp_path):
+    source = sources.load(name)
+    parameters = inspect.signature(source.fetch, eval_str=True)
+    assert {key: value.annotation for key, value in parameters.parameters.items()} == {
+        "wanted": Wanted,
+        "folder": Path,
+        "settings": FetchSettings,
+    }
+    assert parameters.return_annotation is Fetched
+    assert importlib.import_module(f"spotweave.sources.{name}").__doc__
+    assert source.fetch.__doc__
+    with pytest.raises(Refusal, match=r"^image: "):
+        source.fetch(Wanted("image", "ftp://nowhere.invalid/no such file.tif"), tmp_path / "raw", SETTINGS)
+    assert not (tmp_path / "raw").exists()
+
+
+def test_an_unknown_source_is_explained():
+    with pytest.raises(ValueError, match=r"'_disk' is not a source; there are: file, https"):
+        sources.load("_disk")
+
+
+def test_the_package_does_not_import_its_sources():
+    tree = ast.parse((PACKAGE / "__init__.py").read_text())
+    imported = [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    assert not [name for name in imported if name.startswith("spotweave")]
+
+
+def test_checksums_are_validated_without_heavy_imports():
+    code = "import sys, spotweave.sources; print(*sys.modules)"
+    environment = {**os.environ, "PYTHONPATH": str(WORKFLOW)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert not {"requests", "urllib3", "numpy", "tqdm", "tenacity"} & set(done.stdout.split())
+
+
+@pytest.mark.parametrize("bad", [{"attempts": 0}, {"timeout_s": 0}, {"backoff_s": -1}, {"chunk_bytes": 0}])
+def test_settings_out_of_range_are_not_taken(bad):
+    with pytest.raises(ValueError, match="out of range"):
+        FetchSettings(**bad)
+
+
+def test_the_list_of_wanted_files_is_parsed():
+    text = '[{"role": "counts", "location": "a.csv", "checksum": "bytes:3"}, {"role": "he_image", "location": "b.tif"}]'
+    assert sources.parse_wanted(text) == [
+        Wanted("counts", "a.csv", Checksum(size=3)),
+        Wanted("he_image", "b.tif", Checksum()),
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[]",
+        "{}",
+        '[{"role": "../up", "location": "a"}]',
+        '[{"role": "", "location": "a"}]',
+        '[{"role": "a", "location": "a"}, {"role": "a", "location": "b"}]',
+        '[{"role": "a"}]',
+        '[{"role": "a", "location": ""}]',
+        '["a"]',
+    ],
+)
+def test_a_faulty_list_of_wanted_files_is_not_taken(text):
+    with pytest.raises(ValueError):
+        sources.parse_wanted(text)
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("https://example.org/a/B1.tsv.gz", "B1.tsv.gz"),
+        ("https://example.org/a/B1.tsv.gz?download=1#top", "B1.tsv.gz"),
+        ("https://example.org/a/B%201%2Bx.tif", "B_1+x.tif"),
+        ("https://example.org/%2e%2e%2f%2e%2e%2fetc%2fpasswd", "_.._etc_passwd"),
+        ("https://example.org/..%5c..%5cx.csv", "_.._x.csv"),
+        ("https://example.org/.hidden", "hidden"),
+        ("https://example.org/a%00b.csv", "a_b.csv"),
+        ("https://example.org/" + "x" * 300 + ".ome.tif", "x" * 172 + ".ome.tif"),
+    ],
+)
+def test_a_file_is_named_by_the_last_part_of_its_address(url, name):
+    assert https.file_name(url) == name
+
+
+@pytest.mark.parametrize(
+    "url", ["https://example.org", "https://example.org/a/", "https://example.org/..", "https://[x/a"]
+)
+def test_an_address_without_a_file_is_refused(url):
+    with pytest.raises(Refusal):
+        https.file_name(url)
+
+
+@given(st.text(max_size=200))
+def test_no_address_leads_out_of_the_folder(text):
+    try:
+        name = https.file_name(f"https://example.org/{text}")
+    except Refusal:
+        return
+    assert Path(name).name == name
+    assert not name.startswith(".")
+    assert len(name.encode()) <= https.LONGEST_NAME
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://example.org/a.csv", "https://example.org/a.csv"),
+        ("https://example.org/a.csv?X-Amz-Signature=abc", "https://example.org/a.csv?…"),
+        ("https://me:secret@example.org/a.csv", "https://example.org/a.csv"),
+        ("https://me:p@ss@example.org/a.csv#frag", "https://example.org/a.csv"),
+        ("https://example.org/a@b.csv", "https://example.org/a@b.csv"),
+    ],
+)
+def test_addresses_are_shown_without_secrets(url, shown):
+    assert https.redacted(url) == shown
+
+
+def test_errors_are_told_without_the_address_they_speak_of():
+    retries = urllib3.exceptions.MaxRetryError(None, "http://me:secret@a.org/f.csv?token=secret", None)
+    assert "secret" not in https._said(requests.ConnectionError(retries))
+    assert "secret" not in https._said(requests.exceptions.InvalidURL("Invalid URL 'http://?token=secret'"))
+
+
+def test_the_longest_mirror_prefix_wins():
+    mirrors = "https://a.org/=http://127.0.0.1:1/\n  https://a.org/deep/=http://127.0.0.1:2/x=y/"
+    assert https.mirrored("https://a.org/f.csv", mirrors) == "http://127.0.0.1:1/f.csv"
+    assert https.mirrored("https://a.org/deep/f.csv", mirrors) == "http://127.0.0.1:2/x=y/f.csv"
+    assert https.mirrored("https://b.org/f.csv", mirrors) == "https://b.org/f.csv"
+    assert https.mirrored("https://b.org/f.csv", "") == "https://b.org/f.csv"
+
+
+@pytest.mark.parametrize("mirrors", ["https://a.org/", "=http://127.0.0.1/", "https://a.org/="])
+def test_a_faulty_mirror_is_explained(mirrors):
+    with pytest.raises(ValueError, match="SPOTWEAVE_MIRRORS"):
+        https.mirrored("https://b.org/f.csv", mirrors)
+
+
+def given_file(folder: Path, name: str, content: bytes) -> Path:
+    path = folder / name
+    path.write_bytes(content)
+    return path
+
+
+def test_a_local_file_is_used_where_it_is(tmp_path):
+    path = given_file(tmp_path, "spots.csv", b"x,y\n1,2\n")
+    path.chmod(0o444)
+    got = file.fetch(Wanted("spots", str(path), parse_checksum("bytes:8")), tmp_path / "raw", SETTINGS)
+    assert got == Fetched(path, "spots.csv", 8, hashlib.sha256(b"x,y\n1,2\n").hexdigest())
+    assert [found.name for found in tmp_path.iterdir()] == ["spots.csv"]
+
+
+def test_a_relative_path_stays_relative(tmp_path, monkeypatch):
+    given_file(tmp_path, "spots.csv", b"x,y\n")
+    monkeypatch.chdir(tmp_path)
+    assert file.fetch(Wanted("spots", "spots.csv"), tmp_path, SETTINGS).path == Path("spots.csv")
+
+
+def test_a_path_may_start_at_home_or_be_a_file_url(tmp_path, monkeypatch):
+    path = given_file(tmp_path, "my spots.csv", b"x,y\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for location in ("~/my spots.csv", f"file://{tmp_path}/my%20spots.csv", f"file://localhost{path}"):
+        assert file.fetch(Wanted("spots", location), tmp_path, SETTINGS).path == path
+
+
+def test_a_symbolic_link_is_followed_and_keeps_its_name(tmp_path):
+    given_file(tmp_path, "blob", b"x,y\n")
+    (tmp_path / "spots.csv").symlink_to("blob")
+    assert file.fetch(Wanted("spots", str(tmp_path / "spots.csv")), tmp_path, SETTINGS).name == "spots.csv"
+
+
+def test_local_files_that_cannot_be_used_are_refused(tmp_path):
+    given_file(tmp_path, "empty.csv", b"")
+    given_file(tmp_path, "spots.csv", b"<html>sign in</html>")
+    given_file(tmp_path, "image.png", b"\xff\xd8\xff")
+    given_file(tmp_path, "counts.csv", b"x,y\n")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "broken.csv").symlink_to("nothing")
+    cases = {
+        "gone.csv": "no such file",
+        "counts.csv/below": "no such file",
+        "broken.csv": "no such file",
+        ".": "not a file",
+        "pipe": "not a file",
+        "empty.csv": "empty",
+        "spots.csv": "web page",
+        "image.png": "not a PNG picture",
+    }
+    for name, words in cases.items():
+        with pytest.raises(Refusal, match=words) as caught:
+            file.fetch(Wanted("counts", f"{tmp_path}/{name}"), tmp_path, SETTINGS)
+        assert f"{tmp_path}/{name}" in caught.value.reason
+    with pytest.raises(Refusal, match="another machine"):
+        file.fetch(Wanted("counts", "file://server/share/x.csv"), tmp_path, SETTINGS)
+    with pytest.raises(Refusal, match="not the file of the row") as caught:
+        file.fetch(Wanted("counts", str(tmp_path / "counts.csv"), Checksum(md5="0" * 32)), tmp_path, SETTINGS)
+    assert caught.value.measured == hashlib.md5(b"x,y\n").hexdigest()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_local_file_without_permission_is_refused(tmp_path):
+    path = given_file(tmp_path, "counts.csv", b"x,y\n")
+    path.chmod(0)
+    with pytest.raises(Refusal, match="permissions"):
+        file.fetch(Wanted("counts", str(path)), tmp_path, SETTINGS)
+
+
+RGB = np.random.default_rng(0).integers(0, 255, (64, 80, 3), dtype=np.uint8)
+
+
+def picture(kind: str) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(RGB).save(buffer, kind)
+    return buffer.getvalue()
+
+
+def tiff(**options) -> bytes:
+    buffer = io.BytesIO()
+    with tifffile.TiffWriter(buffer, **options) as writer:
+        writer.write(RGB, photometric="rgb", tile=(32, 32), subifds=1)
+        writer.write(RGB[::2, ::2], photometric="rgb", subfiletype=1)
+        writer.write(RGB, photometric="rgb")
+    return buffer.getvalue()
+
+
+def pyramid() -> bytes:
+    """As libtiff writes it, directories last."""
+    options = {"tile": True, "pyramid": True, "tile_width": 32, "tile_height": 32}
+    return pyvips.Image.new_from_array(RGB).tiffsave_buffer(**options)
+
+
+def hdf5(libver: str, userblock: int = 0) -> bytes:
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w", libver=libver, userblock_size=userblock) as handle:
+        handle["counts"] = np.arange(5000)
+    return buffer.getvalue()
+
+
+def archive() -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as handle:
+        handle.writestr("cells.csv", "x,y\n" * 1000)
+    return buffer.getvalue()
+
+
+def parquet() -> bytes:
+    buffer = io.BytesIO()
+    pq.write_table(pa.table({"x": range(1000)}), buffer)
+    return buffer.getvalue()
+
+
+FORMATS: dict[str, Callable[[], bytes]] = {
+    "a.jpg": lambda: picture("jpeg"),
+    "b.png": lambda: picture("png"),
+    "c.tif": tiff,
+    "d.btf": lambda: tiff(bigtiff=True),
+    "e.ome.tif": lambda: tiff(byteorder=">"),
+    "f.tiff": lambda: tiff(bigtiff=True, byteorder=">"),
+    "g.svs": pyramid,
+    "h.h5": lambda: hdf5("earliest"),
+    "i.h5ad": lambda: hdf5("latest"),
+    "j.h5": lambda: hdf5("earliest", 1024),
+    "k.zip": archive,
+    "l.parquet": parquet,
+}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_files_written_by_the_libraries_are_taken_and_cut_ones_refused(tmp_path, name):
+    content = FORMATS[name]()
+    path = given_file(tmp_path, name, content)
+    assert file.fetch(Wanted("image", str(path)), tmp_path, SETTINGS).bytes == len(content)
+    for fraction in (0.3, 0.6, 0.95):
+        path.write_bytes(content[: int(fraction * len(content))])
+        with pytest.raises(Refusal, match="ends too early"):
+            file.fetch(Wanted("image", str(path)), tmp_path, SETTINGS)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_after_a_signature_are_judged_without_a_crash(tmp_path_factory, tail):
+    folder = tmp_path_factory.getbasetemp() / "any_bytes"
+    folder.mkdir(exist_ok=True)
+    starts = [b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"\x89HDF\r\n\x1a\n", b"\x1f\x8b", b"PK\x03\x04"]
+    for start, name in zip(starts, ["a.tif", "b.tif", "c.tif", "d.tif", "e.h5", "f.gz", "g.zip"], strict=True):
+        path = given_file(folder, name, start + tail)
+        _content.check_head("image", name, path.read_bytes())
+        try:
+            _content.check_whole("image", path, name)
+        except Refusal:
+            continue
+
+
+def test_the_real_files_of_publishers_are_taken():
+    if not SHARED.is_dir():
+        pytest.skip(f"the real files are not here: {SHARED}")
+    # The schema example names two plain text files .gz.
+    misnamed = {"barcodes.tsv.gz", "features.tsv.gz"}
+    paths = [path for path in sorted(SHARED.rglob("*")) if path.is_file()]
+    paths = [path for path in paths if not ("visium_hd_schema" in path.parts and path.name in misnamed)]
+    assert len(paths) > 50
+    assert {".gz", ".jpg", ".svs", ".h5", ".parquet"} <= {path.suffix for path in paths}
+    for path in paths:
+        got = file.fetch(Wanted("counts", str(path)), Path(), SETTINGS)
+        assert got.bytes == path.stat().st_size
+
+
+def test_a_record_that_was_cut_off_is_not_believed(tmp_path):
+    target = given_file(tmp_path, "a.csv", b"x,y\n")
+    _disk.record_path(target).write_text('{"url": "https://a.org/a.csv", "byt')
+    assert _disk.kept(target, Wanted("spots", "https://a.org/a.csv")) is None
+
+
+def test_a_file_put_there_by_hand_is_taken_if_it_meets_the_hash(tmp_path):
+    target = given_file(tmp_path, "a.csv", b"x,y\n")
+    asked = Checksum(sha256=hashlib.sha256(b"x,y\n").hexdigest())
+    assert _disk.kept(target, Wanted("spots", "https://a.org/a.csv")) is None
+    assert _disk.kept(target, Wanted("spots", "https://a.org/a.csv", asked)) is not None
+    assert _disk.kept(target, Wanted("spots", "https://a.org/a.csv")) is not None

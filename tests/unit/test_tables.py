@@ -1,0 +1,178 @@
+"""Tables and configuration: every fault at once, each as file:row:column: what, what is allowed."""
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from spotweave import tables
+from spotweave.errors import TableFaults
+
+ROOT = Path(__file__).resolve().parents[2]
+GOOD = {
+    "sample_id": "a1",
+    "donor": "A",
+    "dataset_title": "T",
+    "technology": "Spatial Transcriptomics",
+    "species": "Homo sapiens",
+    "source": "https",
+    "counts": "https://x.invalid/a.tsv",
+    "spots": "https://x.invalid/s.tsv",
+    "image": "https://x.invalid/i.jpg",
+}
+
+
+@pytest.fixture
+def load(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+    def loaded(rows, name="c1.csv", columns=None, **config):
+        path = tmp_path / name
+        with open(path, "w", newline="") as handle:
+            writer = csv.DictWriter(handle, columns or list(dict.fromkeys(key for row in rows for key in row)))
+            writer.writeheader()
+            writer.writerows(rows)
+        merged = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+        merged.update({"cohorts": [str(path)], "tasks": [], "recipes": [], **config})
+        return tables.load(merged, ROOT / "workflow/schemas", ROOT / "workflow/spotweave", "config.yaml")
+
+    return loaded
+
+
+def faults(load, rows, **options):
+    with pytest.raises(TableFaults) as caught:
+        load(rows, **options)
+    return [fault.rpartition("/")[2] for fault in caught.value.faults]
+
+
+def test_a_good_table_gives_its_rows_and_cohort(load):
+    found = load([GOOD, {**GOOD, "sample_id": "a2"}])
+    assert found.cohorts == {"c1": ("a1", "a2")}
+    assert found.samples["a2"] == {**GOOD, "sample_id": "a2", "cohort": "c1"}
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"sample_id": "a_1"}, "c1.csv:2:sample_id: 'a_1', allowed: letters, digits and hyphens"),
+        ({"species": "human"}, "c1.csv:2:species: 'human', allowed: Homo sapiens, Mus musculus"),
+        ({"technology": "Spatial Transcriptomic"}, "c1.csv:2:technology: 'Spatial Transcriptomic', did you mean"),
+        ({"source": "ftp"}, "c1.csv:2:source: 'ftp' is not a module of sources/, allowed: file, https"),
+        ({"source": "_content"}, "c1.csv:2:source: '_content' is not a module of sources/"),
+        ({"donor": ""}, "c1.csv:2:donor: empty, allowed: letters, digits"),
+        ({"pixel_size_um": "0,69"}, "c1.csv:2:pixel_size_um: '0,69', allowed: a number such as 0.688"),
+        ({"spots_to_image_scale": "0"}, "c1.csv:2:spots_to_image_scale: '0', allowed: a positive number"),
+        ({"counts_checksum": "sha256:12"}, "c1.csv:2:counts_checksum: "),
+        ({"publication_date": "Jan 2021"}, "c1.csv:2:publication_date: 'Jan 2021', allowed: YYYY"),
+        ({"counts": "two words"}, "c1.csv:2:counts: 'two words', allowed: one address or path without blanks"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
+)
+def test_a_wrong_cell_is_named_by_file_row_and_column(load, change, expected):
+    (found,) = faults(load, [{**GOOD, **change}])
+    assert found.startswith(expected)
+
+
+def test_an_unknown_column_is_refused_with_the_nearest_name(load):
+    (found,) = faults(load, [{**GOOD, "pixel_size": "0.7"}])
+    assert found == "c1.csv:1:pixel_size: unknown column, did you mean 'pixel_size_um'?"
+
+
+def test_a_missing_column_is_refused(load):
+    row = {key: value for key, value in GOOD.items() if key != "donor"}
+    assert faults(load, [row]) == ["c1.csv:1:donor: missing column, required"]
+
+
+def test_a_sample_named_twice_is_refused_with_both_rows(load):
+    assert faults(load, [GOOD, GOOD]) == [
+        "c1.csv:3:sample_id: 'a1' is already in row 2, allowed: unique ids",
+    ]
+
+
+def test_a_sample_in_two_cohorts_is_refused(load, tmp_path):
+    load([GOOD], name="c2.csv")
+    found = faults(load, [GOOD], cohorts=[str(tmp_path / "c2.csv"), str(tmp_path / "c1.csv")])
+    assert found == ["c2.csv:2"]
+
+
+def test_all_faults_come_at_once(load):
+    found = faults(load, [{**GOOD, "species": "human", "donor": ""}, {**GOOD, "sample_id": "b 1"}])
+    assert [fault.split(":")[1:3] for fault in found] == [["2", "donor"], ["2", "species"], ["3", "sample_id"]]
+
+
+def test_a_row_with_too_many_cells_is_named(load, tmp_path):
+    load([GOOD])
+    path = tmp_path / "c1.csv"
+    path.write_text(path.read_text() + "a,b\n")
+    found, _ = tables.read_table(path, ROOT / "workflow/schemas/cohort.schema.yaml", "sample_id")
+    assert list(found) == ["a1"]
+    assert "number of cells" in tables.read_table(path, ROOT / "workflow/schemas/cohort.schema.yaml", "sample_id")[1][0]
+
+
+def test_comments_blank_lines_and_a_bom_are_no_rows(load, tmp_path):
+    load([GOOD])
+    path = tmp_path / "c1.csv"
+    lines = path.read_text().splitlines()
+    path.write_text("\ufeff" + "\n".join([lines[0], "# a comment" + "," * lines[0].count(","), "", lines[1]]) + "\n")
+    rows, found = tables.read_table(path, ROOT / "workflow/schemas/cohort.schema.yaml", "sample_id")
+    assert found == []
+    assert list(rows) == ["a1"]
+
+
+def test_a_missing_table_is_one_line(load):
+    (found,) = faults(load, [GOOD], cohorts=["nowhere.csv"])
+    assert found.startswith("nowhere.csv: no such file")
+
+
+def test_unknown_config_keys_are_refused_with_the_nearest_name(load):
+    limits = yaml.safe_load((ROOT / "config/config.yaml").read_text())["limits"]
+    found = faults(load, [GOOD], limits={**limits, "pixel_size_max": 2}, patchs={})
+    assert sorted(found) == [
+        "config.yaml:limits.pixel_size_max: unknown key, did you mean 'pixel_size_max_um'?",
+        "config.yaml:patchs: unknown key, did you mean 'patch'?",
+    ]
+
+
+def test_names_the_configuration_chooses_must_be_in_their_tables(load):
+    found = faults(load, [GOOD], encoders=["handcraftet"], probes=["rigde"], protocols=["stritc"])
+    assert [fault.partition("did you mean ")[2] for fault in found] == ["'handcrafted'?", "'ridge'?", "'strict'?"]
+
+
+def test_a_random_encoder_must_be_called_so(load, tmp_path):
+    lines = (ROOT / "config/encoders.csv").read_text().replace("resnet50-random", "resnet50-mine")
+    (tmp_path / "encoders.csv").write_text(lines)
+    found = faults(load, [GOOD], encoders=[], encoders_table=str(tmp_path / "encoders.csv"))
+    assert any("'resnet50-mine' has random weights" in fault for fault in found)
+
+
+def test_reading_tables_imports_nothing_heavy():
+    code = (
+        "import sys; sys.path.insert(0, 'workflow'); import spotweave.tables, spotweave.codehash;"
+        "print(*(name for name in sys.modules if '.' not in name))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    heavy = {"numpy", "pandas", "torch", "scanpy", "anndata", "requests", "pyvips", "skimage", "sklearn"}
+    assert not heavy & set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    "table", sorted((ROOT / "config").glob("*/*.csv")), ids=lambda path: f"{path.parent.name}/{path.stem}"
+)
+def test_every_committed_cohort_table_is_valid(table):
+    _, found = tables.read_table(table, ROOT / "workflow/schemas/cohort.schema.yaml", "sample_id")
+    assert found == []
+
+
+def test_every_config_key_and_column_is_described():
+    for path in (ROOT / "workflow/schemas").glob("*.yaml"):
+        schema = yaml.safe_load(path.read_text())
+        waiting = [(path.stem, schema)]
+        while waiting:
+            where, node = waiting.pop()
+            assert "description" in node, f"{where} has no description"
+            if "properties" in node:
+                assert node["additionalProperties"] is False, where
+            waiting += [(f"{where}.{name}", child) for name, child in node.get("properties", {}).items()]

@@ -1,0 +1,401 @@
+"""Tissue on planted scenes, on real sections against their spots, and the way of its outlines through GeoJSON."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import pyvips
+import shapely
+from scipy import ndimage
+from spotweave.errors import Refusal
+from spotweave.io import is_empty, read_json, write_json
+from spotweave.tissue import agreement, classical, overview, polygons
+
+ROOT = Path(__file__).resolve().parents[2]
+DATA = ROOT.parent / "shared/data"
+SCENE_UM = 3000.0
+FINE_UM = 4.0
+
+INKS = {"blue": (35, 60, 170), "green": (25, 130, 70), "red": (215, 35, 45), "black": (25, 25, 28)}
+LILAC = (221, 208, 224)
+
+
+@dataclass
+class Scene:
+    """A drawn section: what the camera sees, and where the tissue is."""
+
+    rgb: np.ndarray
+    truth: np.ndarray
+    pixel_size_um: float
+
+
+def draw_scene(*nuisances: str, pixel_size_um: float = 8.0, tissue: bool = True, glass=(242, 242, 243)) -> Scene:
+    """A lobed section on 3 x 3 mm of glass: eosin with fibres, haematoxylin nuclei, and the nuisances asked for.
+
+    Everything is drawn in optical density at 4 um per pixel and averaged to the pixel size, so that two pixel sizes
+    show one scene. Ink is drawn beside the tissue, so that truth does not depend on it.
+    """
+    rng = np.random.default_rng(7)
+    side = round(SCENE_UM / FINE_UM)
+    y_um, x_um = (np.mgrid[:side, :side] + 0.5) * FINE_UM
+    dx, dy = x_um - 1350, y_um - 1350
+    angle, radius = np.arctan2(dy, dx), np.hypot(dx, dy)
+    rim = 800 * (1 + 0.15 * np.cos(3 * angle) + 0.06 * np.sin(7 * angle))
+    truth = (radius < rim) & (np.hypot(dx - 250, dy + 150) > 190)
+    density = np.zeros((side, side, 3))
+    eosin, haematoxylin = np.array([0.07, 0.99, 0.35]), np.array([0.95, 0.95, 0.45])
+    if tissue:
+        fibres = ndimage.gaussian_filter(rng.normal(size=(side, side)), 2)
+        fibres = 0.3 + 0.08 * fibres / fibres.std()
+        nuclei = (rng.random((side, side)) < 0.02).astype(float)
+        nuclei = np.minimum(ndimage.gaussian_filter(nuclei, 0.9) * 6, 1.0)
+        stained = fibres[..., None] * eosin + nuclei[..., None] * haematoxylin
+        density += stained * ndimage.gaussian_filter(truth.astype(float), 0.7)[..., None]
+    else:
+        truth = np.zeros_like(truth)
+    grey = np.ones(3)
+    if "halo" in nuisances:
+        outside_um = np.maximum(radius - rim, 0)
+        side_of = 0.5 * (1 + np.cos(angle - 1.2))
+        density += (0.2 * np.exp(-outside_um / 700) * side_of * ~truth)[..., None] * np.array([0.1, 1.0, 0.2])
+    if "shadow" in nuisances:
+        bars = np.zeros((side, side))
+        bars[-80:-15, 80:300] = bars[-80:-15, 450:700] = bars[150:400, -80:-15] = 0.35
+        density += ndimage.gaussian_filter(bars, 18)[..., None] * grey
+    if "bubble" in nuisances:
+        for centre, size_um in (((2600, 2500), 260), ((2650, 350), 90)):
+            ring = np.abs(np.hypot(x_um - centre[0], y_um - centre[1]) - size_um) < 22
+            density += (0.7 * ndimage.gaussian_filter(ring.astype(float), 1))[..., None] * grey
+    if "debris" in nuisances:
+        for cx, cy in rng.uniform(100, SCENE_UM - 100, (60, 2)):
+            column, row = int(cx / FINE_UM), int(cy / FINE_UM)
+            speck = np.exp(-((x_um[:15, :15] - 30) ** 2 + (y_um[:15, :15] - 30) ** 2) / (2 * 9**2))[..., None]
+            density[row - 7 : row + 8, column - 7 : column + 8] += 0.9 * speck * (grey if cx > 1500 else haematoxylin)
+    background = np.array(LILAC if "tint" in nuisances else glass, float)
+    picture = background * np.exp(-density)
+    for colour, ink in INKS.items():
+        if colour in nuisances:
+            stroke = np.abs(x_um - 2650 - 60 * np.sin(y_um / 300)) < 130
+            stroke &= (y_um > 300) & (y_um < 2700)
+            cover = ndimage.gaussian_filter(stroke.astype(float), 2)[..., None]
+            picture = picture * (1 - cover) + np.array(ink) * cover
+    picture += rng.normal(scale=1.5, size=picture.shape)
+    if "painted" in nuisances:
+        picture[radius > rim + 60] = 0
+    step = round(pixel_size_um / FINE_UM)
+    shape = (side // step, step, side // step, step)
+    rgb = picture.reshape(*shape, 3).mean(axis=(1, 3))
+    return Scene(
+        np.clip(rgb, 0, 255).round().astype(np.uint8), truth.reshape(shape).mean(axis=(1, 3)) > 0.5, step * 4.0
+    )
+
+
+def overlap(one: np.ndarray, other: np.ndarray) -> float:
+    return (one & other).sum() / max((one | other).sum(), 1)
+
+
+@pytest.mark.parametrize(
+    "nuisances",
+    [
+        (),
+        ("tint",),
+        ("halo",),
+        ("shadow",),
+        ("bubble",),
+        *((colour,) for colour in INKS),
+        ("painted",),
+        ("tint", "halo", "shadow", "bubble", "debris"),
+        ("tint", "halo", "debris", "red"),
+    ],
+    ids="+".join,
+)
+def test_planted_tissue_is_found_whatever_else_lies_on_the_glass(nuisances):
+    scene = draw_scene(*nuisances)
+    found = classical.segment(scene.rgb, scene.pixel_size_um)
+    assert overlap(found, scene.truth) > 0.96
+    far = ndimage.distance_transform_edt(~scene.truth) * scene.pixel_size_um > 100
+    assert not found[far].any(), "something that is no tissue was taken for it"
+
+
+def test_plain_otsu_on_grey_fails_where_this_method_does_not():
+    """The nuisances are hard enough to mean something."""
+    from skimage.filters import threshold_otsu
+
+    scene = draw_scene("tint", "halo", "shadow", "bubble", "debris")
+    grey = scene.rgb.mean(axis=2)
+    assert overlap(grey < threshold_otsu(grey), scene.truth) < 0.9
+
+
+@pytest.mark.parametrize("nuisances", [(), ("halo", "shadow", "bubble", "debris"), ("blue",), ("black",)], ids="+".join)
+def test_an_empty_slide_has_no_tissue(nuisances):
+    scene = draw_scene(*nuisances, tissue=False)
+    assert not classical.segment(scene.rgb, scene.pixel_size_um).any()
+
+
+@pytest.mark.parametrize("level", [0, 128, 255])
+def test_a_uniform_picture_has_no_tissue(level):
+    assert not classical.segment(np.full((60, 50, 3), level, np.uint8), 8.0).any()
+
+
+def test_the_same_scene_has_the_same_area_at_4_and_8_um_per_pixel():
+    areas = []
+    for pixel_size_um in (4.0, 8.0):
+        scene = draw_scene("tint", "halo", "debris", pixel_size_um=pixel_size_um)
+        assert scene.pixel_size_um == pixel_size_um
+        areas.append(classical.segment(scene.rgb, pixel_size_um).sum() * pixel_size_um**2)
+    assert areas[0] == pytest.approx(areas[1], rel=0.03)
+
+
+@pytest.mark.parametrize(
+    ("nuisance", "without"), [("blue", {"ink_density": 99.0}), ("red", {"ink_density": 99.0})], ids=["blue", "red"]
+)
+def test_ink_would_be_tissue_if_its_hue_were_not_looked_at(nuisance, without):
+    scene = draw_scene(nuisance)
+    found = classical.segment(scene.rgb, 8.0, classical.TissueSettings(**without))
+    assert overlap(found, scene.truth) < 0.9
+
+
+def test_a_dim_lamp_or_a_quarter_turn_changes_next_to_nothing():
+    scene = draw_scene("halo", "shadow")
+    found = classical.segment(scene.rgb, 8.0)
+    dim = classical.segment((scene.rgb * 0.72).round().astype(np.uint8), 8.0)
+    turned = classical.segment(np.ascontiguousarray(np.rot90(scene.rgb)), 8.0)
+    assert overlap(found, dim) > 0.98
+    assert overlap(found, np.rot90(turned, -1)) > 0.999
+
+
+def test_large_holes_stay_and_small_ones_are_filled():
+    scene = draw_scene()
+    keeps = classical.segment(scene.rgb, 8.0)
+    fills = classical.segment(scene.rgb, 8.0, classical.TissueSettings(min_hole_um2=200_000))
+    centre = (round(1200 / 8), round(1600 / 8))
+    assert not scene.truth[centre] and not keeps[centre] and fills[centre]
+
+
+def test_stain_density_of_the_pure_stains_is_high_and_of_grey_is_zero():
+    assert classical.stain_density(np.array([0.07, 0.99, 0.11])) == pytest.approx(0.92)
+    assert classical.stain_density(np.array([0.65, 0.70, 0.29])) == pytest.approx(0.41)
+    assert classical.stain_density(np.array([0.5, 0.5, 0.5])) == 0
+
+
+@pytest.mark.parametrize("picture", [np.zeros((5, 5), np.uint8), np.zeros((5, 5, 3), float)])
+def test_a_picture_that_is_not_8_bit_rgb_is_an_error(picture):
+    with pytest.raises(ValueError, match="uint8"):
+        classical.segment(picture, 8.0)
+
+
+def rings_and_islands() -> np.ndarray:
+    """A blob with a hole, an island in that hole, and a piece that touches the border."""
+    y, x = np.mgrid[:300, :400]
+    radius = np.hypot(x - 150, y - 150)
+    mask = (radius < 110) & (radius > 60) | (radius < 30)
+    mask[200:, 330:] = True
+    return mask
+
+
+def test_a_mask_survives_the_way_through_geojson(tmp_path):
+    mask, scale = rings_and_islands(), (11.6, 11.5)
+    traced = polygons.from_mask(mask, scale)
+    polygons.write_geojson(tmp_path / "tissue.geojson", traced, 0.7)
+    back = polygons.read_geojson(tmp_path / "tissue.geojson")
+    assert [len(piece.interiors) for piece in back] == [1, 0, 0]
+    assert all(piece.is_valid for piece in back)
+    assert overlap(polygons.to_mask(back, mask.shape, scale), mask) > 0.999
+
+
+def test_areas_are_in_um2_and_positions_in_px_of_the_slide(tmp_path):
+    mask = np.zeros((50, 40), bool)
+    mask[10:20, 5:35] = True
+    (piece,) = polygons.from_mask(mask, (8.0, 8.0))
+    assert piece.bounds == (40, 80, 280, 160)
+    polygons.write_geojson(tmp_path / "tissue.geojson", [piece], 0.5)
+    (feature,) = read_json(tmp_path / "tissue.geojson")["features"]
+    assert feature["properties"]["tissue_id"] == 0
+    assert feature["properties"]["area_um2"] == pytest.approx(10 * 30 * 16, rel=0.01)
+    assert feature["geometry"]["coordinates"][0][0] == feature["geometry"]["coordinates"][0][-1]
+
+
+def test_simplified_outlines_have_far_fewer_points_and_the_same_shape():
+    mask, scale = rings_and_islands(), (11.6, 11.6)
+    full, simple = polygons.from_mask(mask, scale), polygons.from_mask(mask, scale, simplify_px=6)
+    assert shapely.get_num_coordinates(simple).sum() < 0.4 * shapely.get_num_coordinates(full).sum()
+    assert overlap(polygons.to_mask(simple, mask.shape, scale), mask) > 0.99
+    assert all(piece.is_valid for piece in simple)
+
+
+def test_holes_and_pieces_below_the_limits_are_left_out():
+    traced = polygons.from_mask(rings_and_islands(), (1, 1), min_hole_px2=12_000, min_piece_px2=3_000)
+    assert [len(piece.interiors) for piece in traced] == [0, 0]
+    assert traced[0].area == pytest.approx(np.pi * 110**2, rel=0.01)
+
+
+def test_an_empty_mask_has_no_polygons():
+    assert polygons.from_mask(np.zeros((9, 9), bool), (1, 1)) == []
+
+
+@pytest.mark.parametrize(
+    "text", ["{}", "[1, 2", '{"features": [{"geometry": {"type": "Point", "coordinates": [1, 2]}}]}']
+)
+def test_a_file_that_holds_no_polygons_is_refused(tmp_path, text):
+    (tmp_path / "tissue.geojson").write_text(text)
+    with pytest.raises(Refusal, match=r"tissue\.geojson"):
+        polygons.read_geojson(tmp_path / "tissue.geojson")
+
+
+def test_tissue_fraction_of_discs_agrees_with_the_exact_overlap():
+    square = shapely.box(0, 0, 100, 100)
+    x, y = np.array([50.0, 100, 100, 130, 95, np.nan]), np.array([50.0, 50, 100, 50, 50, 50])
+    fractions = agreement.tissue_fraction([square], x, y, 40)
+    for fraction, cx, cy in zip(fractions[:5], x, y, strict=False):
+        disc = shapely.Point(cx, cy).buffer(20, quad_segs=64)
+        assert fraction == pytest.approx(disc.intersection(square).area / disc.area, abs=0.06)
+    assert np.isnan(fractions[5])
+
+
+def test_agreement_counts_centres_and_discs_and_says_when_there_is_nothing_to_count():
+    square = shapely.box(0, 0, 100, 100)
+    x, y = np.array([50.0, 110, 200, 300, np.nan]), np.full(5, 50.0)
+    scores = agreement.against_spots([square], x, y, np.array([1, 1, 0, 0, 1]), 40)
+    assert scores["spots_selected_inside"] == 0.5 and scores["spots_selected_touching"] == 1.0
+    assert scores["spots_unselected_outside"] == 1.0 and scores["spots_without_position"] == 1
+    assert agreement.against_spots([square], x[:2], y[:2], np.ones(2), 40)["spots_unselected_outside"] is None
+
+
+def run_script(folder: Path, rgb: np.ndarray, pixel_size_um: float, alignment: dict, spots: pd.DataFrame) -> dict:
+    """Run the script as a job does, on a tiled pyramid; return its record."""
+    picture = pyvips.Image.new_from_array(rgb, interpretation="srgb")
+    picture.tiffsave(str(folder / "slide.tif"), tile=True, pyramid=True, compression="jpeg", Q=90)
+    write_json(folder / "alignment.json", {"pixel_size_um": pixel_size_um, **alignment})
+    spots.to_csv(folder / "spots.csv", index=False)
+    given = {"slide": "slide.tif", "alignment": "alignment.json", "spots": "spots.csv"}
+    made = {"tissue": "tissue.geojson", "overlay": "tissue.jpg", "record": "record.json"}
+    paths = [word for name, file in {**given, **made}.items() for word in (f"--{name}", str(folder / file))]
+    subprocess.run([sys.executable, str(ROOT / "scripts/segment_tissue.py"), *paths], check=True, capture_output=True)
+    return read_json(folder / "record.json")
+
+
+def test_the_script_writes_outlines_overlay_and_agreement(tmp_path):
+    scene = draw_scene("halo", pixel_size_um=4.0)
+    spot_y, spot_x = (grid.ravel() * 200.0 + 150 for grid in np.mgrid[:14, :14])
+    selected = scene.truth[(spot_y / 4).astype(int), (spot_x / 4).astype(int)]
+    # the vendor's frame is twice as coarse as the slide
+    spots = pd.DataFrame({"x_px": spot_x / 8, "y_px": spot_y / 8, "in_tissue": selected.astype(int)})
+    record = run_script(tmp_path, scene.rgb, 4.0, {"spots_to_image_scale": 2.0}, spots)
+    measures = record["measures"]
+    assert record["status"] == "accepted"
+    assert measures["tissue_area_mm2"] == pytest.approx(scene.truth.sum() * 16 / 1e6, rel=0.03)
+    assert measures["pieces"] == 1 and measures["holes"] == 1
+    assert measures["spots_selected_inside"] > 0.98 and measures["spots_unselected_outside"] > 0.98
+    found = polygons.to_mask(polygons.read_geojson(tmp_path / "tissue.geojson"), scene.truth.shape, (1, 1))
+    assert overlap(found, scene.truth) > 0.96
+    overlay = pyvips.Image.new_from_file(str(tmp_path / "tissue.jpg"))
+    assert max(overlay.width, overlay.height) <= 1000
+    first = (tmp_path / "tissue.geojson").read_bytes()
+    run_script(tmp_path, scene.rgb, 4.0, {"spots_to_image_scale": 2.0}, spots)
+    assert (tmp_path / "tissue.geojson").read_bytes() == first
+
+
+def test_the_script_refuses_an_empty_slide_with_the_number(tmp_path):
+    scene = draw_scene("shadow", tissue=False)
+    spots = pd.DataFrame({"x_px": [1.0], "y_px": [1.0], "in_tissue": [1]})
+    record = run_script(tmp_path, scene.rgb, 8.0, {}, spots)
+    assert record["status"] == "refused" and record["measured"] == 0 and record["threshold"] == 0.25
+    assert is_empty(tmp_path / "tissue.geojson") and is_empty(tmp_path / "tissue.jpg")
+
+
+def test_a_slide_that_cannot_be_read_is_refused(tmp_path):
+    (tmp_path / "slide.tif").write_bytes(b"II*\0 not a picture")
+    with pytest.raises(Refusal, match=r"slide\.tif"):
+        overview.read_reduced(tmp_path / "slide.tif", 0.5, 8.0)
+
+
+def test_a_coarse_slide_is_read_as_it_is_and_a_fine_one_reduced(tmp_path):
+    scene = draw_scene()
+    pyvips.Image.new_from_array(scene.rgb).tiffsave(str(tmp_path / "slide.tif"), tile=True, pyramid=True)
+    same, scale = overview.read_reduced(tmp_path / "slide.tif", 14.0, 8.0)
+    assert same.shape == scene.rgb.shape and scale == (1, 1)
+    reduced, scale = overview.read_reduced(tmp_path / "slide.tif", 2.0, 8.0)
+    assert reduced.shape[:2] == (94, 94) and scale == pytest.approx((4, 4), rel=0.01)
+
+
+def needs(*parts: str) -> Path:
+    path = DATA.joinpath(*parts)
+    if not path.exists():
+        pytest.skip(f"shared data absent: {path.name}")
+    return path
+
+
+def scores_of(picture: Path, pixel_size_um: float, x_px, y_px, selected, diameter_um: float) -> dict:
+    rgb, scale = overview.read_reduced(picture, pixel_size_um, 8.0)
+    mask = classical.segment(rgb, pixel_size_um * scale[0])
+    traced = polygons.from_mask(mask, scale, simplify_px=4 / pixel_size_um)
+    return agreement.against_spots(
+        traced, np.asarray(x_px), np.asarray(y_px), np.asarray(selected), diameter_um / pixel_size_um
+    )
+
+
+def pixel_size_from_lattice(array_um: np.ndarray, pixels: np.ndarray) -> float:
+    """um per px of the least-squares affine map from array positions (um) to px."""
+    matrix = np.linalg.lstsq(np.column_stack([array_um, np.ones(len(array_um))]), pixels, rcond=None)[0][:2]
+    return float(1 / np.sqrt(abs(np.linalg.det(matrix))))
+
+
+def stv1_scores(table: Path, picture: Path, unit_um: float, to_picture: float = 1.0) -> dict:
+    spots = pd.read_csv(table, sep="\t")
+    pixels = spots[["pixel_x", "pixel_y"]].to_numpy() * to_picture
+    size_um = pixel_size_from_lattice(spots[["new_x", "new_y"]].to_numpy() * unit_um, pixels)
+    return scores_of(picture, size_um, pixels[:, 0], pixels[:, 1], spots["selected"], 100.0)
+
+
+@pytest.mark.parametrize("section", ["MOB1", "MOB2", "MOB3"])
+def test_olfactory_bulbs_agree_with_the_selection_despite_frame_shadows_and_bubbles(section):
+    folder = needs("mob")
+    # an array of 66 x 63 half steps on 6.2 x 6.6 mm: about 100 um each
+    scores = stv1_scores(folder / f"alignment_table_{section}.tsv", folder / f"{section}.jpg", 100.0)
+    assert scores["spots_selected_inside"] >= 0.98
+    assert scores["spots_unselected_outside"] >= 0.99
+    assert scores["spots_selected_touching"] >= 0.995
+
+
+@pytest.mark.parametrize("section", ["B4", "C2", "C4"])
+def test_breast_sections_hold_their_spots_despite_bled_stain_and_pale_fat(section):
+    folder = needs("her2st")
+    scores = stv1_scores(folder / f"{section}_selection.tsv", folder / f"{section}.jpg", 200.0)
+    assert scores["spots_selected_inside"] >= 0.99
+
+
+def test_a_section_on_painted_over_glass_holds_its_spots():
+    folder = needs("her2st")
+    scores = stv1_scores(folder / "A1_selection.tsv", folder / "A1_masked.jpg", 200.0, 0.2876)
+    assert scores["spots_selected_inside"] >= 0.98
+
+
+VISIUM_LIMITS = {
+    "dlpfc/151507": (0.985, 0.92),
+    "dlpfc/151669": (0.995, 0.94),
+    "dlpfc/151676": (0.995, 0.94),
+    "visium_mouse_brain_posterior_outs/spatial": (0.995, 0.975),
+}
+
+
+@pytest.mark.parametrize("folder", VISIUM_LIMITS)
+def test_visium_sections_agree_with_in_tissue_despite_the_fiducial_frame(folder):
+    path = needs(*folder.split("/"))
+    names = ["barcode", "in_tissue", "array_row", "array_col", "y", "x"]
+    spots = pd.read_csv(next(path.glob("tissue_positions_list.*")), header=None, names=names)
+    scale = json.loads((path / "scalefactors_json.json").read_text())["tissue_lowres_scalef"]
+    array_um = np.column_stack([spots["array_col"] * 50.0, spots["array_row"] * 100 * np.sqrt(0.75)])
+    pixels = spots[["x", "y"]].to_numpy() * scale
+    size_um = pixel_size_from_lattice(array_um, pixels)
+    picture = path / "tissue_lowres_image.png"
+    scores = scores_of(picture, size_um, pixels[:, 0], pixels[:, 1], spots["in_tissue"], 55.0)
+    inside, outside = VISIUM_LIMITS[folder]
+    assert scores["spots_selected_inside"] >= inside
+    assert scores["spots_unselected_outside"] >= outside

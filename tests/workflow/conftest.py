@@ -1,0 +1,83 @@
+"""A copy of the project with the demo cohort built in it, shared by the tests of one file."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+TREE = ("Snakefile", "config", "workflow", "scripts", "envs", "resources", "profiles")
+# Small but through every stage: one encoder without weights, one protocol.
+SMALL = {
+    "dataset": "demo",
+    "cohorts": ["config/cohorts/demo.csv"],
+    "encoders": ["handcrafted"],
+    "tasks": ["demo"],
+    "recipes": [],
+    "protocols": ["strict"],
+}
+
+
+class Project:
+    """One copy of the project's tree."""
+
+    def __init__(self, folder: Path, deposit: Path, config: dict) -> None:
+        self.folder, self.deposit = folder, deposit
+        for name in TREE:
+            copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
+            copy(ROOT / name, folder / name)
+        self.configure(config)
+
+    def configure(self, config: dict) -> None:
+        (self.folder / "config/try.yaml").write_text(yaml.safe_dump(config))
+
+    def snakemake(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "scripts/serve_demo.py", "--folder", str(self.deposit), "--"]
+        command += [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "config/try.yaml", *arguments]
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        done = subprocess.run(
+            command,
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"},
+            check=False,
+        )
+        if check and done.returncode != 0:
+            logs = "\n".join(path.read_text()[-2000:] for path in (self.folder / "logs").rglob("*.log"))
+            raise AssertionError(f"{done.stdout[-4000:]}\n{done.stderr[-4000:]}\n{logs[-8000:]}")
+        return done
+
+    def planned(self, *arguments: str) -> dict[str, int]:
+        """Rule -> number of jobs that a dry run announces."""
+        done = self.snakemake("--dry-run", "--quiet", "host", *arguments)
+        table = (done.stdout + done.stderr).partition("Job stats:")[2].partition("total")[0]
+        return {match[1]: int(match[2]) for match in re.finditer(r"^(\w+)\s+(\d+)\s*$", table, re.MULTILINE)}
+
+    @property
+    def results(self) -> Path:
+        return self.folder / "results/demo"
+
+    def rows(self, name: str) -> list[dict[str, str]]:
+        with open(self.results / name, newline="") as handle:
+            return list(csv.DictReader(handle))
+
+
+@pytest.fixture(scope="session")
+def deposit(tmp_path_factory):
+    return tmp_path_factory.mktemp("deposit") / "demo"
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory, deposit):
+    project = Project(tmp_path_factory.mktemp("built"), deposit, SMALL)
+    project.snakemake()
+    return project

@@ -1,0 +1,157 @@
+"""Each kind of bad input: one clear line, that sample in quarantine, the others finished."""
+
+import csv
+import gzip
+import shutil
+import subprocess
+import sys
+
+import pytest
+import yaml
+from conftest import ROOT, SMALL, Project
+from PIL import Image
+
+CONFIG = {**SMALL, "cohorts": ["config/cohorts/bad.csv"], "tasks": []}
+
+
+def spoil_counts(change):
+    """A counts file with one cell of its second row changed."""
+
+    def spoil(folder):
+        path = folder / "counts.tsv.gz"
+        lines = gzip.decompress(path.read_bytes()).decode().splitlines()
+        cells = lines[2].split("\t")
+        cells[3] = change
+        lines[2] = "\t".join(cells)
+        path.write_bytes(gzip.compress("\n".join(lines).encode(), mtime=0))
+
+    return spoil
+
+
+def reduce_picture(folder):
+    with Image.open(folder / "section.jpg") as image:
+        image.resize((image.width // 2, image.height // 2)).save(folder / "section.jpg")
+
+
+def few_spots(folder):
+    lines = (folder / "spots.tsv").read_text().splitlines()
+    header = lines[0].split("\t")
+    selected = header.index("selected")
+    rows = [line.split("\t") for line in lines[1:]]
+    left = 9
+    for row in rows:
+        row[selected] = "1" if row[selected] == "1" and left > 0 else "0"
+        left -= row[selected] == "1"
+    (folder / "spots.tsv").write_text("\n".join("\t".join(row) for row in [header, *rows]) + "\n")
+
+
+# sample -> (what is done to a good deposit, stage that refuses, words of the reason)
+SPOILED = {
+    "floats": (spoil_counts("1.5"), "read_expression", "counts.tsv.gz"),
+    "negative": (spoil_counts("-3"), "read_expression", "counts.tsv.gz"),
+    "words": (spoil_counts("many"), "read_expression", "counts.tsv.gz"),
+    "missing": (lambda folder: (folder / "counts.tsv.gz").unlink(), "fetch_sample", "counts.tsv.gz"),
+    "picture-garbled": (
+        lambda folder: (folder / "section.jpg").write_bytes(b"\xff\xd8\xff\xe0" + b"\0" * 5000),
+        "align_array",
+        "section.jpg",
+    ),
+    "picture-html": (
+        lambda folder: (folder / "section.jpg").write_text("<!doctype html><html>sign in</html>"),
+        "fetch_sample",
+        "section.jpg",
+    ),
+    "picture-reduced": (reduce_picture, "align_array", "outside the picture"),
+    "few-spots": (few_spots, "assemble_sample", "only"),
+    "wrong-hash": (None, "fetch_sample", "counts.tsv.gz"),
+}
+
+
+@pytest.fixture(scope="module")
+def quarantine(tmp_path_factory, deposit):
+    project = Project(tmp_path_factory.mktemp("bad"), deposit, SMALL)
+    project.snakemake("--dry-run")  # makes the deposit
+    columns = next(csv.DictReader((ROOT / "config/cohorts/demo.csv").open()))
+    rows = []
+    for sample, (spoil, _, _) in {"good": (lambda folder: None, "", ""), **SPOILED}.items():
+        folder = project.folder / "deposit" / sample
+        folder.mkdir(parents=True)
+        for source, name in (("", "counts.tsv.gz"), ("_selection", "spots.tsv"), ("", "section.jpg")):
+            suffix = {"counts.tsv.gz": ".tsv.gz", "spots.tsv": ".tsv", "section.jpg": ".jpg"}[name]
+            (found,) = [p for p in project.deposit.rglob(f"demo-a1{source}{suffix}") if "truth" not in p.parts]
+            shutil.copy(found, folder / name)
+        if spoil:
+            spoil(folder)
+        paths = {
+            "counts": f"deposit/{sample}/counts.tsv.gz",
+            "spots": f"deposit/{sample}/spots.tsv",
+            "image": f"deposit/{sample}/section.jpg",
+        }
+        checksum = "sha256:" + "0" * 64 if sample == "wrong-hash" else ""
+        rows.append({**columns, "sample_id": sample, "source": "file", "counts_checksum": checksum, **paths})
+    web = {"sample_id": "gone", "counts": "https://deposit.invalid/demo/no-such-file.tsv.gz"}
+    rows.append({**columns, "counts_checksum": "", **web})
+    with open(project.folder / "config/cohorts/bad.csv", "w", newline="") as handle:
+        writer = csv.DictWriter(handle, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    project.configure(CONFIG)
+    project.snakemake()
+    return project
+
+
+@pytest.mark.parametrize("sample", SPOILED)
+def test_the_sample_is_refused_with_a_line_that_names_the_file(quarantine, sample):
+    _, stage, words = SPOILED[sample]
+    found = {row["sample_id"]: row for row in quarantine.rows("quarantine.csv")}
+    assert found[sample]["stage"] == stage, found[sample]
+    assert words in found[sample]["reason"]
+    assert "\n" not in found[sample]["reason"]
+
+
+def test_a_404_is_refused(quarantine):
+    found = {row["sample_id"]: row for row in quarantine.rows("quarantine.csv")}
+    assert found["gone"]["stage"] == "fetch_sample"
+    assert "404" in found["gone"]["reason"]
+
+
+def test_the_good_sample_is_finished_and_no_other_is_released(quarantine):
+    assert [row["id"] for row in quarantine.rows("demo.csv")] == ["good"]
+    assert [path.name for path in (quarantine.results / "st").iterdir()] == ["good.h5ad"]
+
+
+def test_the_quality_page_shows_every_reason(quarantine):
+    page = (quarantine.results / "report/quality.html").read_text()
+    assert all(sample in page for sample in SPOILED)
+
+
+def test_raw_input_is_not_touched(quarantine):
+    names = sorted(path.name for path in (quarantine.folder / "deposit/good").iterdir())
+    assert names == ["counts.tsv.gz", "section.jpg", "spots.tsv"]
+
+
+def test_a_second_run_has_nothing_to_do(quarantine):
+    assert quarantine.planned() == {}
+
+
+def test_faults_in_tables_and_config_start_nothing(tmp_path, deposit):
+    project = Project(tmp_path, deposit, {**SMALL, "limits": {"pixel_size_maximum_um": 2}})
+    done = project.snakemake("--dry-run", check=False)
+    assert done.returncode != 0
+    assert "limits.pixel_size_maximum_um: unknown key, did you mean 'pixel_size_max_um'?" in done.stderr
+    project.configure(SMALL)
+    table = project.folder / "config/cohorts/demo.csv"
+    table.write_text(table.read_text().replace("Homo sapiens", "human").replace("demo-c1,", "demo-a1,", 1))
+    done = project.snakemake("--dry-run", check=False)
+    assert done.returncode != 0
+    assert done.stderr.count("species: 'human', allowed: Homo sapiens, Mus musculus") == 3
+    assert "demo.csv:4:sample_id: 'demo-a1' is already in row 2" in done.stderr
+    assert not (project.folder / "results").exists()
+
+
+def test_every_committed_configuration_can_be_planned(tmp_path):
+    for path in sorted((ROOT / "config").glob("*.yaml")):
+        command = [sys.executable, "-m", "snakemake", "-n", "-q", "--configfile", str(path), "--cores", "1"]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{path.name}: {done.stderr[-2000:]}"
+        assert yaml.safe_load(path.read_text())["dataset"]

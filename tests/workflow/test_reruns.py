@@ -1,0 +1,133 @@
+"""What a second run does: the promises that make a growing dataset cheap."""
+
+import contextlib
+import os
+import time
+
+import pytest
+from conftest import SMALL, Project
+
+EVERY_SAMPLE = {
+    "fetch_sample",
+    "read_expression",
+    "align_array",
+    "build_pyramid",
+    "segment_tissue",
+    "assemble_sample",
+    "extract_patches",
+    "describe_sample",
+    "embed_patches",
+}
+AGGREGATES = {
+    "assemble_cohort": 1,
+    "assemble_dataset": 1,
+    "summarise_quality": 1,
+    "make_splits": 1,
+    "fit_probe": 1,
+    "rank_encoders": 1,
+    "all": 1,
+}
+
+
+@contextlib.contextmanager
+def edited(path, text):
+    before = path.read_text()
+    path.write_text(text)
+    try:
+        yield
+    finally:
+        path.write_text(before)
+
+
+def test_a_finished_build_has_nothing_to_do(built):
+    assert built.planned() == {}
+
+
+def test_the_times_of_a_fresh_clone_rebuild_nothing(built):
+    later = time.time() + 3600
+    for name in ("workflow", "scripts", "config", "envs", "resources", "profiles"):
+        for path in (built.folder / name).rglob("*"):
+            os.utime(path, (later, later))
+    os.utime(built.folder / "Snakefile", (later, later))
+    assert built.planned() == {}
+
+
+def test_a_new_row_builds_its_own_jobs_and_the_aggregates_only(built):
+    table = built.folder / "config/cohorts/demo.csv"
+    row = table.read_text().splitlines()[1].replace("demo-a1,", "demo-a2,", 1)
+    with edited(table, table.read_text() + row + "\n"):
+        assert built.planned() == {**dict.fromkeys(EVERY_SAMPLE, 1), **AGGREGATES}
+
+
+def test_a_changed_cell_rebuilds_what_reads_it(built):
+    table = built.folder / "config/cohorts/demo.csv"
+    with edited(table, table.read_text().replace("demo-a1,demo-A,", "demo-a1,demo-Z,")):
+        assert built.planned() == {"describe_sample": 1, **AGGREGATES}
+
+
+def test_rows_in_another_order_rebuild_no_sample(built):
+    table = built.folder / "config/cohorts/demo.csv"
+    header, *rows = table.read_text().splitlines()
+    with edited(table, "\n".join([header, *reversed(rows)]) + "\n"):
+        assert not EVERY_SAMPLE & set(built.planned())
+
+
+@pytest.mark.parametrize(
+    ("module", "expected"),
+    [
+        (
+            "slide/patches.py",
+            {"extract_patches": 3, "describe_sample": 3, "embed_patches": 3, **AGGREGATES},
+        ),
+        ("protocols/strict.py", {"fit_probe": 1, "rank_encoders": 1, "all": 1}),
+        ("protocols/hest_exact.py", {}),
+        ("encoders/handcrafted.py", {"embed_patches": 3, "fit_probe": 1, "rank_encoders": 1, "all": 1}),
+        ("encoders/timm_model.py", {}),
+        ("sources/file.py", {}),
+        ("readers/st_v1.py", {**dict.fromkeys(EVERY_SAMPLE - {"fetch_sample"}, 3), **AGGREGATES}),
+        ("report/quality.py", {"summarise_quality": 1, "all": 1}),
+        ("simulate/st_v1.py", {}),
+    ],
+)
+def test_an_edited_module_rebuilds_exactly_what_depends_on_it(built, module, expected):
+    path = built.folder / "workflow/spotweave" / module
+    with edited(path, path.read_text() + "\n# changed\n"):
+        assert built.planned() == expected
+
+
+def test_a_new_encoder_embeds_and_scores_and_touches_no_sample(built):
+    built.configure({**SMALL, "encoders": ["handcrafted", "resnet-tiny-random"]})
+    try:
+        assert built.planned() == {"embed_patches": 3, "fit_probe": 1, "rank_encoders": 1, "all": 1}
+    finally:
+        built.configure(SMALL)
+
+
+def test_two_builds_have_the_same_manifest(built, tmp_path, deposit):
+    other = Project(tmp_path, deposit, SMALL)
+    other.snakemake("dataset")
+    manifests = [(project.results / "MANIFEST.sha256").read_text() for project in (built, other)]
+    assert manifests[0] == manifests[1]
+    assert len(manifests[0].splitlines()) == 3 * 10 + 2
+
+
+def test_a_removed_row_drops_out_of_the_aggregates(tmp_path_factory, deposit):
+    project = Project(tmp_path_factory.mktemp("removed"), deposit, {**SMALL, "tasks": []})
+    project.snakemake()
+    table = project.folder / "config/cohorts/demo.csv"
+    table.write_text("".join(line for line in table.read_text().splitlines(True) if not line.startswith("demo-b1")))
+    assert project.planned() == {"assemble_cohort": 1, "assemble_dataset": 1, "summarise_quality": 1, "all": 1}
+    project.snakemake()
+    assert [row["id"] for row in project.rows("demo.csv")] == ["demo-a1", "demo-c1"]
+    released = [path for path in project.results.rglob("*demo-b1*") if "samples" not in path.parts]
+    assert released == []
+    assert "demo-b1" not in (project.results / "MANIFEST.sha256").read_text()
+
+
+def test_downloads_are_not_fetched_again_when_their_job_is(built):
+    raw = sorted((built.folder / "data/raw").rglob("demo-a1.jpg"))
+    before = [path.stat().st_mtime_ns for path in raw]
+    built.snakemake("--forcerun", "fetch_sample", "--until", "fetch_sample")
+    assert raw
+    assert [path.stat().st_mtime_ns for path in raw] == before
+    built.snakemake()

@@ -1,0 +1,149 @@
+rule assemble_sample:
+    input:
+        expression=rules.read_expression.output.expression,
+        alignment=rules.align_array.output.alignment,
+        slide=rules.build_pyramid.output.slide,
+        tissue=rules.segment_tissue.output.tissue,
+    output:
+        st="<samples>/{sample}/st.h5ad",
+        spatial_plot=picture("<samples>/{sample}/spatial_plot.png", "counts"),
+        pixel_size_plot=picture("<samples>/{sample}/pixel_size.png", "pixel size"),
+        record="<samples>/{sample}/records/assemble_sample.json",
+    log:
+        "<logs>/assemble_sample/{sample}.log",
+    conda:
+        "../../envs/core.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled_mem(4000),
+        runtime="30m",
+    params:
+        spots_min=LIMITS["spots_min"],
+        code=code("assemble_sample"),
+    shell:
+        "python scripts/assemble_sample.py --sample {wildcards.sample} --expression {input.expression}"
+        " --alignment {input.alignment} --slide {input.slide} --tissue {input.tissue}"
+        " --spots-min {params.spots_min} --st {output.st} --spatial-plot {output.spatial_plot}"
+        " --pixel-size-plot {output.pixel_size_plot} --record {output.record} --code {params.code} > {log} 2>&1"
+
+
+rule extract_patches:
+    input:
+        st=rules.assemble_sample.output.st,
+        slide=rules.build_pyramid.output.slide,
+        alignment=rules.align_array.output.alignment,
+    output:
+        patches="<samples>/{sample}/patches.h5",
+        patches_plot=picture("<samples>/{sample}/patches.jpg", "patches"),
+        record="<samples>/{sample}/records/extract_patches.json",
+    log:
+        "<logs>/extract_patches/{sample}.log",
+    benchmark:
+        "<benchmarks>/extract_patches/{sample}.tsv"
+    conda:
+        "../../envs/core.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled_mem(4000),
+        runtime="1h",
+    params:
+        size_px=config["patch"]["size_px"],
+        pixel_size_um=config["patch"]["pixel_size_um"],
+        code=code("extract_patches"),
+    shell:
+        "python scripts/extract_patches.py --sample {wildcards.sample} --st {input.st} --slide {input.slide}"
+        " --alignment {input.alignment} --size-px {params.size_px} --target-pixel-size-um {params.pixel_size_um}"
+        " --patches {output.patches} --patches-plot {output.patches_plot}"
+        " --record {output.record} --code {params.code} > {log} 2>&1"
+
+
+rule describe_sample:
+    input:
+        records=[
+            rules.fetch_sample.output.record,
+            rules.read_expression.output.record,
+            rules.align_array.output.record,
+            rules.build_pyramid.output.record,
+            rules.segment_tissue.output.record,
+            rules.assemble_sample.output.record,
+            rules.extract_patches.output.record,
+        ],
+        manifest=rules.fetch_sample.output.manifest,
+        alignment=rules.align_array.output.alignment,
+        st=rules.assemble_sample.output.st,
+        slide=rules.build_pyramid.output.slide,
+        thumbnail=rules.build_pyramid.output.thumbnail,
+        tissue=rules.segment_tissue.output.tissue,
+        patches=rules.extract_patches.output.patches,
+        patches_plot=rules.extract_patches.output.patches_plot,
+        spatial_plot=rules.assemble_sample.output.spatial_plot,
+        pixel_size_plot=rules.assemble_sample.output.pixel_size_plot,
+    output:
+        metadata="<samples>/{sample}/metadata.json",
+        provenance="<samples>/{sample}/provenance.json",
+    log:
+        "<logs>/describe_sample/{sample}.log",
+    conda:
+        "../../envs/core.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime="30m",
+    params:
+        row=lambda wildcards: as_json(SAMPLES[wildcards.sample]),
+        settings=as_json({key: config[key] for key in ("limits", "patch", "slide")}),
+        code=code("describe_sample"),
+    shell:
+        "python scripts/describe_sample.py --sample {wildcards.sample} --row {params.row:q}"
+        " --settings {params.settings:q} --records {input.records} --manifest {input.manifest}"
+        " --alignment {input.alignment} --st {input.st} --slide {input.slide} --thumbnail {input.thumbnail}"
+        " --tissue {input.tissue} --patches {input.patches} --patches-plot {input.patches_plot}"
+        " --spatial-plot {input.spatial_plot} --pixel-size-plot {input.pixel_size_plot}"
+        " --metadata {output.metadata} --provenance {output.provenance} > {log} 2>&1"
+
+
+rule assemble_cohort:
+    input:
+        metadata=members(rules.describe_sample.output.metadata),
+    output:
+        shard="<results>/cohorts/{cohort}.json",
+    log:
+        "<logs>/assemble_cohort/{cohort}.log",
+    conda:
+        "../../envs/core.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime="30m",
+    params:
+        code=code("assemble_cohort"),
+    shell:
+        "python scripts/assemble_cohort.py --metadata {input.metadata} --shard {output.shard} > {log} 2>&1"
+
+
+rule assemble_dataset:
+    input:
+        shards=expand(rules.assemble_cohort.output.shard, cohort=COHORTS),
+    output:
+        table=f"<results>/{config['dataset']}.csv",
+        quarantine="<results>/quarantine.csv",
+        manifest="<results>/MANIFEST.sha256",
+    log:
+        "<logs>/assemble_dataset.log",
+    conda:
+        "../../envs/core.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime="1h",
+    params:
+        code=code("assemble_dataset"),
+    shell:
+        "python scripts/assemble_dataset.py --shards {input.shards} --table {output.table}"
+        " --quarantine {output.quarantine} --manifest {output.manifest} > {log} 2>&1"
+
+
+rule dataset:
+    """The dataset without the benchmark."""
+    input:
+        rules.assemble_dataset.output,

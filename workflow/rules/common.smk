@@ -1,0 +1,151 @@
+"""The tables, the wildcards and every helper the rules use."""
+
+import json
+import re
+import shlex
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+ROOT = Path(workflow.basedir)
+LIBRARY = ROOT / "workflow"
+sys.path.insert(0, str(LIBRARY))
+
+from spotweave import tables
+from spotweave.codehash import code_hash
+from spotweave.errors import TableFaults
+
+try:
+    TABLES = tables.load(
+        config,
+        schemas=LIBRARY / "schemas",
+        library=LIBRARY / "spotweave",
+        config_source=" + ".join(map(str, dict.fromkeys(workflow.configfiles))),
+    )
+except TableFaults as faults:
+    raise WorkflowError(str(faults))
+
+SAMPLES = TABLES.samples
+COHORTS = TABLES.cohorts
+# Every encoder that may be asked for: the chosen ones, the recipes' own and those the recipes start from.
+ENCODERS = list(
+    dict.fromkeys(
+        [
+            *config["encoders"],
+            *config["recipes"],
+            *(TABLES.recipes[recipe]["base_encoder"] for recipe in config["recipes"]),
+        ]
+    )
+)
+LIMITS = config["limits"]
+
+
+def one_of(names):
+    """Wildcard constraint: exactly these names."""
+    return "|".join(map(re.escape, names)) or "(?!)"
+
+
+wildcard_constraints:
+    sample=r"[A-Za-z0-9][A-Za-z0-9-]*",
+    cohort=one_of(COHORTS),
+    encoder=one_of(ENCODERS),
+    task=one_of(config["tasks"]),
+    recipe=one_of(config["recipes"]),
+    protocol=one_of(config["protocols"]),
+    probe=one_of(config["probes"]),
+    fold=r"\d+",
+
+
+def code(script, units=None):
+    """Content hash of a script and all library modules it uses.
+
+    `units` is a function of the wildcards that names the registry modules the job loads (["readers/st_v1"]): only the
+    jobs that load them depend on them.
+    """
+    entry = ROOT / "scripts" / f"{script}.py"
+    if units is None:
+        return code_hash(LIBRARY, entry)
+
+    def hashed(wildcards):
+        modules = [LIBRARY / "spotweave" / f"{unit}.py" for unit in units(wildcards)]
+        return code_hash(LIBRARY, entry, *modules)
+
+    return hashed
+
+
+def field(name, default=""):
+    """Params function: one cell of the sample's row."""
+    return lambda wildcards: SAMPLES[wildcards.sample].get(name, default)
+
+
+def option(flag, name):
+    """Params function: a command-line option with the cell's value, or nothing where the cell is blank."""
+
+    def given(wildcards):
+        value = SAMPLES[wildcards.sample].get(name)
+        return f"{flag} {shlex.quote(value)}" if value else ""
+
+    return given
+
+
+def technology(name):
+    """Params function: one cell of the sample's row or, where that is blank, of its technology's."""
+
+    def cell(wildcards):
+        row = SAMPLES[wildcards.sample]
+        return row.get(name) or TABLES.technologies[row["technology"]][name]
+
+    return cell
+
+
+def as_json(content):
+    """A value for one command-line argument; quote it with :q."""
+    return json.dumps(content, sort_keys=True, separators=(",", ":"))
+
+
+def scaled_mem(base_mb):
+    """Memory that doubles with each retry."""
+    return lambda wildcards, attempt: base_mb * 2 ** (attempt - 1)
+
+
+def members(pattern):
+    """Input function: `pattern` for every sample of the wildcard cohort."""
+    return lambda wildcards: expand(
+        pattern, sample=COHORTS[wildcards.cohort], allow_missing=True
+    )
+
+
+def task_members(pattern):
+    """Input function: `pattern` for every sample of the wildcard task."""
+    return lambda wildcards: expand(
+        pattern, sample=TABLES.task_samples(wildcards.task), allow_missing=True
+    )
+
+
+def closing_line():
+    """What a finished run says: where the results are and how many samples were refused."""
+    results = Path("results") / config["dataset"]
+    quarantine = results / "quarantine.csv"
+    refused = len(quarantine.read_text().splitlines()) - 1 if quarantine.exists() else 0
+    lines = [
+        f"dataset      {results}/{config['dataset']}.csv"
+        f"  ({len(SAMPLES) - refused} of {len(SAMPLES)} samples accepted)",
+        f"quarantine   {quarantine}  ({refused} refused)",
+    ]
+    leaderboard = results / "benchmark" / "leaderboard.csv"
+    if config["tasks"] and leaderboard.exists():
+        lines.append(f"leaderboard  {leaderboard}")
+    return "\n".join(lines)
+
+
+def picture(path, what):
+    """A sample's picture, in the report as long as the dataset is small enough for one HTML file."""
+    if len(SAMPLES) > config["report_pictures_up_to"]:
+        return path
+    return report(
+        path,
+        category="Samples",
+        caption="../report/pictures.rst",
+        labels={"sample": "{sample}", "what": what},
+    )

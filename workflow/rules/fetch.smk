@@ -1,0 +1,57 @@
+def wanted_files(wildcards):
+    """What the row asks for: role, location and checksum of each file."""
+    row = SAMPLES[wildcards.sample]
+    return as_json(
+        [
+            {
+                "role": role,
+                "location": row[role],
+                "checksum": row.get(f"{role}_checksum", ""),
+            }
+            for role in ("counts", "spots", "image")
+        ]
+    )
+
+
+def local_bytes(wildcards):
+    """Sizes of local files, so that one that appears, goes or changes is noticed at the next run."""
+    row = SAMPLES[wildcards.sample]
+    if row["source"] != "file":
+        return ""
+    paths = [Path(row[role]).expanduser() for role in ("counts", "spots", "image")]
+    return [path.stat().st_size if path.is_file() else "missing" for path in paths]
+
+
+rule fetch_sample:
+    output:
+        manifest="<samples>/{sample}/raw.json",
+        record="<samples>/{sample}/records/fetch_sample.json",
+    log:
+        "<logs>/fetch_sample/{sample}.log",
+    conda:
+        "../../envs/core.yaml"
+    threads: 1
+    resources:
+        downloads=1,
+        mem_mb=1000,
+        runtime="8h",
+    params:
+        files=wanted_files,
+        source=field("source"),
+        licence=field("licence", "unspecified"),
+        folder=lambda wildcards: f"{config['raw_dir']}/{SAMPLES[wildcards.sample]['cohort']}/{wildcards.sample}",
+        local_bytes=local_bytes,
+        code=code(
+            "fetch_sample", lambda wc: [f"sources/{SAMPLES[wc.sample]['source']}"]
+        ),
+    shell:
+        "python scripts/fetch_sample.py --sample {wildcards.sample} --source {params.source}"
+        " --folder {params.folder:q} --files {params.files:q} --licence {params.licence}"
+        f" --attempts {config['fetch']['attempts']} --timeout-s {config['fetch']['timeout_s']}"
+        " --manifest {output.manifest} --record {output.record} --code {params.code} > {log} 2>&1"
+
+
+rule fetch:
+    """Download everything and stop: what a login node can do before the cluster takes over."""
+    input:
+        expand("<samples>/{sample}/raw.json", sample=SAMPLES),

@@ -1,0 +1,80 @@
+def recipe_members(pattern):
+    """Input function: `pattern` for every sample of the recipe's task."""
+
+    def paths(wildcards):
+        task = TABLES.recipes[wildcards.recipe]["task"]
+        return expand(pattern, sample=TABLES.task_samples(task))
+
+    return paths
+
+
+def recipe_task(wildcards):
+    return TABLES.recipes[wildcards.recipe]["task"]
+
+
+rule finetune_encoder:
+    input:
+        splits=lambda wildcards: expand(
+            rules.make_splits.output.splits, task=recipe_task(wildcards)
+        ),
+        patches=recipe_members(rules.extract_patches.output.patches),
+        expression=recipe_members(rules.assemble_sample.output.st),
+    output:
+        weights="<results>/finetune/{recipe}/fold{fold}.safetensors",
+        history="<results>/finetune/{recipe}/fold{fold}.history.csv",
+        record="<results>/finetune/{recipe}/fold{fold}.record.json",
+    log:
+        "<logs>/finetune_encoder/{recipe}.fold{fold}.log",
+    benchmark:
+        "<benchmarks>/finetune_encoder/{recipe}.fold{fold}.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    threads: 2
+    resources:
+        gpu=lambda wildcards: int(
+            TABLES.encoders[TABLES.recipes[wildcards.recipe]["base_encoder"]]["gpu"]
+        ),
+        mem_mb=scaled_mem(16000),
+        runtime="12h",
+    params:
+        samples=lambda wildcards: TABLES.task_samples(recipe_task(wildcards)),
+        recipe=lambda wildcards: as_json(TABLES.recipes[wildcards.recipe]),
+        base=lambda wildcards: as_json(
+            TABLES.encoders[TABLES.recipes[wildcards.recipe]["base_encoder"]]
+        ),
+        seed=config["seed"],
+        code=code(
+            "finetune_encoder",
+            lambda wildcards: [
+                f"encoders/{TABLES.encoders[TABLES.recipes[wildcards.recipe]['base_encoder']]['builder']}"
+            ],
+        ),
+    shell:
+        "python scripts/finetune_encoder.py --splits {input.splits} --fold {wildcards.fold}"
+        " --samples {params.samples} --patches {input.patches} --expression {input.expression}"
+        " --recipe {params.recipe:q} --base {params.base:q} --seed {params.seed} --threads {threads}"
+        " --weights {output.weights} --history {output.history}"
+        " --record {output.record} --code {params.code} > {log} 2>&1"
+
+
+rule evaluate_recipe:
+    input:
+        before=lambda wildcards: scores_of(
+            recipe_task(wildcards), TABLES.recipes[wildcards.recipe]["base_encoder"]
+        ),
+        after=lambda wildcards: scores_of(recipe_task(wildcards), wildcards.recipe),
+    output:
+        metrics="<results>/finetune/{recipe}/metrics.json",
+    log:
+        "<logs>/evaluate_recipe/{recipe}.log",
+    conda:
+        "../../envs/core.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime="10m",
+    params:
+        code=code("evaluate_recipe"),
+    shell:
+        "python scripts/evaluate_recipe.py --recipe {wildcards.recipe} --before {input.before} --after {input.after}"
+        " --metrics {output.metrics} > {log} 2>&1"

@@ -1,0 +1,99 @@
+def scores_of(task, encoder):
+    """Paths of one encoder's scores on a task, under every protocol and probe."""
+    return expand(
+        rules.fit_probe.output.scores,
+        task=task,
+        encoder=encoder,
+        protocol=config["protocols"],
+        probe=config["probes"],
+    )
+
+
+def all_scores(wildcards):
+    """Every cell of the leaderboard. A recipe's encoder has seen its own task's training donors only: it is scored there."""
+    return [
+        path
+        for task in config["tasks"]
+        for encoder in [
+            *config["encoders"],
+            *(
+                recipe
+                for recipe in config["recipes"]
+                if TABLES.recipes[recipe]["task"] == task
+            ),
+        ]
+        for path in scores_of(task, encoder)
+    ]
+
+
+rule fit_probe:
+    input:
+        splits=rules.make_splits.output.splits,
+        expression=task_members(rules.assemble_sample.output.st),
+        embeddings=task_members(rules.embed_patches.output.embeddings),
+    output:
+        scores="<results>/benchmark/{task}/{protocol}/{encoder}/{probe}/scores.csv",
+    log:
+        "<logs>/fit_probe/{task}.{protocol}.{encoder}.{probe}.log",
+    benchmark:
+        "<benchmarks>/fit_probe/{task}.{protocol}.{encoder}.{probe}.tsv"
+    conda:
+        "../../envs/core.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled_mem(8000),
+        runtime="2h",
+    params:
+        samples=lambda wildcards: TABLES.task_samples(wildcards.task),
+        task=lambda wildcards: as_json(TABLES.tasks[wildcards.task]),
+        seed=config["seed"],
+        code=code(
+            "fit_probe",
+            lambda wildcards: [
+                f"protocols/{wildcards.protocol}",
+                f"probes/{wildcards.probe}",
+            ],
+        ),
+    shell:
+        "OMP_NUM_THREADS={threads} python scripts/fit_probe.py --splits {input.splits} --task {params.task:q}"
+        " --protocol {wildcards.protocol} --probe {wildcards.probe} --encoder {wildcards.encoder}"
+        " --samples {params.samples} --expression {input.expression} --embeddings {input.embeddings}"
+        " --seed {params.seed} --scores {output.scores} > {log} 2>&1"
+
+
+rule rank_encoders:
+    input:
+        scores=all_scores,
+    output:
+        leaderboard=report(
+            "<results>/benchmark/leaderboard.csv",
+            category="Leaderboard",
+            caption="../report/leaderboard.rst",
+            labels={"what": "table"},
+        ),
+        plot=report(
+            "<results>/benchmark/leaderboard.png",
+            category="Leaderboard",
+            caption="../report/leaderboard.rst",
+            labels={"what": "plot"},
+        ),
+    log:
+        "<logs>/rank_encoders.log",
+    conda:
+        "../../envs/core.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime="10m",
+    params:
+        code=code("rank_encoders"),
+    shell:
+        "python scripts/rank_encoders.py --scores {input.scores} --leaderboard {output.leaderboard}"
+        " --plot {output.plot} > {log} 2>&1"
+
+
+rule benchmark:
+    """The leaderboard, and what fine-tuning changed."""
+    input:
+        rules.rank_encoders.output if config["tasks"] else [],
+        expand(rules.evaluate_recipe.output.metrics, recipe=config["recipes"]),

@@ -1,0 +1,26 @@
+rule read_expression:
+    input:
+        manifest=rules.fetch_sample.output.manifest,
+    output:
+        expression="<samples>/{sample}/expression.h5ad",
+        spots="<samples>/{sample}/spots.csv",
+        record="<samples>/{sample}/records/read_expression.json",
+    log:
+        "<logs>/read_expression/{sample}.log",
+    benchmark:
+        "<benchmarks>/read_expression/{sample}.tsv"
+    conda:
+        "../../envs/core.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled_mem(4000),
+        runtime="30m",
+    params:
+        reader=technology("reader"),
+        member=option("--member", "member"),
+        code=code("read_expression", lambda wc: [f"readers/{technology('reader')(wc)}"]),
+    shell:
+        "python scripts/read_expression.py --sample {wildcards.sample} --reader {params.reader}"
+        " {params.member} --manifest {input.manifest}"
+        " --expression {output.expression} --spots {output.spots}"
+        " --record {output.record} --code {params.code} > {log} 2>&1"

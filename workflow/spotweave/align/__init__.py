@@ -1,0 +1,1 @@
+"""Putting the spots onto the slide: one module an aligner."""

@@ -1,0 +1,135 @@
+"""Arrays whose spot positions the deposit gives in pixels: the lattice is fitted to them and measured.
+
+The pixel size comes from all spots by least squares, never from the picture's resolution tag (a 72 or 96 dpi
+default in most deposits) and never from a few chosen pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.spatial import KDTree
+
+from spotweave.errors import Refusal
+from spotweave.geometry import LatticeFit, Points, fit_lattice
+
+
+@dataclass(frozen=True)
+class Spots:
+    """Spots of one array.
+
+    Attributes
+    ----------
+    array
+        (N, 2) int, array column x and row y.
+    xy_px
+        (N, 2) float64, centres in slide px.
+    in_tissue
+        (N,) bool.
+    """
+
+    array: np.ndarray
+    xy_px: Points
+    in_tissue: np.ndarray
+
+
+def align(
+    spots: Spots, pitch_um: tuple[float, float], image_size_px: tuple[int, int], limits: Mapping[str, float]
+) -> LatticeFit:
+    """Fit the lattice and hold the fit against the limits.
+
+    Parameters
+    ----------
+    spots
+        All spots of the array, in tissue or not; those without pixels (NaN) are left out.
+    pitch_um
+        um between neighbouring array columns and rows.
+    image_size_px
+        Width and height of the picture.
+    limits
+        `pixel_size_max_um`, `pixel_size_min_um`, `residual_max_um`, `anisotropy_max`, `spots_outside_max`.
+
+    Raises
+    ------
+    Refusal
+        With the number and its limit.
+    """
+    known = np.isfinite(spots.xy_px).all(axis=1)
+    try:
+        fit = fit_lattice(spots.array[known] * np.asarray(pitch_um), spots.xy_px[known])
+    except ValueError as error:
+        raise Refusal(
+            f"no lattice can be fitted to {int(known.sum())} spots with pixel positions: {error}",
+            measured=int(known.sum()),
+        ) from error
+    if fit.pixel_size_um > limits["pixel_size_max_um"]:
+        raise Refusal(
+            f"the picture is too coarse: {fit.pixel_size_um:.4f} um/px by the spot lattice; look for the"
+            " full-resolution picture, or raise limits.pixel_size_max_um on purpose",
+            measured=round(fit.pixel_size_um, 4),
+            threshold=limits["pixel_size_max_um"],
+        )
+    if fit.pixel_size_um < limits["pixel_size_min_um"]:
+        raise Refusal(
+            f"{fit.pixel_size_um:.4f} um/px by the spot lattice is finer than any scanner; check the array pitch and"
+            " spots_to_image_scale in the row",
+            measured=round(fit.pixel_size_um, 4),
+            threshold=limits["pixel_size_min_um"],
+        )
+    if fit.residual_um > limits["residual_max_um"]:
+        raise Refusal(
+            f"the spots do not lie on their lattice: median distance {fit.residual_um:.1f} um; check that the spot"
+            " file belongs to this array and that its columns are not swapped",
+            measured=round(fit.residual_um, 2),
+            threshold=limits["residual_max_um"],
+        )
+    if fit.anisotropy > limits["anisotropy_max"]:
+        raise Refusal(
+            f"um/px along the array's axes differ by {fit.anisotropy:.1%}"
+            f" ({fit.pixel_size_x_um:.4f} and {fit.pixel_size_y_um:.4f}); check array_pitch_x_um and"
+            " array_pitch_y_um in the row",
+            measured=round(fit.anisotropy, 4),
+            threshold=limits["anisotropy_max"],
+        )
+    outside = outside_picture(spots.xy_px, image_size_px) & spots.in_tissue & known
+    if outside.sum() > limits["spots_outside_max"]:
+        raise Refusal(
+            f"{int(outside.sum())} of {int(spots.in_tissue.sum())} in-tissue spots lie outside the picture"
+            f" ({image_size_px[0]} x {image_size_px[1]} px); is it the picture the positions were measured on?"
+            " A reduced copy needs spots_to_image_scale in its row",
+            measured=int(outside.sum()),
+            threshold=int(limits["spots_outside_max"]),
+        )
+    return fit
+
+
+def outside_picture(xy_px: Points, image_size_px: tuple[int, int]) -> np.ndarray:
+    """(N,) bool: which centres lie outside a picture of (width, height); NaN counts as outside."""
+    inside = (xy_px >= 0) & (xy_px < np.asarray(image_size_px))
+    return ~inside.all(axis=1)
+
+
+def nearest_neighbour_um(array: np.ndarray, pitch_um: tuple[float, float]) -> float:
+    """Median centre-to-centre distance of a spot to its nearest neighbour in um (HEST-1k's inter_spot_dist)."""
+    positions = np.unique(array, axis=0) * np.asarray(pitch_um)
+    distance, _ = KDTree(positions).query(positions, k=2)
+    return float(np.median(distance[:, 1]))
+
+
+def describe(fit: LatticeFit) -> dict[str, Any]:
+    """The numbers of a fit, rounded for a JSON file to what the measurement carries."""
+    return {
+        "pixel_size_um": round(fit.pixel_size_um, 6),
+        "pixel_size_se_um": round(fit.pixel_size_se_um, 7),
+        "pixel_size_x_um": round(fit.pixel_size_x_um, 6),
+        "pixel_size_y_um": round(fit.pixel_size_y_um, 6),
+        "anisotropy": round(fit.anisotropy, 6),
+        "rotation_deg": round(fit.rotation_deg, 4),
+        "mirrored": fit.mirrored,
+        "residual_um": round(fit.residual_um, 3),
+        "residual_p95_um": round(fit.residual_p95_um, 3),
+        "spots_fitted": fit.spots_fitted,
+    }

@@ -1,0 +1,86 @@
+"""The leaderboard as a picture: one panel for each task x protocol, one bar for each encoder and probe."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from spotweave.benchmark.leaderboard import KEYS, cells
+
+BAR_COLOUR, POINT_COLOUR, NULL_COLOUR = "#9db8d2", "#1f3b57", "#b3421f"
+LEGEND = {"bar": "mean over folds", "fold": "fold", "null": "null, 95th percentile"}
+WIDTH_IN, BAR_HEIGHT_IN, PANEL_MARGIN_IN = 8.0, 0.32, 1.25
+# Neither a date nor a version nor a random identifier: the same scores make the same file.
+METADATA: dict[str, dict[str, str | None]] = {
+    ".png": {"Software": None},
+    ".svg": {"Date": None, "Creator": None},
+    ".pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+}
+
+
+def draw(leaderboard: pd.DataFrame, scores: pd.DataFrame, path: Path) -> None:
+    """Draw bars (mean over folds, undefined = 0), folds as points and the null as a line; format by suffix.
+
+    Parameters
+    ----------
+    leaderboard, scores
+        As from `leaderboard.rank` and `leaderboard.read_scores`.
+    path
+        `.png`, `.svg` or `.pdf`.
+    """
+    panels = cells(leaderboard)
+    with mpl.rc_context({"svg.hashsalt": "spotweave", "font.size": 8}):
+        if not panels:
+            figure = Figure(figsize=(WIDTH_IN, PANEL_MARGIN_IN))
+            figure.text(0.5, 0.5, "no scores: the benchmark has no task", ha="center", va="center")
+        else:
+            rows = [leaderboard[(leaderboard[["task", "protocol"]] == list(panel)).all(axis=1)] for panel in panels]
+            heights = [PANEL_MARGIN_IN + BAR_HEIGHT_IN * len(panel) for panel in rows]
+            figure = Figure(figsize=(WIDTH_IN, sum(heights)), layout="constrained")
+            # One scale for all, so that no panel looks better than another by its axis.
+            axes = list(figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights, sharex=True)[:, 0])
+            for panel, panel_axes in zip(rows, axes, strict=True):
+                _panel(panel_axes, panel, scores)
+            _legend(axes)
+        figure.savefig(path, dpi=150, metadata=METADATA[path.suffix])
+
+
+def _panel(axes: Axes, rows: pd.DataFrame, scores: pd.DataFrame) -> None:
+    first = rows.iloc[0]
+    for place, (_, row) in enumerate(rows.iterrows()):
+        if not row["n_folds"]:
+            axes.text(0, place, " not scored", va="center", color="grey", style="italic")
+            continue
+        own = scores[(scores[KEYS] == [row[key] for key in KEYS]).all(axis=1)]
+        folds = own["pearson_mean_zero"].astype(float).dropna()
+        label = LEGEND if place == 0 else {}
+        axes.barh(place, row["pearson_mean_zero"], height=0.7, color=BAR_COLOUR, label=label.get("bar"))
+        axes.scatter(folds, [place] * len(folds), s=12, color=POINT_COLOUR, zorder=3, label=label.get("fold"))
+        if pd.notna(row["pearson_null95"]):
+            ends = [place - 0.42, place + 0.42]
+            axes.plot([row["pearson_null95"]] * 2, ends, color=NULL_COLOUR, zorder=4, label=label.get("null"))
+    axes.set_yticks(range(len(rows)), [_label(row) for _, row in rows.iterrows()])
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.tick_params(labelbottom=True)
+    axes.axvline(0, color="black", linewidth=0.6)
+    axes.set_xlabel("Pearson correlation, mean over genes (undefined = 0)")
+    notes = sorted(set(scores.loc[scores["task"] == first["task"], "task_notes"]) - {""})
+    axes.set_title("\n".join([f"{first['task']} · {first['protocol']}", *notes]), loc="left")
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _legend(panels: Sequence[Axes]) -> None:
+    for axes in panels:
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+            return
+
+
+def _label(row: pd.Series) -> str:
+    name = f"{row['encoder']} + {row['probe']}"
+    return f"{name}\n(random weights)" if "random weights" in row["note"] else name

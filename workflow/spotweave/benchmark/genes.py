@@ -1,0 +1,59 @@
+"""Which genes are predicted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import reduce
+
+import anndata
+import numpy as np
+import scanpy
+import scipy.sparse
+from numpy.typing import NDArray
+
+from spotweave.benchmark.samples import Expression
+
+CONTROL_WORDS = ("BLANK", "Control")
+
+
+def columns(expression: Expression, genes: Sequence[str]) -> scipy.sparse.csr_matrix:
+    """Counts of `genes` in that order, (N, len(genes)); a gene the sample does not have is a `KeyError`."""
+    place = {gene: column for column, gene in enumerate(expression.genes.tolist())}
+    return expression.counts[:, [place[gene] for gene in genes]]
+
+
+def candidates(samples: Sequence[Expression], min_spot_share: float) -> list[str]:
+    """Genes counted in at least `min_spot_share` of the spots of every sample, sorted, control probes left out."""
+    common = reduce(np.intersect1d, (_widely_counted(sample, min_spot_share) for sample in samples))
+    return [gene for gene in common.tolist() if not any(word in gene for word in CONTROL_WORDS)]
+
+
+def _widely_counted(sample: Expression, min_spot_share: float) -> NDArray[np.str_]:
+    spots_with_gene = np.asarray((sample.counts > 0).sum(axis=0)).ravel()
+    return sample.genes[spots_with_gene >= min_spot_share * len(sample.barcodes)]
+
+
+def most_variable_genes(samples: Sequence[Expression], n_genes: int, min_spot_share: float) -> list[str]:
+    """The most variable of the widely expressed genes, alphabetical.
+
+    The recipe of HEST-1k (`get_k_genes`, criterion "var"): candidates as above, samples stacked, log1p of raw counts
+    without a size factor, highly variable genes as in Seurat (normalised dispersion in 20 bins of the mean; Satija et
+    al. 2015, as implemented by scanpy).
+
+    Parameters
+    ----------
+    samples
+        Whose counts decide: all samples of a task, or the training samples.
+    n_genes
+        How many; all candidates are returned where there are no more.
+    """
+    names = candidates(samples, min_spot_share)
+    if len(names) <= n_genes:
+        return names
+    stacked = scipy.sparse.vstack([columns(sample, names) for sample in samples], format="csr")
+    data = anndata.AnnData(stacked.astype(np.float32))
+    data.var_names = names
+    scanpy.pp.log1p(data)
+    scanpy.pp.highly_variable_genes(data, n_top_genes=n_genes, flavor="seurat")
+    # Genes tied at the limit are all marked.
+    return data.var_names[data.var["highly_variable"]].tolist()[:n_genes]

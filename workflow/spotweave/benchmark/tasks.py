@@ -1,0 +1,40 @@
+"""A task: samples, genes and folds, as one row of the tasks table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+DEFAULT_MIN_SPOT_SHARE = "0.10"
+
+
+@dataclass(frozen=True)
+class Task:
+    """One row of the tasks table, typed.
+
+    Attributes
+    ----------
+    n_genes
+        Genes to predict (fewer where fewer are expressed widely enough).
+    n_folds
+        Folds over donors; None for one fold per donor.
+    min_spot_share
+        A gene is a candidate if it is counted in at least this share of the spots of every sample, 0-1.
+    """
+
+    name: str
+    n_genes: int
+    n_folds: int | None
+    min_spot_share: float
+    notes: str
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, str]) -> Task:
+        """Read a row of strings (blank or absent = the default)."""
+        return cls(
+            name=row["task"],
+            n_genes=int(row["n_genes"]),
+            n_folds=int(row["n_folds"]) if row.get("n_folds") else None,
+            min_spot_share=float(row.get("min_spot_share") or DEFAULT_MIN_SPOT_SHARE),
+            notes=row.get("notes", ""),
+        )

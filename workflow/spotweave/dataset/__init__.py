@@ -1,0 +1,1 @@
+"""From stages' results to the released dataset."""

@@ -1,0 +1,115 @@
+"""What is known of one sample when all its stages are through."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+Record = dict[str, Any]
+Column = Callable[[Mapping[str, str], Mapping[str, Mapping[str, Any]]], Any]
+
+PRESERVATION = {
+    "fresh_frozen": "Fresh Frozen",
+    "ffpe": "FFPE",
+    "snap_frozen": "Snap Frozen",
+    "flash_frozen": "Flash Frozen",
+    "fixed_frozen": "Fixed Frozen",
+    "pfa": "PFA",
+}
+DISEASE_STATE = {
+    "healthy": "Healthy",
+    "cancer": "Cancer",
+    "tumor": "Tumor",
+    "treated": "Treated",
+    "genetically_modified": "Genetically modified",
+    "diseased": "Diseased",
+}
+
+
+def first_refusal(records: Sequence[Record]) -> Record | None:
+    """The refusal that a sample's other stages passed on: the first in the order of the stages.
+
+    Returns
+    -------
+    dict or None
+        `stage`, `reason`, `measured`, `threshold`; None for an accepted sample.
+    """
+    for record in records:
+        if record["status"] == "refused":
+            return {key: record[key] for key in ("stage", "reason", "measured", "threshold")}
+    return None
+
+
+def measures(records: Sequence[Record]) -> dict[str, Any]:
+    """What every stage measured, by stage."""
+    return {record["stage"]: record["measures"] for record in records if record["status"] == "accepted"}
+
+
+def _cell(name: str, default: str | None = None) -> Column:
+    return lambda row, _: row.get(name, default)
+
+
+def _coded(name: str, words: Mapping[str, str]) -> Column:
+    return lambda row, _: words.get(row.get(name, ""))
+
+
+def _measure(stage: str, name: str) -> Column:
+    return lambda _, measured: measured[stage].get(name)
+
+
+# HEST-1k's 28 columns by their names and in their order, then ours.
+COLUMNS: dict[str, Column] = {
+    "dataset_title": _cell("dataset_title"),
+    "id": _cell("sample_id"),
+    "image_filename": lambda row, _: f"{row['sample_id']}.tif",
+    "organ": _cell("organ"),
+    "disease_state": _coded("disease_state", DISEASE_STATE),
+    "oncotree_code": _cell("oncotree_code"),
+    "species": _cell("species"),
+    "patient": _cell("donor"),
+    "st_technology": _cell("technology"),
+    "data_publication_date": _cell("publication_date"),
+    "license": _cell("licence", "unspecified"),
+    "study_link": _cell("study_link"),
+    "download_page_link1": _cell("download_page"),
+    "inter_spot_dist": _measure("align_array", "spot_pitch_um"),
+    "spot_diameter": _measure("assemble_sample", "spot_diameter_um"),
+    "spots_under_tissue": _measure("assemble_sample", "spots_in_tissue"),
+    "preservation_method": _coded("preservation", PRESERVATION),
+    "nb_genes": _measure("assemble_sample", "genes"),
+    "treatment_comment": _cell("treatment_comment"),
+    "pixel_size_um_embedded": _measure("align_array", "pixel_size_embedded_um"),
+    "pixel_size_um_estimated": _measure("align_array", "pixel_size_um"),
+    "magnification": _measure("build_pyramid", "magnification"),
+    "fullres_px_width": _measure("build_pyramid", "width_px"),
+    "fullres_px_height": _measure("build_pyramid", "height_px"),
+    "tissue": _cell("tissue"),
+    "disease_comment": _cell("disease_comment"),
+    "subseries": _cell("subseries"),
+    "hest_version_added": lambda row, measured: None,
+    "donor": _cell("donor"),
+    "cohort": _cell("cohort"),
+    "source": _cell("source"),
+    "licence_spdx": _cell("licence", "unspecified"),
+    "pixel_size_um_stated": _measure("align_array", "pixel_size_stated_um"),
+    "pixel_size_se_um": _measure("align_array", "pixel_size_se_um"),
+    "pixel_size_anisotropy": _measure("align_array", "anisotropy"),
+    "alignment_residual_um": _measure("align_array", "residual_um"),
+    "tissue_area_mm2": _measure("segment_tissue", "tissue_area_mm2"),
+    "tissue_fraction_mean": _measure("assemble_sample", "tissue_fraction_mean"),
+    "patches": _measure("extract_patches", "patches"),
+    "patches_padded": _measure("extract_patches", "patches_padded"),
+}
+
+
+def table_row(row: Mapping[str, str], measured: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """An accepted sample's line in the released table.
+
+    Parameters
+    ----------
+    row
+        The cohort table's row, with `cohort`.
+    measured
+        What the stages measured, by stage.
+    """
+    return {name: column(row, measured) for name, column in COLUMNS.items()}

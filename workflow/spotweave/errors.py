@@ -1,0 +1,38 @@
+"""The two kinds of trouble: a sample is refused, or the world has failed.
+
+Anything that is not a `Refusal` is a failure: the job ends with a traceback and a non-zero exit code,
+and the next run takes it up again.
+"""
+
+from __future__ import annotations
+
+
+class Refusal(Exception):
+    """The data of one unit (a sample, an encoder) are wrong or gone, and trying again would not help.
+
+    Parameters
+    ----------
+    reason
+        One line for the person who owns the data: which file, what is wrong, what to do.
+    measured, threshold
+        The number that was found and the limit it was held against, where there is one.
+    """
+
+    def __init__(
+        self, reason: str, *, measured: float | str | None = None, threshold: float | str | None = None
+    ) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.measured = measured
+        self.threshold = threshold
+
+
+class TableFaults(Exception):
+    """Every fault of the configuration and the tables, one `file:row:column: what, what is allowed` a line."""
+
+    def __init__(self, faults: list[str]) -> None:
+        self.faults = faults
+        count = (
+            f"{len(faults)} fault{'s' if len(faults) != 1 else ''} in the configuration and tables; nothing was started"
+        )
+        super().__init__("\n  ".join([count, *faults]))

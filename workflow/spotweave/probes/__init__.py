@@ -1,0 +1,86 @@
+"""Probes: what is fitted from embedding to expression. One probe is one file; its module has `fit`.
+
+    fit(training: Training, choices: Choices, seed: int) -> Probe
+
+To add a probe, add a file; the contract test runs over every module of this folder.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What a protocol fixes about the fitting.
+
+    Attributes
+    ----------
+    max_components
+        Principal components kept; fewer where there are fewer dimensions or training spots.
+    features_dtype
+        Type of the features from the embedding on (the components inclusive).
+    fit_intercept
+        Whether the regression has an intercept.
+    alpha_rule
+        `"100/(components*genes)"` or `"cross-validated"` (over `alpha_grid`, within the training spots).
+    alpha_grid
+        Ascending ridge penalties to choose from.
+    """
+
+    max_components: int
+    features_dtype: Literal["float32", "float64"]
+    fit_intercept: bool
+    alpha_rule: Literal["100/(components*genes)", "cross-validated"]
+    alpha_grid: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Training:
+    """Training spots.
+
+    Attributes
+    ----------
+    features
+        (N, D) embeddings.
+    target
+        (N, G) float64 expression on the protocol's scale.
+    samples
+        (N,) int code of the sample of each spot.
+    inner_folds
+        (N,) int; spots of one inner fold are held out together when a setting is cross-validated.
+    """
+
+    features: NDArray[np.floating]
+    target: NDArray[np.float64]
+    samples: NDArray[np.int64]
+    inner_folds: NDArray[np.int64]
+
+
+class Probe(Protocol):
+    """A fitted probe."""
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """Settings that were chosen, for the record: at least `alpha` and `components`, None where there is none."""
+
+    def predict(self, features: NDArray[np.floating]) -> NDArray[np.float64]:
+        """(N, D) embeddings -> (N, G) expression, float64."""
+
+
+class ProbeModule(Protocol):
+    """What a probe's module offers."""
+
+    def fit(self, training: Training, choices: Choices, seed: int) -> Probe:
+        """Fit on training spots only."""
+
+
+def load(name: str) -> ProbeModule:
+    """Import the probe `name`."""
+    module: Any = importlib.import_module(f"{__name__}.{name}")
+    return module

@@ -1,0 +1,52 @@
+"""Protocols: how a task is scored, every choice named. One protocol is one file; its module has `PROTOCOL`.
+
+To add a protocol, add a file; the contract test runs over every module of this folder.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from spotweave.probes import Choices
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Every choice between a table of counts and a score.
+
+    Attributes
+    ----------
+    genes_from
+        Samples whose counts choose the genes: `"all"` of the task (test samples included) or `"train"`.
+    target
+        Name of the expression scale, a key of `spotweave.benchmark.targets.TARGETS`.
+    pearson_over
+        Spots of one correlation: `"pooled"` (all test spots of a fold) or `"sample"` (then averaged over samples).
+    min_spots
+        A sample (or pool) with fewer test spots is not scored: its correlation would be noise.
+    permutations
+        Permutations of the spots of each test sample behind the null distribution.
+    fit
+        What the probe has to keep to.
+    """
+
+    genes_from: Literal["all", "train"]
+    target: str
+    pearson_over: Literal["pooled", "sample"]
+    min_spots: int
+    permutations: int
+    fit: Choices
+
+    def as_record(self) -> dict[str, Any]:
+        """All choices as JSON content."""
+        record = asdict(self)
+        record["fit"]["alpha_grid"] = list(self.fit.alpha_grid)
+        return record
+
+
+def load(name: str) -> Protocol:
+    """Import the protocol `name`."""
+    protocol: Protocol = importlib.import_module(f"{__name__}.{name}").PROTOCOL
+    return protocol

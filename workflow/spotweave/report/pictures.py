@@ -1,0 +1,118 @@
+"""Pictures a person judges a sample by. All are deterministic: no dates, fixed sizes, Agg backend."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import matplotlib
+import numpy as np
+from matplotlib.collections import EllipseCollection
+from matplotlib.figure import Figure
+from PIL import Image
+
+matplotlib.use("Agg")
+
+SHEET_COLUMNS = 8
+SHEET_ROWS = 6
+SHEET_TILE_PX = 112
+PADDED_COLOUR = (214, 39, 40)
+
+
+def contact_sheet(patches: Path, target: Path) -> None:
+    """A sheet of up to 48 patches, evenly drawn from the file; padded ones have a red frame."""
+    with h5py.File(patches, "r") as file:
+        count = len(file["img"])
+        shown = np.unique(np.linspace(0, count - 1, min(count, SHEET_COLUMNS * SHEET_ROWS)).astype(int))
+        sheet = Image.new("RGB", (SHEET_COLUMNS * SHEET_TILE_PX, SHEET_ROWS * SHEET_TILE_PX), "white")
+        for place, index in enumerate(shown):
+            tile = np.array(Image.fromarray(file["img"][index]).resize((SHEET_TILE_PX - 4, SHEET_TILE_PX - 4)))
+            if file["padded"][index]:
+                tile[:4], tile[-4:], tile[:, :4], tile[:, -4:] = (PADDED_COLOUR,) * 4
+            row, column = divmod(place, SHEET_COLUMNS)
+            sheet.paste(Image.fromarray(tile), (column * SHEET_TILE_PX + 2, row * SHEET_TILE_PX + 2))
+    sheet.save(target, quality=88)
+
+
+def _picture_axes(picture: np.ndarray, scale: float, title: str) -> tuple[Figure, Any]:
+    """A figure that shows a picture reduced by `scale` (reduced px per slide px) in slide pixels."""
+    height, width = picture.shape[:2]
+    figure = Figure(figsize=(9, 8.4 * height / width + 0.5), dpi=100, layout="constrained")
+    axes = figure.add_subplot()
+    axes.imshow(picture, extent=(0, width / scale, height / scale, 0), interpolation="bilinear")
+    axes.set_title(title, fontsize=11)
+    axes.set_axis_off()
+    return figure, axes
+
+
+def _save(figure: Figure, target: Path) -> None:
+    figure.savefig(target, format="png", metadata={"Software": None})
+
+
+def spatial_plot(
+    target: Path,
+    picture: np.ndarray,
+    scale: float,
+    xy_px: np.ndarray,
+    diameter_px: float,
+    values: np.ndarray,
+    title: str,
+    label: str,
+) -> None:
+    """Spots at their true size over the picture, coloured by one value each.
+
+    Parameters
+    ----------
+    picture, scale
+        (H, W, 3) uint8 and its px per slide px.
+    xy_px, diameter_px
+        (N, 2) centres and the diameter, in slide px.
+    values
+        (N,) float.
+    """
+    figure, axes = _picture_axes(picture, scale, title)
+    discs = EllipseCollection(
+        np.full(len(xy_px), diameter_px),
+        np.full(len(xy_px), diameter_px),
+        np.zeros(len(xy_px)),
+        units="xy",
+        offsets=xy_px,
+        transOffset=axes.transData,
+        cmap="viridis",
+        alpha=0.75,
+    )
+    discs.set_array(values)
+    axes.add_collection(discs)
+    figure.colorbar(discs, ax=axes, shrink=0.6, pad=0.01, label=label)
+    _save(figure, target)
+
+
+def pixel_size_plot(
+    target: Path,
+    picture: np.ndarray,
+    scale: float,
+    fitted_px: np.ndarray,
+    vendor_px: np.ndarray,
+    alignment: dict[str, Any],
+    title: str,
+) -> None:
+    """The fitted lattice (crosses) over the vendor's spot centres (dots), and a scale bar of 1 mm.
+
+    Where crosses drift off dots across the section, the pixel size is wrong; where the bar is wrong against
+    the tissue, the pitch is.
+    """
+    figure, axes = _picture_axes(picture, scale, title)
+    axes.plot(*vendor_px.T, "o", markersize=4, color="#1f77b4", alpha=0.7, label="spot, by the vendor")
+    axes.plot(*fitted_px.T, "+", markersize=7, color="#d62728", label="fitted lattice")
+    bar_px = 1000 / alignment["pixel_size_um"]
+    margin_px = 0.4 * bar_px
+    low, high = vendor_px.min(axis=0) - margin_px, vendor_px.max(axis=0) + margin_px
+    low, high = np.maximum(low, 0), np.minimum(high, np.array(picture.shape[1::-1]) / scale)
+    x0, y0 = low[0] + 0.2 * margin_px, high[1] - 0.3 * margin_px
+    axes.plot([x0, x0 + bar_px], [y0, y0], color="black", linewidth=3, solid_capstyle="butt")
+    axes.text(x0 + bar_px / 2, y0 - 0.1 * margin_px, "1 mm", ha="center", va="bottom", fontsize=10)
+    axes.legend(loc="upper right", fontsize=9)
+    axes.set_xlim(low[0], high[0])
+    axes.set_ylim(high[1], low[1])
+    _save(figure, target)

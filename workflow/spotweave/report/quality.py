@@ -1,0 +1,57 @@
+"""The quality page of the report: accepted samples with their numbers, refused ones with their reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jinja2
+import pandas as pd
+
+SHOWN = {
+    "id": "sample",
+    "donor": "donor",
+    "st_technology": "technology",
+    "spots_under_tissue": "spots",
+    "nb_genes": "genes",
+    "pixel_size_um_estimated": "um/px",
+    "pixel_size_anisotropy": "anisotropy",
+    "alignment_residual_um": "residual, um",
+    "magnification": "magnification",
+    "tissue_area_mm2": "tissue, mm²",
+    "tissue_fraction_mean": "spot area on tissue",
+    "patches_padded": "padded patches",
+}
+STYLE = (
+    "body{font:14px system-ui,sans-serif;margin:24px;color:#222}"
+    "table{border-collapse:collapse;margin:12px 0 28px}"
+    "th,td{padding:5px 12px;border-bottom:1px solid #ddd;text-align:left;vertical-align:top}"
+    "th{border-bottom:2px solid #888}"
+)
+PAGE = jinja2.Environment(autoescape=True).from_string(
+    '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Samples</title><style>{{ style|safe }}</style>'
+    "</head><body><h2>{{ accepted|length }} accepted</h2>{{ accepted_table|safe }}"
+    "<h2>{{ refused|length }} in quarantine</h2>{{ refused_table|safe }}</body></html>\n"
+)
+
+
+def quality_page(samples: Sequence[Mapping[str, Any]]) -> str:
+    """HTML of the page.
+
+    Parameters
+    ----------
+    samples
+        The cohort shards' entries: `sample_id`, `refusal` (or None), `table` (the released row, or None).
+    """
+    accepted = [sample["table"] for sample in samples if sample["refusal"] is None]
+    refused = [{"sample": s["sample_id"], **s["refusal"]} for s in samples if s["refusal"] is not None]
+    shown = pd.DataFrame(accepted, columns=list(SHOWN)).rename(columns=SHOWN)
+    quarantine = pd.DataFrame(refused, columns=["sample", "stage", "reason", "measured", "threshold"])
+    html = {"index": False, "border": 0, "na_rep": "", "float_format": "{:.4g}".format, "escape": True}
+    return PAGE.render(
+        style=STYLE,
+        accepted=accepted,
+        refused=refused,
+        accepted_table=shown.to_html(**html) if accepted else "",
+        refused_table=quarantine.to_html(**html) if refused else "",
+    )

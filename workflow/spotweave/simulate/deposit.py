@@ -1,0 +1,106 @@
+"""The demo deposit: three simulated samples of three donors in a folder, and a server that hands them out.
+
+Nothing heavy is imported before a sample has to be simulated, so that finding the deposit built costs no time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import http.server
+import json
+import logging
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from RangeHTTPServer import RangeRequestHandler
+
+from spotweave.io import atomic, read_json, remove, write_json
+
+log = logging.getLogger("spotweave")
+
+STAMP = "deposit.json"
+FILES = "files"  # what is served; the truth lies beside it and is not
+TRUTH = "truth"
+SECTIONS: dict[str, dict[str, int]] = {
+    "demo-a1": {"seed": 11, "donor": 0},
+    "demo-b1": {"seed": 11, "donor": 1},
+    "demo-c1": {"seed": 11, "donor": 2},
+}
+
+
+def build(folder: Path, sections: dict[str, dict[str, int]] | None = None) -> bool:
+    """Make the deposit in `folder` unless it is there, whole and from the same parameters and code.
+
+    `sections` holds the arguments of `st_v1.simulate_section` by sample id. Vendor files go to `folder/files`, the
+    truth to `folder/truth`. The deposit is built beside and renamed. Returns whether it had to be built. Raises
+    `FileExistsError` when `folder` holds anything else, which is left alone.
+    """
+    sections = SECTIONS if sections is None else sections
+    made_from = _made_from(sections)
+    if _is_whole(folder, made_from):
+        return False
+    if folder.exists() and not (folder / STAMP).is_file() and (not folder.is_dir() or any(folder.iterdir())):
+        raise FileExistsError(f"{folder} exists and is not a demo deposit; give another folder or remove it")
+
+    from spotweave.simulate.st_v1 import simulate_section, write_section
+
+    with atomic(folder) as part:
+        sizes = {}
+        for sample_id, arguments in sections.items():
+            log.info("simulating %s", sample_id)
+            section = simulate_section(**arguments)
+            for path in write_section(section, part / FILES, sample_id, part / TRUTH):
+                sizes[path.name] = path.stat().st_size
+        write_json(part / STAMP, {"simulated": True, "made_from": made_from, "bytes": sizes})
+        remove(folder)
+    return True
+
+
+@contextlib.contextmanager
+def serve(folder: Path) -> Iterator[str]:
+    """Serve a deposit's vendor files, byte ranges too, on a free port of 127.0.0.1; yields the URL, ending in `/`."""
+    handler = functools.partial(_QuietHandler, directory=str(folder / FILES))
+    with _QuietServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}/"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+class _QuietHandler(RangeRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing: the command the server runs for owns the terminal."""
+
+
+class _QuietServer(http.server.ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that goes away in the middle of a file is no news."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
+def _made_from(sections: dict[str, dict[str, int]]) -> str:
+    """Hash of the parameters and of this package's code."""
+    digest = hashlib.sha256(json.dumps(sections, sort_keys=True).encode())
+    for module in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(module.name.encode() + b"\0" + module.read_bytes())
+    return digest.hexdigest()
+
+
+def _is_whole(folder: Path, made_from: str) -> bool:
+    try:
+        stamp = read_json(folder / STAMP)
+    except (OSError, ValueError):
+        return False
+    if stamp.get("made_from") != made_from:
+        return False
+    files = {path.name: path.stat().st_size for path in (folder / FILES).glob("*")}
+    return files == stamp.get("bytes")

@@ -1,0 +1,1 @@
+"""The H&E picture: pyramid, thumbnail, patches."""

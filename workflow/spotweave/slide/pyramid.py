@@ -1,0 +1,109 @@
+"""Any picture into one tiled pyramidal TIFF with right resolution tags, streaming."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyvips
+
+from spotweave.errors import Refusal
+
+# A resolution tag beyond these is no microscope's: software writes 72, 96 or 300 dpi (353, 265, 85 um) when it knows none.
+PLAUSIBLE_UM = (0.05, 20.0)
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a picture's header says; `pixel_size_um` is its resolution tag, None where absent or implausible."""
+
+    width_px: int
+    height_px: int
+    bands: int
+    pixel_size_um: float | None
+    loader: str
+
+
+def read_header(path: Path) -> Header:
+    """Read a picture's header without decoding it.
+
+    Raises
+    ------
+    Refusal
+        When the file is not a picture that can be decoded.
+    """
+    image = _open(path)
+    return Header(image.width, image.height, image.bands, _embedded_pixel_size_um(image), str(image.get("vips-loader")))
+
+
+def _open(path: Path) -> pyvips.Image:
+    try:
+        return pyvips.Image.new_from_file(str(path), access="sequential", fail_on="truncated")
+    except pyvips.Error as error:
+        raise _undecodable(path, error) from error
+
+
+def _undecodable(path: Path, error: pyvips.Error) -> Refusal:
+    detail = " ".join(str(error).split())[-200:]
+    return Refusal(f"{path.name}: the picture cannot be decoded ({detail}); fetch it again or convert it to TIFF")
+
+
+def _embedded_pixel_size_um(image: pyvips.Image) -> float | None:
+    """um per pixel of the resolution tag; libvips gives pixels per mm, 1 where there is no tag."""
+    if image.xres <= 1.0:
+        return None
+    pixel_size_um = 1000.0 / image.xres
+    return pixel_size_um if PLAUSIBLE_UM[0] <= pixel_size_um <= PLAUSIBLE_UM[1] else None
+
+
+def build_pyramid(source: Path, target: Path, *, pixel_size_um: float, tile_px: int, jpeg_quality: int) -> None:
+    """Write `source` as a tiled pyramidal BigTIFF (RGB, 8 bit, JPEG) that OpenSlide and QuPath open.
+
+    Transparent pixels become white. Decoding and writing stream: memory does not grow with the picture's height.
+
+    Raises
+    ------
+    Refusal
+        When the picture is truncated or cannot be decoded.
+    """
+    image = _as_rgb(_open(source))
+    try:
+        image.tiffsave(
+            str(target),
+            tile=True,
+            tile_width=tile_px,
+            tile_height=tile_px,
+            pyramid=True,
+            depth="onetile",
+            compression="jpeg",
+            Q=jpeg_quality,
+            bigtiff=True,
+            resunit="cm",
+            # libvips takes pixels per mm, whatever the unit of the tag.
+            xres=1000.0 / pixel_size_um,
+            yres=1000.0 / pixel_size_um,
+            keep="none",
+        )
+    except pyvips.Error as error:
+        raise _undecodable(source, error) from error
+
+
+def _as_rgb(image: pyvips.Image) -> pyvips.Image:
+    if image.hasalpha():
+        image = image.flatten(background=[255])
+    if image.interpretation != "srgb":
+        image = image.colourspace("srgb")
+    return image.cast("uchar") if image.format != "uchar" else image
+
+
+def read_reduced(slide: Path, longest_px: int) -> np.ndarray:
+    """The whole slide as (H, W, 3) uint8, its longest side `longest_px` (or its own, where that is less)."""
+    image = pyvips.Image.thumbnail(str(slide), longest_px, height=longest_px, size="down")
+    return image.numpy()
+
+
+def write_thumbnail(slide: Path, target: Path, longest_px: int) -> None:
+    """Write a JPEG thumbnail of a slide."""
+    image = pyvips.Image.thumbnail(str(slide), longest_px, height=longest_px, size="down")
+    image.jpegsave(str(target), Q=85, keep="none")

@@ -1,0 +1,182 @@
+"""Where raw files come from: one source, one module with a function `fetch`; this is their contract.
+
+    fetch(wanted: Wanted, folder: Path, settings: FetchSettings) -> Fetched
+
+A source brings one file of a cohort row and vouches for it: whole, of the kind its name says, and equal to
+the checksum of the row. It raises `Refusal` when the file is wrong or gone, and an ordinary exception when
+the world is (network down, disk full). Modules whose name starts with an underscore are shared parts, not sources.
+
+Nothing heavy is imported here: the tables are validated with `parse_checksum` before anything is started.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import pkgutil
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, cast
+
+HEX_DIGITS = {"sha256": 64, "md5": 32}
+
+
+@dataclass(frozen=True)
+class Checksum:
+    """What a cohort row asks of a file's bytes; None asks nothing.
+
+    Parameters
+    ----------
+    sha256, md5
+        Hex digests, lower case.
+    size
+        Number of bytes.
+    """
+
+    sha256: str | None = None
+    md5: str | None = None
+    size: int | None = None
+
+    @property
+    def has_hash(self) -> bool:
+        """Whether the content itself is pinned, not only its size."""
+        return bool(self.sha256 or self.md5)
+
+    def __str__(self) -> str:
+        parts = {"sha256": self.sha256, "md5": self.md5, "bytes": self.size}
+        return ";".join(f"{key}:{value}" for key, value in parts.items() if value is not None)
+
+
+def parse_checksum(text: str | None) -> Checksum:
+    """Parse `sha256:<hex>;md5:<hex>;bytes:<n>`: any subset, in any order; None and empty text ask nothing.
+
+    Raises
+    ------
+    ValueError
+        Says which part is wrong and what is allowed.
+    """
+    found: dict[str, str] = {}
+    for part in (text or "").split(";"):
+        if not part.strip():
+            continue
+        key, colon, value = (piece.strip().lower() for piece in part.partition(":"))
+        if not colon or key not in (*HEX_DIGITS, "bytes"):
+            raise ValueError(f"'{part.strip()}' is not one of sha256:<hex>, md5:<hex>, bytes:<number>")
+        if key in found:
+            raise ValueError(f"'{key}' is given twice")
+        if key in HEX_DIGITS and not re.fullmatch(rf"[0-9a-f]{{{HEX_DIGITS[key]}}}", value):
+            raise ValueError(f"'{value}' is not a {key}: {HEX_DIGITS[key]} hexadecimal digits are needed")
+        if key == "bytes" and not re.fullmatch(r"[1-9][0-9]*", value):
+            raise ValueError(f"'{value}' is not a number of bytes: a whole number above 0 is needed")
+        found[key] = value
+    size = found.get("bytes")
+    return Checksum(found.get("sha256"), found.get("md5"), int(size) if size else None)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One file of a cohort row.
+
+    Parameters
+    ----------
+    role
+        What the file is for: `counts`, `spots`, `image`, …
+    location
+        URL or path, as in the row.
+    checksum
+        What the row asks of its bytes.
+    """
+
+    role: str
+    location: str
+    checksum: Checksum = field(default_factory=Checksum)
+
+
+def parse_wanted(text: str) -> list[Wanted]:
+    """Parse a JSON list of `{"role": …, "location": …, "checksum": …}`; the checksum may be missing.
+
+    Raises
+    ------
+    ValueError
+        It is not such a list, it is empty, a location is missing, or a role is repeated or no fit name for a folder.
+    """
+    files = json.loads(text)
+    if not isinstance(files, list) or not files or not all(isinstance(file, dict) for file in files):
+        raise ValueError("a JSON list of at least one file is needed")
+    wanted = [
+        Wanted(file.get("role", ""), file.get("location", ""), parse_checksum(file.get("checksum"))) for file in files
+    ]
+    roles = [one.role for one in wanted]
+    for one in wanted:
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", one.role) or roles.count(one.role) > 1:
+            raise ValueError(f"role '{one.role}': lower case letters, digits and _ are allowed, each role once")
+        if not one.location:
+            raise ValueError(f"role '{one.role}': a location is missing")
+    return wanted
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A file that is here and verified: `bytes` is its size, `sha256` the hash of its content."""
+
+    path: Path
+    name: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class FetchSettings:
+    """How patient a source is.
+
+    Parameters
+    ----------
+    attempts
+        Attempts in a row without progress before a source gives up.
+    timeout_s
+        Seconds without a connection, or without a byte, that end an attempt.
+    backoff_s
+        Seconds before the second attempt; doubled for each one after it.
+    chunk_bytes
+        Most bytes read at once; also the progress that an attempt must make not to count.
+    """
+
+    attempts: int = 5
+    timeout_s: float = 60.0
+    backoff_s: float = 1.0
+    chunk_bytes: int = 1 << 20
+
+    def __post_init__(self) -> None:
+        if self.attempts < 1 or self.timeout_s <= 0 or self.backoff_s < 0 or self.chunk_bytes < 1:
+            raise ValueError(f"fetch settings out of range: {self}")
+
+
+class Unreachable(ConnectionError):
+    """The file could not be had now, but may be later: network, time-out, server in trouble."""
+
+
+class Source(Protocol):
+    """What every module of this package offers."""
+
+    def fetch(self, wanted: Wanted, folder: Path, settings: FetchSettings) -> Fetched:
+        """Bring one file and vouch for it."""
+        ...
+
+
+def names() -> list[str]:
+    """Names of the sources, sorted; found by file name, without importing them."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
+
+
+def load(name: str) -> Source:
+    """Import the source of that name.
+
+    Raises
+    ------
+    ValueError
+        There is none; the message names those there are.
+    """
+    if name not in names():
+        raise ValueError(f"'{name}' is not a source; there are: {', '.join(names())}")
+    return cast(Source, importlib.import_module(f"{__name__}.{name}"))

@@ -1,0 +1,52 @@
+"""Local files: used where they lie, never copied and never changed."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from spotweave.errors import Refusal
+from spotweave.sources import Fetched, FetchSettings, Wanted
+from spotweave.sources._content import HEAD_BYTES, check_head, check_whole
+from spotweave.sources._digests import check, digest_file
+
+
+def fetch(wanted: Wanted, folder: Path, settings: FetchSettings) -> Fetched:
+    """Verify one file in place; `folder` and `settings` are not used.
+
+    The location is a path (absolute, or relative to the working directory), may start with `~`, or is a `file://` URL.
+
+    Raises
+    ------
+    Refusal
+        It is missing, not a regular file, not readable, empty, not of the kind its name says, or not the row's.
+    """
+    label = f"{wanted.role}: {wanted.location}"
+    path = local_path(wanted.location)
+    try:
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):
+            raise Refusal(f"{label}: not a file; give the path of one file")
+        with open(path, "rb") as handle:
+            head = handle.read(HEAD_BYTES)
+    except (FileNotFoundError, NotADirectoryError):
+        raise Refusal(f"{label}: there is no such file; correct the path in the row") from None
+    except PermissionError:
+        raise Refusal(f"{label}: may not be read; change its permissions") from None
+    check_head(label, path.name, head)
+    digests = digest_file(path, wanted.checksum)
+    check(label, wanted.checksum, digests.found)
+    if not wanted.checksum.has_hash:
+        check_whole(label, path, path.name)
+    return Fetched(path, path.name, digests.size, digests.sha256)
+
+
+def local_path(location: str) -> Path:
+    """The path that a location names; a relative one stays relative."""
+    parts = urlsplit(location)
+    if parts.scheme == "file":
+        if parts.netloc not in ("", "localhost"):
+            raise Refusal(f"{location}: names a file of another machine ({parts.netloc}); write file:///path")
+        return Path(unquote(parts.path))
+    return Path(location).expanduser()

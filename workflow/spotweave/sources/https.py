@@ -1,0 +1,388 @@
+"""http and https addresses: resumed downloads that are verified before they get their name.
+
+A status code that may pass (429, 503, …) is retried by urllib3, which honours `Retry-After`; a body that breaks
+off is taken up again with `Range` and `If-Range` (RFC 9110, sections 13.1.5 and 14). A server that ignores
+the range starts over, and a version that changed meanwhile is never joined to the old bytes.
+
+`SPOTWEAVE_MIRRORS` (`prefix=replacement` pairs, separated by blanks) sends addresses to another server;
+the file stays known by the address of its row.
+"""
+
+from __future__ import annotations
+
+import errno
+import http.client
+import logging
+import os
+import re
+import shutil
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import requests
+import tenacity
+import urllib3.exceptions
+from requests.adapters import HTTPAdapter
+from tqdm import tqdm
+from urllib3.util import Retry
+
+from spotweave.errors import Refusal
+from spotweave.sources import Checksum, Fetched, FetchSettings, Unreachable, Wanted
+from spotweave.sources._content import HEAD_BYTES, check_head, check_whole, kind_of
+from spotweave.sources._digests import BIG_BYTES, check
+from spotweave.sources._disk import Partial, Version, kept
+
+log = logging.getLogger("spotweave")
+
+MIRRORS_VARIABLE = "SPOTWEAVE_MIRRORS"
+# Some publishers answer 403 to agents that do not look like a browser; the comment says who we are.
+USER_AGENT = "Mozilla/5.0 (compatible; spotweave)"
+PASSING_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
+LONGEST_WAIT_S = 600
+MOST_REDIRECTS = 10
+LONGEST_NAME = 180  # leaves room for our prefixes and suffixes in the 255 bytes of a file name
+ADVICE = {
+    401: "it needs a login: download it by hand and give its path with the source 'file'",
+    403: "access is denied: if it needs a login, download it by hand and give its path with the source 'file'",
+    404: "there is no such file: correct the address in the row",
+    410: "the publisher removed it: find its new address, or remove the row",
+    451: "the publisher may not hand it out here",
+}
+
+
+def fetch(wanted: Wanted, folder: Path, settings: FetchSettings) -> Fetched:
+    """Download one file into `folder`, under the last part of its address; nothing is sent if it is already there.
+
+    Raises
+    ------
+    Refusal
+        The file is gone (401, 403, 404, 410), is not the one of the row (size, hash), is not data (web page,
+        wrong signature), or stays incomplete.
+    Unreachable
+        Network, time-out or server trouble; what has arrived is kept, and the next call goes on from there.
+    """
+    label = f"{wanted.role}: {redacted(wanted.location)}"
+    if not re.match("https?://", wanted.location, re.IGNORECASE):
+        raise Refusal(f"{label}: only http and https addresses can be fetched; most ftp servers offer https as well")
+    target = folder / file_name(wanted.location)
+    there = kept(target, wanted)
+    if there:
+        log.info("%s: already here, %s bytes", label, f"{there.bytes:,}")
+        return there
+    with Partial(target, wanted) as partial, _session(settings) as session:
+        _Transfer(session, partial, settings, label).run()
+        fetched = partial.publish()
+    log.info("%s: %s bytes", label, f"{fetched.bytes:,}")
+    return fetched
+
+
+def file_name(url: str) -> str:
+    """The last part of a URL's path as a name that is safe on any file system.
+
+    Raises
+    ------
+    Refusal
+        The address names no file.
+    """
+    try:
+        last = unquote(urlsplit(url).path.rpartition("/")[2])
+    except ValueError as error:
+        raise Refusal(f"{redacted(url)}: not an address: {error}") from None
+    name = re.sub(r"[^\w.+=@,()-]", "_", last).lstrip(".")
+    if not name.strip("._"):
+        raise Refusal(f"{redacted(url)}: the address names no file; give one that ends in the name of a file")
+    while len(name.encode()) > LONGEST_NAME:
+        name = name[1:]
+    return name.lstrip(".")
+
+
+def redacted(url: str) -> str:
+    """A URL fit for a log: without user, password, query and fragment, which may hold tokens."""
+    without_tail = re.sub(r"[?#].*", "?…" if "?" in url else "", url, flags=re.DOTALL)
+    return re.sub(r"^([a-zA-Z][\w+.-]*://)[^/]*@", r"\1", without_tail)
+
+
+def mirrored(url: str, mirrors: str) -> str:
+    """The address that is really asked: the longest prefix that matches is replaced.
+
+    Raises
+    ------
+    ValueError
+        An entry of `mirrors` is not `prefix=replacement`.
+    """
+    pairs = [entry.partition("=") for entry in mirrors.split()]
+    for prefix, equals, replacement in pairs:
+        if not (prefix and equals and replacement):
+            raise ValueError(f"{MIRRORS_VARIABLE}: '{redacted(prefix)}' is not prefix=replacement")
+    fitting = [(prefix, replacement) for prefix, _, replacement in pairs if url.startswith(prefix)]
+    if not fitting:
+        return url
+    prefix, replacement = max(fitting, key=lambda pair: len(pair[0]))
+    return replacement + url.removeprefix(prefix)
+
+
+def _session(settings: FetchSettings) -> requests.Session:
+    """A session that waits out passing status codes; broken connections are the business of `_Transfer`."""
+    retry = Retry(
+        total=None,
+        connect=0,
+        read=0,
+        other=0,
+        redirect=0,
+        status=settings.attempts - 1,
+        status_forcelist=PASSING_STATUS,
+        backoff_factor=settings.backoff_s,
+        backoff_max=LONGEST_WAIT_S,
+        retry_after_max=LONGEST_WAIT_S,
+        raise_on_status=False,
+    )
+    session = requests.Session()
+    session.max_redirects = MOST_REDIRECTS
+    # Compressed on the way, a file has another size and other offsets.
+    session.headers.update({"User-Agent": USER_AGENT, "Accept": "*/*", "Accept-Encoding": "identity"})
+    session.mount("http://", HTTPAdapter(max_retries=retry))
+    session.mount("https://", HTTPAdapter(max_retries=retry))
+    return session
+
+
+class _BrokeOff(Exception):
+    """The body ended before its time, or did not fit the bytes at hand."""
+
+
+class _GaveUp(Unreachable):
+    """The server stayed in trouble; there is no use in asking at once again."""
+
+
+def _is_worth_another_attempt(error: BaseException) -> bool:
+    return isinstance(error, (_BrokeOff, Unreachable)) and not isinstance(error, _GaveUp)
+
+
+class _Transfer:
+    """One download: attempts until the partial file is whole, then the checks."""
+
+    def __init__(self, session: requests.Session, partial: Partial, settings: FetchSettings, label: str) -> None:
+        self.session = session
+        self.partial = partial
+        self.settings = settings
+        self.label = label
+        self.url = mirrored(partial.wanted.location, os.environ.get(MIRRORS_VARIABLE, ""))
+        self.asked = partial.wanted.checksum
+        self.name = partial.target.name
+        self.content_type: str | None = None
+        self.has_known_end = True
+
+    def run(self) -> None:
+        """Bring the partial file to its end and verify it; a wrong one is removed.
+
+        One that may be wrong by the way it came gets a second chance from the first byte on: one made of several
+        pieces, or one whose end was only the end of the connection.
+        """
+        for is_last in (False, True):
+            if not self.partial.is_complete:
+                self._receive_all()
+            try:
+                self._verify()
+                return
+            except Refusal as refusal:
+                may_be_the_way = self.partial.is_pieced or not self.has_known_end
+                self.partial.discard()
+                if is_last or not may_be_the_way:
+                    raise
+                log.warning("%s; fetching it once more from the start", refusal.reason)
+
+    def _verify(self) -> None:
+        check_head(self.label, self.name, self.partial.head, self.content_type)
+        check(self.label, self.asked, self.partial.found)
+        if not self.asked.has_hash:
+            check_whole(self.label, self.partial.path, self.name)
+
+    def _receive_all(self) -> None:
+        """Attempt until all bytes are here. Attempts count as long as they bring less than a chunk of new bytes."""
+        attempts, in_vain, furthest = 0, 0, self.partial.size
+
+        def gives_up(_: tenacity.RetryCallState) -> bool:
+            return in_vain >= self.settings.attempts
+
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception(_is_worth_another_attempt),
+            stop=gives_up,
+            wait=tenacity.wait_exponential(multiplier=self.settings.backoff_s, max=LONGEST_WAIT_S),
+            before_sleep=self._log_attempt,
+            reraise=True,
+        )
+        try:
+            for attempt in retrying:
+                with attempt:
+                    attempts += 1
+                    try:
+                        self._receive()
+                    finally:
+                        has_progressed = self.partial.size >= furthest + self.settings.chunk_bytes
+                        in_vain = 1 if has_progressed else in_vain + 1
+                        furthest = max(furthest, self.partial.size)
+        except _BrokeOff:
+            raise Refusal(
+                f"{self.label}: the download stays incomplete, {self._progress()} after {attempts} attempts; "
+                "ask the publisher, or fetch it elsewhere and give its path with the source 'file'",
+                measured=self.partial.size,
+                threshold=self.partial.version.total,
+            ) from None
+
+    def _log_attempt(self, state: tenacity.RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        log.warning("attempt %s: %s; %s are here, trying again", state.attempt_number, error, self._progress())
+
+    def _progress(self) -> str:
+        total = self.partial.version.total
+        return f"{self.partial.size:,} of {total:,} bytes" if total is not None else f"{self.partial.size:,} bytes"
+
+    def _receive(self) -> None:
+        """One request: from where the bytes at hand end, if that is safe, else from the start."""
+        headers: dict[str, str] = {}
+        if self.partial.can_resume():
+            headers["Range"] = f"bytes={self.partial.size}-"
+            if self.partial.version.validator:
+                headers["If-Range"] = self.partial.version.validator
+        with self._ask(headers) as response:
+            if response.status_code == requests.codes.requested_range_not_satisfiable and headers:
+                self._settle_unsatisfied_range(response)
+                return
+            self._refuse_other_than_a_file(response)
+            self._join(response)
+            self._read_body(response)
+
+    def _ask(self, headers: dict[str, str]) -> requests.Response:
+        try:
+            return self.session.get(self.url, headers=headers, stream=True, timeout=self.settings.timeout_s)
+        except requests.TooManyRedirects:
+            raise Refusal(
+                f"{self.label}: the server redirects in circles; open the address in a browser to see what it wants",
+                measured=MOST_REDIRECTS,
+                threshold=MOST_REDIRECTS,
+            ) from None
+        except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as error:
+            raise Refusal(f"{self.label}: not an address that can be fetched: {_said(error)}") from None
+        except requests.Timeout:
+            raise Unreachable(f"{self.label}: no answer within {self.settings.timeout_s:g} s") from None
+        except requests.RequestException as error:
+            raise Unreachable(f"{self.label}: {_said(error)}") from None
+
+    def _settle_unsatisfied_range(self, response: requests.Response) -> None:
+        """416: there is nothing after the bytes at hand, either because they are all or because they are wrong."""
+        _, total = _content_range(response)
+        if (total or self.partial.version.total) == self.partial.size:
+            self.partial.learn_total(self.partial.size)
+            return
+        self.partial.discard()
+        raise _BrokeOff("the server has fewer bytes than are here")
+
+    def _refuse_other_than_a_file(self, response: requests.Response) -> None:
+        status = response.status_code
+        phrase = http.client.responses.get(status, "")
+        if status in PASSING_STATUS or status >= 500:
+            raise _GaveUp(f"{self.label}: the server answers {status} {phrase}; {self._progress()} are here, run again")
+        if status not in (requests.codes.ok, requests.codes.partial_content):
+            advice = ADVICE.get(status, "no file came with it: give the address of a direct download")
+            raise Refusal(f"{self.label}: {status} {phrase}: {advice}", measured=status, threshold=200)
+        encoding = response.headers.get("Content-Encoding", "identity").lower()
+        kind = kind_of(self.name)
+        if encoding != "identity" and not (kind and kind.title == "a gzip file"):
+            raise Refusal(f"{self.label}: sent with the encoding '{encoding}' though asked not to: use another server")
+        self.content_type = response.headers.get("Content-Type")
+
+    def _join(self, response: requests.Response) -> None:
+        """Place the answer after the bytes at hand, or in their stead."""
+        version = _version(response, self.asked.size)
+        if response.status_code == requests.codes.partial_content:
+            start, _ = _content_range(response)
+            if start != self.partial.size or version.total is None or not version.agrees_with(self.partial.version):
+                self.partial.discard()
+                raise _BrokeOff("the server sent another part, or a part of another version")
+            self.partial.continue_with(version)
+        else:
+            self.partial.restart(version)
+        if version.total is not None:
+            check(self.label, Checksum(size=self.asked.size), Checksum(size=version.total))
+            _check_space(self.partial.path.parent, version.total - self.partial.size)
+        self.has_known_end = version.total is not None or response.raw.chunked
+        if not self.has_known_end and not self.asked.has_hash:
+            raise Refusal(
+                f"{self.label}: the server does not tell its size, so that a broken download would look whole; "
+                "add 'bytes:<number>' or 'sha256:<hex>' to the checksum of the row"
+            )
+
+    def _read_body(self, response: requests.Response) -> None:
+        total = self.partial.version.total
+        is_small = total is not None and total < BIG_BYTES
+        with tqdm(
+            total=total,
+            initial=self.partial.size,
+            desc=self.name,
+            unit="B",
+            unit_scale=True,
+            disable=True if is_small else None,
+        ) as bar:
+            is_checked = False
+            while data := self._next_bytes(response):
+                self.partial.append(data)
+                bar.update(len(data))
+                if not is_checked and len(self.partial.head) == HEAD_BYTES:
+                    self._check_head_early()
+                    is_checked = True
+        if total is None:
+            self.partial.learn_total(self.partial.size)
+        elif self.partial.size < total:
+            raise _BrokeOff("the server ended the body early")
+
+    def _next_bytes(self, response: requests.Response) -> bytes:
+        """What has come in, as it comes in: bytes that wait for a full chunk would be lost with the connection."""
+        try:
+            return response.raw.read1(self.settings.chunk_bytes, decode_content=False) or b""
+        except urllib3.exceptions.ReadTimeoutError:
+            raise Unreachable(
+                f"{self.label}: not a byte for {self.settings.timeout_s:g} s, {self._progress()} are here"
+            ) from None
+        except urllib3.exceptions.HTTPError:
+            raise _BrokeOff("the connection broke off") from None
+
+    def _check_head_early(self) -> None:
+        """Do not fetch gigabytes of the wrong thing."""
+        try:
+            check_head(self.label, self.name, self.partial.head, self.content_type)
+        except Refusal:
+            self.partial.discard()
+            raise
+
+
+def _content_range(response: requests.Response) -> tuple[int | None, int | None]:
+    """First byte and total size from `bytes 100-199/200` or `bytes */200` (RFC 9110, 14.4)."""
+    match = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)", response.headers.get("Content-Range", "").strip())
+    if not match:
+        return None, None
+    start, total = match.groups()
+    return int(start) if start else None, int(total) if total != "*" else None
+
+
+def _version(response: requests.Response, asked_size: int | None) -> Version:
+    """What the server says about the file it is sending; where it does not tell the size, the row's counts."""
+    headers = response.headers
+    if response.status_code == requests.codes.partial_content:
+        _, total = _content_range(response)
+    else:
+        length = headers.get("Content-Length", "")
+        total = int(length) if length.isdecimal() and not response.raw.chunked else asked_size
+    return Version(headers.get("ETag"), headers.get("Last-Modified"), total)
+
+
+def _check_space(folder: Path, needed_bytes: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if needed_bytes > free:
+        raise OSError(errno.ENOSPC, f"{needed_bytes:,} bytes are needed, {free:,} are free", str(folder))
+
+
+def _said(error: requests.RequestException) -> str:
+    """What went wrong, without the address: it may hold a token, and a redirect may have led anywhere."""
+    reason: object = error.args[0] if error.args else error
+    reason = getattr(reason, "reason", None) or reason
+    text = f"{type(reason).__name__}: {reason}" if isinstance(reason, BaseException) else type(error).__name__
+    return re.sub(r"//[^/@\s]+@", "//", re.sub(r"\?[^\s'\")]+", "?…", text))

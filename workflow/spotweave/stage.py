@@ -1,0 +1,133 @@
+"""What every script's main function shares: arguments, logging, atomic outputs and the way of a refusal.
+
+A script declares its inputs and outputs by name and hands over one function, its work. `Stage` then
+
+* gives the work temporary output paths and renames them when all are whole;
+* writes the stage's record (`--record`): accepted with its measures, refused with reason, measured
+  and threshold, or passed on;
+* turns a `Refusal` into empty outputs and a record, exit code 0;
+* passes on a refusal that arrives as an empty input, before anything heavy is imported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from spotweave.errors import Refusal
+from spotweave.io import is_empty, part_path, remove, write_json
+
+log = logging.getLogger("spotweave")
+
+Work = Callable[[argparse.Namespace], dict[str, Any] | None]
+
+
+class Stage:
+    """One script's command line.
+
+    Parameters
+    ----------
+    name
+        The rule's name; it is the `stage` of the record.
+    doc
+        The script's docstring, shown by `--help`.
+    inputs, outputs
+        Names of the path arguments. A trailing `+` on an input takes one or more paths, `*` none or more.
+    record
+        Whether the stage writes a record, that is, whether its unit can be refused.
+    takes_refused
+        Whether empty inputs are handed to the work (for the stages that report refusals)
+        instead of being passed on.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        doc: str | None,
+        *,
+        inputs: Sequence[str] = (),
+        outputs: Sequence[str],
+        record: bool = True,
+        takes_refused: bool = False,
+    ) -> None:
+        self.name = name
+        self.outputs = tuple(outputs)
+        self.inputs = tuple(name.rstrip("+*") for name in inputs)
+        self.has_record = record
+        self.takes_refused = takes_refused
+        self.parser = argparse.ArgumentParser(prog=f"{name}.py", description=doc)
+        for given in inputs:
+            many = {"+": "+", "*": "*"}.get(given[-1])
+            flag = f"--{given.rstrip('+*').replace('_', '-')}"
+            if many:
+                self.parser.add_argument(flag, type=Path, nargs=many, required=many == "+", default=[])
+            else:
+                self.parser.add_argument(flag, type=Path, required=True)
+        for output in self.outputs:
+            self.parser.add_argument(f"--{output.replace('_', '-')}", type=Path, required=True)
+        if record:
+            self.parser.add_argument("--record", type=Path, required=True, help="JSON: how it went and how well")
+            self.parser.add_argument("--code", default="", help="hash of the code that runs, kept in the record")
+        self.option = self.parser.add_argument
+
+    def run(self, work: Work, argv: Sequence[str] | None = None) -> None:
+        """Parse `argv`, do the work, leave whole outputs or none."""
+        args = self.parser.parse_args(argv)
+        logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", force=True)
+        log.setLevel(logging.INFO)
+        targets = {output: getattr(args, output) for output in self.outputs}
+        for path in targets.values():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            remove(part_path(path))
+
+        refused = [] if self.takes_refused else [path for path in self._input_paths(args) if is_empty(path)]
+        if refused:
+            log.info("%s: refused upstream (%s is empty), passed on", self.name, refused[0])
+            self._leave_empty(targets)
+            self._write_record(args, {"status": "passed_on"})
+            return
+
+        for output, path in targets.items():
+            setattr(args, output, part_path(path))
+        try:
+            measures = work(args) or {}
+            for path in targets.values():
+                part_path(path).replace(path)
+        except Refusal as refusal:
+            if not self.has_record:
+                raise
+            log.warning("%s: REFUSED: %s", self.name, refusal.reason)
+            self._leave_empty(targets)
+            self._write_record(
+                args,
+                {
+                    "status": "refused",
+                    "reason": refusal.reason,
+                    "measured": refusal.measured,
+                    "threshold": refusal.threshold,
+                },
+            )
+        else:
+            self._write_record(args, {"status": "accepted", "measures": measures})
+        finally:
+            for path in targets.values():
+                remove(part_path(path))
+
+    def _input_paths(self, args: argparse.Namespace) -> list[Path]:
+        paths: list[Path] = []
+        for name in self.inputs:
+            value = getattr(args, name)
+            paths += value if isinstance(value, list) else [value]
+        return paths
+
+    def _leave_empty(self, targets: dict[str, Path]) -> None:
+        for path in targets.values():
+            remove(path)
+            path.touch()
+
+    def _write_record(self, args: argparse.Namespace, outcome: dict[str, Any]) -> None:
+        if self.has_record:
+            write_json(args.record, {"stage": self.name, "code": args.code, **outcome})

@@ -1,0 +1,300 @@
+"""Configuration and tables: read once with the standard library, checked whole before anything starts.
+
+Every row is a dict of its non-blank cells (all strings). All faults of all tables are collected and raised
+together as `TableFaults`, each as `file:row:column: what, what is allowed`; the header is row 1.
+Nothing here may import more than the standard library, PyYAML and fastjsonschema: it runs at the start of
+every job. jsonschema, which can name every fault, is loaded when there is one.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import fastjsonschema
+import yaml
+
+from spotweave.errors import TableFaults
+from spotweave.sources import parse_checksum
+
+Row = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What the workflow knows before the first job: rows by their keys, in the order of the tables."""
+
+    samples: dict[str, Row]
+    cohorts: dict[str, tuple[str, ...]]
+    technologies: dict[str, Row]
+    encoders: dict[str, Row]
+    tasks: dict[str, Row]
+    recipes: dict[str, Row]
+
+    def task_samples(self, task: str) -> tuple[str, ...]:
+        """Ids of all samples a task names, refused ones included (only the build knows which those are)."""
+        row = self.tasks[task]
+        if "samples" in row:
+            return tuple(row["samples"].split())
+        return tuple(sample for cohort in row["cohorts"].split() for sample in self.cohorts[cohort])
+
+    def fold_count(self, task: str) -> int:
+        """The most folds a task can have: as asked for, else one a donor, and never more than donors."""
+        donors = {self.samples[sample]["donor"] for sample in self.task_samples(task)}
+        return min(int(self.tasks[task].get("n_folds", len(donors))), len(donors))
+
+
+def _compiled(schema: Any) -> Callable[[Any], Any]:
+    # fastjsonschema knows drafts up to 7; the schemas use nothing newer.
+    return fastjsonschema.compile({**schema, "$schema": "http://json-schema.org/draft-07/schema#"})
+
+
+def _passes(check: Callable[[Any], Any], value: Any) -> bool:
+    try:
+        check(value)
+    except fastjsonschema.JsonSchemaValueException:
+        return False
+    return True
+
+
+class _Checker:
+    """Checks rows against one schema and words what it finds."""
+
+    def __init__(self, schema_path: Path) -> None:
+        schema = yaml.safe_load(schema_path.read_text(encoding="utf-8"))
+        self.columns: Mapping[str, Any] = schema["properties"]
+        self.required = tuple(schema["required"])
+        self.check = _compiled(schema)
+
+    def faults(self, where: str, row: Row) -> Iterable[str]:
+        if _passes(self.check, row):
+            return
+        for column in self.required:
+            if column not in row:
+                yield f"{where}:{column}: empty, {self._allowed(column)}"
+        for column in sorted(set(row) & set(self.columns)):
+            if not _passes(_compiled(self.columns[column]), row[column]):
+                yield f"{where}:{column}: {row[column]!r}, {self._allowed(column)}"
+
+    def _allowed(self, column: str) -> str:
+        rule = self.columns[column]
+        if "enum" in rule:
+            return "allowed: " + ", ".join(rule["enum"])
+        return "allowed: " + rule.get("allowed", rule["description"])
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"did you mean {close[0]!r}?" if close else f"allowed: {', '.join(sorted(known))}"
+
+
+def read_table(path: Path, schema_path: Path, key: str) -> tuple[dict[str, tuple[int, Row]], list[str]]:
+    """Read and check one CSV table.
+
+    Returns
+    -------
+    rows
+        key -> (row number in the file, non-blank cells). A repeated key keeps its first row.
+    faults
+        One line each.
+    """
+    checker = _Checker(schema_path)
+    if not path.is_file():
+        return {}, [f"{path}: no such file, allowed: a CSV table with the columns {', '.join(checker.required)}"]
+    faults: list[str] = []
+    rows: dict[str, tuple[int, Row]] = {}
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as handle:
+            reader = csv.DictReader(handle, strict=True)
+            header = reader.fieldnames or []
+            for column in header:
+                if column not in checker.columns:
+                    faults.append(f"{path}:1:{column}: unknown column, {_nearest(column, checker.columns)}")
+            faults += [
+                f"{path}:1:{column}: the column is there twice, allowed: once"
+                for column in sorted({name for name in header if list(header).count(name) > 1})
+            ]
+            missing = [column for column in checker.required if column not in header]
+            if missing:
+                return {}, [*faults, *(f"{path}:1:{column}: missing column, required" for column in missing)]
+            for cells in reader:
+                where = f"{path}:{reader.line_num}"
+                if None in cells or None in cells.values():
+                    faults.append(f"{where}: the number of cells is not that of the header ({len(header)})")
+                    continue
+                row = {name: cell.strip() for name, cell in cells.items() if cell.strip() and name in checker.columns}
+                if not row or next(iter(cells.values())).startswith("#"):
+                    continue
+                faults += checker.faults(where, row)
+                if key in row and row[key] in rows:
+                    faults.append(
+                        f"{where}:{key}: {row[key]!r} is already in row {rows[row[key]][0]}, allowed: unique ids"
+                    )
+                elif key in row:
+                    rows[row[key]] = (reader.line_num, row)
+    except (UnicodeDecodeError, csv.Error) as error:
+        faults.append(f"{path}: not a readable CSV table in UTF-8 ({error})")
+    return rows, faults
+
+
+def check_config(config: Mapping[str, Any], schema_path: Path, source: str) -> list[str]:
+    """Check the merged configuration; faults name the key by its path."""
+    schema = yaml.safe_load(schema_path.read_text(encoding="utf-8"))
+    if _passes(_compiled(schema), dict(config)):
+        return []
+    import jsonschema
+
+    faults = []
+    for error in jsonschema.Draft202012Validator(schema).iter_errors(config):
+        where = ".".join(str(part) for part in error.absolute_path)
+        rule: Any = error.schema
+        if error.validator == "additionalProperties":
+            known = rule["properties"]
+            for name in sorted(set(error.instance) - set(known)):
+                path = f"{where}.{name}" if where else name
+                faults.append(f"{source}:{path}: unknown key, {_nearest(name, known)}")
+        elif error.validator == "required":
+            faults.append(f"{source}:{where}: {error.message}")
+        else:
+            faults.append(f"{source}:{where}: {error.instance!r} ({error.message}), {rule.get('description', '')}")
+    return faults
+
+
+def load(config: Mapping[str, Any], schemas: Path, library: Path, config_source: str = "config") -> Tables:
+    """Read and check everything the configuration names.
+
+    Parameters
+    ----------
+    config
+        The merged configuration.
+    schemas
+        Folder of the JSON Schemas.
+    library
+        The package's folder, in which readers, sources and builders are looked up by file name.
+    config_source
+        What to call the configuration in messages, e.g. its file names.
+
+    Raises
+    ------
+    TableFaults
+        With every fault found.
+    """
+    faults = check_config(config, schemas / "config.schema.yaml", config_source)
+    if faults:
+        raise TableFaults(faults)
+
+    def table(key: str, schema: str, id_column: str) -> dict[str, Row]:
+        path = Path(config[key])
+        rows, found = read_table(path, schemas / f"{schema}.schema.yaml", id_column)
+        faults.extend(found)
+        places.update({(schema, name): f"{path}:{number}" for name, (number, _) in rows.items()})
+        return {name: row for name, (_, row) in rows.items()}
+
+    places: dict[tuple[str, str], str] = {}
+    technologies = table("technologies_table", "technologies", "technology")
+    encoders = table("encoders_table", "encoders", "encoder")
+    tasks = table("tasks_table", "tasks", "task")
+    recipes = table("recipes_table", "recipes", "recipe")
+
+    samples: dict[str, Row] = {}
+    cohorts: dict[str, tuple[str, ...]] = {}
+    for name in config["cohorts"]:
+        path = Path(name)
+        rows, found = read_table(path, schemas / "cohort.schema.yaml", "sample_id")
+        faults += found
+        if path.stem in cohorts:
+            faults.append(f"{config_source}:cohorts: two tables are called {path.stem!r}, allowed: unique file names")
+        cohorts[path.stem] = tuple(sample for sample in rows if sample not in samples)
+        for sample, (number, row) in rows.items():
+            where = f"{path}:{number}"
+            if sample in samples:
+                faults.append(f"{where}:sample_id: {sample!r} is already in {places['sample', sample]}")
+                continue
+            places["sample", sample] = where
+            samples[sample] = {**row, "cohort": path.stem}
+            faults += _sample_faults(where, row, technologies, library)
+
+    faults += _choice_faults(config, config_source, "encoders", encoders)
+    faults += _choice_faults(config, config_source, "tasks", tasks)
+    faults += _choice_faults(config, config_source, "recipes", recipes)
+    faults += _unit_faults(config, config_source, library)
+    for name, row in encoders.items():
+        where = places["encoders", name]
+        faults += _registry_fault(f"{where}:builder", library / "encoders", row.get("builder", ""))
+        if row.get("weights") == "random" and not name.endswith("-random"):
+            faults.append(f"{where}:encoder: {name!r} has random weights, allowed: a name that ends in '-random'")
+    for name in config["tasks"]:
+        if name in tasks:
+            faults += _task_faults(places["tasks", name], tasks[name], samples, cohorts)
+    for name in config["recipes"]:
+        if name in recipes:
+            faults += _recipe_faults(places["recipes", name], name, recipes[name], encoders, config)
+    if faults:
+        raise TableFaults(faults)
+    return Tables(samples, cohorts, technologies, encoders, tasks, recipes)
+
+
+def _registry_fault(where: str, folder: Path, unit: str) -> list[str]:
+    if unit and not unit.startswith("_") and (folder / f"{unit}.py").is_file():
+        return []
+    known = sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_"))
+    return [f"{where}: {unit!r} is not a module of {folder.name}/, {_nearest(unit, known)}"]
+
+
+def _sample_faults(where: str, row: Row, technologies: Mapping[str, Row], library: Path) -> list[str]:
+    faults = []
+    technology = row.get("technology", "")
+    if technology and technology not in technologies:
+        faults.append(f"{where}:technology: {technology!r}, {_nearest(technology, technologies)}")
+    if "source" in row:
+        faults += _registry_fault(f"{where}:source", library / "sources", row["source"])
+    for column in ("counts_checksum", "spots_checksum", "image_checksum"):
+        if column in row:
+            try:
+                parse_checksum(row[column])
+            except ValueError as error:
+                faults.append(f"{where}:{column}: {error}")
+    return faults
+
+
+def _choice_faults(config: Mapping[str, Any], source: str, key: str, known: Mapping[str, Row]) -> list[str]:
+    return [
+        f"{source}:{key}: {name!r} is in no table, {_nearest(name, known)}" for name in config[key] if name not in known
+    ]
+
+
+def _unit_faults(config: Mapping[str, Any], source: str, library: Path) -> list[str]:
+    faults = []
+    for key in ("probes", "protocols"):
+        for name in config[key]:
+            faults += _registry_fault(f"{source}:{key}", library / key, name)
+    return faults
+
+
+def _task_faults(where: str, row: Row, samples: Mapping[str, Row], cohorts: Mapping[str, tuple[str, ...]]) -> list[str]:
+    faults = []
+    for cohort in row.get("cohorts", "").split():
+        if cohort not in cohorts:
+            faults.append(f"{where}:cohorts: {cohort!r} is not in the configuration, {_nearest(cohort, cohorts)}")
+    for sample in row.get("samples", "").split():
+        if sample not in samples:
+            faults.append(f"{where}:samples: {sample!r} is in no cohort table, {_nearest(sample, samples)}")
+    return faults
+
+
+def _recipe_faults(
+    where: str, name: str, row: Row, encoders: Mapping[str, Row], config: Mapping[str, Any]
+) -> list[str]:
+    faults = []
+    if name in encoders:
+        faults.append(f"{where}:recipe: {name!r} is an encoder already, allowed: a name of its own")
+    if row.get("base_encoder") not in encoders:
+        base = row.get("base_encoder", "")
+        faults.append(f"{where}:base_encoder: {base!r} is in no table, {_nearest(base, encoders)}")
+    if row.get("task") not in config["tasks"]:
+        faults.append(f"{where}:task: {row.get('task')!r} is not run, allowed: {', '.join(config['tasks'])}")
+    return faults
