@@ -87,7 +87,7 @@ class Cohort:
 
     def splits(self, n_folds=None):
         metadata = [
-            {"sample_id": name, "status": "accepted", "row": {"donor": donor}, "measured": {"spots_under_tissue": 1}}
+            {"sample_id": name, "status": "accepted", "row": {"donor": donor}, "table": {"spots_under_tissue": 1}}
             for name, donor in self.donor_of.items()
         ]
         return make_splits("demo", n_folds, metadata)

@@ -22,7 +22,7 @@ def sample(name, donor, *, status="accepted", spots=100):
         "status": status,
         "refusal": refusal,
         "row": {"sample_id": name, "donor": donor},
-        "measured": {"spots_under_tissue": spots},
+        "table": {"spots_under_tissue": spots},
     }
 
 
@@ -100,14 +100,6 @@ def test_one_accepted_donor_makes_no_fold_and_says_why():
     splits = split("task", None, [sample("a", "A"), sample("b", "B", status="refused")])
     assert splits["folds"] == []
     assert splits["reason"].startswith("only donor A has accepted samples")
-
-
-def test_balancing_without_a_number_of_spots_names_the_sample():
-    metadata = [sample(name, name) for name in "abc"]
-    del metadata[1]["measured"]["spots_under_tissue"]
-    with pytest.raises(ValueError, match="metadata of b"):
-        split("task", 2, metadata)
-    assert len(split("task", None, metadata)["folds"]) == 3
 
 
 def test_more_folds_than_groups_are_an_error():

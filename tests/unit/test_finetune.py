@@ -240,6 +240,7 @@ def test_a_gene_that_only_tells_samples_apart_is_not_variable(tmp_path):
     np.testing.assert_allclose(pairs.expression[3], np.log1p([1000, 900]), rtol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:Variable names are not unique")
 def test_only_genes_of_all_training_samples_are_used(tmp_path):
     first = write_sample(tmp_path, "A1", genes=("a", "b", "c"))
     second = write_sample(tmp_path, "B1", genes=("b", "c", "d", "d"))

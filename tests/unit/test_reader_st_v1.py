@@ -659,7 +659,7 @@ def independent_count(text: str) -> int | None:
     return int(number) if number == number.to_integral_value() and 0 <= number <= 1 << 24 else None
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     cells=st.lists(
         st.one_of(st.integers(0, 99).map(str), st.text("0123456789.+-eE ", max_size=5)), min_size=2, max_size=4

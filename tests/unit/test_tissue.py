@@ -14,6 +14,7 @@ import pytest
 import pyvips
 import shapely
 from scipy import ndimage
+
 from spotweave.errors import Refusal
 from spotweave.io import is_empty, read_json, write_json
 from spotweave.tissue import agreement, classical, overview, polygons

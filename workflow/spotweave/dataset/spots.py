@@ -65,7 +65,7 @@ def release_spots(
     released.obs["pxl_col_in_fullres"] = xy_px[:, 0]
     released.obs["pxl_row_in_fullres"] = xy_px[:, 1]
     released.obs["tissue_fraction"] = tissue_fraction(xy_px, diameter_px, tissue).round(4)
-    released.obs["total_counts"] = np.asarray(expression.X.sum(axis=1)).ravel()
+    released.obs["total_counts"] = np.asarray(expression.X.astype(np.float64).sum(axis=1)).ravel()
     released.obsm["spatial"] = xy_px
     released.uns["spatial"] = {
         "ST": {

@@ -1,0 +1,204 @@
+"""The project's speed as ratios within one run: against what the hardware and libraries allow, and against scale.
+
+Absolute figures move with the machine and its load, ratios far less. Peers' figures are those measured with the same
+reference on the same kind of machine; they are quoted as ratios to that reference.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import platform
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "workflow"))
+
+SAMPLES = 1229
+REPEATS = 3
+SLIDE_PX = 9000
+SPOTS = 280
+
+
+def best(work: Callable[[], object]) -> float:
+    """Least wall seconds of three runs."""
+    seconds = []
+    for _ in range(REPEATS):
+        start = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)
+
+
+def child(command: list[str], folder: Path) -> tuple[float, float, float]:
+    """CPU seconds, wall seconds and peak MB of a command and its children."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    start = time.perf_counter()
+    measured = subprocess.run(
+        [sys.executable, "-c", PEAK, *command], cwd=folder, capture_output=True, text=True, check=False
+    )
+    wall = time.perf_counter() - start
+    if measured.returncode != 0:
+        raise RuntimeError(measured.stderr[-2000:])
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return cpu, wall, float(measured.stdout.split()[-1]) / 1024
+
+
+PEAK = (
+    "import resource, subprocess, sys;"
+    "done = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True);"
+    "sys.stderr.write(done.stderr); print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss);"
+    "sys.exit(done.returncode)"
+)
+
+
+def bench_plan(folder: Path) -> list[str]:
+    """A dry run of 1,229 samples, and what one job of it costs to start."""
+    for name in ("Snakefile", "config", "workflow", "scripts", "envs", "resources", "profiles"):
+        (shutil.copytree if (ROOT / name).is_dir() else shutil.copy2)(ROOT / name, folder / name)
+    with open(ROOT / "config/cohorts/her2st.csv", newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    names = []
+    for number in range(0, SAMPLES, 50):
+        name = f"config/cohorts/c{number}.csv"
+        names.append(name)
+        with open(folder / name, "w", newline="") as handle:
+            writer = csv.DictWriter(handle, list(rows[0]))
+            writer.writeheader()
+            for index in range(number, min(number + 50, SAMPLES)):
+                writer.writerow({**rows[index % len(rows)], "sample_id": f"s{index}", "donor": f"d{index // 4}"})
+    settings = f"cohorts: [{', '.join(names)}]\ntasks: []\nencoders: []\nrecipes: []\n"
+    (folder / "config/many.yaml").write_text(settings)
+    snakemake = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "-n",
+        "-q",
+        "all",
+        "--configfile",
+        "config/many.yaml",
+        "--cores",
+        "1",
+    ]
+    whole = child(snakemake, folder)
+    one = child([*snakemake, "results/her2st/samples/s700/patches.h5"], folder)
+    bare = child([sys.executable, "-c", "import snakemake.cli"], folder)
+    return [
+        f"| dry run, {SAMPLES:,} samples | {whole[0]:.1f} CPU s, {whole[1]:.1f} s wall, {whole[2]:.0f} MB |",
+        f"| start of one job among {SAMPLES:,} samples | {one[0]:.1f} CPU s, {one[2]:.0f} MB;"
+        f" importing Snakemake alone takes {bare[0]:.1f} CPU s |",
+    ]
+
+
+def bench_tables(folder: Path) -> list[str]:
+    from spotweave import tables
+
+    with open(ROOT / "config/cohorts/her2st.csv", newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    path = folder / "many.csv"
+    with open(path, "w", newline="") as handle:
+        writer = csv.DictWriter(handle, list(rows[0]))
+        writer.writeheader()
+        writer.writerows({**rows[n % len(rows)], "sample_id": f"s{n}"} for n in range(SAMPLES))
+
+    def plain() -> None:
+        with open(path, newline="") as opened:
+            list(csv.DictReader(opened))
+
+    schema = ROOT / "workflow/schemas/cohort.schema.yaml"
+    checked, read = best(lambda: tables.read_table(path, schema, "sample_id")), best(plain)
+    return [f"| check {SAMPLES:,} table rows | {checked:.3f} s, {checked / read:.1f} times reading the CSV |"]
+
+
+def bench_patches(folder: Path) -> list[str]:
+    import pyvips
+
+    from spotweave.slide import patches, pyramid
+
+    source, slide = folder / "source.jpg", folder / "slide.tif"
+    noise = pyvips.Image.worley(SLIDE_PX, SLIDE_PX, cell_size=48, seed=1).linear([-1.2, -2.0, -1.0], [245, 235, 245])
+    noise.cast("uchar").copy(interpretation="srgb").jpegsave(str(source), Q=88)
+
+    def decode() -> None:
+        pyvips.Image.new_from_file(str(source), access="sequential").avg()
+
+    def build() -> None:
+        pyramid.build_pyramid(source, slide, pixel_size_um=0.69, tile_px=512, jpeg_quality=85)
+
+    build_s, decode_s = best(build), best(decode)
+    centres = np.random.default_rng(0).uniform(300, SLIDE_PX - 300, (SPOTS, 2))
+    grid = patches.PatchGrid(centres, 224, 0.5, 0.69)
+    side = int(np.ceil(grid.source_size_px))
+
+    def fetch() -> None:
+        region = pyvips.Region.new(pyvips.Image.tiffload(str(slide)))
+        for x, y in centres:
+            region.fetch(int(x - side / 2), int(y - side / 2), side, side)
+
+    def cut() -> None:
+        opened = patches.Pyramid(slide)
+        target = folder / "patches.h5"
+        names = [str(index) for index in range(SPOTS)]
+        patches.write_patches(target, patches.cut(opened, grid), grid, names, grid.padded(SLIDE_PX, SLIDE_PX), "bench")
+
+    cut_s, fetch_s = best(cut), best(fetch)
+    return [
+        f"| pyramid of a {SLIDE_PX:,} px JPEG | {build_s:.2f} s, {build_s / decode_s:.1f} times decoding the JPEG |",
+        f"| {SPOTS} patches, read, resampled, written | {SPOTS / cut_s:,.0f}/s, {fetch_s / cut_s:.0%} of the rate of"
+        " reading the pixels alone (HEST-Library 1.1.1 through OpenSlide: 15 % of the same reference) |",
+    ]
+
+
+def bench_ridge(_: Path) -> list[str]:
+    from sklearn.linear_model import Ridge
+    from sklearn.model_selection import GridSearchCV
+
+    from spotweave.probes.ridge import ridge_path
+
+    rng = np.random.default_rng(0)
+    features, target = rng.normal(size=(800, 256)), rng.normal(size=(800, 50))
+    alphas = np.logspace(-2, 7, 19)
+
+    def ours() -> None:
+        for fold in range(5):
+            keep = np.arange(800) % 5 != fold
+            path = ridge_path(features[keep], target[keep], fit_intercept=True)
+            for alpha in alphas:
+                path.coefficients(alpha)
+
+    ours_s = best(ours)
+    grid_s = best(lambda: GridSearchCV(Ridge(), {"alpha": alphas}, cv=5).fit(features, target))
+    return [f"| ridge, 19 penalties x 5 folds | {ours_s:.2f} s, {grid_s / ours_s:.0f} times faster than GridSearchCV |"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True)
+    out = parser.parse_args().out
+    lines = []
+    for part in (bench_plan, bench_tables, bench_patches, bench_ridge):
+        with tempfile.TemporaryDirectory() as folder:
+            lines += part(Path(folder))
+            print(*lines[-2:], sep="\n", flush=True)
+    text = (
+        "# What was measured\n\nWritten by `make bench`: least of three runs within one session, on"
+        f" {os.cpu_count()} cores ({platform.machine()}, Python {platform.python_version()}). Ratios travel, seconds do"
+        " not.\n\n| what | figure |\n|---|---|\n" + "\n".join(lines) + "\n"
+    )
+    out.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
