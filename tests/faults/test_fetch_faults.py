@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+
 from faults.fault_server import (
     Exchange,
     FaultServer,
@@ -26,7 +27,6 @@ from faults.fault_server import (
     fine,
     first,
 )
-
 from spotweave.errors import Refusal
 from spotweave.sources import FetchSettings, Unreachable, Wanted, https, parse_checksum
 

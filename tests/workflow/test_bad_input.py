@@ -8,8 +8,9 @@ import sys
 
 import pytest
 import yaml
-from conftest import ROOT, SMALL, Project
 from PIL import Image
+
+from project import ROOT, SMALL, Project
 
 CONFIG = {**SMALL, "cohorts": ["config/cohorts/bad.csv"], "tasks": []}
 

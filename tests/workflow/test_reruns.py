@@ -5,7 +5,8 @@ import os
 import time
 
 import pytest
-from conftest import SMALL, Project
+
+from project import SMALL, Project
 
 EVERY_SAMPLE = {
     "fetch_sample",

@@ -149,3 +149,99 @@ def picture(path, what):
         caption="../report/pictures.rst",
         labels={"sample": "{sample}", "what": what},
     )
+
+
+def wanted_files(wildcards):
+    """What the row asks for: role, location and checksum of each file."""
+    row = SAMPLES[wildcards.sample]
+    return as_json(
+        [
+            {
+                "role": role,
+                "location": row[role],
+                "checksum": row.get(f"{role}_checksum", ""),
+            }
+            for role in ("counts", "spots", "image")
+        ]
+    )
+
+
+def local_bytes(wildcards):
+    """Sizes of local files, so that one that appears, goes or changes is noticed at the next run."""
+    row = SAMPLES[wildcards.sample]
+    if row["source"] != "file":
+        return ""
+    paths = [Path(row[role]).expanduser() for role in ("counts", "spots", "image")]
+    return [path.stat().st_size if path.is_file() else "missing" for path in paths]
+
+
+def recipe_members(pattern):
+    """Input function: `pattern` for every sample of the recipe's task."""
+
+    def paths(wildcards):
+        task = TABLES.recipes[wildcards.recipe]["task"]
+        return expand(pattern, sample=TABLES.task_samples(task))
+
+    return paths
+
+
+def recipe_task(wildcards):
+    return TABLES.recipes[wildcards.recipe]["task"]
+
+
+def encoder_row(encoder):
+    """An encoder's row; a recipe's encoder is its base's with the recipe's weights."""
+    if encoder in TABLES.recipes:
+        base = TABLES.encoders[TABLES.recipes[encoder]["base_encoder"]]
+        return {**base, "encoder": encoder, "builder": "finetuned"}
+    return TABLES.encoders[encoder]
+
+
+def encoder_code(wildcards):
+    """The modules an encoder needs: its builder's and, for a recipe, its base's."""
+    row = encoder_row(wildcards.encoder)
+    builders = {row["builder"]}
+    if wildcards.encoder in TABLES.recipes:
+        base = TABLES.recipes[wildcards.encoder]["base_encoder"]
+        builders.add(TABLES.encoders[base]["builder"])
+    return [f"encoders/{builder}" for builder in sorted(builders)]
+
+
+def fold_weights(wildcards):
+    """Input function: the weights of every fold of a recipe; nothing for other encoders."""
+    if wildcards.encoder not in TABLES.recipes:
+        return []
+    task = TABLES.recipes[wildcards.encoder]["task"]
+    return expand(
+        rules.finetune_encoder.output.weights,
+        recipe=wildcards.encoder,
+        fold=range(TABLES.fold_count(task)),
+    )
+
+
+def scores_of(task, encoder):
+    """Paths of one encoder's scores on a task, under every protocol and probe."""
+    return expand(
+        rules.fit_probe.output.scores,
+        task=task,
+        encoder=encoder,
+        protocol=config["protocols"],
+        probe=config["probes"],
+    )
+
+
+def all_scores(wildcards):
+    """Every cell of the leaderboard. A recipe's encoder has seen its own task's training donors only: it is scored there."""
+    return [
+        path
+        for task in config["tasks"]
+        for encoder in [
+            *config["encoders"],
+            *(
+                recipe
+                for recipe in config["recipes"]
+                if TABLES.recipes[recipe]["task"] == task
+            ),
+        ]
+        for path in scores_of(task, encoder)
+    ]

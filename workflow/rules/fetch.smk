@@ -1,27 +1,3 @@
-def wanted_files(wildcards):
-    """What the row asks for: role, location and checksum of each file."""
-    row = SAMPLES[wildcards.sample]
-    return as_json(
-        [
-            {
-                "role": role,
-                "location": row[role],
-                "checksum": row.get(f"{role}_checksum", ""),
-            }
-            for role in ("counts", "spots", "image")
-        ]
-    )
-
-
-def local_bytes(wildcards):
-    """Sizes of local files, so that one that appears, goes or changes is noticed at the next run."""
-    row = SAMPLES[wildcards.sample]
-    if row["source"] != "file":
-        return ""
-    paths = [Path(row[role]).expanduser() for role in ("counts", "spots", "image")]
-    return [path.stat().st_size if path.is_file() else "missing" for path in paths]
-
-
 rule fetch_sample:
     output:
         manifest="<samples>/{sample}/raw.json",

@@ -1,17 +1,3 @@
-def recipe_members(pattern):
-    """Input function: `pattern` for every sample of the recipe's task."""
-
-    def paths(wildcards):
-        task = TABLES.recipes[wildcards.recipe]["task"]
-        return expand(pattern, sample=TABLES.task_samples(task))
-
-    return paths
-
-
-def recipe_task(wildcards):
-    return TABLES.recipes[wildcards.recipe]["task"]
-
-
 rule finetune_encoder:
     input:
         splits=lambda wildcards: expand(

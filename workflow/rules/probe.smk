@@ -1,31 +1,3 @@
-def scores_of(task, encoder):
-    """Paths of one encoder's scores on a task, under every protocol and probe."""
-    return expand(
-        rules.fit_probe.output.scores,
-        task=task,
-        encoder=encoder,
-        protocol=config["protocols"],
-        probe=config["probes"],
-    )
-
-
-def all_scores(wildcards):
-    """Every cell of the leaderboard. A recipe's encoder has seen its own task's training donors only: it is scored there."""
-    return [
-        path
-        for task in config["tasks"]
-        for encoder in [
-            *config["encoders"],
-            *(
-                recipe
-                for recipe in config["recipes"]
-                if TABLES.recipes[recipe]["task"] == task
-            ),
-        ]
-        for path in scores_of(task, encoder)
-    ]
-
-
 rule fit_probe:
     input:
         splits=rules.make_splits.output.splits,

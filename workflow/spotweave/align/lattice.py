@@ -109,7 +109,7 @@ def align(
 def outside_picture(xy_px: Points, image_size_px: tuple[int, int]) -> np.ndarray:
     """(N,) bool: which centres lie outside a picture of (width, height); NaN counts as outside."""
     inside = (xy_px >= 0) & (xy_px < np.asarray(image_size_px))
-    return ~inside.all(axis=1)
+    return np.asarray(~inside.all(axis=1))
 
 
 def nearest_neighbour_um(array: np.ndarray, pitch_um: tuple[float, float]) -> float:

@@ -51,7 +51,8 @@ class PatchGrid:
         """(N,) bool: which patches reach beyond the slide by more than half a pixel."""
         low = self.centres_px - self.source_size_px / 2
         high = low + self.source_size_px
-        return (low < -0.5).any(axis=1) | (high > np.array([width_px, height_px]) + 0.5).any(axis=1)
+        beyond = (low < -0.5) | (high > np.array([width_px, height_px]) + 0.5)
+        return np.asarray(beyond.any(axis=1))
 
 
 class Pyramid:

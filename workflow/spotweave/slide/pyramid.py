@@ -10,7 +10,7 @@ import pyvips
 
 from spotweave.errors import Refusal
 
-# A resolution tag beyond these is no microscope's: software writes 72, 96 or 300 dpi (353, 265, 85 um) when it knows none.
+# A resolution tag beyond these is no microscope's: software that knows none writes 72, 96 or 300 dpi (353, 265, 85 um).
 PLAUSIBLE_UM = (0.05, 20.0)
 
 

@@ -1,4 +1,4 @@
-"""A copy of the project with the demo cohort built in it, shared by the tests of one file."""
+"""A copy of the project's tree in which tests run Snakemake."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 import yaml
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 TREE = ("Snakefile", "config", "workflow", "scripts", "envs", "resources", "profiles")
 # Small but through every stage: one encoder without weights, one protocol.
 SMALL = {
@@ -69,15 +68,3 @@ class Project:
     def rows(self, name: str) -> list[dict[str, str]]:
         with open(self.results / name, newline="") as handle:
             return list(csv.DictReader(handle))
-
-
-@pytest.fixture(scope="session")
-def deposit(tmp_path_factory):
-    return tmp_path_factory.mktemp("deposit") / "demo"
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory, deposit):
-    project = Project(tmp_path_factory.mktemp("built"), deposit, SMALL)
-    project.snakemake()
-    return project

@@ -1,0 +1,17 @@
+"""Builds shared by the tests of one file."""
+
+import pytest
+
+from project import SMALL, Project
+
+
+@pytest.fixture(scope="session")
+def deposit(tmp_path_factory):
+    return tmp_path_factory.mktemp("deposit") / "demo"
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory, deposit):
+    project = Project(tmp_path_factory.mktemp("built"), deposit, SMALL)
+    project.snakemake()
+    return project
