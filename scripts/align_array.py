@@ -22,7 +22,8 @@ def work(args):
     from spotweave.slide.pyramid import read_header
 
     table = pd.read_csv(args.spots)
-    header = read_header(raw_file(args.manifest, "image"))
+    image = raw_file(args.manifest, "image")
+    header = read_header(image)
     size_px = (header.width_px, header.height_px)
     pitch_um = (args.pitch_x_um, args.pitch_y_um)
     spots = lattice.Spots(
@@ -30,7 +31,7 @@ def work(args):
         xy_px=table[["x_px", "y_px"]].to_numpy(dtype=float) * args.spots_to_image_scale,
         in_tissue=table["in_tissue"].to_numpy() == 1,
     )
-    fit = lattice.align(spots, pitch_um, size_px, json.loads(args.limits))
+    fit = lattice.align(spots, pitch_um, lattice.Picture(image.name, size_px), json.loads(args.limits))
     measured = lattice.describe(fit)
     stated = args.stated_pixel_size_um
     if stated is not None:

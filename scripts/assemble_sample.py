@@ -19,15 +19,23 @@ def work(args):
     import numpy as np
 
     from spotweave import geometry
-    from spotweave.dataset.spots import release_spots
+    from spotweave.dataset.spots import release_spots, slide_positions
     from spotweave.errors import Refusal
     from spotweave.io import read_json
+    from spotweave.reduced import read_reduced
     from spotweave.report import pictures
-    from spotweave.slide.pyramid import read_reduced
+    from spotweave.tissue.agreement import tissue_fraction
+    from spotweave.tissue.polygons import read_geojson
 
     alignment = read_json(args.alignment)
-    picture = read_reduced(args.slide, PICTURE_PX)
-    spots = release_spots(anndata.read_h5ad(args.expression), alignment, read_json(args.tissue), picture)
+    diameter_px = alignment["spot_diameter_um"] / alignment["pixel_size_um"]
+    longest_px = max(alignment["image_width_px"], alignment["image_height_px"])
+    picture, _ = read_reduced(args.slide, PICTURE_PX / longest_px)
+    expression = anndata.read_h5ad(args.expression)
+    fraction = tissue_fraction(
+        read_geojson(args.tissue), *slide_positions(expression, alignment).T, diameter_px=diameter_px
+    )
+    spots = release_spots(expression, alignment, fraction, picture)
     in_tissue = spots.obs["in_tissue"].to_numpy()
     if in_tissue.sum() < args.spots_min:
         raise Refusal(
@@ -44,7 +52,7 @@ def work(args):
         picture,
         scale,
         shown.obsm["spatial"],
-        alignment["spot_diameter_um"] / alignment["pixel_size_um"],
+        diameter_px,
         np.log10(1 + shown.obs["total_counts"].to_numpy()),
         f"{args.sample}: counts of {len(shown)} in-tissue spots",
         "log10(1 + counts)",

@@ -11,7 +11,6 @@ from typing import Any
 from _stage import Stage
 
 stage = Stage("segment_tissue", __doc__, inputs=["slide", "alignment", "spots"], outputs=["tissue", "overlay"])
-stage.option("--spot-diameter-um", type=float, default=100.0, help="diameter of a spot (default: %(default)s)")
 stage.option("--min-area-mm2", type=float, default=0.25, help="less tissue is refused (default: %(default)s)")
 stage.option("--min-hole-um2", type=float, default=50_000.0, help="smaller holes are filled (default: %(default)s)")
 stage.option("--simplify-um", type=float, default=4.0, help="how far outlines may be moved (default: %(default)s)")
@@ -25,12 +24,13 @@ def work(args: argparse.Namespace) -> dict[str, Any]:
 
     from spotweave.errors import Refusal
     from spotweave.io import read_json
+    from spotweave.reduced import read_reduced
     from spotweave.tissue import agreement, classical, overview, polygons
 
     alignment = read_json(args.alignment)
     pixel_size_um = float(alignment["pixel_size_um"])
     settings = replace(classical.TissueSettings(), min_hole_um2=args.min_hole_um2)
-    rgb, scale = overview.read_reduced(args.slide, pixel_size_um, settings.working_pixel_size_um)
+    rgb, scale = read_reduced(args.slide, pixel_size_um / settings.working_pixel_size_um)
     mask = classical.segment(rgb, pixel_size_um * (scale[0] * scale[1]) ** 0.5, settings)
     outlines = polygons.from_mask(
         mask,
@@ -51,13 +51,13 @@ def work(args: argparse.Namespace) -> dict[str, Any]:
     overview.write_overlay(args.overlay, rgb, outlines, scale)
 
     spots = pd.read_csv(args.spots)
-    to_slide = float(alignment.get("spots_to_image_scale", 1.0))
+    to_slide = float(alignment["spots_to_image_scale"])
     scores = agreement.against_spots(
         outlines,
         spots["x_px"].to_numpy(float) * to_slide,
         spots["y_px"].to_numpy(float) * to_slide,
         spots["in_tissue"].to_numpy(),
-        args.spot_diameter_um / pixel_size_um,
+        alignment["spot_diameter_um"] / pixel_size_um,
     )
     picture_mm2 = rgb.shape[0] * rgb.shape[1] * scale[0] * scale[1] * pixel_size_um**2 / 1e6
     return {

@@ -40,7 +40,7 @@ class Project:
 
     def snakemake(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "scripts/serve_demo.py", "--folder", str(self.deposit), "--"]
-        command += [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "config/try.yaml", *arguments]
+        command += [sys.executable, "-m", "snakemake", *arguments, "--cores", "2", "--configfile", "config/try.yaml"]
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         done = subprocess.run(
             command,

@@ -18,6 +18,7 @@ LIMITS = {
     "spots_outside_max": 0,
 }
 SIZE_PX = (9300, 9900)
+PICTURE = lattice.Picture("section.jpg", SIZE_PX)
 
 
 def spots(pixel_size_um=0.69, columns=10, rows=12, noise_um=0.0, swap=False):
@@ -30,7 +31,7 @@ def spots(pixel_size_um=0.69, columns=10, rows=12, noise_um=0.0, swap=False):
 
 def refusal(given, size_px=SIZE_PX, pitch_um=(200, 200), **limits):
     with pytest.raises(Refusal) as caught:
-        lattice.align(given, pitch_um, size_px, {**LIMITS, **limits})
+        lattice.align(given, pitch_um, lattice.Picture("section.jpg", size_px), {**LIMITS, **limits})
     return caught.value
 
 
@@ -44,7 +45,7 @@ def read_selection(path, delimiter="\t"):
 
 def test_a_reduced_picture_is_refused_with_its_number():
     found = refusal(spots(3.18), size_px=(2000, 2138))
-    assert "too coarse" in found.reason
+    assert "section.jpg is too coarse" in found.reason
     assert found.measured == pytest.approx(3.18)
     assert found.threshold == 1.15
 
@@ -67,13 +68,19 @@ def test_a_pitch_that_is_wrong_on_one_axis_is_refused():
 def test_in_tissue_spots_outside_the_picture_are_refused_and_counted():
     found = refusal(spots(), size_px=(2800, 9900))
     assert found.measured == 12
-    assert "12 of 120 in-tissue spots lie outside the picture (2800 x 9900 px)" in found.reason
+    assert "12 of 120 in-tissue spots lie outside section.jpg (2800 x 9900 px)" in found.reason
 
 
 def test_off_tissue_spots_may_lie_outside():
     given = spots()
-    in_tissue = ~lattice.outside_picture(given.xy_px, (2800, 9900))
-    fit = lattice.align(lattice.Spots(given.array, given.xy_px, in_tissue), (200, 200), (2800, 9900), LIMITS)
+    picture = lattice.Picture("section.jpg", (2800, 9900))
+    in_tissue = ~lattice.outside_picture(given.xy_px, picture.size_px)
+    fit = lattice.align(
+        lattice.Spots(given.array, given.xy_px, in_tissue),
+        (200, 200),
+        lattice.Picture("section.jpg", (2800, 9900)),
+        LIMITS,
+    )
     assert fit.spots_fitted == 120
 
 
@@ -83,7 +90,7 @@ def test_negative_positions_count_as_outside():
 
 def test_two_spots_are_too_few():
     given = spots(columns=2, rows=1)
-    assert "no lattice can be fitted to 2 spots" in refusal(given).reason
+    assert "no lattice can be fitted to the 2 spots" in refusal(given).reason
 
 
 def test_the_pitch_of_an_offset_lattice_is_that_to_the_nearest_neighbour():
@@ -97,7 +104,7 @@ def test_the_pitch_of_an_offset_lattice_is_that_to_the_nearest_neighbour():
     [("B4", 0.68688), ("C2", 0.68808), ("C3", 0.68633), ("C4", 0.68654), ("C5", 0.68590)],
 )
 def test_real_sections_give_the_independently_measured_pixel_size(section, pixel_size_um):
-    fit = lattice.align(read_selection(SHARED / "her2st" / f"{section}_selection.tsv"), (200, 200), SIZE_PX, LIMITS)
+    fit = lattice.align(read_selection(SHARED / "her2st" / f"{section}_selection.tsv"), (200, 200), PICTURE, LIMITS)
     assert fit.pixel_size_um == pytest.approx(pixel_size_um, abs=2e-5)
     assert fit.pixel_size_se_um < 0.0007
     assert abs(fit.rotation_deg) < 0.3
@@ -115,6 +122,6 @@ def test_the_reduced_real_picture_of_a1_is_refused():
 def test_with_the_pitch_of_the_2k_array_real_mob_pixels_are_square():
     given = read_selection(SHARED / "mob" / "alignment_table_MOB1.tsv")
     loose = {**LIMITS, "pixel_size_max_um": 5, "anisotropy_max": 0.05}
-    fit = lattice.align(given, (95.38, 106.45), (1905, 1905), loose)
+    fit = lattice.align(given, (95.38, 106.45), lattice.Picture("MOB1.jpg", (1905, 1905)), loose)
     assert fit.anisotropy < 0.01
     assert 4.3 < fit.pixel_size_um < 4.5

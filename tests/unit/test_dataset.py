@@ -11,7 +11,7 @@ import scanpy
 from scipy import sparse
 
 from spotweave.dataset import describe, layout, release
-from spotweave.dataset.spots import release_spots, tissue_fraction
+from spotweave.dataset.spots import release_spots
 
 HEST_COLUMNS = """
 dataset_title id image_filename organ disease_state oncotree_code species patient st_technology data_publication_date
@@ -19,11 +19,6 @@ license study_link download_page_link1 inter_spot_dist spot_diameter spots_under
 treatment_comment pixel_size_um_embedded pixel_size_um_estimated magnification fullres_px_width fullres_px_height
 tissue disease_comment subseries hest_version_added
 """
-
-
-def square(left, top, right, bottom):
-    ring = [[left, top], [right, top], [right, bottom], [left, bottom], [left, top]]
-    return {"type": "FeatureCollection", "features": [{"geometry": {"type": "Polygon", "coordinates": [ring]}}]}
 
 
 ALIGNMENT = {
@@ -50,13 +45,8 @@ def reading():
     return anndata.AnnData(X=counts, obs=obs, var=pd.DataFrame(index=["A", "B", "C"]))
 
 
-def test_the_share_of_a_disc_on_tissue_is_that_of_the_closed_form():
-    found = tissue_fraction(np.array([[50.0, 50], [100, 50], [0, 0], [300, 300]]), 20, square(0, 0, 100, 100))
-    np.testing.assert_allclose(found, [1, 0.5, 0.25, 0], atol=1e-9)
-
-
 def test_released_spots_are_in_slide_pixels_x_first():
-    spots = release_spots(reading(), ALIGNMENT, square(0, 0, 2000, 1000), np.zeros((500, 1000, 3), np.uint8))
+    spots = release_spots(reading(), ALIGNMENT, np.ones(3), np.zeros((500, 1000, 3), np.uint8))
     np.testing.assert_array_equal(spots.obsm["spatial"], [[100, 200], [300, 200], [1500, 400]])
     np.testing.assert_array_equal(spots.obs["pxl_col_in_fullres"], [100, 300, 1500])
     np.testing.assert_array_equal(spots.obs["pxl_row_in_fullres"], [200, 200, 400])
@@ -68,7 +58,7 @@ def test_released_spots_are_in_slide_pixels_x_first():
 
 
 def test_the_released_file_is_raw_counts_that_scanpy_reads(tmp_path):
-    spots = release_spots(reading(), ALIGNMENT, square(0, 0, 2000, 1000), np.zeros((500, 1000, 3), np.uint8))
+    spots = release_spots(reading(), ALIGNMENT, np.ones(3), np.zeros((500, 1000, 3), np.uint8))
     spots.write_h5ad(tmp_path / "a.h5ad", compression="gzip")
     again = scanpy.read_h5ad(tmp_path / "a.h5ad")
     assert sparse.isspmatrix_csr(again.X)

@@ -17,7 +17,8 @@ from scipy import ndimage
 
 from spotweave.errors import Refusal
 from spotweave.io import is_empty, read_json, write_json
-from spotweave.tissue import agreement, classical, overview, polygons
+from spotweave.reduced import read_reduced
+from spotweave.tissue import agreement, classical, polygons
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT.parent / "shared/data"
@@ -250,13 +251,11 @@ def test_a_file_that_holds_no_polygons_is_refused(tmp_path, text):
         polygons.read_geojson(tmp_path / "tissue.geojson")
 
 
-def test_tissue_fraction_of_discs_agrees_with_the_exact_overlap():
+def test_the_share_of_a_disc_on_tissue_is_that_of_the_closed_form():
     square = shapely.box(0, 0, 100, 100)
-    x, y = np.array([50.0, 100, 100, 130, 95, np.nan]), np.array([50.0, 50, 100, 50, 50, 50])
+    x, y = np.array([50.0, 100, 100, 130, 0, np.nan]), np.array([50.0, 50, 100, 50, 20, 50])
     fractions = agreement.tissue_fraction([square], x, y, 40)
-    for fraction, cx, cy in zip(fractions[:5], x, y, strict=False):
-        disc = shapely.Point(cx, cy).buffer(20, quad_segs=64)
-        assert fraction == pytest.approx(disc.intersection(square).area / disc.area, abs=0.06)
+    np.testing.assert_allclose(fractions[:5], [1, 0.5, 0.25, 0, 0.5], atol=1e-9)
     assert np.isnan(fractions[5])
 
 
@@ -273,7 +272,10 @@ def run_script(folder: Path, rgb: np.ndarray, pixel_size_um: float, alignment: d
     """Run the script as a job does, on a tiled pyramid; return its record."""
     picture = pyvips.Image.new_from_array(rgb, interpretation="srgb")
     picture.tiffsave(str(folder / "slide.tif"), tile=True, pyramid=True, compression="jpeg", Q=90)
-    write_json(folder / "alignment.json", {"pixel_size_um": pixel_size_um, **alignment})
+    write_json(
+        folder / "alignment.json",
+        {"pixel_size_um": pixel_size_um, "spots_to_image_scale": 1.0, "spot_diameter_um": 100.0, **alignment},
+    )
     spots.to_csv(folder / "spots.csv", index=False)
     given = {"slide": "slide.tif", "alignment": "alignment.json", "spots": "spots.csv"}
     made = {"tissue": "tissue.geojson", "overlay": "tissue.jpg", "record": "record.json"}
@@ -314,15 +316,15 @@ def test_the_script_refuses_an_empty_slide_with_the_number(tmp_path):
 def test_a_slide_that_cannot_be_read_is_refused(tmp_path):
     (tmp_path / "slide.tif").write_bytes(b"II*\0 not a picture")
     with pytest.raises(Refusal, match=r"slide\.tif"):
-        overview.read_reduced(tmp_path / "slide.tif", 0.5, 8.0)
+        read_reduced(tmp_path / "slide.tif", 0.5 / 8)
 
 
 def test_a_coarse_slide_is_read_as_it_is_and_a_fine_one_reduced(tmp_path):
     scene = draw_scene()
     pyvips.Image.new_from_array(scene.rgb).tiffsave(str(tmp_path / "slide.tif"), tile=True, pyramid=True)
-    same, scale = overview.read_reduced(tmp_path / "slide.tif", 14.0, 8.0)
+    same, scale = read_reduced(tmp_path / "slide.tif", 14 / 8)
     assert same.shape == scene.rgb.shape and scale == (1, 1)
-    reduced, scale = overview.read_reduced(tmp_path / "slide.tif", 2.0, 8.0)
+    reduced, scale = read_reduced(tmp_path / "slide.tif", 2 / 8)
     assert reduced.shape[:2] == (94, 94) and scale == pytest.approx((4, 4), rel=0.01)
 
 
@@ -334,7 +336,7 @@ def needs(*parts: str) -> Path:
 
 
 def scores_of(picture: Path, pixel_size_um: float, x_px, y_px, selected, diameter_um: float) -> dict:
-    rgb, scale = overview.read_reduced(picture, pixel_size_um, 8.0)
+    rgb, scale = read_reduced(picture, pixel_size_um / 8)
     mask = classical.segment(rgb, pixel_size_um * scale[0])
     traced = polygons.from_mask(mask, scale, simplify_px=4 / pixel_size_um)
     return agreement.against_spots(

@@ -62,7 +62,7 @@ SPOILED = {
         "fetch_sample",
         "section.jpg",
     ),
-    "picture-reduced": (reduce_picture, "align_array", "outside the picture"),
+    "picture-reduced": (reduce_picture, "align_array", "lie outside section.jpg"),
     "few-spots": (few_spots, "assemble_sample", "only"),
     "wrong-hash": (None, "fetch_sample", "counts.tsv.gz"),
 }

@@ -189,11 +189,20 @@ def recipe_task(wildcards):
     return TABLES.recipes[wildcards.recipe]["task"]
 
 
+def base_row(recipe):
+    """The row of the encoder that a recipe starts from."""
+    return TABLES.encoders[TABLES.recipes[recipe]["base_encoder"]]
+
+
+def network_threads(row):
+    """Small networks gain nothing from a second core; beside a GPU, cores keep it fed."""
+    return 4 if int(row["gpu"]) else 1
+
+
 def encoder_row(encoder):
     """An encoder's row; a recipe's encoder is its base's with the recipe's weights."""
     if encoder in TABLES.recipes:
-        base = TABLES.encoders[TABLES.recipes[encoder]["base_encoder"]]
-        return {**base, "encoder": encoder, "builder": "finetuned"}
+        return {**base_row(encoder), "encoder": encoder, "builder": "finetuned"}
     return TABLES.encoders[encoder]
 
 
@@ -202,8 +211,7 @@ def encoder_code(wildcards):
     row = encoder_row(wildcards.encoder)
     builders = {row["builder"]}
     if wildcards.encoder in TABLES.recipes:
-        base = TABLES.recipes[wildcards.encoder]["base_encoder"]
-        builders.add(TABLES.encoders[base]["builder"])
+        builders.add(base_row(wildcards.encoder)["builder"])
     return [f"encoders/{builder}" for builder in sorted(builders)]
 
 

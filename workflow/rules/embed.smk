@@ -11,7 +11,7 @@ rule embed_patches:
         "<benchmarks>/embed_patches/{sample}.{encoder}.tsv"
     conda:
         "../../envs/torch.yaml"
-    threads: 2
+    threads: lambda wildcards: network_threads(encoder_row(wildcards.encoder))
     resources:
         gpu=lambda wildcards: int(encoder_row(wildcards.encoder)["gpu"]),
         mem_mb=scaled_mem(8000),

@@ -15,25 +15,19 @@ rule finetune_encoder:
         "<benchmarks>/finetune_encoder/{recipe}.fold{fold}.tsv"
     conda:
         "../../envs/torch.yaml"
-    threads: 2
+    threads: lambda wildcards: network_threads(base_row(wildcards.recipe))
     resources:
-        gpu=lambda wildcards: int(
-            TABLES.encoders[TABLES.recipes[wildcards.recipe]["base_encoder"]]["gpu"]
-        ),
+        gpu=lambda wildcards: int(base_row(wildcards.recipe)["gpu"]),
         mem_mb=scaled_mem(16000),
         runtime="12h",
     params:
         samples=lambda wildcards: TABLES.task_samples(recipe_task(wildcards)),
         recipe=lambda wildcards: as_json(TABLES.recipes[wildcards.recipe]),
-        base=lambda wildcards: as_json(
-            TABLES.encoders[TABLES.recipes[wildcards.recipe]["base_encoder"]]
-        ),
+        base=lambda wildcards: as_json(base_row(wildcards.recipe)),
         seed=config["seed"],
         code=code(
             "finetune_encoder",
-            lambda wildcards: [
-                f"encoders/{TABLES.encoders[TABLES.recipes[wildcards.recipe]['base_encoder']]['builder']}"
-            ],
+            lambda wildcards: [f"encoders/{base_row(wildcards.recipe)['builder']}"],
         ),
     shell:
         "python scripts/finetune_encoder.py --splits {input.splits} --fold {wildcards.fold}"

@@ -18,6 +18,7 @@ from typing import Any
 import fastjsonschema
 import yaml
 
+from spotweave.encoders import check_row
 from spotweave.errors import TableFaults
 from spotweave.sources import parse_checksum
 
@@ -225,8 +226,7 @@ def load(config: Mapping[str, Any], schemas: Path, library: Path, config_source:
     for name, row in encoders.items():
         where = places["encoders", name]
         faults += _registry_fault(f"{where}:builder", library / "encoders", row.get("builder", ""))
-        if row.get("weights") == "random" and not name.endswith("-random"):
-            faults.append(f"{where}:encoder: {name!r} has random weights, allowed: a name that ends in '-random'")
+        faults += [f"{where}:{column}: {fault}" for column, fault in check_row(row)]
     for name in config["tasks"]:
         if name in tasks:
             faults += _task_faults(places["tasks", name], tasks[name], samples, cohorts)
@@ -295,6 +295,8 @@ def _recipe_faults(
     if row.get("base_encoder") not in encoders:
         base = row.get("base_encoder", "")
         faults.append(f"{where}:base_encoder: {base!r} is in no table, {_nearest(base, encoders)}")
+    elif encoders[row["base_encoder"]].get("builder") != "timm_model":
+        faults.append(f"{where}:base_encoder: {row['base_encoder']!r} cannot be trained, allowed: a timm_model encoder")
     if row.get("task") not in config["tasks"]:
         faults.append(f"{where}:task: {row.get('task')!r} is not run, allowed: {', '.join(config['tasks'])}")
     return faults

@@ -36,9 +36,15 @@ class Spots:
     in_tissue: np.ndarray
 
 
-def align(
-    spots: Spots, pitch_um: tuple[float, float], image_size_px: tuple[int, int], limits: Mapping[str, float]
-) -> LatticeFit:
+@dataclass(frozen=True)
+class Picture:
+    """The picture the spots lie on: its file name, for messages, and (width, height) in px."""
+
+    name: str
+    size_px: tuple[int, int]
+
+
+def align(spots: Spots, pitch_um: tuple[float, float], picture: Picture, limits: Mapping[str, float]) -> LatticeFit:
     """Fit the lattice and hold the fit against the limits.
 
     Parameters
@@ -47,8 +53,8 @@ def align(
         All spots of the array, in tissue or not; those without pixels (NaN) are left out.
     pitch_um
         um between neighbouring array columns and rows.
-    image_size_px
-        Width and height of the picture.
+    picture
+        What the spots lie on.
     limits
         `pixel_size_max_um`, `pixel_size_min_um`, `residual_max_um`, `anisotropy_max`, `spots_outside_max`.
 
@@ -62,20 +68,21 @@ def align(
         fit = fit_lattice(spots.array[known] * np.asarray(pitch_um), spots.xy_px[known])
     except ValueError as error:
         raise Refusal(
-            f"no lattice can be fitted to {int(known.sum())} spots with pixel positions: {error}",
+            f"no lattice can be fitted to the {int(known.sum())} spots with pixel positions: {error};"
+            " check the spot file",
             measured=int(known.sum()),
         ) from error
     if fit.pixel_size_um > limits["pixel_size_max_um"]:
         raise Refusal(
-            f"the picture is too coarse: {fit.pixel_size_um:.4f} um/px by the spot lattice; look for the"
+            f"{picture.name} is too coarse: {fit.pixel_size_um:.4f} um/px by the spot lattice; look for the"
             " full-resolution picture, or raise limits.pixel_size_max_um on purpose",
             measured=round(fit.pixel_size_um, 4),
             threshold=limits["pixel_size_max_um"],
         )
     if fit.pixel_size_um < limits["pixel_size_min_um"]:
         raise Refusal(
-            f"{fit.pixel_size_um:.4f} um/px by the spot lattice is finer than any scanner; check the array pitch and"
-            " spots_to_image_scale in the row",
+            f"{picture.name}: {fit.pixel_size_um:.4f} um/px by the spot lattice is finer than any scanner;"
+            " check the array pitch and spots_to_image_scale in the row",
             measured=round(fit.pixel_size_um, 4),
             threshold=limits["pixel_size_min_um"],
         )
@@ -88,17 +95,17 @@ def align(
         )
     if fit.anisotropy > limits["anisotropy_max"]:
         raise Refusal(
-            f"um/px along the array's axes differ by {fit.anisotropy:.1%}"
+            f"{picture.name}: um/px along the array's axes differ by {fit.anisotropy:.1%}"
             f" ({fit.pixel_size_x_um:.4f} and {fit.pixel_size_y_um:.4f}); check array_pitch_x_um and"
             " array_pitch_y_um in the row",
             measured=round(fit.anisotropy, 4),
             threshold=limits["anisotropy_max"],
         )
-    outside = outside_picture(spots.xy_px, image_size_px) & spots.in_tissue & known
+    outside = outside_picture(spots.xy_px, picture.size_px) & spots.in_tissue & known
     if outside.sum() > limits["spots_outside_max"]:
         raise Refusal(
-            f"{int(outside.sum())} of {int(spots.in_tissue.sum())} in-tissue spots lie outside the picture"
-            f" ({image_size_px[0]} x {image_size_px[1]} px); is it the picture the positions were measured on?"
+            f"{int(outside.sum())} of {int(spots.in_tissue.sum())} in-tissue spots lie outside {picture.name}"
+            f" ({picture.size_px[0]} x {picture.size_px[1]} px); is it the picture the positions were measured on?"
             " A reduced copy needs spots_to_image_scale in its row",
             measured=int(outside.sum()),
             threshold=int(limits["spots_outside_max"]),

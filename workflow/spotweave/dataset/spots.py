@@ -7,34 +7,17 @@ from typing import Any
 
 import anndata
 import numpy as np
-import shapely
-from shapely.geometry import shape
-
-DISC_SEGMENTS = 16
 
 
-def tissue_fraction(centres_px: np.ndarray, diameter_px: float, tissue: Mapping[str, Any]) -> np.ndarray:
-    """Share of each spot's disc that lies on tissue, (N,) float64 from 0 to 1.
-
-    Parameters
-    ----------
-    centres_px
-        (N, 2), slide px.
-    diameter_px
-        Spot diameter, slide px.
-    tissue
-        GeoJSON FeatureCollection of polygons in slide px.
-    """
-    area = shapely.union_all([shape(feature["geometry"]) for feature in tissue["features"]])
-    shapely.prepare(area)
-    discs = shapely.buffer(shapely.points(centres_px), diameter_px / 2, quad_segs=DISC_SEGMENTS)
-    return shapely.area(shapely.intersection(discs, area)) / shapely.area(discs)
+def slide_positions(expression: anndata.AnnData, alignment: Mapping[str, Any]) -> np.ndarray:
+    """(N, 2) float64, spot centres (x, y) in slide px, from the vendor's positions of a reader's AnnData."""
+    return expression.obs[["x_px", "y_px"]].to_numpy(dtype=float) * alignment["spots_to_image_scale"]
 
 
 def release_spots(
     expression: anndata.AnnData,
     alignment: Mapping[str, Any],
-    tissue: Mapping[str, Any],
+    tissue_fraction: np.ndarray,
     picture: np.ndarray,
 ) -> anndata.AnnData:
     """Bring a reader's AnnData into the released layout.
@@ -43,8 +26,10 @@ def release_spots(
     ----------
     expression
         The read stage's AnnData: raw counts, `x_px`, `y_px` in the vendor's frame.
-    alignment, tissue
-        The contents of `alignment.json` and `tissue.geojson`.
+    alignment
+        The content of `alignment.json`.
+    tissue_fraction
+        (N,) share of each spot's disc that is tissue.
     picture
         The slide reduced, (H, W, 3) uint8.
 
@@ -56,7 +41,7 @@ def release_spots(
         `uns['spatial']['ST']` with the reduced picture and the scale factors.
     """
     obs = expression.obs
-    xy_px = obs[["x_px", "y_px"]].to_numpy(dtype=float) * alignment["spots_to_image_scale"]
+    xy_px = slide_positions(expression, alignment)
     diameter_px = alignment["spot_diameter_um"] / alignment["pixel_size_um"]
     released = anndata.AnnData(X=expression.X, obs=obs[[]].copy(), var=expression.var.copy())
     released.obs["in_tissue"] = obs["in_tissue"].to_numpy() == 1
@@ -64,7 +49,7 @@ def release_spots(
     released.obs["array_col"] = obs["array_col"].to_numpy()
     released.obs["pxl_col_in_fullres"] = xy_px[:, 0]
     released.obs["pxl_row_in_fullres"] = xy_px[:, 1]
-    released.obs["tissue_fraction"] = tissue_fraction(xy_px, diameter_px, tissue).round(4)
+    released.obs["tissue_fraction"] = np.round(tissue_fraction, 4)
     released.obs["total_counts"] = np.asarray(expression.X.astype(np.float64).sum(axis=1)).ravel()
     released.obsm["spatial"] = xy_px
     released.uns["spatial"] = {

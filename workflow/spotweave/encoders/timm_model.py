@@ -134,7 +134,7 @@ class TorchEncoder:
         self.dim = spec.dim
         self.device = pick_device(device)
         self.dtype = getattr(torch, spec.dtype) if self.device.type == "cuda" else torch.float32
-        self.network = network.eval().requires_grad_(False).to(self.device, memory_format=torch.channels_last)
+        self.network = network.eval().requires_grad_(False).to(self.device)
         self.transform = Transform(spec).to(self.device)
 
     def encode(self, batch: np.ndarray) -> np.ndarray:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pyvips
 
 from spotweave.errors import Refusal
+from spotweave.reduced import as_rgb
 
 # A resolution tag beyond these is no microscope's: software that knows none writes 72, 96 or 300 dpi (353, 265, 85 um).
 PLAUSIBLE_UM = (0.05, 20.0)
@@ -67,7 +67,7 @@ def build_pyramid(source: Path, target: Path, *, pixel_size_um: float, tile_px: 
     Refusal
         When the picture is truncated or cannot be decoded.
     """
-    image = _as_rgb(_open(source))
+    image = as_rgb(_open(source))
     try:
         image.tiffsave(
             str(target),
@@ -87,20 +87,6 @@ def build_pyramid(source: Path, target: Path, *, pixel_size_um: float, tile_px: 
         )
     except pyvips.Error as error:
         raise _undecodable(source, error) from error
-
-
-def _as_rgb(image: pyvips.Image) -> pyvips.Image:
-    if image.hasalpha():
-        image = image.flatten(background=[255])
-    if image.interpretation != "srgb":
-        image = image.colourspace("srgb")
-    return image.cast("uchar") if image.format != "uchar" else image
-
-
-def read_reduced(slide: Path, longest_px: int) -> np.ndarray:
-    """The whole slide as (H, W, 3) uint8, its longest side `longest_px` (or its own, where that is less)."""
-    image = pyvips.Image.thumbnail(str(slide), longest_px, height=longest_px, size="down")
-    return image.numpy()
 
 
 def write_thumbnail(slide: Path, target: Path, longest_px: int) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-RINGS = 4
+QUADRANT_SEGMENTS = 16
 
 
 def tissue_fraction(
@@ -32,19 +32,18 @@ def tissue_fraction(
 
     Returns
     -------
-    (N,) float64 in [0, 1], NaN for a spot without a position. Estimated from 81 points that stand for equal parts
-    of the disc, so in steps of about 0.01.
+    (N,) float64 in [0, 1], NaN for a spot without a position.
     """
     centres = np.column_stack([x_px, y_px]).astype(np.float64)
     known = np.isfinite(centres).all(axis=1)
-    offsets = _disc_points() * diameter_px / 2 if diameter_px > 0 else np.zeros((1, 2))
-    points = centres[known][:, None, :] + offsets
-    inside = np.zeros(points.shape[:2], bool)
-    for polygon in polygons:
-        shapely.prepare(polygon)
-        inside |= shapely.contains_xy(polygon, points[..., 0], points[..., 1])
+    area = shapely.union_all(list(polygons))
+    shapely.prepare(area)
     fraction = np.full(len(centres), np.nan)
-    fraction[known] = inside.mean(axis=1)
+    if diameter_px > 0:
+        discs = shapely.buffer(shapely.points(centres[known]), diameter_px / 2, quad_segs=QUADRANT_SEGMENTS)
+        fraction[known] = shapely.area(shapely.intersection(discs, area)) / shapely.area(discs)
+    else:
+        fraction[known] = shapely.contains_xy(area, centres[known])
     return fraction
 
 
@@ -82,16 +81,3 @@ def against_spots(
 
 def _share(hits: NDArray[np.bool_]) -> float | None:
     return round(float(hits.mean()), 4) if hits.size else None
-
-
-def _disc_points() -> NDArray[np.float64]:
-    """(81, 2) points of the unit disc, one for each part of equal area.
-
-    The centre stands for a disc of radius 1/9, ring k (k = 1..4) at radius 2k/9 for a band of width 2/9; their areas
-    are as 1 to 8k, hence 8k points on ring k.
-    """
-    points = [np.zeros((1, 2))]
-    for ring in range(1, RINGS + 1):
-        angles = 2 * np.pi * np.arange(8 * ring) / (8 * ring)
-        points.append(2 * ring / 9 * np.column_stack([np.cos(angles), np.sin(angles)]))
-    return np.concatenate(points)
