@@ -1,5 +1,6 @@
 """The slurm profile on a real Slurm: the same bytes as on one machine."""
 
+import re
 import shutil
 import subprocess
 
@@ -7,6 +8,8 @@ import pytest
 
 from project import SMALL, Project
 
+# A sample's eight stages, its cohort and the dataset.
+JOBS = 10
 ONE = {**SMALL, "tasks": [], "encoders": []}
 
 
@@ -31,7 +34,7 @@ def test_a_sample_built_by_slurm_jobs_has_the_manifest_of_a_local_build(tmp_path
     local = one_sample(tmp_path_factory.mktemp("local"), deposit)
     local.snakemake("dataset")
     cluster = one_sample(tmp_path_factory.mktemp("cluster"), deposit)
-    cluster.snakemake(
+    done = cluster.snakemake(
         "dataset",
         "--profile",
         "profiles/slurm",
@@ -47,6 +50,6 @@ def test_a_sample_built_by_slurm_jobs_has_the_manifest_of_a_local_build(tmp_path
         "mem_mb=500",
         "runtime=10",
     )
-    assert (cluster.folder / ".snakemake/slurm_logs").is_dir()
+    assert len(re.findall(r"SLURM jobid '?\d+", done.stdout + done.stderr)) == JOBS
     manifests = [(project.results / "MANIFEST.sha256").read_text() for project in (local, cluster)]
     assert manifests[0] == manifests[1]

@@ -53,8 +53,13 @@ SPOILED = {
     "words": (spoil_counts("many"), "read_expression", "counts.tsv.gz"),
     "missing": (lambda folder: (folder / "counts.tsv.gz").unlink(), "fetch_sample", "counts.tsv.gz"),
     "picture-garbled": (
-        lambda folder: (folder / "section.jpg").write_bytes(b"\xff\xd8\xff\xe0" + b"\0" * 5000),
+        lambda folder: (folder / "section.jpg").write_bytes(b"\xff\xd8\xff\xe0" + b"\0" * 5000 + b"\xff\xd9"),
         "align_array",
+        "section.jpg",
+    ),
+    "picture-cut": (
+        lambda folder: (folder / "section.jpg").write_bytes((folder / "section.jpg").read_bytes()[:-100_000]),
+        "fetch_sample",
         "section.jpg",
     ),
     "picture-html": (
@@ -139,14 +144,15 @@ def test_faults_in_tables_and_config_start_nothing(tmp_path, deposit):
     project = Project(tmp_path, deposit, {**SMALL, "limits": {"pixel_size_maximum_um": 2}})
     done = project.snakemake("--dry-run", check=False)
     assert done.returncode != 0
-    assert "limits.pixel_size_maximum_um: unknown key, did you mean 'pixel_size_max_um'?" in done.stderr
+    assert "limits.pixel_size_maximum_um: unknown key, did you mean 'pixel_size_max_um'?" in done.stdout + done.stderr
     project.configure(SMALL)
     table = project.folder / "config/cohorts/demo.csv"
     table.write_text(table.read_text().replace("Homo sapiens", "human").replace("demo-c1,", "demo-a1,", 1))
     done = project.snakemake("--dry-run", check=False)
     assert done.returncode != 0
-    assert done.stderr.count("species: 'human', allowed: Homo sapiens, Mus musculus") == 3
-    assert "demo.csv:4:sample_id: 'demo-a1' is already in row 2" in done.stderr
+    said = done.stdout + done.stderr
+    assert said.count("species: 'human', allowed: Homo sapiens, Mus musculus") == 3
+    assert "demo.csv:4:sample_id: 'demo-a1' is already in row 2" in said
     assert not (project.folder / "results").exists()
 
 
