@@ -3,8 +3,8 @@
 from _stage import Stage
 
 stage = Stage("align_array", __doc__, inputs=["manifest", "spots"], outputs=["alignment"])
-stage.option("--pitch-x-um", type=float, required=True)
-stage.option("--pitch-y-um", type=float, required=True)
+stage.option("--array-pitch-x-um", type=float, required=True)
+stage.option("--array-pitch-y-um", type=float, required=True)
 stage.option("--spot-diameter-um", type=float, required=True)
 stage.option("--spots-to-image-scale", type=float, default=1.0)
 stage.option("--stated-pixel-size-um", type=float, help="what the source states, if anything")
@@ -25,7 +25,7 @@ def work(args):
     image = raw_file(args.manifest, "image")
     header = read_header(image)
     size_px = (header.width_px, header.height_px)
-    pitch_um = (args.pitch_x_um, args.pitch_y_um)
+    pitch_um = (args.array_pitch_x_um, args.array_pitch_y_um)
     spots = lattice.Spots(
         array=table[["array_col", "array_row"]].to_numpy(),
         xy_px=table[["x_px", "y_px"]].to_numpy(dtype=float) * args.spots_to_image_scale,

@@ -5,19 +5,7 @@ from _stage import Stage
 stage = Stage(
     "describe_sample",
     __doc__,
-    inputs=[
-        "records+",
-        "manifest",
-        "alignment",
-        "st",
-        "slide",
-        "thumbnail",
-        "tissue",
-        "patches",
-        "patches_plot",
-        "spatial_plot",
-        "pixel_size_plot",
-    ],
+    inputs=["records+", "manifest", "files+"],
     outputs=["metadata", "provenance"],
     record=False,
     takes_refused=True,
@@ -49,10 +37,8 @@ def work(args):
 
     files = {}
     if refusal is None:
-        built = [args.st, args.slide, args.thumbnail, args.tissue, args.patches]
-        built += [args.patches_plot, args.spatial_plot, args.pixel_size_plot]
         paths = layout.released(args.sample)
-        files = provenance.describe_files({paths[path.name]: path for path in built})
+        files = provenance.describe_files({paths[path.name]: path for path in args.files})
     raw = provenance.describe_raw(args.manifest)
     origin = provenance.describe_origin(raw, files, records, json.loads(args.settings), row.get("licence"))
     write_json(args.provenance, origin)

@@ -69,15 +69,16 @@ rule describe_sample:
             rules.extract_patches.output.record,
         ],
         manifest=rules.fetch_sample.output.manifest,
-        alignment=rules.align_array.output.alignment,
-        st=rules.assemble_sample.output.st,
-        slide=rules.build_pyramid.output.slide,
-        thumbnail=rules.build_pyramid.output.thumbnail,
-        tissue=rules.segment_tissue.output.tissue,
-        patches=rules.extract_patches.output.patches,
-        patches_plot=rules.extract_patches.output.patches_plot,
-        spatial_plot=rules.assemble_sample.output.spatial_plot,
-        pixel_size_plot=rules.assemble_sample.output.pixel_size_plot,
+        files=[
+            rules.assemble_sample.output.st,
+            rules.build_pyramid.output.slide,
+            rules.build_pyramid.output.thumbnail,
+            rules.segment_tissue.output.tissue,
+            rules.extract_patches.output.patches,
+            rules.extract_patches.output.patches_plot,
+            rules.assemble_sample.output.spatial_plot,
+            rules.assemble_sample.output.pixel_size_plot,
+        ],
     output:
         metadata="<samples>/{sample}/metadata.json",
         provenance="<samples>/{sample}/provenance.json",
@@ -95,10 +96,7 @@ rule describe_sample:
         code=code("describe_sample"),
     shell:
         "python scripts/describe_sample.py --sample {wildcards.sample} --row {params.row:q}"
-        " --settings {params.settings:q} --records {input.records} --manifest {input.manifest}"
-        " --alignment {input.alignment} --st {input.st} --slide {input.slide} --thumbnail {input.thumbnail}"
-        " --tissue {input.tissue} --patches {input.patches} --patches-plot {input.patches_plot}"
-        " --spatial-plot {input.spatial_plot} --pixel-size-plot {input.pixel_size_plot}"
+        " --settings {params.settings:q} --records {input.records} --manifest {input.manifest} --files {input.files}"
         " --metadata {output.metadata} --provenance {output.provenance} > {log} 2>&1"
 
 

@@ -74,29 +74,15 @@ def code(script, units=None):
     return hashed
 
 
-def field(name, default=""):
-    """Params function: one cell of the sample's row."""
-    return lambda wildcards: SAMPLES[wildcards.sample].get(name, default)
+def reader_of(wildcards):
+    """The reader of the sample's technology."""
+    return TABLES.technologies[SAMPLES[wildcards.sample]["technology"]]["reader"]
 
 
-def option(flag, name):
-    """Params function: a command-line option with the cell's value, or nothing where the cell is blank."""
-
-    def given(wildcards):
-        value = SAMPLES[wildcards.sample].get(name)
-        return f"{flag} {shlex.quote(value)}" if value else ""
-
-    return given
-
-
-def technology(name):
-    """Params function: one cell of the sample's row or, where that is blank, of its technology's."""
-
-    def cell(wildcards):
-        row = SAMPLES[wildcards.sample]
-        return row.get(name) or TABLES.technologies[row["technology"]][name]
-
-    return cell
+def member_option(wildcards):
+    """Which sample of a joint count table the row is, where it says so."""
+    member = SAMPLES[wildcards.sample].get("member")
+    return f"--member {shlex.quote(member)}" if member else ""
 
 
 def as_json(content):
@@ -152,27 +138,43 @@ def picture(path, what):
 
 
 def wanted_files(wildcards):
-    """What the row asks for: role, location and checksum of each file."""
+    """What the row asks for: source, licence, folder, and role, location and checksum of each file.
+
+    The sizes of local files are in it, so that one that appears, goes or changes is noticed at the next run.
+    """
     row = SAMPLES[wildcards.sample]
-    return as_json(
-        [
-            {
-                "role": role,
-                "location": row[role],
-                "checksum": row.get(f"{role}_checksum", ""),
-            }
-            for role in ("counts", "spots", "image")
-        ]
-    )
+    roles = ("counts", "spots", "image")
+    files = [
+        {
+            "role": role,
+            "location": row[role],
+            "checksum": row.get(f"{role}_checksum", ""),
+        }
+        for role in roles
+    ]
+    local = [Path(row[role]).expanduser() for role in roles if row["source"] == "file"]
+    return {
+        "source": row["source"],
+        "licence": row.get("licence", "unspecified"),
+        "folder": f"{config['raw_dir']}/{row['cohort']}/{wildcards.sample}",
+        "files": as_json(files),
+        "local_bytes": [
+            path.stat().st_size if path.is_file() else "missing" for path in local
+        ],
+    }
 
 
-def local_bytes(wildcards):
-    """Sizes of local files, so that one that appears, goes or changes is noticed at the next run."""
+def array_options(wildcards):
+    """The aligner's options that the row, or else its technology, gives."""
     row = SAMPLES[wildcards.sample]
-    if row["source"] != "file":
-        return ""
-    paths = [Path(row[role]).expanduser() for role in ("counts", "spots", "image")]
-    return [path.stat().st_size if path.is_file() else "missing" for path in paths]
+    usual = TABLES.technologies[row["technology"]]
+    given = {
+        "--spots-to-image-scale": row.get("spots_to_image_scale"),
+        "--stated-pixel-size-um": row.get("pixel_size_um"),
+    }
+    for name in ("array_pitch_x_um", "array_pitch_y_um", "spot_diameter_um"):
+        given[f"--{name.replace('_', '-')}"] = row.get(name) or usual[name]
+    return " ".join(f"{option} {value}" for option, value in given.items() if value)
 
 
 def recipe_members(pattern):

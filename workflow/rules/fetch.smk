@@ -12,17 +12,13 @@ rule fetch_sample:
         mem_mb=1000,
         runtime="8h",
     params:
-        files=wanted_files,
-        source=field("source"),
-        licence=field("licence", "unspecified"),
-        folder=lambda wildcards: f"{config['raw_dir']}/{SAMPLES[wildcards.sample]['cohort']}/{wildcards.sample}",
-        local_bytes=local_bytes,
+        wanted=wanted_files,
         code=code(
             "fetch_sample", lambda wc: [f"sources/{SAMPLES[wc.sample]['source']}"]
         ),
     shell:
-        "python scripts/fetch_sample.py --sample {wildcards.sample} --source {params.source}"
-        " --folder {params.folder:q} --files {params.files:q} --licence {params.licence}"
+        "python scripts/fetch_sample.py --sample {wildcards.sample} --source {params.wanted[source]}"
+        " --folder {params.wanted[folder]:q} --files {params.wanted[files]:q} --licence {params.wanted[licence]}"
         f" --attempts {config['fetch']['attempts']} --timeout-s {config['fetch']['timeout_s']}"
         " --manifest {output.manifest} --record {output.record} --code {params.code} > {log} 2>&1"
 

@@ -16,9 +16,9 @@ rule read_expression:
         mem_mb=scaled_mem(4000),
         runtime="30m",
     params:
-        reader=technology("reader"),
-        member=option("--member", "member"),
-        code=code("read_expression", lambda wc: [f"readers/{technology('reader')(wc)}"]),
+        reader=reader_of,
+        member=member_option,
+        code=code("read_expression", lambda wc: [f"readers/{reader_of(wc)}"]),
     shell:
         "python scripts/read_expression.py --sample {wildcards.sample} --reader {params.reader}"
         " {params.member} --manifest {input.manifest}"

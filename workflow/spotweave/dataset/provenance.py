@@ -11,7 +11,20 @@ from typing import Any
 from spotweave.io import file_hash, is_empty, read_json
 
 # Libraries whose version can change a released byte.
-LIBRARIES = ("anndata", "h5py", "matplotlib", "numpy", "pandas", "pillow", "pyvips", "scikit-image", "scipy", "shapely")
+LIBRARIES = (
+    "anndata",
+    "h5py",
+    "matplotlib",
+    "numpy",
+    "opencv-contrib-python-headless",
+    "pandas",
+    "pillow",
+    "pyvips",
+    "pyvips-binary",
+    "scikit-image",
+    "scipy",
+    "shapely",
+)
 
 
 def describe_files(files: Mapping[str, Path]) -> dict[str, dict[str, Any]]:

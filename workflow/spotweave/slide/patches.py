@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import h5py
 import numpy as np
 import pyvips
-from PIL import Image
 
 BATCH = 64
 PAD_VALUE = 255
-# Pixels beyond the patch that the bicubic filter may look at, at the level's scale.
+# Pixels beyond the patch that blur and interpolation may look at, at the level's scale.
 FILTER_MARGIN_PX = 4
 
 
@@ -85,7 +85,7 @@ class Pyramid:
 
 
 def cut(pyramid: Pyramid, grid: PatchGrid) -> Iterator[np.ndarray]:
-    """Yield each patch, (size, size, 3) uint8, resampled with an antialiasing bicubic filter.
+    """Yield each patch, (size, size, 3) uint8, resampled bilinearly, after a blur where that makes it smaller.
 
     The patch's edges are taken at fractions of a pixel, so that its physical size is exact and no shift builds up.
     """
@@ -93,15 +93,23 @@ def cut(pyramid: Pyramid, grid: PatchGrid) -> Iterator[np.ndarray]:
     level = pyramid.level_for(source_px / grid.size_px)
     factor = pyramid.downsamples[level]
     side = source_px / factor
-    margin = math.ceil(FILTER_MARGIN_PX * max(1.0, side / grid.size_px))
+    step = side / grid.size_px
+    # A Gaussian of this width takes out what the coarser grid cannot hold (Lindeberg 1994: scales add in squares).
+    blur_px = 0.5 * math.sqrt(step**2 - 1) if step > 1 else 0.0
+    margin = math.ceil(FILTER_MARGIN_PX * max(1.0, step))
     for centre in grid.centres_px:
         x, y = (centre - source_px / 2) / factor
         left, top = math.floor(x) - margin, math.floor(y) - margin
         width = math.ceil(x + side) + margin - left
         height = math.ceil(y + side) + margin - top
-        block = Image.fromarray(pyramid.read(level, left, top, width, height))
-        box = (x - left, y - top, x - left + side, y - top + side)
-        yield np.asarray(block.resize((grid.size_px, grid.size_px), Image.Resampling.BICUBIC, box=box))
+        block = pyramid.read(level, left, top, width, height)
+        if blur_px:
+            block = cv2.GaussianBlur(block, (0, 0), blur_px)
+        # OpenCV counts from pixel centres: the centre of patch pixel i lies (i + 1/2) steps behind the edge.
+        origin = (x - left + step / 2 - 0.5, y - top + step / 2 - 0.5)
+        matrix = np.array([[step, 0, origin[0]], [0, step, origin[1]]])
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        yield cv2.warpAffine(block, matrix, (grid.size_px, grid.size_px), flags=flags, borderMode=cv2.BORDER_REPLICATE)
 
 
 def write_patches(
