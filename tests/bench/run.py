@@ -149,7 +149,7 @@ def bench_patches(folder: Path) -> list[str]:
     return [
         f"| pyramid of a {SLIDE_PX:,} px JPEG | {build_s:.2f} s, {build_s / decode_s:.1f} times decoding the JPEG |",
         f"| {SPOTS} patches, read, resampled, written | {SPOTS / cut_s:,.0f}/s, {fetch_s / cut_s:.0%} of the rate of"
-        " reading the pixels alone (HEST-Library 1.1.1 through OpenSlide: 15 % of the same reference) |",
+        " reading the pixels alone (HEST-Library 1.1.1 on a real section: 389/s, 51% of the rate of its own reader) |",
     ]
 
 
