@@ -2,7 +2,7 @@
 
 from _stage import Stage
 
-stage = Stage("assemble_cohort", __doc__, inputs=["metadata+"], outputs=["shard"], record=False)
+stage = Stage("assemble_cohort", __doc__, inputs=["metadata@"], outputs=["shard"], record=False)
 
 
 def work(args):

@@ -6,11 +6,7 @@ from pathlib import Path
 
 from _stage import Stage
 
-stage = Stage("finetune_encoder", __doc__, inputs=["splits"], outputs=["weights", "history"])
-# No stage inputs: a refused sample among them is no reason to refuse the fold.
-stage.option("--samples", nargs="+", required=True, help="ids of the task's samples")
-stage.option("--patches", type=Path, nargs="+", required=True, help="one file a sample, in their order")
-stage.option("--expression", type=Path, nargs="+", required=True, help="one st.h5ad a sample, in their order")
+stage = Stage("finetune_encoder", __doc__, inputs=["splits", "patches@", "expression@"], outputs=["weights", "history"])
 stage.option("--fold", type=int, required=True)
 stage.option("--recipe", required=True, type=json.loads, help="JSON: the recipe's row")
 stage.option("--base", required=True, type=json.loads, help="JSON: the row of the base encoder")

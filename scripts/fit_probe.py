@@ -7,12 +7,10 @@ from _stage import Stage
 stage = Stage(
     "fit_probe",
     __doc__,
-    inputs=["splits", "expression+", "embeddings+"],
+    inputs=["splits", "expression@", "embeddings@"],
     outputs=["scores"],
     record=False,
-    takes_refused=True,
 )
-stage.option("--samples", required=True, nargs="+", help="sample ids, in the order of --expression and --embeddings")
 stage.option("--task", required=True, type=json.loads, help="the task's row of the tasks table, as JSON")
 stage.option("--protocol", required=True, help="how the task is scored (a module of protocols/)")
 stage.option("--probe", required=True, help="what is fitted (a module of probes/)")

@@ -4,7 +4,7 @@ import json
 
 from _stage import Stage
 
-stage = Stage("make_splits", __doc__, inputs=["metadata+"], outputs=["splits"], record=False, takes_refused=True)
+stage = Stage("make_splits", __doc__, inputs=["metadata@"], outputs=["splits"], record=False)
 stage.option("--task", required=True, type=json.loads, help="the task's row of the tasks table, as JSON")
 
 

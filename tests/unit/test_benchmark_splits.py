@@ -160,7 +160,16 @@ def test_the_script_writes_the_same_bytes_whatever_the_order_of_its_inputs(tmp_p
     written = []
     for number, order in enumerate((paths, paths[::-1])):
         out = tmp_path / f"{number}" / "splits.json"
-        argv = ["--metadata", *map(str, order), "--task", task, "--splits", str(out)]
+        argv = [
+            "--samples",
+            *(path.stem for path in order),
+            "--metadata",
+            *map(str, order),
+            "--task",
+            task,
+            "--splits",
+            str(out),
+        ]
         make_splits.stage.run(make_splits.work, argv)
         written.append(out.read_bytes())
     assert written[0] == written[1]

@@ -96,3 +96,28 @@ def test_a_refusal_where_none_can_travel_is_a_failure(tmp_path):
 
     with pytest.raises(Refusal):
         run(tmp_path, work, record=False)
+
+
+def gather(folder, *paths):
+    seen = []
+    stage = Stage("gather", "doc", inputs=["parts@"], outputs=["result"], record=False)
+
+    def work(args):
+        seen.extend(args.parts)
+        args.result.write_text("")
+
+    stage.run(work, ["--samples", "a", "b", "--parts", *map(str, paths), "--result", str(folder / "result")])
+    return seen
+
+
+def test_a_gather_gets_one_path_a_sample_from_a_pattern_and_refuses_no_one_for_an_empty_one(tmp_path):
+    for name in "ab":
+        (tmp_path / name).touch()
+    assert gather(tmp_path, tmp_path / "{sample}") == [tmp_path / "a", tmp_path / "b"]
+    assert gather(tmp_path, tmp_path / "b", tmp_path / "a") == [tmp_path / "b", tmp_path / "a"]
+
+
+def test_a_gather_with_a_path_too_few_says_so(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        gather(tmp_path, tmp_path / "a")
+    assert "1 paths for 2 samples" in capsys.readouterr().err

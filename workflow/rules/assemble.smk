@@ -114,9 +114,11 @@ rule assemble_cohort:
         mem_mb=1000,
         runtime="30m",
     params:
+        samples=lambda wildcards: COHORTS[wildcards.cohort],
+        metadata=per_sample("metadata.json"),
         code=code("assemble_cohort"),
     shell:
-        "python scripts/assemble_cohort.py --metadata {input.metadata} --shard {output.shard} > {log} 2>&1"
+        "python scripts/assemble_cohort.py --samples {params.samples} --metadata {params.metadata} --shard {output.shard} > {log} 2>&1"
 
 
 rule assemble_dataset:

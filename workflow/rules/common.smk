@@ -95,6 +95,17 @@ def scaled_mem(base_mb):
     return lambda wildcards, attempt: base_mb * 2 ** (attempt - 1)
 
 
+def per_sample(file):
+    """Params function: a path with `{sample}` in it, for gathers: a command line has no room for thousands of paths.
+
+    `file` may hold wildcards of the rule.
+    """
+    return (
+        lambda wildcards: f"results/{config['dataset']}/samples/{{sample}}/"
+        + file.format(**wildcards)
+    )
+
+
 def members(pattern):
     """Input function: `pattern` for every sample of the wildcard cohort."""
     return lambda wildcards: expand(

@@ -22,6 +22,8 @@ rule finetune_encoder:
         runtime="12h",
     params:
         samples=lambda wildcards: TABLES.task_samples(recipe_task(wildcards)),
+        patches=per_sample("patches.h5"),
+        expression=per_sample("st.h5ad"),
         recipe=lambda wildcards: as_json(TABLES.recipes[wildcards.recipe]),
         base=lambda wildcards: as_json(base_row(wildcards.recipe)),
         seed=config["seed"],
@@ -31,7 +33,7 @@ rule finetune_encoder:
         ),
     shell:
         "python scripts/finetune_encoder.py --splits {input.splits} --fold {wildcards.fold}"
-        " --samples {params.samples} --patches {input.patches} --expression {input.expression}"
+        " --samples {params.samples} --patches {params.patches} --expression {params.expression}"
         " --recipe {params.recipe:q} --base {params.base:q} --seed {params.seed} --threads {threads}"
         " --weights {output.weights} --history {output.history}"
         " --record {output.record} --code {params.code} > {log} 2>&1"

@@ -17,6 +17,8 @@ rule fit_probe:
         runtime="2h",
     params:
         samples=lambda wildcards: TABLES.task_samples(wildcards.task),
+        expression=per_sample("st.h5ad"),
+        embeddings=per_sample("embeddings/{encoder}.h5"),
         task=lambda wildcards: as_json(TABLES.tasks[wildcards.task]),
         seed=config["seed"],
         code=code(
@@ -29,7 +31,7 @@ rule fit_probe:
     shell:
         "OMP_NUM_THREADS={threads} python scripts/fit_probe.py --splits {input.splits} --task {params.task:q}"
         " --protocol {wildcards.protocol} --probe {wildcards.probe} --encoder {wildcards.encoder}"
-        " --samples {params.samples} --expression {input.expression} --embeddings {input.embeddings}"
+        " --samples {params.samples} --expression {params.expression} --embeddings {params.embeddings}"
         " --seed {params.seed} --scores {output.scores} > {log} 2>&1"
 
 

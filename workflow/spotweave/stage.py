@@ -35,7 +35,10 @@ class Stage:
     doc
         The script's docstring, shown by `--help`.
     inputs, outputs
-        Names of the path arguments. A trailing `+` on an input takes one or more paths, `*` none or more.
+        Names of the path arguments. A trailing `+` on an input takes one or more paths, `*` none or more, `@` one for
+        each of `--samples`, given in their order or as one path with `{sample}` in it (a command line has room for
+        thousands of ids, not of paths). Files of an `@` input may be empty: one refused sample is no reason to refuse
+        what is gathered over many; the work leaves it out.
     record
         Whether the stage writes a record, that is, whether its unit can be refused.
     takes_refused
@@ -55,19 +58,22 @@ class Stage:
     ) -> None:
         self.name = name
         self.outputs = tuple(outputs)
-        self.inputs = tuple(name.rstrip("+*") for name in inputs)
+        self.inputs = tuple(name.rstrip("+*") for name in inputs if not name.endswith("@"))
+        self.gathered = tuple(name.rstrip("@") for name in inputs if name.endswith("@"))
         self.has_record = record
         self.takes_refused = takes_refused
         self.parser = argparse.ArgumentParser(prog=f"{name}.py", description=doc)
         for given in inputs:
-            many = {"+": "+", "*": "*"}.get(given[-1])
-            flag = f"--{given.rstrip('+*').replace('_', '-')}"
+            many = {"+": "+", "*": "*", "@": "+"}.get(given[-1])
+            flag = f"--{given.rstrip('+*@').replace('_', '-')}"
             if many:
                 self.parser.add_argument(flag, type=Path, nargs=many, required=many == "+", default=[])
             else:
                 self.parser.add_argument(flag, type=Path, required=True)
         for output in self.outputs:
             self.parser.add_argument(f"--{output.replace('_', '-')}", type=Path, required=True)
+        if self.gathered:
+            self.parser.add_argument("--samples", nargs="+", required=True, help="ids of the samples gathered over")
         if record:
             self.parser.add_argument("--record", type=Path, required=True, help="JSON: how it went and how well")
             self.parser.add_argument("--code", default="", help="hash of the code that runs, kept in the record")
@@ -76,6 +82,8 @@ class Stage:
     def run(self, work: Work, argv: Sequence[str] | None = None) -> None:
         """Parse `argv`, do the work, leave whole outputs or none."""
         args = self.parser.parse_args(argv)
+        for name in self.gathered:
+            setattr(args, name, self._per_sample(args, name))
         logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", force=True)
         log.setLevel(logging.INFO)
         targets = {output: getattr(args, output) for output in self.outputs}
@@ -115,6 +123,14 @@ class Stage:
         finally:
             for path in targets.values():
                 remove(part_path(path))
+
+    def _per_sample(self, args: argparse.Namespace, name: str) -> list[Path]:
+        paths: list[Path] = getattr(args, name)
+        if len(paths) == 1 and "{sample}" in str(paths[0]):
+            return [Path(str(paths[0]).replace("{sample}", sample)) for sample in args.samples]
+        if len(paths) != len(args.samples):
+            self.parser.error(f"--{name}: {len(paths)} paths for {len(args.samples)} samples")
+        return paths
 
     def _input_paths(self, args: argparse.Namespace) -> list[Path]:
         paths: list[Path] = []
