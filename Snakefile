@@ -15,6 +15,9 @@ pathvars:
     benchmarks=f"benchmarks/{config['dataset']}",
 
 
+report: "workflow/report/workflow.rst"
+
+
 include: "workflow/rules/common.smk"
 include: "workflow/rules/fetch.smk"
 include: "workflow/rules/read.smk"

@@ -32,6 +32,9 @@ def work(args):
     longest_px = max(alignment["image_width_px"], alignment["image_height_px"])
     picture, _ = read_reduced(args.slide, PICTURE_PX / longest_px)
     expression = anndata.read_h5ad(args.expression)
+    placed = np.isfinite(slide_positions(expression, alignment)).all(axis=1)
+    without_position = int((~placed).sum())
+    expression = expression[placed].copy()
     fraction = tissue_fraction(
         read_geojson(args.tissue), *slide_positions(expression, alignment).T, diameter_px=diameter_px
     )
@@ -70,6 +73,7 @@ def work(args):
     )
     return {
         "spots": spots.n_obs,
+        "spots_without_position": without_position,
         "spots_in_tissue": int(in_tissue.sum()),
         "genes": spots.n_vars,
         "spot_diameter_um": alignment["spot_diameter_um"],

@@ -2,10 +2,12 @@
 
 from _stage import Stage
 
+# As HEST-1k released them.
+THUMBNAIL_PX = 1000
+
 stage = Stage("build_pyramid", __doc__, inputs=["manifest", "alignment"], outputs=["slide", "thumbnail"])
 stage.option("--tile-px", type=int, required=True)
 stage.option("--jpeg-quality", type=int, required=True)
-stage.option("--thumbnail-px", type=int, required=True)
 
 
 def work(args):
@@ -22,7 +24,7 @@ def work(args):
         tile_px=args.tile_px,
         jpeg_quality=args.jpeg_quality,
     )
-    pyramid.write_thumbnail(args.slide, args.thumbnail, args.thumbnail_px)
+    pyramid.write_thumbnail(args.slide, args.thumbnail, THUMBNAIL_PX)
     return {
         "width_px": alignment["image_width_px"],
         "height_px": alignment["image_height_px"],

@@ -1,8 +1,13 @@
 """Fetch one sample's raw files, verify them, and write down what they are."""
 
+import os
 from pathlib import Path
 
 from _stage import Stage
+
+# The configuration's, by way of the environment: patience changes no file, so no job may depend on it.
+ATTEMPTS = int(os.environ.get("SPOTWEAVE_FETCH_ATTEMPTS", "5"))
+TIMEOUT_S = float(os.environ.get("SPOTWEAVE_FETCH_TIMEOUT_S", "60"))
 
 stage = Stage("fetch_sample", __doc__, inputs=[], outputs=["manifest"])
 stage.option("--sample", required=True, help="sample id")
@@ -10,8 +15,18 @@ stage.option("--source", required=True, help="name of the source that fetches th
 stage.option("--folder", required=True, type=Path, help="where downloads go, one sub-folder a role")
 stage.option("--files", required=True, help='JSON list of {"role": …, "location": …, "checksum": …}')
 stage.option("--licence", default="", help="licence of the files, as in the row")
-stage.option("--attempts", type=int, default=5, help="attempts in a row without progress before giving up")
-stage.option("--timeout-s", type=float, default=60.0, help="seconds without a byte that end an attempt")
+stage.option(
+    "--attempts",
+    type=int,
+    default=int(os.environ.get("SPOTWEAVE_FETCH_ATTEMPTS", "5")),
+    help="attempts in a row without progress before giving up",
+)
+stage.option(
+    "--timeout-s",
+    type=float,
+    default=float(os.environ.get("SPOTWEAVE_FETCH_TIMEOUT_S", "60")),
+    help="seconds without a byte that end an attempt",
+)
 stage.option("--backoff-s", type=float, default=1.0, help="seconds before the second attempt, then doubled")
 
 

@@ -7,7 +7,7 @@ from _stage import Stage
 stage = Stage(
     "fit_probe",
     __doc__,
-    inputs=["splits", "expression@", "embeddings@"],
+    inputs=["splits", "expression@", "embeddings@", "records@"],
     outputs=["scores"],
     record=False,
 )
@@ -26,7 +26,9 @@ def work(args):
     cell = Cell(Task.from_row(args.task), args.protocol, args.encoder, args.probe, args.seed)
     expression = dict(zip(args.samples, args.expression, strict=True))
     embeddings = dict(zip(args.samples, args.embeddings, strict=True))
-    outcomes = evaluate(cell, read_json(args.splits), expression, embeddings)
+    records = {sample: read_json(path) for sample, path in zip(args.samples, args.records, strict=True)}
+    refusals = {sample: record["reason"] for sample, record in records.items() if record["status"] == "refused"}
+    outcomes = evaluate(cell, read_json(args.splits), expression, embeddings, refusals)
     write_outcomes(outcomes, args.scores, args.scores.parent)
 
 

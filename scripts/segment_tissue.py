@@ -11,7 +11,7 @@ from typing import Any
 from _stage import Stage
 
 stage = Stage("segment_tissue", __doc__, inputs=["slide", "alignment", "spots"], outputs=["tissue", "overlay"])
-stage.option("--min-area-mm2", type=float, default=0.25, help="less tissue is refused (default: %(default)s)")
+stage.option("--min-area-mm2", type=float, required=True, help="less tissue is refused")
 stage.option("--min-hole-um2", type=float, default=50_000.0, help="smaller holes are filled (default: %(default)s)")
 stage.option("--simplify-um", type=float, default=4.0, help="how far outlines may be moved (default: %(default)s)")
 

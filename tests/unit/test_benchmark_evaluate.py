@@ -21,7 +21,7 @@ from spotweave.benchmark.evaluate import COLUMNS, Cell, assemble, evaluate, pred
 from spotweave.benchmark.genes import candidates, most_variable_genes
 from spotweave.benchmark.samples import join, read_embeddings, read_expression
 from spotweave.benchmark.scores import pearson_by_unit
-from spotweave.benchmark.splits import make_splits
+from spotweave.benchmark.splits import Member, make_splits
 from spotweave.benchmark.targets import target_of
 from spotweave.benchmark.tasks import Task
 
@@ -86,11 +86,8 @@ class Cohort:
         return self.__dict__.setdefault("_embeddings", {})
 
     def splits(self, n_folds=None):
-        metadata = [
-            {"sample_id": name, "status": "accepted", "row": {"donor": donor}, "table": {"spots_under_tissue": 1}}
-            for name, donor in self.donor_of.items()
-        ]
-        return make_splits("demo", n_folds, metadata)
+        members = [Member(name, donor, 1) for name, donor in self.donor_of.items()]
+        return make_splits("demo", n_folds, members)
 
     def evaluate(self, protocol="strict", probe="ridge", encoder="colour", task=TASK):
         cell = Cell(task, protocol, encoder, probe, seed=1)
@@ -394,6 +391,21 @@ def test_stale_fold_files_go_and_others_stay(cohort, tmp_path):
     assert sorted(path.name for path in folder.iterdir()) == ["fold0.json", "fold1.json", "folds.json", "scores.csv"]
 
 
+def write_record(folder, name, content):
+    path = folder / f"{name}.record.json"
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_the_reason_of_an_unavailable_encoder_reaches_the_table(cohort):
+    cohort.embeddings["a1"].write_bytes(b"")
+    cell = Cell(TASK, "strict", "ridge", "conch", seed=1)
+    (outcome,) = evaluate(
+        cell, cohort.splits(), cohort.expression, cohort.embeddings, {"a1": "its weights are gated: ask at the hub"}
+    )
+    assert outcome.row["note"].endswith("no embeddings of a1; its weights are gated: ask at the hub")
+
+
 def test_the_script_writes_the_table_and_the_folds_and_the_same_bytes_again(cohort, tmp_path):
     splits = tmp_path / "splits.json"
     splits.write_text(json.dumps(cohort.splits()))
@@ -404,6 +416,7 @@ def test_the_script_writes_the_table_and_the_folds_and_the_same_bytes_again(coho
         argv = ["--splits", splits, "--expression", *cohort.expression.values(), "--samples", *cohort.expression]
         argv += ["--embeddings", *cohort.embeddings.values(), "--task", json.dumps(row), "--protocol", "strict"]
         argv += ["--probe", "ridge", "--encoder", "vit-random", "--seed", "1", "--scores", folder / "scores.csv"]
+        argv += ["--records", *[write_record(tmp_path, name, {"status": "accepted"}) for name in cohort.expression]]
         fit_probe.stage.run(fit_probe.work, [str(word) for word in argv])
         written.append({path.name: path.read_bytes() for path in sorted(folder.iterdir())})
     assert written[0] == written[1]

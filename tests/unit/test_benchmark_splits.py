@@ -11,19 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import GroupKFold
 
-from spotweave.benchmark.splits import balanced_folds, inner_folds
+from spotweave.benchmark.splits import Member, balanced_folds, inner_folds
 from spotweave.benchmark.splits import make_splits as split
 
 
 def sample(name, donor, *, status="accepted", spots=100):
-    refusal = None if status == "accepted" else {"stage": "align_array", "reason": "the spots do not fit"}
-    return {
-        "sample_id": name,
-        "status": status,
-        "refusal": refusal,
-        "row": {"sample_id": name, "donor": donor},
-        "table": {"spots_under_tissue": spots},
-    }
+    return Member(name, donor, spots) if status == "accepted" else Member(name, donor, None, "the spots do not fit")
 
 
 @st.composite
@@ -41,8 +34,8 @@ def cohorts(draw):
 @settings(max_examples=80, deadline=None)
 def test_no_donor_is_on_both_sides_and_every_accepted_sample_is_tested_once(metadata, n_folds, order):
     splits = split("task", n_folds, metadata)
-    donor_of = {entry["sample_id"]: entry["row"]["donor"] for entry in metadata}
-    accepted = {entry["sample_id"] for entry in metadata if entry["status"] == "accepted"}
+    donor_of = {entry.sample_id: entry.donor for entry in metadata}
+    accepted = {entry.sample_id for entry in metadata if entry.spots is not None}
     donors = {donor_of[name] for name in accepted}
     assert [fold["fold"] for fold in splits["folds"]] == list(range(len(splits["folds"])))
     if len(donors) < 2:
@@ -57,7 +50,7 @@ def test_no_donor_is_on_both_sides_and_every_accepted_sample_is_tested_once(meta
         assert set(fold["train"]) | set(fold["test"]) == accepted
         assert {donor_of[name] for name in fold["test"]} == set(fold["test_donors"])
         assert not set(fold["test_donors"]) & {donor_of[name] for name in fold["train"]}
-    refused = {entry["sample_id"] for entry in metadata if entry["status"] == "refused"}
+    refused = {entry.sample_id for entry in metadata if entry.spots is None}
     assert {entry["sample_id"] for entry in splits["left_out"] if "sample_id" in entry} == refused
 
     shuffled = list(metadata)
@@ -85,12 +78,9 @@ def test_fewer_folds_than_donors_are_those_of_group_k_fold():
 
 
 def test_refused_samples_are_listed_with_what_they_cost():
-    splits = split(
-        "task", None, [sample("a", "A"), sample("b", "B"), sample("c1", "C", status="refused"), sample("d", "")]
-    )
+    splits = split("task", None, [sample("a", "A"), sample("b", "B"), sample("c1", "C", status="refused")])
     assert splits["left_out"] == [
-        {"sample_id": "c1", "reason": "refused by align_array: the spots do not fit"},
-        {"sample_id": "d", "reason": "no donor is given, so it cannot be kept on one side"},
+        {"sample_id": "c1", "reason": "refused: the spots do not fit"},
         {"donor": "C", "reason": "all its samples were refused: c1"},
     ]
     assert [fold["test_donors"] for fold in splits["folds"]] == [["A"], ["B"]]
@@ -152,25 +142,22 @@ def test_blocks_of_one_sample_are_bands_across_its_longest_axis():
 
 
 def test_the_script_writes_the_same_bytes_whatever_the_order_of_its_inputs(tmp_path):
-    paths = []
-    for name, donor, status in (("a", "A", "accepted"), ("b", "B", "accepted"), ("c", "C", "refused")):
-        paths.append(tmp_path / f"{name}.json")
-        paths[-1].write_text(json.dumps(sample(name, donor, status=status)))
+    good = {"status": "accepted", "measures": {"patches": 100}}
+    records = {"a": ("A", good), "b": ("B", good), "c": ("C", {"status": "passed_on"})}
+    for name, (_, content) in records.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
     task = json.dumps({"task": "demo", "cohorts": "demo", "n_genes": "5"})
     written = []
-    for number, order in enumerate((paths, paths[::-1])):
+    for number, order in enumerate(("abc", "cba")):
         out = tmp_path / f"{number}" / "splits.json"
-        argv = [
-            "--samples",
-            *(path.stem for path in order),
-            "--metadata",
-            *map(str, order),
-            "--task",
-            task,
-            "--splits",
-            str(out),
-        ]
+        argv = ["--samples", *order, "--donors", *(records[name][0] for name in order)]
+        argv += ["--records", str(tmp_path / "{sample}.json"), "--task", task, "--splits", str(out)]
         make_splits.stage.run(make_splits.work, argv)
         written.append(out.read_bytes())
     assert written[0] == written[1]
-    assert json.loads(written[0])["task"] == "demo"
+    splits = json.loads(written[0])
+    assert splits["donors"] == {"a": "A", "b": "B"}
+    assert splits["left_out"][0] == {
+        "sample_id": "c",
+        "reason": "refused: by an earlier stage; quarantine.csv says why",
+    }

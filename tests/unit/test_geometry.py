@@ -77,3 +77,9 @@ def test_spots_on_one_line_cannot_be_fitted(points):
     points = np.array(points, dtype=float)
     with pytest.raises(ValueError, match="fit needs"):
         geometry.fit_lattice(points, points * 2)
+
+
+def test_spots_that_all_lie_at_one_pixel_cannot_be_fitted():
+    points = lattice_um()
+    with pytest.raises(ValueError, match="positions in the picture"):
+        geometry.fit_lattice(points, np.zeros_like(points))

@@ -206,3 +206,16 @@ def test_a_patch_comes_from_the_coarsest_level_that_is_fine_enough(tmp_path):
     levels = patches.Pyramid(built(tmp_path, picture(3000, 2000), 0.1))
     assert levels.downsamples[:3] == [1, 2, 4]
     assert [levels.level_for(reduction) for reduction in (0.7, 1, 1.9, 2, 3.9, 4.1)] == [0, 0, 0, 1, 1, 2]
+
+
+def test_a_picture_damaged_in_the_middle_is_refused(tmp_path):
+    """libjpeg decodes on over corrupt data and only warns: the rest of the picture would be grey blocks."""
+    path = tmp_path / "section.jpg"
+    noise = np.random.default_rng(0).normal(0, 8, (1200, 1500, 3))
+    Image.fromarray((picture(1500, 1200) + noise).clip(0, 255).astype(np.uint8)).save(path, quality=90)
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 20_000] = bytes(20_000)
+    path.write_bytes(content)
+    with pytest.raises(Refusal, match=r"section\.jpg: the picture cannot be decoded"):
+        pyramid.build_pyramid(path, tmp_path / "slide.tif", pixel_size_um=0.5, tile_px=256, jpeg_quality=90)

@@ -128,6 +128,22 @@ def test_a_missing_table_is_one_line(load):
     assert found.startswith("nowhere.csv: no such file")
 
 
+def test_a_table_without_rows_is_a_fault(load):
+    assert faults(load, [], columns=list(GOOD)) == ["c1.csv: no rows, allowed: at least one sample"]
+
+
+def test_a_cohort_name_that_would_break_a_command_is_a_fault(load):
+    (found,) = faults(load, [GOOD], name="my demo.csv")
+    assert "'my demo' becomes part of file names" in found
+
+
+def test_a_reader_that_does_not_exist_is_a_fault(load, tmp_path):
+    lines = (ROOT / "resources/technologies.csv").read_text().replace("st_v1", "st_v2")
+    (tmp_path / "technologies.csv").write_text(lines)
+    (found,) = faults(load, [GOOD], technologies_table=str(tmp_path / "technologies.csv"))
+    assert found == "technologies.csv:2:reader: 'st_v2' is not a module of readers/, did you mean 'st_v1'?"
+
+
 def test_unknown_config_keys_are_refused_with_the_nearest_name(load):
     limits = yaml.safe_load((ROOT / "config/config.yaml").read_text())["limits"]
     found = faults(load, [GOOD], limits={**limits, "pixel_size_max": 2}, patchs={})

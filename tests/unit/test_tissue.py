@@ -280,7 +280,8 @@ def run_script(folder: Path, rgb: np.ndarray, pixel_size_um: float, alignment: d
     given = {"slide": "slide.tif", "alignment": "alignment.json", "spots": "spots.csv"}
     made = {"tissue": "tissue.geojson", "overlay": "tissue.jpg", "record": "record.json"}
     paths = [word for name, file in {**given, **made}.items() for word in (f"--{name}", str(folder / file))]
-    subprocess.run([sys.executable, str(ROOT / "scripts/segment_tissue.py"), *paths], check=True, capture_output=True)
+    command = [sys.executable, str(ROOT / "scripts/segment_tissue.py"), *paths, "--min-area-mm2", "0.25"]
+    subprocess.run(command, check=True, capture_output=True)
     return read_json(folder / "record.json")
 
 

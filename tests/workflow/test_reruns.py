@@ -19,15 +19,9 @@ EVERY_SAMPLE = {
     "describe_sample",
     "embed_patches",
 }
-AGGREGATES = {
-    "assemble_cohort": 1,
-    "assemble_dataset": 1,
-    "summarise_quality": 1,
-    "make_splits": 1,
-    "fit_probe": 1,
-    "rank_encoders": 1,
-    "all": 1,
-}
+RELEASE = {"assemble_cohort": 1, "assemble_dataset": 1, "summarise_quality": 1, "all": 1}
+SCORES = {"fit_probe": 1, "rank_encoders": 1, "all": 1}
+AGGREGATES = {**RELEASE, **SCORES, "make_splits": 1}
 
 
 @contextlib.contextmanager
@@ -66,11 +60,49 @@ def test_a_changed_cell_rebuilds_what_reads_it(built):
         assert built.planned() == {"describe_sample": 1, **AGGREGATES}
 
 
-def test_rows_in_another_order_rebuild_no_sample(built):
+def test_rows_in_another_order_only_reorder_the_tables(built):
     table = built.folder / "config/cohorts/demo.csv"
     header, *rows = table.read_text().splitlines()
     with edited(table, "\n".join([header, *reversed(rows)]) + "\n"):
-        assert not EVERY_SAMPLE & set(built.planned())
+        assert built.planned() == RELEASE
+
+
+def test_a_reworded_note_changes_the_description_and_no_score(built):
+    table = built.folder / "config/cohorts/demo.csv"
+    with edited(table, table.read_text().replace("Simulated sections (not real tissue)", "Simulated sections", 1)):
+        assert built.planned() == {"describe_sample": 1, **RELEASE}
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "expected"),
+    [
+        ("fetch", "attempts", 7, {}),
+        (
+            "limits",
+            "spots_min",
+            11,
+            {
+                "assemble_sample": 3,
+                "extract_patches": 3,
+                "describe_sample": 3,
+                "embed_patches": 3,
+                **AGGREGATES,
+            },
+        ),
+        (
+            "limits",
+            "pixel_size_max_um",
+            1.2,
+            {**dict.fromkeys(EVERY_SAMPLE - {"fetch_sample", "read_expression"}, 3), **AGGREGATES},
+        ),
+    ],
+)
+def test_a_changed_setting_rebuilds_from_the_stage_that_reads_it(built, section, key, value, expected):
+    built.configure({**SMALL, section: {key: value}})
+    try:
+        assert built.planned() == expected
+    finally:
+        built.configure(SMALL)
 
 
 @pytest.mark.parametrize(
@@ -80,9 +112,9 @@ def test_rows_in_another_order_rebuild_no_sample(built):
             "slide/patches.py",
             {"extract_patches": 3, "describe_sample": 3, "embed_patches": 3, **AGGREGATES},
         ),
-        ("protocols/strict.py", {"fit_probe": 1, "rank_encoders": 1, "all": 1}),
+        ("protocols/strict.py", SCORES),
         ("protocols/hest_exact.py", {}),
-        ("encoders/handcrafted.py", {"embed_patches": 3, "fit_probe": 1, "rank_encoders": 1, "all": 1}),
+        ("encoders/handcrafted.py", {"embed_patches": 3, **SCORES}),
         ("encoders/timm_model.py", {}),
         ("sources/file.py", {}),
         ("readers/st_v1.py", {**dict.fromkeys(EVERY_SAMPLE - {"fetch_sample"}, 3), **AGGREGATES}),
@@ -99,7 +131,7 @@ def test_an_edited_module_rebuilds_exactly_what_depends_on_it(built, module, exp
 def test_a_new_encoder_embeds_and_scores_and_touches_no_sample(built):
     built.configure({**SMALL, "encoders": ["handcrafted", "resnet-tiny-random"]})
     try:
-        assert built.planned() == {"embed_patches": 3, "fit_probe": 1, "rank_encoders": 1, "all": 1}
+        assert built.planned() == {"embed_patches": 3, **SCORES}
     finally:
         built.configure(SMALL)
 
@@ -117,7 +149,7 @@ def test_a_removed_row_drops_out_of_the_aggregates(tmp_path_factory, deposit):
     project.snakemake()
     table = project.folder / "config/cohorts/demo.csv"
     table.write_text("".join(line for line in table.read_text().splitlines(True) if not line.startswith("demo-b1")))
-    assert project.planned() == {"assemble_cohort": 1, "assemble_dataset": 1, "summarise_quality": 1, "all": 1}
+    assert project.planned() == RELEASE
     project.snakemake()
     assert [row["id"] for row in project.rows("demo.csv")] == ["demo-a1", "demo-c1"]
     released = [path for path in project.results.rglob("*demo-b1*") if "samples" not in path.parts]

@@ -15,7 +15,18 @@ rule align_array:
         runtime="30m",
     params:
         array=array_options,
-        limits=as_json(LIMITS),
+        limits=as_json(
+            {
+                name: LIMITS[name]
+                for name in (
+                    "pixel_size_max_um",
+                    "pixel_size_min_um",
+                    "residual_max_um",
+                    "anisotropy_max",
+                    "spots_outside_max",
+                )
+            }
+        ),
         code=code("align_array"),
     shell:
         "python scripts/align_array.py --manifest {input.manifest} --spots {input.spots}"

@@ -1,6 +1,7 @@
 """The tables, the wildcards and every helper the rules use."""
 
 import json
+import os
 import re
 import shlex
 import sys
@@ -15,6 +16,7 @@ sys.path.insert(0, str(LIBRARY))
 from spotweave import tables
 from spotweave.codehash import code_hash
 from spotweave.errors import TableFaults
+from spotweave.sources import local_path
 
 try:
     TABLES = tables.load(
@@ -39,6 +41,11 @@ ENCODERS = list(
     )
 )
 LIMITS = config["limits"]
+
+
+# How patiently files are fetched changes none of them: handed on beside the commands, which Snakemake tracks.
+os.environ["SPOTWEAVE_FETCH_ATTEMPTS"] = str(config["fetch"]["attempts"])
+os.environ["SPOTWEAVE_FETCH_TIMEOUT_S"] = str(config["fetch"]["timeout_s"])
 
 
 def one_of(names):
@@ -85,6 +92,15 @@ def member_option(wildcards):
     return f"--member {shlex.quote(member)}" if member else ""
 
 
+# Cells for people and schedulers: no result depends on them.
+REMARKS = {"notes", "licence", "gated", "gpu"}
+
+
+def unit(row):
+    """A registry row as a job sees it: rewording a remark rebuilds nothing."""
+    return as_json({name: cell for name, cell in row.items() if name not in REMARKS})
+
+
 def as_json(content):
     """A value for one command-line argument; quote it with :q."""
     return json.dumps(content, sort_keys=True, separators=(",", ":"))
@@ -124,7 +140,9 @@ def closing_line():
     """What a finished run says: where the results are and how many samples were refused."""
     results = Path("results") / config["dataset"]
     quarantine = results / "quarantine.csv"
-    refused = len(quarantine.read_text().splitlines()) - 1 if quarantine.exists() else 0
+    if not quarantine.exists():
+        return "done"
+    refused = len(quarantine.read_text().splitlines()) - 1
     lines = [
         f"dataset      {results}/{config['dataset']}.csv"
         f"  ({len(SAMPLES) - refused} of {len(SAMPLES)} samples accepted)",
@@ -151,7 +169,7 @@ def picture(path, what):
 def wanted_files(wildcards):
     """What the row asks for: source, licence, folder, and role, location and checksum of each file.
 
-    The sizes of local files are in it, so that one that appears, goes or changes is noticed at the next run.
+    The sizes of local files are in it, so that one that appears, goes or changes its size is noticed at the next run.
     """
     row = SAMPLES[wildcards.sample]
     roles = ("counts", "spots", "image")
@@ -163,7 +181,7 @@ def wanted_files(wildcards):
         }
         for role in roles
     ]
-    local = [Path(row[role]).expanduser() for role in roles if row["source"] == "file"]
+    local = [local_path(row[role]) for role in roles if row["source"] == "file"]
     return {
         "source": row["source"],
         "licence": row.get("licence", "unspecified"),

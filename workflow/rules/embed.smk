@@ -17,7 +17,7 @@ rule embed_patches:
         mem_mb=scaled_mem(8000),
         runtime="4h",
     params:
-        spec=lambda wildcards: as_json(encoder_row(wildcards.encoder)),
+        spec=lambda wildcards: unit(encoder_row(wildcards.encoder)),
         seed=config["seed"],
         code=code("embed_patches", encoder_code),
     shell:

@@ -19,7 +19,6 @@ rule fetch_sample:
     shell:
         "python scripts/fetch_sample.py --sample {wildcards.sample} --source {params.wanted[source]}"
         " --folder {params.wanted[folder]:q} --files {params.wanted[files]:q} --licence {params.wanted[licence]}"
-        f" --attempts {config['fetch']['attempts']} --timeout-s {config['fetch']['timeout_s']}"
         " --manifest {output.manifest} --record {output.record} --code {params.code} > {log} 2>&1"
 
 

@@ -24,8 +24,8 @@ rule finetune_encoder:
         samples=lambda wildcards: TABLES.task_samples(recipe_task(wildcards)),
         patches=per_sample("patches.h5"),
         expression=per_sample("st.h5ad"),
-        recipe=lambda wildcards: as_json(TABLES.recipes[wildcards.recipe]),
-        base=lambda wildcards: as_json(base_row(wildcards.recipe)),
+        recipe=lambda wildcards: unit(TABLES.recipes[wildcards.recipe]),
+        base=lambda wildcards: unit(base_row(wildcards.recipe)),
         seed=config["seed"],
         code=code(
             "finetune_encoder",

@@ -3,6 +3,7 @@ rule fit_probe:
         splits=rules.make_splits.output.splits,
         expression=task_members(rules.assemble_sample.output.st),
         embeddings=task_members(rules.embed_patches.output.embeddings),
+        records=task_members(rules.embed_patches.output.record),
     output:
         scores="<results>/benchmark/{task}/{protocol}/{encoder}/{probe}/scores.csv",
     log:
@@ -19,6 +20,7 @@ rule fit_probe:
         samples=lambda wildcards: TABLES.task_samples(wildcards.task),
         expression=per_sample("st.h5ad"),
         embeddings=per_sample("embeddings/{encoder}.h5"),
+        records=per_sample("records/embed_patches.{encoder}.json"),
         task=lambda wildcards: as_json(TABLES.tasks[wildcards.task]),
         seed=config["seed"],
         code=code(
@@ -32,6 +34,7 @@ rule fit_probe:
         "OMP_NUM_THREADS={threads} python scripts/fit_probe.py --splits {input.splits} --task {params.task:q}"
         " --protocol {wildcards.protocol} --probe {wildcards.probe} --encoder {wildcards.encoder}"
         " --samples {params.samples} --expression {params.expression} --embeddings {params.embeddings}"
+        " --records {params.records}"
         " --seed {params.seed} --scores {output.scores} > {log} 2>&1"
 
 

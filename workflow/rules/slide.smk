@@ -19,10 +19,9 @@ rule build_pyramid:
     params:
         tile_px=config["slide"]["tile_px"],
         jpeg_quality=config["slide"]["jpeg_quality"],
-        thumbnail_px=config["slide"]["thumbnail_px"],
         code=code("build_pyramid"),
     shell:
         "VIPS_CONCURRENCY={threads} python scripts/build_pyramid.py --manifest {input.manifest}"
         " --alignment {input.alignment} --tile-px {params.tile_px} --jpeg-quality {params.jpeg_quality}"
-        " --thumbnail-px {params.thumbnail_px} --slide {output.slide} --thumbnail {output.thumbnail}"
+        " --slide {output.slide} --thumbnail {output.thumbnail}"
         " --record {output.record} --code {params.code} > {log} 2>&1"

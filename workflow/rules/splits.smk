@@ -1,6 +1,6 @@
 rule make_splits:
     input:
-        metadata=task_members(rules.describe_sample.output.metadata),
+        records=task_members(rules.extract_patches.output.record),
     output:
         splits="<results>/benchmark/{task}/splits.json",
     log:
@@ -13,10 +13,13 @@ rule make_splits:
         runtime="10m",
     params:
         samples=lambda wildcards: TABLES.task_samples(wildcards.task),
-        metadata=per_sample("metadata.json"),
-        task=lambda wildcards: as_json(TABLES.tasks[wildcards.task]),
+        records=per_sample("records/extract_patches.json"),
+        donors=lambda wildcards: [
+            SAMPLES[sample]["donor"] for sample in TABLES.task_samples(wildcards.task)
+        ],
+        task=lambda wildcards: unit(TABLES.tasks[wildcards.task]),
         code=code("make_splits"),
     shell:
         "python scripts/make_splits.py --task {params.task:q} --samples {params.samples}"
-        " --metadata {params.metadata}"
+        " --donors {params.donors} --records {params.records}"
         " --splits {output.splits} > {log} 2>&1"

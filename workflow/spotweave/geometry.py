@@ -95,6 +95,8 @@ def fit_lattice(array_um: Points, image_px: Points) -> LatticeFit:
         When the spots are fewer than three or on one line.
     """
     affine = fit_affine(array_um, image_px)
+    if np.linalg.matrix_rank(image_px - image_px.mean(axis=0)) < 2:
+        raise ValueError("the fit needs positions in the picture that are not on one line")
     mirrored = bool(np.linalg.det(affine[:2, :2]) < 0)
     similarity = fit_similarity(array_um, image_px, mirrored=mirrored)
     scale_px_per_um = float(np.sqrt(abs(np.linalg.det(similarity[:2, :2]))))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import difflib
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,11 +38,11 @@ class Tables:
     recipes: dict[str, Row]
 
     def task_samples(self, task: str) -> tuple[str, ...]:
-        """Ids of all samples a task names, refused ones included (only the build knows which those are)."""
+        """Ids of all samples a task names, refused ones included (only the build knows which), sorted."""
         row = self.tasks[task]
         if "samples" in row:
-            return tuple(row["samples"].split())
-        return tuple(sample for cohort in row["cohorts"].split() for sample in self.cohorts[cohort])
+            return tuple(sorted(set(row["samples"].split())))
+        return tuple(sorted(sample for cohort in row["cohorts"].split() for sample in self.cohorts[cohort]))
 
     def fold_count(self, task: str) -> int:
         """The most folds a task can have: as asked for, else one a donor, and never more than donors."""
@@ -197,27 +198,17 @@ def load(config: Mapping[str, Any], schemas: Path, library: Path, config_source:
 
     places: dict[tuple[str, str], str] = {}
     technologies = table("technologies_table", "technologies", "technology")
+    for name, row in technologies.items():
+        where = places["technologies", name]
+        faults += _registry_fault(f"{where}:reader", library / "readers", row.get("reader", ""))
     encoders = table("encoders_table", "encoders", "encoder")
     tasks = table("tasks_table", "tasks", "task")
     recipes = table("recipes_table", "recipes", "recipe")
 
-    samples: dict[str, Row] = {}
-    cohorts: dict[str, tuple[str, ...]] = {}
-    for name in config["cohorts"]:
-        path = Path(name)
-        rows, found = read_table(path, schemas / "cohort.schema.yaml", "sample_id")
-        faults += found
-        if path.stem in cohorts:
-            faults.append(f"{config_source}:cohorts: two tables are called {path.stem!r}, allowed: unique file names")
-        cohorts[path.stem] = tuple(sample for sample in rows if sample not in samples)
-        for sample, (number, row) in rows.items():
-            where = f"{path}:{number}"
-            if sample in samples:
-                faults.append(f"{where}:sample_id: {sample!r} is already in {places['sample', sample]}")
-                continue
-            places["sample", sample] = where
-            samples[sample] = {**row, "cohort": path.stem}
-            faults += _sample_faults(where, row, technologies, library)
+    samples, cohorts, found = _load_cohorts(config["cohorts"], schemas, config_source)
+    faults += found
+    for where, row in samples.values():
+        faults += _sample_faults(where, row, technologies, library)
 
     faults += _choice_faults(config, config_source, "encoders", encoders)
     faults += _choice_faults(config, config_source, "tasks", tasks)
@@ -235,7 +226,36 @@ def load(config: Mapping[str, Any], schemas: Path, library: Path, config_source:
             faults += _recipe_faults(places["recipes", name], name, recipes[name], encoders, config)
     if faults:
         raise TableFaults(faults)
-    return Tables(samples, cohorts, technologies, encoders, tasks, recipes)
+    return Tables({name: row for name, (_, row) in samples.items()}, cohorts, technologies, encoders, tasks, recipes)
+
+
+def _load_cohorts(
+    paths: Iterable[str], schemas: Path, config_source: str
+) -> tuple[dict[str, tuple[str, Row]], dict[str, tuple[str, ...]], list[str]]:
+    """Samples by id, each with the place of its row; samples of each cohort; faults."""
+    samples: dict[str, tuple[str, Row]] = {}
+    cohorts: dict[str, tuple[str, ...]] = {}
+    faults: list[str] = []
+    for path in map(Path, paths):
+        rows, found = read_table(path, schemas / "cohort.schema.yaml", "sample_id")
+        faults += found
+        if path.stem in cohorts:
+            faults.append(f"{config_source}:cohorts: two tables are called {path.stem!r}, allowed: unique file names")
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", path.stem):
+            faults.append(
+                f"{config_source}:cohorts: {path.stem!r} becomes part of file names, allowed: letters, digits,"
+                " hyphens and underscores"
+            )
+        if not rows and not found:
+            faults.append(f"{path}: no rows, allowed: at least one sample")
+        cohorts[path.stem] = tuple(sample for sample in rows if sample not in samples)
+        for sample, (number, row) in rows.items():
+            where = f"{path}:{number}"
+            if sample in samples:
+                faults.append(f"{where}:sample_id: {sample!r} is already in {samples[sample][0]}")
+            else:
+                samples[sample] = (where, {**row, "cohort": path.stem})
+    return samples, cohorts, faults
 
 
 def _registry_fault(where: str, folder: Path, unit: str) -> list[str]:
@@ -275,7 +295,9 @@ def _unit_faults(config: Mapping[str, Any], source: str, library: Path) -> list[
     return faults
 
 
-def _task_faults(where: str, row: Row, samples: Mapping[str, Row], cohorts: Mapping[str, tuple[str, ...]]) -> list[str]:
+def _task_faults(
+    where: str, row: Row, samples: Mapping[str, object], cohorts: Mapping[str, tuple[str, ...]]
+) -> list[str]:
     faults = []
     for cohort in row.get("cohorts", "").split():
         if cohort not in cohorts:

@@ -123,7 +123,11 @@ class Outcome:
 
 
 def evaluate(
-    cell: Cell, splits: Mapping[str, Any], expression: Mapping[str, Path], embeddings: Mapping[str, Path]
+    cell: Cell,
+    splits: Mapping[str, Any],
+    expression: Mapping[str, Path],
+    embeddings: Mapping[str, Path],
+    refusals: Mapping[str, str] | None = None,
 ) -> list[Outcome]:
     """Score every fold of `splits`.
 
@@ -134,6 +138,8 @@ def evaluate(
     expression, embeddings
         Sample id -> `st.h5ad`, and -> `embeddings/{encoder}.h5`; an empty file is a refused sample or an encoder that
         could not be had. Samples outside the folds are not read.
+    refusals
+        Sample id -> why its embeddings were refused, where they were.
 
     Returns
     -------
@@ -143,7 +149,7 @@ def evaluate(
     """
     try:
         samples = _samples_of(splits)
-        _require_embeddings(samples, embeddings)
+        _require_embeddings(samples, embeddings, refusals or {})
     except NotScored as reason:
         return [Outcome(_row(cell, note=str(reason)))]
     counts = {name: read_expression(expression[name], name) for name in tqdm(samples, desc="expression", disable=None)}
@@ -178,12 +184,13 @@ def _samples_of(splits: Mapping[str, Any]) -> list[str]:
     return sorted({name for fold in splits["folds"] for name in (*fold["train"], *fold["test"])})
 
 
-def _require_embeddings(samples: Sequence[str], embeddings: Mapping[str, Path]) -> None:
+def _require_embeddings(samples: Sequence[str], embeddings: Mapping[str, Path], refusals: Mapping[str, str]) -> None:
     # An encoder scored on fewer samples than the others would not be comparable with them.
     missing = [name for name in samples if is_empty(embeddings[name])]
     if missing:
         which = "any sample" if len(missing) == len(samples) else ", ".join(missing)
-        raise NotScored(f"the encoder is unavailable: no embeddings of {which}")
+        why = next((f"; {refusals[name]}" for name in missing if name in refusals), "")
+        raise NotScored(f"the encoder is unavailable: no embeddings of {which}{why}")
 
 
 def assemble(

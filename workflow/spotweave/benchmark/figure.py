@@ -34,10 +34,10 @@ def draw(leaderboard: pd.DataFrame, scores: pd.DataFrame, path: Path) -> None:
         `.png`, `.svg` or `.pdf`.
     """
     panels = cells(leaderboard)
-    with mpl.rc_context({"svg.hashsalt": "spotweave", "font.size": 8}):
+    with mpl.rc_context({"svg.hashsalt": "spotweave", "font.size": 8, "text.parse_math": False}):
         if not panels:
             figure = Figure(figsize=(WIDTH_IN, PANEL_MARGIN_IN))
-            figure.text(0.5, 0.5, "no scores: the benchmark has no task", ha="center", va="center")
+            figure.text(0.5, 0.5, "nothing was scored: no task or no encoder is chosen", ha="center", va="center")
         else:
             rows = [leaderboard[(leaderboard[["task", "protocol"]] == list(panel)).all(axis=1)] for panel in panels]
             heights = [PANEL_MARGIN_IN + BAR_HEIGHT_IN * len(panel) for panel in rows]

@@ -28,7 +28,9 @@ DECIMALS = 6
 
 def read_scores(paths: Iterable[Path]) -> pd.DataFrame:
     """All rows of all `scores.csv`, in an order that does not depend on the order of the paths."""
-    tables = [pd.read_csv(path, dtype=dict.fromkeys((*KEYS, "test_donors", "note"), str)) for path in paths]
+    text = dict.fromkeys((*KEYS, "test_donors", "note"), str)
+    # A task called "null" is a name; only blank cells are missing.
+    tables = [pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""]) for path in paths]
     if not tables:
         return pd.DataFrame(columns=[*KEYS, "fold", "pearson_mean", "pearson_mean_zero", "task_notes", "note"])
     scores = pd.concat([table.astype(object) for table in tables], ignore_index=True)

@@ -101,7 +101,7 @@ def null_means(
     Returns
     -------
     means
-        (permutations,) as `Summary.mean`.
+        (permutations,) as `Summary.mean_zero`, the number that ranks go by.
     """
     random = np.random.default_rng(seed)
     order = np.argsort(samples, kind="stable")
@@ -118,5 +118,5 @@ def null_means(
         for spots in spots_by_sample:
             shuffled[spots] = random.permutation(spots)
         products = left * right[shuffled]
-        means[number] = summarise(np.stack([products[spots].sum(axis=0) for spots in members])).mean
+        means[number] = summarise(np.stack([products[spots].sum(axis=0) for spots in members])).mean_zero
     return means

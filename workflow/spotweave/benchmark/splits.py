@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,34 @@ def balanced_folds(sizes: Mapping[str, int], n_folds: int) -> list[list[str]]:
     return sorted(sorted(fold) for fold in folds)
 
 
-def make_splits(task: str, n_folds: int | None, metadata: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Member:
+    """A sample of a task.
+
+    Attributes
+    ----------
+    sample_id, donor
+        Who it is, and whom it comes from.
+    spots
+        In-tissue spots with a patch; None for a refused sample.
+    reason
+        Why it was refused, if it was.
+    """
+
+    sample_id: str
+    donor: str
+    spots: int | None
+    reason: str = ""
+
+    @classmethod
+    def from_record(cls, sample_id: str, donor: str, record: Mapping[str, Any]) -> Member:
+        """From the record of the stage that cuts the patches, a sample's last before the benchmark."""
+        if record["status"] == "accepted":
+            return cls(sample_id, donor, int(record["measures"]["patches"]))
+        return cls(sample_id, donor, None, record.get("reason", "by an earlier stage; quarantine.csv says why"))
+
+
+def make_splits(task: str, n_folds: int | None, members: Iterable[Member]) -> dict[str, Any]:
     """Split the accepted samples of a task by donor.
 
     Parameters
@@ -47,8 +75,8 @@ def make_splits(task: str, n_folds: int | None, metadata: Iterable[Mapping[str, 
         Its name.
     n_folds
         Folds; None, or as many as donors and more, gives one fold per donor.
-    metadata
-        `metadata.json` of every sample of the task, the refused ones included.
+    members
+        Every sample of the task, the refused ones included.
 
     Returns
     -------
@@ -57,23 +85,19 @@ def make_splits(task: str, n_folds: int | None, metadata: Iterable[Mapping[str, 
         `test_donors`, `train` and `test` (sample ids, sorted); `left_out`, each a `sample_id` or `donor` with a
         `reason`; `reason`, why there is no fold, else None.
     """
-    samples = sorted(metadata, key=lambda sample: str(sample["sample_id"]))
     accepted: dict[str, dict[str, int]] = defaultdict(dict)
     refused: dict[str, list[str]] = defaultdict(list)
     left_out: list[dict[str, str]] = []
-    for sample in samples:
-        name, donor = sample["sample_id"], sample["row"].get("donor", "")
-        if sample["status"] != "accepted":
-            left_out.append({"sample_id": name, "reason": _refusal(sample)})
-            refused[donor].append(name)
-        elif not donor:
-            left_out.append({"sample_id": name, "reason": "no donor is given, so it cannot be kept on one side"})
+    for member in sorted(members, key=lambda member: member.sample_id):
+        if member.spots is None:
+            left_out.append({"sample_id": member.sample_id, "reason": f"refused: {member.reason}"})
+            refused[member.donor].append(member.sample_id)
         else:
-            accepted[donor][name] = 0 if n_folds is None else _spots(sample)
+            accepted[member.donor][member.sample_id] = member.spots
     left_out += [
         {"donor": donor, "reason": f"all its samples were refused: {', '.join(names)}"}
         for donor, names in sorted(refused.items())
-        if donor and donor not in accepted
+        if donor not in accepted
     ]
     reason = None
     folds: list[list[str]] = []
@@ -103,17 +127,6 @@ def _fold(number: int, test_donors: list[str], accepted: Mapping[str, Mapping[st
         "train": sorted(sides[False]),
         "test": sorted(sides[True]),
     }
-
-
-def _refusal(sample: Mapping[str, Any]) -> str:
-    refusal = sample.get("refusal") or {}
-    stage = refusal.get("stage")
-    return f"refused{f' by {stage}' if stage else ''}: {refusal.get('reason', 'no reason recorded')}"
-
-
-def _spots(sample: Mapping[str, Any]) -> int:
-    """Number of in-tissue spots with counts, as the released table states it."""
-    return int(sample["table"]["spots_under_tissue"])
 
 
 def inner_folds(

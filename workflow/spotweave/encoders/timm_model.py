@@ -244,9 +244,15 @@ def _hub_file(spec: EncoderSpec) -> Path:
         )
         if isinstance(cached, str):
             return Path(cached)
-    if huggingface_hub.constants.HF_HUB_OFFLINE or not _hub_answers():
-        problem = f"{spec.source} is not in the local cache, and the hub is offline or cannot be reached."
+    if huggingface_hub.constants.HF_HUB_OFFLINE:
+        problem = f"{spec.source} is not in the local cache, and HF_HUB_OFFLINE is set."
         raise EncoderUnavailable(spec.encoder, problem, _hub_steps(spec, gated=spec.gated))
+    if not _hub_answers():
+        # The network is the world's trouble, not the encoder's: the job fails and the next run tries again.
+        raise ConnectionError(
+            f"the hub cannot be reached for the weights of {spec.encoder} ({spec.source}). Run again with network,"
+            " or set HF_HUB_OFFLINE=1 to have the encoder listed as unavailable and the others ranked"
+        )
     for name in HUB_FILES:
         try:
             return Path(
@@ -279,7 +285,7 @@ def _hub_answers() -> bool:
     return True
 
 
-_RERUN = "run again with --forcerun embed_patches, which tries refused encoders anew"
+_RERUN = "run again with --forcerun embed_patches finetune_encoder, which tries refused encoders anew"
 
 
 def _hub_steps(spec: EncoderSpec, *, gated: bool) -> list[str]:

@@ -239,6 +239,8 @@ class Trainer:
             self.optimizer.step()
             self.schedule.step()
             losses.append(loss.item())
+            if not np.isfinite(losses[-1]):
+                raise Refusal(f"{self.recipe.recipe}: the loss is not finite; lower lr_image or lr_expression")
         return float(np.mean(losses))
 
     def measure_batch_statistics(self) -> None:

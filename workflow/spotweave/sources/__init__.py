@@ -18,6 +18,9 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, cast
+from urllib.parse import unquote, urlsplit
+
+from spotweave.errors import Refusal
 
 HEX_DIGITS = {"sha256": 64, "md5": 32}
 
@@ -46,6 +49,16 @@ class Checksum:
     def __str__(self) -> str:
         parts = {"sha256": self.sha256, "md5": self.md5, "bytes": self.size}
         return ";".join(f"{key}:{value}" for key, value in parts.items() if value is not None)
+
+
+def local_path(location: str) -> Path:
+    """The path that a location names; a relative one stays relative."""
+    parts = urlsplit(location)
+    if parts.scheme == "file":
+        if parts.netloc not in ("", "localhost"):
+            raise Refusal(f"{location}: names a file of another machine ({parts.netloc}); write file:///path")
+        return Path(unquote(parts.path))
+    return Path(location).expanduser()
 
 
 def parse_checksum(text: str | None) -> Checksum:

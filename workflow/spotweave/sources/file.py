@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import stat
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from spotweave.errors import Refusal
-from spotweave.sources import Fetched, FetchSettings, Wanted
+from spotweave.sources import Fetched, FetchSettings, Wanted, local_path
 from spotweave.sources._content import HEAD_BYTES, check_head, check_whole
 from spotweave.sources._digests import check, digest_file
 
@@ -40,13 +39,3 @@ def fetch(wanted: Wanted, folder: Path, settings: FetchSettings) -> Fetched:
     if not wanted.checksum.has_hash:
         check_whole(label, path, path.name)
     return Fetched(path, path.name, digests.size, digests.sha256)
-
-
-def local_path(location: str) -> Path:
-    """The path that a location names; a relative one stays relative."""
-    parts = urlsplit(location)
-    if parts.scheme == "file":
-        if parts.netloc not in ("", "localhost"):
-            raise Refusal(f"{location}: names a file of another machine ({parts.netloc}); write file:///path")
-        return Path(unquote(parts.path))
-    return Path(location).expanduser()
