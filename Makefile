@@ -1,4 +1,4 @@
-# Every target is one or two plain commands; README.md shows them.
+# Every target is one or two plain commands: what `make` runs is what you can type.
 PYTHON ?= python3
 READY := .venv/ready-$(shell sha256sum envs/requirements.lock | cut -c1-16)
 RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"

@@ -40,10 +40,11 @@ def work(args):
     )
     spots = release_spots(expression, alignment, fraction, picture)
     in_tissue = spots.obs["in_tissue"].to_numpy()
-    if in_tissue.sum() < args.spots_min:
+    counted = int((in_tissue & (spots.obs["total_counts"].to_numpy() > 0)).sum())
+    if counted < args.spots_min:
         raise Refusal(
-            f"only {int(in_tissue.sum())} spots with counts lie in tissue; too few to learn or score anything",
-            measured=int(in_tissue.sum()),
+            f"only {counted} of {int(in_tissue.sum())} in-tissue spots have counts; too few to learn or score anything",
+            measured=counted,
             threshold=args.spots_min,
         )
     spots.write_h5ad(args.st, compression="gzip")

@@ -18,13 +18,13 @@ stage.option("--licence", default="", help="licence of the files, as in the row"
 stage.option(
     "--attempts",
     type=int,
-    default=int(os.environ.get("SPOTWEAVE_FETCH_ATTEMPTS", "5")),
+    default=ATTEMPTS,
     help="attempts in a row without progress before giving up",
 )
 stage.option(
     "--timeout-s",
     type=float,
-    default=float(os.environ.get("SPOTWEAVE_FETCH_TIMEOUT_S", "60")),
+    default=TIMEOUT_S,
     help="seconds without a byte that end an attempt",
 )
 stage.option("--backoff-s", type=float, default=1.0, help="seconds before the second attempt, then doubled")

@@ -64,7 +64,8 @@ def test_a_good_table_gives_its_rows_and_cohort(load):
         ({"source": "ftp"}, "c1.csv:2:source: 'ftp' is not a module of sources/, allowed: file, https"),
         ({"source": "_content"}, "c1.csv:2:source: '_content' is not a module of sources/"),
         ({"donor": ""}, "c1.csv:2:donor: empty, allowed: letters, digits"),
-        ({"pixel_size_um": "0,69"}, "c1.csv:2:pixel_size_um: '0,69', allowed: a number such as 0.688"),
+        ({"pixel_size_um": "0,69"}, "c1.csv:2:pixel_size_um: '0,69', allowed: a positive number such as 0.688"),
+        ({"spot_diameter_um": "0.0"}, "c1.csv:2:spot_diameter_um: '0.0', allowed: a positive number such as 100"),
         ({"spots_to_image_scale": "0"}, "c1.csv:2:spots_to_image_scale: '0', allowed: a positive number"),
         ({"counts_checksum": "sha256:12"}, "c1.csv:2:counts_checksum: "),
         ({"publication_date": "Jan 2021"}, "c1.csv:2:publication_date: 'Jan 2021', allowed: YYYY"),
@@ -117,7 +118,7 @@ def test_comments_blank_lines_and_a_bom_are_no_rows(load, tmp_path):
     load([GOOD])
     path = tmp_path / "c1.csv"
     lines = path.read_text().splitlines()
-    path.write_text("\ufeff" + "\n".join([lines[0], "# a comment" + "," * lines[0].count(","), "", lines[1]]) + "\n")
+    path.write_text("\ufeff" + "\n".join([lines[0], "# a comment, as people write them", "", lines[1]]) + "\n")
     rows, found = tables.read_table(path, ROOT / "workflow/schemas/cohort.schema.yaml", "sample_id")
     assert found == []
     assert list(rows) == ["a1"]
@@ -151,6 +152,19 @@ def test_unknown_config_keys_are_refused_with_the_nearest_name(load):
         "config.yaml:limits.pixel_size_max: unknown key, did you mean 'pixel_size_max_um'?",
         "config.yaml:patchs: unknown key, did you mean 'patch'?",
     ]
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"pixel_size_max_um": float("nan")}, "config.yaml:limits.pixel_size_max_um: not a number"),
+        ({"pixel_size_min_um": 2}, "config.yaml:limits.pixel_size_min_um: 2, allowed: less than pixel_size_max_um"),
+    ],
+)
+def test_limits_that_would_limit_nothing_or_all_are_faults(load, change, expected):
+    limits = yaml.safe_load((ROOT / "config/config.yaml").read_text())["limits"]
+    (found,) = faults(load, [GOOD], limits={**limits, **change})
+    assert found.startswith(expected)
 
 
 def test_names_the_configuration_chooses_must_be_in_their_tables(load):

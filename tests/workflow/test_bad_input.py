@@ -2,6 +2,8 @@
 
 import csv
 import gzip
+import html
+import re
 import shutil
 import subprocess
 import sys
@@ -46,11 +48,18 @@ def few_spots(folder):
     (folder / "spots.tsv").write_text("\n".join("\t".join(row) for row in [header, *rows]) + "\n")
 
 
+def no_counts(folder):
+    path = folder / "counts.tsv.gz"
+    header, *rows = gzip.decompress(path.read_bytes()).decode().splitlines()
+    zeros = [row.split("\t")[0] + "\t0" * header.count("\t") for row in rows]
+    path.write_bytes(gzip.compress("\n".join([header, *zeros]).encode(), mtime=0))
+
+
 # sample -> (what is done to a good deposit, stage that refuses, words of the reason)
 SPOILED = {
-    "floats": (spoil_counts("1.5"), "read_expression", "counts.tsv.gz"),
-    "negative": (spoil_counts("-3"), "read_expression", "counts.tsv.gz"),
-    "words": (spoil_counts("many"), "read_expression", "counts.tsv.gz"),
+    "floats": (spoil_counts("1.5"), "read_expression", r"counts\.tsv\.gz.*row 3.*column 4.*1\.5"),
+    "negative": (spoil_counts("-3"), "read_expression", r"counts\.tsv\.gz.*row 3.*column 4.*-3"),
+    "words": (spoil_counts("many"), "read_expression", r"counts\.tsv\.gz.*row 3.*column 4.*many"),
     "missing": (lambda folder: (folder / "counts.tsv.gz").unlink(), "fetch_sample", "counts.tsv.gz"),
     "picture-garbled": (
         lambda folder: (folder / "section.jpg").write_bytes(b"\xff\xd8\xff\xe0" + b"\0" * 5000 + b"\xff\xd9"),
@@ -68,7 +77,8 @@ SPOILED = {
         "section.jpg",
     ),
     "picture-reduced": (reduce_picture, "align_array", "lie outside section.jpg"),
-    "few-spots": (few_spots, "assemble_sample", "only"),
+    "few-spots": (few_spots, "assemble_sample", "only 9 of 9 in-tissue spots have counts"),
+    "no-counts": (no_counts, "assemble_sample", r"only 0 of \d+ in-tissue spots have counts"),
     "wrong-hash": (None, "fetch_sample", "counts.tsv.gz"),
 }
 
@@ -111,7 +121,7 @@ def test_the_sample_is_refused_with_a_line_that_names_the_file(quarantine, sampl
     _, stage, words = SPOILED[sample]
     found = {row["sample_id"]: row for row in quarantine.rows("quarantine.csv")}
     assert found[sample]["stage"] == stage, found[sample]
-    assert words in found[sample]["reason"]
+    assert re.search(words, found[sample]["reason"]), found[sample]["reason"]
     assert "\n" not in found[sample]["reason"]
 
 
@@ -128,12 +138,17 @@ def test_the_good_sample_is_finished_and_no_other_is_released(quarantine):
 
 def test_the_quality_page_shows_every_reason(quarantine):
     page = (quarantine.results / "report/quality.html").read_text()
-    assert all(sample in page for sample in SPOILED)
+    reasons = [row["reason"] for row in quarantine.rows("quarantine.csv")]
+    assert len(reasons) == len(SPOILED) + 1
+    assert all(html.escape(reason, quote=False)[:60] in page for reason in reasons)
 
 
 def test_raw_input_is_not_touched(quarantine):
-    names = sorted(path.name for path in (quarantine.folder / "deposit/good").iterdir())
-    assert names == ["counts.tsv.gz", "section.jpg", "spots.tsv"]
+    vendor = next(path.parent for path in quarantine.deposit.rglob("demo-a1.jpg"))
+    copies = {"counts.tsv.gz": "demo-a1.tsv.gz", "section.jpg": "demo-a1.jpg", "spots.tsv": "demo-a1_selection.tsv"}
+    good = quarantine.folder / "deposit/good"
+    assert sorted(path.name for path in good.iterdir()) == sorted(copies)
+    assert all((good / name).read_bytes() == (vendor / source).read_bytes() for name, source in copies.items())
 
 
 def test_a_second_run_has_nothing_to_do(quarantine):

@@ -112,7 +112,7 @@ def scaled_mem(base_mb):
 
 
 def per_sample(file):
-    """Params function: a path with `{sample}` in it, for gathers: a command line has no room for thousands of paths.
+    """Params function: a path with `{sample}` in it, for gathers: thousands of paths would fill every log.
 
     `file` may hold wildcards of the rule.
     """

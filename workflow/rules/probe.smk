@@ -21,6 +21,7 @@ rule fit_probe:
         expression=per_sample("st.h5ad"),
         embeddings=per_sample("embeddings/{encoder}.h5"),
         records=per_sample("records/embed_patches.{encoder}.json"),
+        # With its notes: the leaderboard shows them.
         task=lambda wildcards: as_json(TABLES.tasks[wildcards.task]),
         seed=config["seed"],
         code=code(

@@ -13,10 +13,12 @@ def raw_file(manifest: Path, role: str) -> Path:
     Raises
     ------
     FileNotFoundError
-        When the file has gone since it was fetched: the fetch stage must run again.
+        When the file has gone, or has another size, since it was fetched: the fetch stage must run again.
     """
     files = {entry["role"]: entry for entry in read_json(manifest)["files"]}
     path = Path(files[role]["path"])
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} ({role}) has gone since it was fetched; delete {manifest} and run again")
+    if not path.is_file() or path.stat().st_size != files[role]["bytes"]:
+        raise FileNotFoundError(
+            f"{path} ({role}) has gone or changed since it was fetched; run again with --forcerun fetch_sample"
+        )
     return path

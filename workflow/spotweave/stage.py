@@ -36,9 +36,9 @@ class Stage:
         The script's docstring, shown by `--help`.
     inputs, outputs
         Names of the path arguments. A trailing `+` on an input takes one or more paths, `*` none or more, `@` one for
-        each of `--samples`, given in their order or as one path with `{sample}` in it (a command line has room for
-        thousands of ids, not of paths). Files of an `@` input may be empty: one refused sample is no reason to refuse
-        what is gathered over many; the work leaves it out.
+        each of `--samples`, given in their order or as one path with `{sample}` in it (commands over thousands of
+        samples stay readable). Files of an `@` input may be empty: one refused sample is no reason to refuse what is
+        gathered over many; the work leaves it out.
     record
         Whether the stage writes a record, that is, whether its unit can be refused.
     takes_refused

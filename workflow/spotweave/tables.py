@@ -125,11 +125,13 @@ def read_table(path: Path, schema_path: Path, key: str) -> tuple[dict[str, tuple
                 return {}, [*faults, *(f"{path}:1:{column}: missing column, required" for column in missing)]
             for cells in reader:
                 where = f"{path}:{reader.line_num}"
+                if str(cells[header[0]]).startswith("#"):
+                    continue
                 if None in cells or None in cells.values():
                     faults.append(f"{where}: the number of cells is not that of the header ({len(header)})")
                     continue
                 row = {name: cell.strip() for name, cell in cells.items() if cell.strip() and name in checker.columns}
-                if not row or next(iter(cells.values())).startswith("#"):
+                if not row:
                     continue
                 faults += checker.faults(where, row)
                 if key in row and row[key] in rows:
@@ -147,7 +149,7 @@ def check_config(config: Mapping[str, Any], schema_path: Path, source: str) -> l
     """Check the merged configuration; faults name the key by its path."""
     schema = yaml.safe_load(schema_path.read_text(encoding="utf-8"))
     if _passes(_compiled(schema), dict(config)):
-        return []
+        return _range_faults(config["limits"], source)
     import jsonschema
 
     faults = []
@@ -163,6 +165,19 @@ def check_config(config: Mapping[str, Any], schema_path: Path, source: str) -> l
             faults.append(f"{source}:{where}: {error.message}")
         else:
             faults.append(f"{source}:{where}: {error.instance!r} ({error.message}), {rule.get('description', '')}")
+    return faults
+
+
+def _range_faults(limits: Mapping[str, float], source: str) -> list[str]:
+    """What a schema cannot say: NaN compares with nothing, and a range must not be empty."""
+    faults = [
+        f"{source}:limits.{name}: not a number, allowed: a finite number"
+        for name in limits
+        if limits[name] != limits[name]
+    ]
+    low, high = limits["pixel_size_min_um"], limits["pixel_size_max_um"]
+    if low >= high:
+        faults.append(f"{source}:limits.pixel_size_min_um: {low}, allowed: less than pixel_size_max_um ({high})")
     return faults
 
 

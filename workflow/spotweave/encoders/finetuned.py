@@ -49,6 +49,8 @@ def save(path: Path, tower: ImageTower, header: Mapping[str, Any]) -> None:
     """
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(tower.state_dict().items())}
     safetensors.torch.save_file(state, path, metadata={HEADER_KEY: json.dumps(header, sort_keys=True)})
+    # safetensors writes for the owner alone; results are for the group, as every other file.
+    path.chmod(0o644)
 
 
 def read_header(path: Path) -> dict[str, Any]:
