@@ -19,11 +19,13 @@ $(READY):
 demo: $(READY)
 	$(RUN) python scripts/serve_demo.py --folder data/simulated/demo -- snakemake --profile profiles/local --configfile config/demo.yaml
 	$(MAKE) --no-print-directory results/demo/report/report.html
+	@echo "leaderboard  results/demo/benchmark/leaderboard.csv"
 	@echo "report       results/demo/report/report.html"
 
 her2st: $(READY)
 	$(SNAKEMAKE) --configfile $(HER2ST)
 	$(MAKE) --no-print-directory results/her2st/report/report.html CONFIG=$(HER2ST)
+	@echo "leaderboard  results/her2st/benchmark/leaderboard.csv"
 	@echo "report       results/her2st/report/report.html"
 
 mob: $(READY)

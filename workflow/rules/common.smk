@@ -44,8 +44,10 @@ LIMITS = config["limits"]
 
 
 # How patiently files are fetched changes none of them: handed on beside the commands, which Snakemake tracks.
-os.environ["SPOTWEAVE_FETCH_ATTEMPTS"] = str(config["fetch"]["attempts"])
-os.environ["SPOTWEAVE_FETCH_TIMEOUT_S"] = str(config["fetch"]["timeout_s"])
+os.environ.update(
+    SPOTWEAVE_FETCH_ATTEMPTS=str(config["fetch"]["attempts"]),
+    SPOTWEAVE_FETCH_TIMEOUT_S=str(config["fetch"]["timeout_s"]),
+)
 
 
 def one_of(names):
@@ -148,9 +150,6 @@ def closing_line():
         f"  ({len(SAMPLES) - refused} of {len(SAMPLES)} samples accepted)",
         f"quarantine   {quarantine}  ({refused} refused)",
     ]
-    leaderboard = results / "benchmark" / "leaderboard.csv"
-    if config["tasks"] and leaderboard.exists():
-        lines.append(f"leaderboard  {leaderboard}")
     return "\n".join(lines)
 
 
