@@ -185,7 +185,7 @@ def main() -> None:
             lines += part(Path(folder))
     print(*lines, sep="\n")
     text = (
-        "# What was measured\n\nWritten by `make bench`: least of three runs within one session, on"
+        "# What was measured\n\nWritten by `make bench`: least of three repeats within one run, on"
         f" {os.cpu_count()} cores ({platform.machine()}, Python {platform.python_version()}). Ratios travel, seconds do"
         " not.\n\n| what | figure |\n|---|---|\n" + "\n".join(lines) + "\n"
     )
