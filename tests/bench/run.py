@@ -10,9 +10,7 @@ import argparse
 import csv
 import os
 import platform
-import resource
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -23,6 +21,9 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "workflow"))
+sys.path.insert(0, str(ROOT / "tests"))
+
+from measure import cost_of
 
 SAMPLES = 1229
 REPEATS = 3
@@ -38,29 +39,6 @@ def best(work: Callable[[], object]) -> float:
         work()
         seconds.append(time.perf_counter() - start)
     return min(seconds)
-
-
-def child(command: list[str], folder: Path) -> tuple[float, float, float]:
-    """CPU seconds, wall seconds and peak MB of a command and its children."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    start = time.perf_counter()
-    measured = subprocess.run(
-        [sys.executable, "-c", PEAK, *command], cwd=folder, capture_output=True, text=True, check=False
-    )
-    wall = time.perf_counter() - start
-    if measured.returncode != 0:
-        raise RuntimeError(measured.stderr[-2000:])
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return cpu, wall, float(measured.stdout.split()[-1]) / 1024
-
-
-PEAK = (
-    "import resource, subprocess, sys;"
-    "done = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True);"
-    "sys.stderr.write(done.stderr); print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss);"
-    "sys.exit(done.returncode)"
-)
 
 
 def bench_plan(folder: Path) -> list[str]:
@@ -82,15 +60,15 @@ def bench_plan(folder: Path) -> list[str]:
     (folder / "config/many.yaml").write_text(settings)
     snakemake = [sys.executable, "-m", "snakemake", "--cores", "1"]
     many = ["--configfile", "config/many.yaml"]
-    listed = child([*snakemake, "-n", *many], folder)
-    quiet = child([*snakemake, "-n", "-q", *many], folder)
-    one = child([*snakemake, "results/her2st/samples/s700/patches.h5", "-n", "-q", *many], folder)
-    bare = child([sys.executable, "-c", "import snakemake.cli"], folder)
+    listed = cost_of([*snakemake, "-n", *many], folder)
+    quiet = cost_of([*snakemake, "-n", "-q", *many], folder)
+    one = cost_of([*snakemake, "results/her2st/samples/s700/patches.h5", "-n", "-q", *many], folder)
+    bare = cost_of([sys.executable, "-c", "import snakemake.cli"], folder)
     return [
-        f"| dry run, {SAMPLES:,} samples, 9,860 jobs | {listed[0]:.1f} CPU s, {listed[2]:.0f} MB with every job listed"
-        f" (`-n`), {quiet[0]:.1f} CPU s, {quiet[2]:.0f} MB as a summary (`-n -q`) |",
-        f"| start of one job among {SAMPLES:,} samples | {one[0]:.1f} CPU s, {one[2]:.0f} MB;"
-        f" importing Snakemake alone takes {bare[0]:.1f} CPU s |",
+        f"| dry run, {SAMPLES:,} samples, 9,860 jobs | {listed.cpu_s:.1f} CPU s, {listed.peak_mb:.0f} MB with every job"
+        f" listed (`-n`), {quiet.cpu_s:.1f} CPU s, {quiet.peak_mb:.0f} MB as a summary (`-n -q`) |",
+        f"| start of one job among {SAMPLES:,} samples | {one.cpu_s:.1f} CPU s, {one.peak_mb:.0f} MB;"
+        f" importing Snakemake alone takes {bare.cpu_s:.1f} CPU s |",
     ]
 
 

@@ -1,10 +1,9 @@
 """A dataset the size of HEST-1k: planned in bounded memory, with command lines that the kernel takes."""
 
 import csv
-import resource
-import subprocess
 import sys
 
+from measure import cost_of
 from project import ROOT, SMALL, Project
 
 SAMPLES = 1229
@@ -24,11 +23,8 @@ def test_a_dry_run_of_1229_samples_stays_small(tmp_path):
         for number in range(SAMPLES):
             writer.writerow({**rows[number % len(rows)], "sample_id": f"sample-{number}", "donor": f"d{number // 4}"})
     command = [sys.executable, "-m", "snakemake", "-n", "-p", "--cores", "1", "--configfile", "config/try.yaml"]
-    done = subprocess.run(command, cwd=project.folder, capture_output=True, text=True, check=False)
-    peak_mb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    assert done.returncode == 0, done.stderr[-2000:]
-    said = done.stdout + done.stderr
-    commands = [line for line in said.splitlines() if line.startswith("Shell command: ")]
+    cost = cost_of(command, project.folder)
+    commands = [line for line in cost.said.splitlines() if line.startswith("Shell command: ")]
     assert sum("scripts/extract_patches.py" in line for line in commands) == SAMPLES
     assert max(map(len, commands)) < COMMAND_LIMIT_BYTES
-    assert peak_mb < 1024
+    assert cost.peak_mb < 1024
