@@ -23,8 +23,6 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "workflow"))
 sys.path.insert(0, str(ROOT / "tests"))
 
-from measure import cost_of
-
 SAMPLES = 1229
 REPEATS = 3
 SLIDE_PX = 9000
@@ -43,6 +41,8 @@ def best(work: Callable[[], object]) -> float:
 
 def bench_plan(folder: Path) -> list[str]:
     """A dry run of 1,229 samples, and what one job of it costs to start."""
+    from measure import cost_of
+
     for name in ("Snakefile", "config", "workflow", "scripts", "envs", "resources", "profiles"):
         (shutil.copytree if (ROOT / name).is_dir() else shutil.copy2)(ROOT / name, folder / name)
     with open(ROOT / "config/cohorts/her2st.csv", newline="") as handle:
