@@ -22,7 +22,7 @@ def work(args: argparse.Namespace) -> dict[str, Any]:
     if manifest["sample"] != args.sample:
         raise ValueError(f"{args.manifest} is the manifest of {manifest['sample']}, not of {args.sample}")
     reader = readers.load(args.reader)
-    reading = reader.read(readers.pick_files(manifest, reader.ROLES), member=args.member)
+    reading = reader.read(readers.pick_files(manifest, reader.ROLES, reader.OPTIONAL), member=args.member)
     reading.write(args.expression, args.spots)
     return {"reader": args.reader, **reading.report}
 

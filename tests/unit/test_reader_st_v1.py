@@ -24,8 +24,9 @@ from hypothesis import strategies as st
 
 from spotweave.errors import Refusal
 from spotweave.io import read_json, write_json
-from spotweave.readers import RawFile, Reading, pick_files, st_v1
-from spotweave.readers.count_table import read_counts
+from spotweave.matrices.count_table import read_counts
+from spotweave.raw import RawFile
+from spotweave.readers import Reading, pick_files, st_v1
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared/data"
 HER2ST = DATA / "her2st"

@@ -1,10 +1,19 @@
-"""The manifest of a sample's raw files (`raw.json`), as the fetch stage writes it."""
+"""A sample's raw files and their manifest (`raw.json`), as the fetch stage writes it."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from spotweave.io import read_json
+
+
+@dataclass(frozen=True)
+class RawFile:
+    """A raw file: `name` as its owner knows it (for messages), `path` where it lies."""
+
+    name: str
+    path: Path
 
 
 def raw_file(manifest: Path, role: str) -> Path:

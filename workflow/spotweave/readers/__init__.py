@@ -1,10 +1,11 @@
 """Readers: one module per technology turns a sample's raw files into counts and a table of spots.
 
-A reader is one module of this package, named in the cohort table, with
+A reader is one module of this package, named in `resources/technologies.csv`, with
 
-* `ROLES`: the roles of the raw files it needs (`("counts", "spots")`);
+* `ROLES`: the roles of the raw files it cannot do without (`("counts", "spots")`);
+* `OPTIONAL`: the roles it takes where they are given (`("scalefactors",)`);
 * `read(files, *, member=None) -> Reading`: `files` maps each role to a `RawFile`; `member` selects one
-  section of a table that holds several. Wrong data raise `Refusal`, never less.
+  section of files that hold several. Wrong data raise `Refusal`, never less.
 
 Modules are imported by name, one at a time, so that a change of one reader concerns only the samples read with it.
 """
@@ -19,12 +20,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from spotweave.errors import Refusal
+from spotweave.raw import RawFile
 
 if TYPE_CHECKING:  # the registry itself must stay light
     from anndata import AnnData
     from pandas import DataFrame
-
-BASICS = frozenset({"count_table"})  # shared by readers, no readers themselves
 
 SPOT_COLUMNS = (
     "spot_id",
@@ -40,28 +40,22 @@ SPOT_COLUMNS = (
 
 
 @dataclass(frozen=True)
-class RawFile:
-    """A raw file: `name` as its owner knows it (for messages), `path` where it lies."""
-
-    name: str
-    path: Path
-
-
-@dataclass(frozen=True)
 class Reading:
     """What a reader returns.
 
     Attributes
     ----------
     adata
-        X: raw counts, CSR float32, spots x genes, only spots with counts and a position. obs: `array_col`,
-        `array_row` (int64), `x_px`, `y_px` (float64, as the vendor gives them, NaN if not given), `in_tissue`
-        (int64, 0/1). var: `gene_id` (str, empty if unknown). Spots sorted by (array_row, array_col), genes as filed.
+        X: raw counts, CSR float32, units x genes, only units with counts and a position. obs: `x_px`, `y_px`
+        (float64, as the vendor gives them, NaN if not given), `in_tissue` (int64, 0/1) and, for spots and bins,
+        `array_col`, `array_row` (int64); cells have no array. var: `gene_id` (str, empty if unknown). Spots and bins
+        sorted by (array_row, array_col), cells by name, genes as filed.
     spots
-        `SPOT_COLUMNS`, one row per spot of the vendor's spot file, in the same order; `array_x`, `array_y` float64
-        (NaN if not measured), `total_counts` Int64 (missing where the count table has no such spot).
+        `SPOT_COLUMNS`, one row per unit of the vendor's spot or cell file, in the same order; `array_col`,
+        `array_row` Int64 (missing for cells), `array_x`, `array_y` float64 (NaN if not measured), `total_counts`
+        Int64 (missing where the counts have no such unit).
     report
-        JSON-ready measures: what was found, kept and left out.
+        JSON-ready measures: what was found, kept and left out; `unit` says what a row is: `spot`, `bin` or `cell`.
     """
 
     adata: AnnData
@@ -78,6 +72,7 @@ class Reader(Protocol):
     """The face of a reader module."""
 
     ROLES: tuple[str, ...]
+    OPTIONAL: tuple[str, ...]
 
     def read(self, files: Mapping[str, RawFile], *, member: str | None = None) -> Reading:
         """Read one sample."""
@@ -86,7 +81,7 @@ class Reader(Protocol):
 
 def names() -> list[str]:
     """Names of all readers, sorted, without importing them."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name not in BASICS)
+    return sorted(module.name for module in pkgutil.iter_modules(__path__))
 
 
 def load(name: str) -> Reader:
@@ -96,11 +91,20 @@ def load(name: str) -> Reader:
     return cast(Reader, importlib.import_module(f"{__name__}.{name}"))
 
 
-def pick_files(manifest: Mapping[str, Any], roles: Iterable[str]) -> dict[str, RawFile]:
-    """The raw files of the given roles in a sample's manifest (`raw.json`); each role must be there exactly once."""
+def pick_files(manifest: Mapping[str, Any], roles: Iterable[str], optional: Iterable[str] = ()) -> dict[str, RawFile]:
+    """The raw files of the given roles in a sample's manifest (`raw.json`), at most one of a role.
+
+    Raises
+    ------
+    Refusal
+        One of `roles` is not there, or any of them twice.
+    """
     picked: dict[str, RawFile] = {}
-    for role in roles:
+    optional = tuple(optional)
+    for role in (*roles, *optional):
         found = [file for file in manifest["files"] if file["role"] == role]
+        if not found and role in optional:
+            continue
         if len(found) != 1:
             given = ", ".join(f"{file['name']} ({file['role']})" for file in manifest["files"]) or "no files at all"
             raise Refusal(

@@ -26,10 +26,12 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from spotweave.errors import Refusal
-from spotweave.readers import SPOT_COLUMNS, RawFile, Reading
-from spotweave.readers.count_table import CountTable, Records, parse_numbers, read_counts, read_records
+from spotweave.matrices.count_table import CountTable, Records, parse_numbers, read_counts, read_records
+from spotweave.raw import RawFile
+from spotweave.readers import SPOT_COLUMNS, Reading
 
 ROLES = ("counts", "spots")
+OPTIONAL: tuple[str, ...] = ()
 
 PLACE = re.compile(r"(?:(?P<member>.+?)[x_]|(?P<r>X))?(?P<x>\d+(?:\.\d+)?)(?P<mark>[x_])(?P<y>\d+(?:\.\d+)?)", re.ASCII)
 ENSEMBL = re.compile(r"ENS[A-Z]{0,4}G\d{11}(?:\.\d+)?")
@@ -112,6 +114,7 @@ def read(files: Mapping[str, RawFile], *, member: str | None = None) -> Reading:
     without_spot = [places.names[row] for row in np.flatnonzero(spot_of_row < 0)]
     without_counts = [spots.ids[spot] for spot in np.flatnonzero(row_of_spot < 0)]
     report = {
+        "unit": "spot",
         "orientation": orientation,
         "key_format": places.format,
         "joined_by": join,

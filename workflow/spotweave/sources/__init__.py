@@ -1,10 +1,12 @@
-"""Where raw files come from: one source, one module with a function `fetch`; this is their contract.
+"""Where raw files come from: one source, one module with two functions; this is their contract.
 
+    list_files(accession: str, settings: FetchSettings) -> Listing
     fetch(wanted: Wanted, folder: Path, settings: FetchSettings) -> Fetched
 
-A source brings one file of a cohort row and vouches for it: whole, of the kind its name says, and equal to
-the checksum of the row. It raises `Refusal` when the file is wrong or gone, and an ordinary exception when
-the world is (network down, disk full). Modules whose name starts with an underscore are shared parts, not sources.
+A source says what an accession holds, and brings one file of it and vouches for it: whole, of the kind its name says,
+and equal to the checksums of the row and of the publisher. It raises `Refusal` when the file is wrong or gone, and an
+ordinary exception when the world is (network down, disk full). Modules whose name starts with an underscore are shared
+parts, not sources.
 
 Nothing heavy is imported here: the tables are validated with `parse_checksum` before anything is started.
 """
@@ -140,6 +142,66 @@ class Fetched:
 
 
 @dataclass(frozen=True)
+class Listed:
+    """One file that an accession holds.
+
+    Parameters
+    ----------
+    name
+        Its path within the accession, parts joined by `/`, as the publisher writes it.
+    location
+        What `fetch` of the same source takes: a path or an address, or `<accession>/<name>`.
+    checksum
+        What the publisher says of its bytes.
+    """
+
+    name: str
+    location: str
+    checksum: Checksum = field(default_factory=Checksum)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What an accession holds: files in the publisher's order; licence and title as the publisher writes them."""
+
+    accession: str
+    files: tuple[Listed, ...]
+    licence: str | None = None
+    title: str | None = None
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one file is: `location` as its source's `fetch` takes it, and the member of that archive, if one."""
+
+    source: str
+    location: str
+    member: str | None = None
+
+
+def find_place(text: str, source: str, accession: str | None) -> Place:
+    """Read the cell of a row that says where a file is.
+
+    * `https://host/file`: fetched by `https`, whatever the row's source is
+    * `zenodo:4751624/B4.jpg`: from another source than the row's
+    * anything else: a file of the row's source and accession; with the source `file`, a path (relative to the
+      accession's folder if the row has one)
+
+    `…!member/path` behind it is a file inside that archive; the member may be given by the end of its path.
+    """
+    text, _, member = text.partition("!")
+    if re.match("https?://", text, re.IGNORECASE):
+        return Place("https", text, member or None)
+    prefix, colon, rest = text.partition(":")
+    if colon and prefix in names():
+        return Place(prefix, rest, member or None)
+    if source == "file":
+        is_relative = accession and not text.startswith(("/", "~"))
+        return Place(source, f"{accession}/{text}" if is_relative else text, member or None)
+    return Place(source, f"{accession}/{text}" if accession else text, member or None)
+
+
+@dataclass(frozen=True)
 class FetchSettings:
     """How patient a source is.
 
@@ -171,6 +233,10 @@ class Unreachable(ConnectionError):
 
 class Source(Protocol):
     """What every module of this package offers."""
+
+    def list_files(self, accession: str, settings: FetchSettings) -> Listing:
+        """Say what an accession holds; `Refusal` if it does not exist or cannot be listed."""
+        ...
 
     def fetch(self, wanted: Wanted, folder: Path, settings: FetchSettings) -> Fetched:
         """Bring one file and vouch for it."""

@@ -16,6 +16,7 @@ import logging
 import os
 import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -27,7 +28,7 @@ from tqdm import tqdm
 from urllib3.util import Retry
 
 from spotweave.errors import Refusal
-from spotweave.sources import Checksum, Fetched, FetchSettings, Unreachable, Wanted
+from spotweave.sources import Checksum, Fetched, FetchSettings, Listing, Unreachable, Wanted
 from spotweave.sources._content import HEAD_BYTES, check_head, check_whole, kind_of
 from spotweave.sources._digests import BIG_BYTES, check
 from spotweave.sources._disk import Partial, Version, kept
@@ -61,16 +62,46 @@ def fetch(wanted: Wanted, folder: Path, settings: FetchSettings) -> Fetched:
     Unreachable
         Network, time-out or server trouble; what has arrived is kept, and the next call goes on from there.
     """
+    return download(wanted, folder, settings, url=wanted.location, name=file_name(wanted.location))
+
+
+def list_files(accession: str, settings: FetchSettings) -> Listing:
+    """Web servers do not say what they have."""
+    raise Refusal(f"{redacted(accession)}: a web server lists no files; give the address of each file in the row")
+
+
+def download(
+    wanted: Wanted,
+    folder: Path,
+    settings: FetchSettings,
+    *,
+    url: str,
+    name: str,
+    headers: Mapping[str, str] | None = None,
+) -> Fetched:
+    """Download `url` as the file `wanted`: what `fetch` does, for sources that learn the address elsewhere.
+
+    Parameters
+    ----------
+    wanted
+        Its location names the file in the record beside the download; the address may change, this may not.
+    url
+        Where it is now.
+    name
+        The name it gets in `folder`; safe on any file system.
+    headers
+        Sent besides the usual ones, such as a token; never logged, never sent on to another host.
+    """
     label = f"{wanted.role}: {redacted(wanted.location)}"
-    if not re.match("https?://", wanted.location, re.IGNORECASE):
+    if not re.match("https?://", url, re.IGNORECASE):
         raise Refusal(f"{label}: only http and https addresses can be fetched; most ftp servers offer https as well")
-    target = folder / file_name(wanted.location)
+    target = folder / name
     there = kept(target, wanted)
     if there:
         log.info("%s: already here, %s bytes", label, f"{there.bytes:,}")
         return there
-    with Partial(target, wanted) as partial, _session(settings) as session:
-        _Transfer(session, partial, settings, label).run()
+    with Partial(target, wanted) as partial, session(settings, headers) as own:
+        _Transfer(own, partial, settings, label, url).run()
         fetched = partial.publish()
     log.info("%s: %s bytes", label, f"{fetched.bytes:,}")
     return fetched
@@ -121,7 +152,7 @@ def mirrored(url: str, mirrors: str) -> str:
     return replacement + url.removeprefix(prefix)
 
 
-def _session(settings: FetchSettings) -> requests.Session:
+def session(settings: FetchSettings, headers: Mapping[str, str] | None = None) -> requests.Session:
     """A session that waits out passing status codes; broken connections are the business of `_Transfer`."""
     retry = Retry(
         total=None,
@@ -136,13 +167,14 @@ def _session(settings: FetchSettings) -> requests.Session:
         retry_after_max=LONGEST_WAIT_S,
         raise_on_status=False,
     )
-    session = requests.Session()
-    session.max_redirects = MOST_REDIRECTS
+    made = requests.Session()
+    made.max_redirects = MOST_REDIRECTS
     # Compressed on the way, a file has another size and other offsets.
-    session.headers.update({"User-Agent": USER_AGENT, "Accept": "*/*", "Accept-Encoding": "identity"})
-    session.mount("http://", HTTPAdapter(max_retries=retry))
-    session.mount("https://", HTTPAdapter(max_retries=retry))
-    return session
+    made.headers.update({"User-Agent": USER_AGENT, "Accept": "*/*", "Accept-Encoding": "identity"})
+    made.headers.update(headers or {})
+    made.mount("http://", HTTPAdapter(max_retries=retry))
+    made.mount("https://", HTTPAdapter(max_retries=retry))
+    return made
 
 
 class _BrokeOff(Exception):
@@ -160,12 +192,14 @@ def _is_worth_another_attempt(error: BaseException) -> bool:
 class _Transfer:
     """One download: attempts until the partial file is whole, then the checks."""
 
-    def __init__(self, session: requests.Session, partial: Partial, settings: FetchSettings, label: str) -> None:
+    def __init__(
+        self, session: requests.Session, partial: Partial, settings: FetchSettings, label: str, url: str
+    ) -> None:
         self.session = session
         self.partial = partial
         self.settings = settings
         self.label = label
-        self.url = mirrored(partial.wanted.location, os.environ.get(MIRRORS_VARIABLE, ""))
+        self.url = mirrored(url, os.environ.get(MIRRORS_VARIABLE, ""))
         self.asked = partial.wanted.checksum
         self.name = partial.target.name
         self.content_type: str | None = None

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from spotweave.errors import Refusal
-from spotweave.readers import RawFile
+from spotweave.raw import RawFile
 
 LARGEST_COUNT = 1 << 24  # beyond, float32 no longer holds every whole number
 DELIMITERS = ("\t", ",")
