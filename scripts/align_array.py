@@ -3,9 +3,9 @@
 from _stage import Stage
 
 stage = Stage("align_array", __doc__, inputs=["manifest", "spots"], outputs=["alignment"])
-stage.option("--array-pitch-x-um", type=float, required=True)
-stage.option("--array-pitch-y-um", type=float, required=True)
-stage.option("--spot-diameter-um", type=float, required=True)
+stage.option("--array-pitch-x-um", type=float, help="missing for technologies whose samples are read but not placed")
+stage.option("--array-pitch-y-um", type=float)
+stage.option("--spot-diameter-um", type=float)
 stage.option("--spots-to-image-scale", type=float, default=1.0)
 stage.option("--stated-pixel-size-um", type=float, help="what the source states, if anything")
 stage.option("--limits", required=True, help="JSON of the configuration's limits")
@@ -17,10 +17,15 @@ def work(args):
     import pandas as pd
 
     from spotweave.align import lattice
+    from spotweave.errors import Refusal
     from spotweave.io import write_json
     from spotweave.raw import raw_file
     from spotweave.slide.pyramid import read_header
 
+    if args.array_pitch_x_um is None:
+        raise Refusal(
+            "the sample is read, but bins and cells cannot be placed on the H&E yet; its counts are in expression.h5ad"
+        )
     table = pd.read_csv(args.spots)
     image = raw_file(args.manifest, "image")
     header = read_header(image)

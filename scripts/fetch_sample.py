@@ -1,4 +1,4 @@
-"""Fetch one sample's raw files, verify them, and write down what they are."""
+"""Find and fetch one sample's raw files, verify them, and write down what they are and why these."""
 
 import os
 from pathlib import Path
@@ -10,10 +10,12 @@ ATTEMPTS = int(os.environ.get("SPOTWEAVE_FETCH_ATTEMPTS", "5"))
 TIMEOUT_S = float(os.environ.get("SPOTWEAVE_FETCH_TIMEOUT_S", "60"))
 
 stage = Stage("fetch_sample", __doc__, inputs=[], outputs=["manifest"])
-stage.option("--sample", required=True, help="sample id")
-stage.option("--source", required=True, help="name of the source that fetches the files: https, file")
+stage.option(
+    "--request",
+    required=True,
+    help='JSON: {"sample", "reader", "source", "accession", "files", "unit", "given": {role: {"location", "checksum"}}}',
+)
 stage.option("--folder", required=True, type=Path, help="where downloads go, one sub-folder a role")
-stage.option("--files", required=True, help='JSON list of {"role": …, "location": …, "checksum": …}')
 stage.option("--licence", default="", help="licence of the files, as in the row")
 stage.option(
     "--attempts",
@@ -31,35 +33,34 @@ stage.option("--backoff-s", type=float, default=1.0, help="seconds before the se
 
 
 def work(args):
-    from spotweave import sources
-    from spotweave.io import write_json
+    import json
 
-    settings = sources.FetchSettings(args.attempts, args.timeout_s, args.backoff_s)
-    source = sources.load(args.source)
-    fetched = [
-        # Two roles may have files of the same name.
-        (wanted, source.fetch(wanted, args.folder / wanted.role, settings))
-        for wanted in sources.parse_wanted(args.files)
-    ]
+    from spotweave import ingest
+    from spotweave.io import write_json
+    from spotweave.sources import FetchSettings
+
+    request = ingest.parse_request(json.loads(args.request))
+    settings = FetchSettings(args.attempts, args.timeout_s, args.backoff_s)
+    ingested = ingest.ingest(request, args.folder, settings)
     write_json(
         args.manifest,
         {
-            "sample": args.sample,
+            "sample": request.sample,
             "licence": args.licence,
             "files": [
                 {
-                    "role": wanted.role,
-                    "name": file.name,
-                    "location": wanted.location,
-                    "path": str(file.path),
-                    "bytes": file.bytes,
-                    "sha256": file.sha256,
+                    "role": one.role,
+                    "name": one.file.name,
+                    "location": one.location,
+                    "path": str(one.file.path),
+                    "bytes": one.file.bytes,
+                    "sha256": one.file.sha256,
                 }
-                for wanted, file in fetched
+                for one in ingested.files
             ],
         },
     )
-    return {"files": len(fetched), "bytes": sum(file.bytes for _, file in fetched)}
+    return ingested.report
 
 
 if __name__ == "__main__":

@@ -16,7 +16,8 @@ sys.path.insert(0, str(LIBRARY))
 from spotweave import tables
 from spotweave.codehash import code_hash
 from spotweave.errors import TableFaults
-from spotweave.sources import local_path
+from spotweave.sources import find_place, local_path
+from spotweave.sources import names as source_names
 
 try:
     TABLES = tables.load(
@@ -30,6 +31,11 @@ except TableFaults as faults:
 
 SAMPLES = TABLES.samples
 COHORTS = TABLES.cohorts
+# A choice of samples may leave a task without donors to test on: it is left out, and the closing lines say so.
+config["tasks"], TASKS_LEFT_OUT = TABLES.runnable_tasks(config["tasks"])
+config["recipes"] = [
+    name for name in config["recipes"] if TABLES.recipes[name]["task"] in config["tasks"]
+]
 # Every encoder that may be asked for: the chosen ones, the recipes' own and those the recipes start from.
 ENCODERS = list(
     dict.fromkeys(
@@ -150,6 +156,11 @@ def closing_line():
         f"  ({len(SAMPLES) - refused} of {len(SAMPLES)} samples accepted)",
         f"quarantine   {quarantine}  ({refused} refused)",
     ]
+    if TABLES.left_out:
+        lines.append(
+            f"left out     {results}/left_out.csv  ({len(TABLES.left_out)} samples not chosen)"
+        )
+    lines += [f"left out     task {task}: {why}" for task, why in TASKS_LEFT_OUT.items()]
     return "\n".join(lines)
 
 
@@ -165,31 +176,73 @@ def picture(path, what):
     )
 
 
+# Cells of a row that say where a file is: those with a checksum of their own.
+PLACES = [column.removesuffix("_checksum") for column in TABLES.checksum_columns]
+
+
 def wanted_files(wildcards):
-    """What the row asks for: source, licence, folder, and role, location and checksum of each file.
+    """What the row asks for: the request as the fetch script takes it, licence and folder.
 
     The sizes of local files are in it, so that one that appears, goes or changes its size is noticed at the next run.
     """
     row = SAMPLES[wildcards.sample]
-    roles = ("counts", "spots", "image")
-    files = [
-        {
-            "role": role,
-            "location": row[role],
-            "checksum": row.get(f"{role}_checksum", ""),
-        }
-        for role in roles
-    ]
-    local = [local_path(row[role]) for role in roles if row["source"] == "file"]
+    given = {
+        role: {"location": row[role], "checksum": row.get(f"{role}_checksum", "")}
+        for role in PLACES
+        if role in row
+    }
+    request = {
+        "sample": wildcards.sample,
+        "reader": reader_of(wildcards),
+        "given": given,
+        **{
+            name: row[name]
+            for name in ("source", "accession", "files", "unit")
+            if name in row
+        },
+    }
     return {
-        "source": row["source"],
         "licence": row.get("licence", "unspecified"),
         "folder": f"{config['raw_dir']}/{row['cohort']}/{wildcards.sample}",
-        "files": as_json(files),
-        "local_bytes": [
-            path.stat().st_size if path.is_file() else "missing" for path in local
-        ],
+        "request": as_json(request),
+        "local_bytes": local_bytes(row),
     }
+
+
+def local_bytes(row):
+    """Sizes of the local files that a row names, by path."""
+    if row["source"] != "file":
+        return []
+    accession = row.get("accession")
+    paths = [
+        local_path(find_place(row[role], "file", accession).location)
+        for role in PLACES
+        if role in row and find_place(row[role], "file", accession).source == "file"
+    ]
+    if accession and not row.get("counts"):
+        folder = local_path(accession)
+        paths += sorted(path for path in folder.rglob("*") if path.is_file())
+    return [
+        f"{path}:{path.stat().st_size if path.is_file() else 'missing'}"
+        for path in paths
+    ]
+
+
+def sources_of(wildcards):
+    """The modules that fetch a row's files: of its source, and of each place that names another."""
+    row = SAMPLES[wildcards.sample]
+    accession = row.get("accession")
+    used = {
+        find_place(row[role], row["source"], accession).source
+        for role in PLACES
+        if role in row
+    }
+    return [f"sources/{source}" for source in sorted({row["source"], *used})]
+
+
+def takes_from(source):
+    """Resource function: 1 for a sample that is fetched from this source, so that a profile can limit each."""
+    return lambda wildcards: int(f"sources/{source}" in sources_of(wildcards))
 
 
 def array_options(wildcards):
@@ -201,7 +254,7 @@ def array_options(wildcards):
         "--stated-pixel-size-um": row.get("pixel_size_um"),
     }
     for name in ("array_pitch_x_um", "array_pitch_y_um", "spot_diameter_um"):
-        given[f"--{name.replace('_', '-')}"] = row.get(name) or usual[name]
+        given[f"--{name.replace('_', '-')}"] = row.get(name) or usual.get(name)
     return " ".join(f"{option} {value}" for option, value in given.items() if value)
 
 

@@ -8,18 +8,17 @@ rule fetch_sample:
         "../../envs/core.yaml"
     threads: 1
     resources:
+        **{f"{source}_downloads": takes_from(source) for source in source_names()},
         downloads=1,
         mem_mb=1000,
         runtime="8h",
     params:
         wanted=wanted_files,
-        code=code(
-            "fetch_sample", lambda wc: [f"sources/{SAMPLES[wc.sample]['source']}"]
-        ),
+        code=code("fetch_sample", sources_of),
     shell:
-        "python scripts/fetch_sample.py --sample {wildcards.sample} --source {params.wanted[source]}"
-        " --folder {params.wanted[folder]:q} --files {params.wanted[files]:q} --licence {params.wanted[licence]}"
-        " --manifest {output.manifest} --record {output.record} --code {params.code} > {log} 2>&1"
+        "python scripts/fetch_sample.py --request {params.wanted[request]:q} --folder {params.wanted[folder]:q}"
+        " --licence {params.wanted[licence]} --manifest {output.manifest} --record {output.record}"
+        " --code {params.code} > {log} 2>&1"
 
 
 rule fetch:

@@ -12,18 +12,21 @@ import csv
 import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import fastjsonschema
 import yaml
 
+from spotweave import selection
 from spotweave.encoders import check_row
 from spotweave.errors import TableFaults
+from spotweave.raw_layouts import ROLES
 from spotweave.sources import parse_checksum
 
 Row = dict[str, str]
+MIN_DONORS = 2  # a fold trains on one and tests on another
 
 
 @dataclass(frozen=True)
@@ -36,13 +39,34 @@ class Tables:
     encoders: dict[str, Row]
     tasks: dict[str, Row]
     recipes: dict[str, Row]
+    left_out: dict[str, str] = field(default_factory=dict)
+    cohort_left_out: dict[str, int] = field(default_factory=dict)
+    checksum_columns: tuple[str, ...] = ()
+
+    def runnable_tasks(self, names: Iterable[str]) -> tuple[list[str], dict[str, str]]:
+        """The tasks that this choice of samples can run, and why each of the others cannot.
+
+        A task is only left out for what the choice took from it: without a choice, every task runs.
+        """
+        runnable: list[str] = []
+        why: dict[str, str] = {}
+        for task in names:
+            row = self.tasks[task]
+            lost = [name for name in row.get("samples", "").split() if name in self.left_out]
+            is_cut = lost or any(self.cohort_left_out.get(cohort) for cohort in row["cohorts"].split())
+            donors = {self.samples[sample]["donor"] for sample in self.task_samples(task)}
+            if is_cut and len(donors) < MIN_DONORS:
+                why[task] = f"{len(donors)} of the donors it needs ({MIN_DONORS} or more) are left by the choice"
+            else:
+                runnable.append(task)
+        return runnable, why
 
     def task_samples(self, task: str) -> tuple[str, ...]:
-        """Ids of all samples a task names, refused ones included (only the build knows which), sorted."""
+        """Ids of all chosen samples a task names, refused ones included (only the build knows which), sorted."""
         row = self.tasks[task]
         if "samples" in row:
-            return tuple(sorted(set(row["samples"].split())))
-        return tuple(sorted(sample for cohort in row["cohorts"].split() for sample in self.cohorts[cohort]))
+            return tuple(sorted(sample for sample in set(row["samples"].split()) if sample in self.samples))
+        return tuple(sorted(sample for cohort in row["cohorts"].split() for sample in self.cohorts.get(cohort, ())))
 
     def fold_count(self, task: str) -> int:
         """The most folds a task can have: as asked for, else one a donor, and never more than donors."""
@@ -239,9 +263,40 @@ def load(config: Mapping[str, Any], schemas: Path, library: Path, config_source:
     for name in config["recipes"]:
         if name in recipes:
             faults += _recipe_faults(places["recipes", name], name, recipes[name], encoders, config)
+    columns = yaml.safe_load((schemas / "cohort.schema.yaml").read_text(encoding="utf-8"))["properties"]
+    chosen, left_out, found = _choose(config, samples, columns, config_source)
+    faults += found
     if faults:
         raise TableFaults(faults)
-    return Tables({name: row for name, (_, row) in samples.items()}, cohorts, technologies, encoders, tasks, recipes)
+    rows = {name: samples[name][1] for name in chosen}
+    kept = {cohort: tuple(name for name in names if name in rows) for cohort, names in cohorts.items()}
+    return Tables(
+        rows,
+        {cohort: names for cohort, names in kept.items() if names},
+        technologies,
+        encoders,
+        tasks,
+        recipes,
+        left_out,
+        {cohort: len(names) - len(kept[cohort]) for cohort, names in cohorts.items()},
+        tuple(column for column in columns if column.endswith("_checksum")),
+    )
+
+
+def _choose(
+    config: Mapping[str, Any], samples: Mapping[str, tuple[str, Row]], columns: Iterable[str], source: str
+) -> tuple[list[str], dict[str, str], list[str]]:
+    """The samples of this run, why each of the others is left out, and faults."""
+    rows = {name: row for name, (_, row) in samples.items()}
+    try:
+        query = selection.parse_query(config["select"], [*columns, "cohort"])
+    except ValueError as error:
+        return [], {}, [f"{source}:select: {error}"]
+    chosen, left_out = selection.choose(rows, query, config["allow_licences"])
+    if rows and not chosen:
+        why = selection.values_there(rows, {**query, **({"licence": ()} if config["allow_licences"] else {})})
+        return [], {}, [f"{source}:select: no sample is left, allowed: a choice of what the tables have ({why})"]
+    return chosen, left_out, []
 
 
 def _load_cohorts(
@@ -287,13 +342,35 @@ def _sample_faults(where: str, row: Row, technologies: Mapping[str, Row], librar
         faults.append(f"{where}:technology: {technology!r}, {_nearest(technology, technologies)}")
     if "source" in row:
         faults += _registry_fault(f"{where}:source", library / "sources", row["source"])
-    for column in ("counts_checksum", "spots_checksum", "image_checksum"):
-        if column in row:
-            try:
-                parse_checksum(row[column])
-            except ValueError as error:
-                faults.append(f"{where}:{column}: {error}")
-    return faults
+    for column in sorted(name for name in row if name.endswith("_checksum")):
+        try:
+            parse_checksum(row[column])
+        except ValueError as error:
+            faults.append(f"{where}:{column}: {error}")
+        location = column.removesuffix("_checksum")
+        if location not in row:
+            faults.append(
+                f"{where}:{column}: there is no {location} it could be of, allowed: a checksum beside its file"
+            )
+    reader = technologies.get(technology, {}).get("reader", "")
+    return faults + _place_faults(where, row, reader)
+
+
+def _place_faults(where: str, row: Row, reader: str) -> list[str]:
+    """A row says where its files are: each by itself, in an archive, or by the accession that holds them."""
+    if "accession" in row:
+        if row.get("source") == "https":
+            return [f"{where}:accession: a web server lists no files, allowed: a source that does, or no accession"]
+        return []
+    if "files" in row:
+        return [f"{where}:files: narrows an accession, and there is none, allowed: an accession beside it"]
+    if "bundle" in row or reader not in ROLES:
+        return []
+    return [
+        f"{where}:{role}: empty, allowed: where the file is, or an accession whose listing has it"
+        for role in ROLES[reader].needed
+        if role not in row and not (role == "spots" and "spatial" in row)
+    ]
 
 
 def _choice_faults(config: Mapping[str, Any], source: str, key: str, known: Mapping[str, Row]) -> list[str]:

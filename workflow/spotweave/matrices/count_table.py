@@ -21,12 +21,11 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from spotweave.errors import Refusal
+from spotweave.matrices import GZIP_MAGIC, LARGEST_COUNT
 from spotweave.raw import RawFile
 
-LARGEST_COUNT = 1 << 24  # beyond, float32 no longer holds every whole number
 DELIMITERS = ("\t", ",")
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)  # float() also takes 1_0, nan and inf
-GZIP_MAGIC = b"\x1f\x8b"
 UTF8_BOM = b"\xef\xbb\xbf"
 HEAD_BYTES = 512
 FOREIGN = {

@@ -232,7 +232,9 @@ class Unreachable(ConnectionError):
 
 
 class Source(Protocol):
-    """What every module of this package offers."""
+    """What every module of this package offers; those with an API also `locate(location, settings)`."""
+
+    ACCESSION: str
 
     def list_files(self, accession: str, settings: FetchSettings) -> Listing:
         """Say what an accession holds; `Refusal` if it does not exist or cannot be listed."""

@@ -7,7 +7,6 @@ these are seen in the first and last bytes, before a reader trips over them.
 from __future__ import annotations
 
 import gzip
-import zipfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -123,14 +122,6 @@ def _gzip_is_whole(path: Path) -> bool:
     return True
 
 
-def _zip_is_whole(path: Path) -> bool:
-    try:
-        with zipfile.ZipFile(path):
-            return True
-    except zipfile.BadZipFile:
-        return False
-
-
 def _hdf5_fits(head: bytes) -> bool:
     return any(head.startswith(HDF5_SIGNATURE, offset) for offset in HDF5_OFFSETS)
 
@@ -151,7 +142,7 @@ def _hdf5_is_whole(path: Path) -> bool:
 
 KINDS = (
     Kind("a gzip file", (".gz", ".tgz"), _starts(b"\x1f\x8b"), _gzip_is_whole),
-    Kind("a zip archive", (".zip",), _starts(b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08"), _zip_is_whole),
+    Kind("a zip archive", (".zip",), _starts(b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08"), _ends(b"PK\x05\x06")),
     Kind("an HDF5 file", (".h5", ".hdf5", ".h5ad"), _hdf5_fits, _hdf5_is_whole),
     Kind("a JPEG picture", (".jpg", ".jpeg"), _starts(b"\xff\xd8\xff"), _ends(b"\xff\xd9")),
     Kind("a PNG picture", (".png",), _starts(b"\x89PNG\r\n\x1a\n"), _ends(b"IEND\xaeB`\x82")),

@@ -47,7 +47,7 @@ def kept(target: Path, wanted: Wanted) -> Fetched | None:
     if asked.has_hash:
         digests = digest_file(target, asked)
         if not mismatch(asked, digests.found):
-            return _recorded(target, wanted, digests)
+            return write_record(target, wanted, digests)
     log.warning("%s is not, or not provably, what its row asks for; fetching it anew", target)
     return None
 
@@ -169,7 +169,7 @@ class Partial:
         """
         os.fsync(self._handle.fileno())
         remove(self.target)
-        fetched = _recorded(self.target, self.wanted, self._digests)
+        fetched = write_record(self.target, self.wanted, self._digests)
         self._path.replace(self.target)
         remove(self._state_path)
         return fetched
@@ -213,7 +213,7 @@ def _read(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _recorded(target: Path, wanted: Wanted, digests: Digests) -> Fetched:
+def write_record(target: Path, wanted: Wanted, digests: Digests) -> Fetched:
     """Write the record of a verified file."""
     found = digests.found
     content = {"url": wanted.location, "bytes": found.size, "sha256": found.sha256, "requirement": str(wanted.checksum)}

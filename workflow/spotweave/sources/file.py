@@ -10,6 +10,8 @@ from spotweave.sources import Fetched, FetchSettings, Listed, Listing, Wanted, l
 from spotweave.sources._content import HEAD_BYTES, check_head, check_whole
 from spotweave.sources._digests import check, digest_file
 
+ACCESSION = r"\S+"
+
 
 def list_files(accession: str, settings: FetchSettings) -> Listing:
     """All files of a folder, at any depth, sorted; nothing is said of their bytes."""

@@ -35,6 +35,7 @@ from spotweave.sources._disk import Partial, Version, kept
 
 log = logging.getLogger("spotweave")
 
+ACCESSION = r"https?://\S+"
 MIRRORS_VARIABLE = "SPOTWEAVE_MIRRORS"
 # Some publishers answer 403 to agents that do not look like a browser; the comment says who we are.
 USER_AGENT = "Mozilla/5.0 (compatible; spotweave)"

@@ -1,0 +1,151 @@
+"""AnnData files (h5ad): raw counts wherever they are kept, and the columns of the units.
+
+Counts are looked for in layers called after counts, in X and in `raw`; what is not whole numbers is passed over. Of
+several that are, the one with most genes is taken, as X is often cut to the variable genes. Nothing else of the file
+is read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import h5py
+import numpy as np
+import pandas as pd
+from anndata.io import read_elem
+from scipy.sparse import csr_matrix, vstack
+
+from spotweave.errors import Refusal
+from spotweave.matrices import GENE_EXPRESSION, Matrix, canonical, find_fault, only_genes, refuse_fault
+from spotweave.matrices.hdf5 import keys, open_file, read_sparse
+from spotweave.raw import RawFile
+
+COUNT_LAYER = re.compile(r"counts?|raw|umi", re.IGNORECASE)
+NO_COUNT_LAYER = re.compile(r"log|norm|scale|cpm|tpm|sct", re.IGNORECASE)
+ENSEMBL = re.compile(r"ENS[A-Z]{0,4}G\d{11}(\.\d+)?")
+ID_COLUMNS = ("gene_ids", "gene_id", "ensembl_id", "ensembl", "ENSEMBL", "id")
+SYMBOL_COLUMNS = ("feature_name", "gene_symbols", "gene_symbol", "gene_name", "gene_names", "SYMBOL", "symbol", "name")
+TYPE_COLUMNS = ("feature_types", "feature_type")
+ROWS_AT_ONCE = 1024
+
+
+def is_h5ad(raw: RawFile) -> bool:
+    """Whether an HDF5 file has what every AnnData file has."""
+    with open_file(raw) as file:
+        return "obs" in file and "var" in file
+
+
+def read(counts: RawFile) -> Matrix:
+    """Read one file; `unit_columns` has the columns of `obs` as text."""
+    with open_file(counts) as file:
+        obs = read_frame(counts.name, file["obs"], "obs")
+        units = list(map(str, obs.index))
+        where, matrix, var, passed_over = _read_counts(counts.name, file, units)
+    symbols, ids = _gene_names(var)
+    types = next((list(map(str, var[key])) for key in TYPE_COLUMNS if key in var), [GENE_EXPRESSION] * len(var))
+    genomes = list(map(str, var["genome"])) if "genome" in var else [""] * len(var)
+    matrix, genes, left_out = only_genes(matrix, types)
+    return Matrix(
+        counts.name,
+        units,
+        [symbols[i] for i in genes],
+        [ids[i] for i in genes],
+        [types[i] for i in genes],
+        [genomes[i] for i in genes],
+        matrix,
+        "h5ad",
+        {"container": "h5ad", "counts_from": where, "counts_passed_over": passed_over, "features_left_out": left_out},
+        {str(column): [str(value) for value in obs[column]] for column in obs},
+    )
+
+
+def read_frame(name: str, group: Any, what: str) -> pd.DataFrame:
+    """`obs` or `var`."""
+    if isinstance(group, h5py.Dataset):
+        raise Refusal(
+            f"{name}: {what} is in the format of AnnData before 0.7; open the file with scanpy and save it again"
+        )
+    frame = read_elem(group)
+    if not isinstance(frame, pd.DataFrame):
+        raise Refusal(f"{name}: {what} is not a table; download the file again")
+    return frame
+
+
+def _read_counts(name: str, file: h5py.File, units: list[str]) -> tuple[str, csr_matrix, pd.DataFrame, list[str]]:
+    """Where the counts are, the counts, the genes they belong to, and the places that hold no counts."""
+    found: list[tuple[int, str, Any, pd.DataFrame]] = []
+    faults: dict[str, Refusal] = {}
+    var = {"var": read_frame(name, file["var"], "var")}
+    if "var" in keys(file.get("raw")):
+        var["raw/var"] = read_frame(name, file["raw"]["var"], "raw/var")
+    for where, of in _candidates(file):
+        genes = list(map(str, var[of].index))
+        try:
+            matrix = _read_matrix(f"{name}: {where}", file[where], units, genes)
+        except Refusal as refusal:
+            faults[where] = refusal
+            continue
+        if not any(len(genes) <= known[0] for known in found):
+            found.append((len(genes), where, matrix, var[of]))
+    if not found:
+        if len(faults) == 1:
+            raise next(iter(faults.values()))
+        raise Refusal(
+            f"{name}: no raw counts in {', '.join(faults) or 'it'}"
+            + (f" ({next(iter(faults.values())).reason.removeprefix(f'{name}: ')})" if faults else "")
+            + "; give the count matrix the file was made from"
+        )
+    _, where, matrix, genes_of = max(found, key=lambda entry: entry[0])
+    return where, matrix, genes_of, list(faults)
+
+
+def _candidates(file: h5py.File) -> Iterator[tuple[str, str]]:
+    """Places that may hold counts, with the table of their genes, the likeliest first."""
+    for layer in sorted(keys(file.get("layers"))):
+        if COUNT_LAYER.search(layer) and not NO_COUNT_LAYER.search(layer):
+            yield f"layers/{layer}", "var"
+    if "X" in file:
+        yield "X", "var"
+    if keys(file.get("raw")) >= {"X", "var"}:
+        yield "raw/X", "raw/var"
+
+
+def _read_matrix(name: str, node: Any, units: list[str], genes: list[str]) -> csr_matrix:
+    if isinstance(node, h5py.Dataset):
+        return _read_dense(name, node, units, genes)
+    kind = str(node.attrs.get("encoding-type", node.attrs.get("h5sparse_format", "csr")))
+    return read_sparse(name, node, units, genes, by_unit="csc" not in kind)
+
+
+def _read_dense(name: str, dataset: h5py.Dataset, units: list[str], genes: list[str]) -> csr_matrix:
+    if dataset.shape != (len(units), len(genes)):
+        raise Refusal(
+            f"{name}: a matrix of {' x '.join(f'{size:,}' for size in dataset.shape)} for {len(units):,} units and"
+            f" {len(genes):,} genes; download the file again"
+        )
+
+    def place(unit: int, gene: int) -> str:
+        return f"gene {genes[gene]!r}, barcode {units[unit]!r}"
+
+    parts = []
+    for start in range(0, len(units), ROWS_AT_ONCE):
+        block = dataset[start : start + ROWS_AT_ONCE]
+        fault = find_fault(block.ravel())
+        if fault:
+            unit, gene = divmod(fault.index, len(genes))
+            raise refuse_fault(name, fault, place(start + unit, gene))
+        parts.append(csr_matrix(block.astype(np.float32)))
+    return canonical(name, csr_matrix(vstack(parts, format="csr")), place)
+
+
+def _gene_names(var: pd.DataFrame) -> tuple[list[str], list[str]]:
+    """Symbols and ids: the index of `var` may be either."""
+    index = list(map(str, var.index))
+    is_ids = sum(ENSEMBL.fullmatch(name) is not None for name in index) > 0.5 * len(index)
+    if is_ids:
+        column = next((key for key in SYMBOL_COLUMNS if key in var), None)
+        return (list(map(str, var[column])) if column else index), index
+    column = next((key for key in ID_COLUMNS if key in var), None)
+    return index, list(map(str, var[column])) if column else [""] * len(index)

@@ -1,0 +1,116 @@
+"""What the containers in HDF5 share: opening, lists of text, and sparse matrices read in blocks."""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+import tempfile
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+
+from spotweave.errors import Refusal
+from spotweave.matrices import GZIP_MAGIC, Fault, canonical, find_fault, refuse_fault
+from spotweave.raw import RawFile
+
+VALUES_AT_ONCE = 1 << 22
+
+
+@contextmanager
+def open_file(raw: RawFile) -> Iterator[h5py.File]:
+    """Open an HDF5 file; whatever HDF5 cannot read in it is a refusal.
+
+    HDF5 has to seek, so a file packed once more with gzip (as GEO does) is unpacked to the temporary folder first.
+    """
+    try:
+        with _unpacked(raw.path) as path, h5py.File(path, "r") as file:
+            yield file
+    except (OSError, EOFError, KeyError, RuntimeError, zlib.error) as error:
+        text = " ".join(str(error).split())
+        raise Refusal(f"{raw.name}: a cut, damaged or incomplete HDF5 file ({text}); download it again") from error
+
+
+@contextmanager
+def _unpacked(path: Path) -> Iterator[Path]:
+    with open(path, "rb") as handle:
+        is_packed = handle.read(2) == GZIP_MAGIC
+    if not is_packed:
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="spotweave-") as folder:
+        unpacked = Path(folder) / "unpacked.h5"
+        with gzip.open(path) as source, open(unpacked, "wb") as target:
+            shutil.copyfileobj(source, target, 1 << 20)
+        yield unpacked
+
+
+def keys(node: Any) -> set[str]:
+    """Names in a group; none for anything else."""
+    return set(node) if isinstance(node, h5py.Group) else set()
+
+
+def text(dataset: Any) -> list[str]:
+    """A list of names; fixed-length strings come without their padding."""
+    return [item.decode() if isinstance(item, bytes) else str(item) for item in dataset[:]]
+
+
+def read_sparse(name: str, group: Any, units: Sequence[str], genes: Sequence[str], *, by_unit: bool) -> csr_matrix:
+    """A compressed sparse matrix (`data`, `indices`, `indptr`) as canonical CSR float32, units x genes.
+
+    `by_unit` says along which axis it is compressed: 10x files hold one unit after the other. Values are read and
+    checked in blocks, so that the peak is little above the result (8 bytes a value).
+    """
+    indptr = group["indptr"][:].astype(np.int64)
+    length = int(group["data"].shape[0])
+    outer, inner = (len(units), len(genes)) if by_unit else (len(genes), len(units))
+    if len(indptr) != outer + 1 or indptr[0] != 0 or indptr[-1] != length or group["indices"].shape[0] != length:
+        raise Refusal(
+            f"{name}: the matrix does not fit its lists ({len(units):,} barcodes, {len(genes):,} genes, {length:,} values,"
+            f" {len(indptr) - 1:,} {'columns' if by_unit else 'rows'} that end at {int(indptr[-1]) if len(indptr) else 0:,});"
+            " download the file again"
+        )
+    if (np.diff(indptr) < 0).any():
+        raise Refusal(f"{name}: the index of the matrix runs backwards; download the file again")
+    indices = np.empty(length, dtype=np.int32)
+    for start in range(0, length, VALUES_AT_ONCE):
+        block = group["indices"][start : start + VALUES_AT_ONCE]
+        if block.min() < 0 or block.max() >= inner:
+            raise Refusal(
+                f"{name}: a value lies at place {int(block.max()):,} of {inner:,}; download the file again",
+                measured=int(block.max()),
+                threshold=inner - 1,
+            )
+        indices[start : start + len(block)] = block
+
+    def place(unit: int, gene: int) -> str:
+        return f"gene {genes[gene]!r}, barcode {units[unit]!r}"
+
+    values, fault = read_values(group["data"])
+    if fault:
+        row = int(np.searchsorted(indptr, fault.index, side="right")) - 1
+        unit, gene = (row, int(indices[fault.index])) if by_unit else (int(indices[fault.index]), row)
+        raise refuse_fault(name, fault, place(unit, gene))
+    small = indptr.astype(np.int32) if length < np.iinfo(np.int32).max else indptr
+    if by_unit:
+        return canonical(name, csr_matrix((values, indices, small), shape=(outer, inner), copy=False), place)
+    transposed = csr_matrix((values, indices, small), shape=(outer, inner), copy=False)
+    return canonical(name, transposed.T.tocsr(), place)
+
+
+def read_values(dataset: Any) -> tuple[NDArray[np.float32], Fault | None]:
+    """A list of counts as float32, and the first that is none (reading stops at the block it stands in)."""
+    values = np.empty(dataset.shape[0], dtype=np.float32)
+    for start in range(0, len(values), VALUES_AT_ONCE):
+        block = dataset[start : start + VALUES_AT_ONCE]
+        fault = find_fault(block)
+        if fault:
+            return values, Fault(fault.index + start, fault.found, fault.advice, fault.count)
+        values[start : start + len(block)] = block
+    return values, None

@@ -1,0 +1,193 @@
+"""Market Exchange: a sparse matrix of genes x barcodes beside a list of genes and one of barcodes.
+
+Cell Ranger 2 writes `genes.tsv` (id, symbol), 3 and later `features.tsv.gz` (id, symbol, type); copies are packed,
+unpacked, prefixed, and some were written by R with quotes, a header or a column of row numbers. The lists are joined
+to the matrix by their order, which is the format's own rule, after their lengths are held against it.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import re
+import zlib
+from typing import Any, BinaryIO, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.io import mminfo, mmread
+from scipy.sparse import coo_array, csr_matrix
+
+from spotweave.errors import Refusal
+from spotweave.matrices import (
+    GENE_EXPRESSION,
+    GZIP_MAGIC,
+    Matrix,
+    canonical,
+    find_fault,
+    only_genes,
+    refuse_fault,
+)
+from spotweave.raw import RawFile
+
+UTF8_BOM = "\ufeff"
+ENSEMBL = re.compile(r"(\w+?_+)?ENS[A-Z]{0,4}G\d{11}(\.\d+)?")
+BARCODE = re.compile(r"[ACGTN]{14,}|s_\d{3}um_\d+_\d+|cellid_\d+|[a-p]{8}-\d+")
+TYPES = re.compile(r"[A-Z][a-z]+( [A-Z][a-z]+)*( [A-Z]+)?")
+R_HEADERS = {"", "x", "v1", "v2", "v3"}
+
+
+def read(counts: RawFile, features: RawFile | None, barcodes: RawFile | None, *, is_packed: bool) -> Matrix:
+    """Read one triplet; `is_packed` if the matrix is packed with gzip."""
+    if features is None or barcodes is None:
+        absent = " and ".join(role for role, given in (("features", features), ("barcodes", barcodes)) if given is None)
+        raise Refusal(
+            f"{counts.name}: a matrix in Market Exchange format without its list of {absent}; name the file in the"
+            f" column {absent} of the row"
+        )
+    matrix = _read_mtx(counts, is_packed)
+    unit_rows, gene_rows = _read_list(barcodes), _read_list(features)
+    unit_rows, gene_rows, is_turned = _fit(counts, matrix.shape, features, gene_rows, barcodes, unit_rows)
+    units = _unit_names(unit_rows)
+    names, ids, types = _gene_columns(gene_rows)
+
+    def place(unit: int, gene: int) -> str:
+        return f"gene {names[gene]!r}, barcode {units[unit]!r}"
+
+    rows, columns = (matrix.row, matrix.col) if is_turned else (matrix.col, matrix.row)
+    fault = find_fault(matrix.data)
+    if fault:
+        raise refuse_fault(counts.name, fault, place(int(rows[fault.index]), int(columns[fault.index])))
+    whole = _compress(rows, columns, matrix.data.astype(np.float32), (len(units), len(names)))
+    chosen, genes, left_out = only_genes(canonical(counts.name, whole, place), types)
+    return Matrix(
+        counts.name,
+        units,
+        [names[i] for i in genes],
+        [ids[i] for i in genes],
+        [types[i] for i in genes],
+        [""] * len(genes),
+        chosen,
+        "Market Exchange",
+        {
+            "container": "Market Exchange",
+            "gene_list_columns": max(map(len, gene_rows)),
+            "matrix_is_barcodes_by_genes": is_turned,
+            "features_left_out": left_out,
+        },
+    )
+
+
+def _compress(
+    rows: NDArray[Any], columns: NDArray[Any], values: NDArray[np.float32], shape: tuple[int, int]
+) -> csr_matrix:
+    """CSR from triplets without adding up entries given twice, so that these can still be found.
+
+    A stable sort by row; 10x files are in that order already, which makes it one pass.
+    """
+    indptr = np.zeros(shape[0] + 1, dtype=np.int64)
+    np.cumsum(np.bincount(rows, minlength=shape[0]), out=indptr[1:])
+    if (np.diff(rows) < 0).any():
+        order = np.argsort(rows, kind="stable")
+        columns, values = columns[order], values[order]
+    small = np.int32 if len(values) < np.iinfo(np.int32).max else np.int64
+    return csr_matrix((values, columns.astype(small, copy=False), indptr.astype(small)), shape=shape, copy=False)
+
+
+def _read_mtx(raw: RawFile, is_packed: bool) -> coo_array:
+    try:
+        with gzip.open(raw.path) if is_packed else open(raw.path, "rb") as handle:
+            _, _, _, form, field, symmetry = mminfo(handle)
+        if (form, symmetry) != ("coordinate", "general") or field not in ("integer", "real", "unsigned-integer"):
+            raise Refusal(
+                f"{raw.name}: a matrix of kind '{form} {field} {symmetry}'; counts are 'coordinate integer general',"
+                " write it so"
+            )
+        with gzip.open(raw.path) if is_packed else open(raw.path, "rb") as handle:
+            return mmread(io.BufferedReader(cast(Any, handle)) if is_packed else cast(BinaryIO, handle), spmatrix=False)
+    except (ValueError, OSError, EOFError, OverflowError, zlib.error) as error:
+        text = " ".join(str(error).split())
+        raise Refusal(
+            f"{raw.name}: a cut or damaged matrix in Market Exchange format ({text}); download it again"
+        ) from error
+
+
+def _read_list(raw: RawFile) -> list[list[str]]:
+    """Rows of a list, tab- or comma-separated, plain or packed."""
+    try:
+        with open(raw.path, "rb") as handle:
+            is_packed = handle.read(2) == GZIP_MAGIC
+        with gzip.open(raw.path, "rt", encoding="utf-8") if is_packed else open(raw.path, encoding="utf-8") as lines:
+            content = lines.read().removeprefix(UTF8_BOM).splitlines()
+    except (OSError, EOFError, zlib.error) as error:
+        raise Refusal(f"{raw.name}: the gzip stream is cut or damaged ({error}); download it again") from error
+    except UnicodeDecodeError as error:
+        raise Refusal(f"{raw.name}: not a list of names in UTF-8 text ({error.reason}); download it again") from error
+    content = [line for line in content if line.strip()]
+    if not content:
+        raise Refusal(f"{raw.name}: the list is empty; download it again")
+    delimiter = "\t" if "\t" in content[0] else ","
+    return [[field.strip() for field in row] for row in csv.reader(content, delimiter=delimiter)]
+
+
+def _fit(
+    counts: RawFile,
+    shape: tuple[int, ...],
+    features: RawFile,
+    genes: list[list[str]],
+    barcodes: RawFile,
+    units: list[list[str]],
+) -> tuple[list[list[str]], list[list[str]], bool]:
+    """The lists without a header, and whether the matrix is barcodes x genes; refused unless all lengths fit."""
+    for is_turned in (False, True):
+        gene_count, unit_count = shape[::-1] if is_turned else shape
+        kept_genes, kept_units = _without_header(genes, gene_count), _without_header(units, unit_count)
+        if (len(kept_genes), len(kept_units)) == (gene_count, unit_count):
+            return kept_units, kept_genes, is_turned
+    raise Refusal(
+        f"{counts.name}: a matrix of {shape[0]:,} x {shape[1]:,} for {len(genes):,} genes in {features.name} and"
+        f" {len(units):,} barcodes in {barcodes.name}; the three files do not belong together, or one is cut",
+        measured=f"{len(genes)} x {len(units)}",
+        threshold=f"{shape[0]} x {shape[1]}",
+    )
+
+
+def _without_header(rows: list[list[str]], expected: int) -> list[list[str]]:
+    """The rows; less the first if it is one too many and looks like the header R writes."""
+    is_header = rows[0][-1].lower() in R_HEADERS or not (_share(rows[:1], BARCODE) or _share(rows[:1], ENSEMBL))
+    return rows[1:] if len(rows) == expected + 1 and is_header else rows
+
+
+def _share(rows: list[list[str]], pattern: re.Pattern[str]) -> float:
+    """Share of the rows that hold something of a pattern."""
+    return sum(any(pattern.search(field) for field in row) for row in rows) / max(len(rows), 1)
+
+
+def _columns(rows: list[list[str]]) -> list[list[str]]:
+    width = max(map(len, rows))
+    return [[row[i] if i < len(row) else "" for row in rows] for i in range(width)]
+
+
+def _unit_names(rows: list[list[str]]) -> list[str]:
+    """The first column that holds barcodes, else the last one."""
+    columns = _columns(rows)
+    return next((column for column in columns if _share([[name] for name in column], BARCODE) > 0.5), columns[-1])
+
+
+def _gene_columns(rows: list[list[str]]) -> tuple[list[str], list[str], list[str]]:
+    """Symbols, ids and types; a column of row numbers before them is skipped."""
+    columns = _columns(rows)
+    if len(columns) > 1 and all(number == str(i) for i, number in enumerate(columns[0], start=1)):
+        columns = columns[1:]
+    ids_at = next((i for i, column in enumerate(columns) if _share([[n] for n in column], ENSEMBL) > 0.5), None)
+    if len(columns) == 1:
+        ids = columns[0] if ids_at == 0 else [""] * len(columns[0])
+        return columns[0], ids, [GENE_EXPRESSION] * len(columns[0])
+    at = 0 if ids_at is None else ids_at
+    symbols_at = 0 if at == 1 else 1
+    rest = [i for i in range(len(columns)) if i not in (at, symbols_at)]
+    types = columns[rest[0]] if rest else []
+    if not types or not all(TYPES.fullmatch(kind) for kind in types):
+        types = [GENE_EXPRESSION] * len(columns[0])
+    return columns[symbols_at], columns[at], types

@@ -1,0 +1,130 @@
+"""10x HDF5 in both layouts.
+
+Layout 3 (Cell Ranger 3, Space Ranger, Xenium): `/matrix/{data,indices,indptr,shape,barcodes}` and
+`/matrix/features/{id,name,feature_type,genome}`. Layout 2 (Cell Ranger 2):
+`/<genome>/{data,indices,indptr,shape,barcodes,genes,gene_names}`, one group a genome. Both hold genes x barcodes
+column by column, which is units x genes row by row.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import h5py
+from scipy.sparse import csr_matrix, hstack
+
+from spotweave.errors import Refusal
+from spotweave.matrices import GENE_EXPRESSION, Matrix, only_genes
+from spotweave.matrices.hdf5 import keys, open_file, read_sparse, text
+from spotweave.raw import RawFile
+
+SPARSE = {"data", "indices", "indptr", "shape", "barcodes"}
+
+
+def read(counts: RawFile) -> Matrix:
+    """Read one file."""
+    with open_file(counts) as file:
+        if keys(file.get("matrix")) >= {*SPARSE, "features"}:
+            return _read_layout_3(counts.name, file["matrix"])
+        genomes = sorted(name for name in file if keys(file[name]) >= {*SPARSE, "genes"})
+        if genomes:
+            return _read_layout_2(counts.name, file, genomes)
+        raise Refusal(f"{counts.name}: {_what_it_is(file)}")
+
+
+def _what_it_is(file: h5py.File) -> str:
+    there = set(file)
+    if {"row_attrs", "col_attrs"} <= there:
+        return "a loom file, which is not read here; save it as .h5ad with raw counts"
+    if {"barcode_idx", "umi"} <= there:
+        return "molecules (molecule_info.h5), not a count matrix; give filtered_feature_bc_matrix.h5"
+    if "feature_slices" in there:
+        return "feature_slice.h5 of Visium HD, not a count matrix; give filtered_feature_bc_matrix.h5"
+    if {"assays", "meta.data"} <= there:
+        return "an h5Seurat file, which is not read here; write its counts as 10x HDF5 or Market Exchange"
+    inside = ", ".join(sorted(there)[:8]) or "nothing"
+    return (
+        f"an HDF5 file without a count matrix of Cell Ranger, Space Ranger or AnnData (it has {inside}); give "
+        "filtered_feature_bc_matrix.h5, and download it again if that is what it should be"
+    )
+
+
+def _lists_fit(name: str, group: Any, units: list[str], genes: list[str]) -> None:
+    genes_there, units_there = (int(size) for size in group["shape"][:])
+    if (units_there, genes_there) != (len(units), len(genes)):
+        raise Refusal(
+            f"{name}: a matrix of {genes_there:,} genes x {units_there:,} barcodes with {len(genes):,} gene names and"
+            f" {len(units):,} barcodes; download the file again"
+        )
+
+
+def _read_layout_3(name: str, group: Any) -> Matrix:
+    features = group["features"]
+    units, names = text(group["barcodes"]), text(features["name"])
+
+    def column(key: str, missing: str) -> list[str]:
+        return text(features[key]) if key in features else [missing] * len(names)
+
+    ids, types, genomes = column("id", ""), column("feature_type", GENE_EXPRESSION), column("genome", "")
+    _lists_fit(name, group, units, names)
+    counts, genes, left_out = only_genes(read_sparse(name, group, units, names, by_unit=True), types)
+    return Matrix(
+        name,
+        units,
+        [names[i] for i in genes],
+        [ids[i] for i in genes],
+        [types[i] for i in genes],
+        [genomes[i] for i in genes],
+        counts,
+        "10x HDF5, layout 3",
+        {"container": "10x HDF5, layout 3", "features_left_out": left_out},
+    )
+
+
+def _read_layout_2(name: str, file: h5py.File, genomes: list[str]) -> Matrix:
+    units = text(file[genomes[0]]["barcodes"])
+    parts: list[csr_matrix] = []
+    names, ids, of_genome = [], [], []
+    for genome in genomes:
+        group = file[genome]
+        genes = text(group["gene_names"] if "gene_names" in group else group["genes"])
+        here = text(group["barcodes"])
+        _lists_fit(name, group, here, genes)
+        part = read_sparse(name, group, here, genes, by_unit=True)
+        if here != units:  # each genome has a list of its own, which need not be in the same order
+            units, parts, part = _union(units, parts, here, part)
+        parts.append(part)
+        names += genes
+        ids += text(group["genes"])
+        of_genome += [genome] * len(genes)
+    counts = csr_matrix(hstack(parts, format="csr")) if len(parts) > 1 else parts[0]
+    return Matrix(
+        name,
+        units,
+        names,
+        ids,
+        [GENE_EXPRESSION] * len(names),
+        of_genome,
+        counts,
+        "10x HDF5, layout 2",
+        {"container": "10x HDF5, layout 2", "features_left_out": {}},
+    )
+
+
+def _union(
+    units: list[str], parts: list[csr_matrix], here: list[str], part: csr_matrix
+) -> tuple[list[str], list[csr_matrix], csr_matrix]:
+    """Everything on the units of both lists; a unit one genome has no list entry for has no counts of it."""
+    known = set(units)
+    both = units + [unit for unit in here if unit not in known]
+    return both, [_onto(both, units, old) for old in parts], _onto(both, here, part)
+
+
+def _onto(both: list[str], names: list[str], counts: csr_matrix) -> csr_matrix:
+    row = {name: index for index, name in enumerate(names)}
+    place = csr_matrix(
+        ([1.0] * len(names), ([i for i, unit in enumerate(both) if unit in row], [row[u] for u in both if u in row])),
+        shape=(len(both), len(names)),
+        dtype=counts.dtype,
+    )
+    return csr_matrix(place @ counts)
