@@ -3,11 +3,13 @@
 from _stage import Stage
 
 stage = Stage(
-    "assemble_dataset", __doc__, inputs=["shards+"], outputs=["table", "quarantine", "manifest"], record=False
+    "assemble_dataset", __doc__, inputs=["shards+"], outputs=["table", "quarantine", "left_out", "manifest"], record=False
 )
+stage.option("--choice", default="{}", help="JSON: reason -> samples that the configuration left out")
 
 
 def work(args):
+    import json
     from pathlib import Path
 
     from tqdm import tqdm
@@ -29,8 +31,16 @@ def work(args):
     refused = [{"sample_id": s["sample_id"], **s["refusal"]} for s in samples if s["refusal"] is not None]
     release.write_table(args.quarantine, refused, release.QUARANTINE_COLUMNS)
 
+    reasons = {sample: reason for reason, names in json.loads(args.choice).items() for sample in names}
+    left_out = [{"sample_id": sample, "reason": reasons[sample]} for sample in sorted(reasons)]
+    release.write_table(args.left_out, left_out, release.LEFT_OUT_COLUMNS)
+
     hashes = {file["released"]: file["sha256"] for file in files}
-    tables = {f"{root.name}.csv": file_hash(args.table), "quarantine.csv": file_hash(args.quarantine)}
+    tables = {
+        f"{root.name}.csv": file_hash(args.table),
+        "quarantine.csv": file_hash(args.quarantine),
+        "left_out.csv": file_hash(args.left_out),
+    }
     release.write_manifest(args.manifest, {**hashes, **tables})
 
 

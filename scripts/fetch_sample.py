@@ -13,7 +13,7 @@ stage = Stage("fetch_sample", __doc__, inputs=[], outputs=["manifest"])
 stage.option(
     "--request",
     required=True,
-    help='JSON: {"sample", "reader", "source", "accession", "files", "unit", "given": {role: {"location", "checksum"}}}',
+    help='JSON: {"sample", "reader", "source", "accession", "files", "unit", "given": {role: {"location", …}}}',
 )
 stage.option("--folder", required=True, type=Path, help="where downloads go, one sub-folder a role")
 stage.option("--licence", default="", help="licence of the files, as in the row")

@@ -68,19 +68,19 @@ class Exchange:
         content = self.content if content is None else content
         if etag:
             headers["ETag"] = etag
-        start = self._range_start() if ranges else None
+        start, end = self._range(len(content)) if ranges else (None, len(content))
         if start is not None and obeys_if_range and self.header("If-Range") not in (None, etag):
-            start = None
+            start, end = None, len(content)
         if start is not None and start >= len(content):
             self.reply(416, Content_Range=f"bytes */{len(content)}")
             return
         if start is not None:
-            headers["Content-Range"] = content_range or f"bytes {start}-{len(content) - 1}/{len(content)}"
+            headers["Content-Range"] = content_range or f"bytes {start}-{end - 1}/{len(content)}"
         first = start or 0
         if chunked:
             headers["Transfer-Encoding"] = "chunked"
         elif length != 0:
-            headers["Content-Length"] = str(len(content) - first if length is None else length)
+            headers["Content-Length"] = str(end - first if length is None else length)
         else:
             self.handler.close_connection = True
         self._head(200 if start is None else 206, headers)
@@ -88,7 +88,7 @@ class Exchange:
             self._send(content[first : pause_at[0]], chunked)
             pause_at[1]()
             first = max(first, pause_at[0])
-        self._send(content[first:stop_at], chunked)
+        self._send(content[first : end if stop_at is None else min(end, stop_at)], chunked)
         if stop_at is not None and stop_at < len(content):
             self.drop()
         elif chunked:
@@ -98,9 +98,12 @@ class Exchange:
         """Close the connection now; what was sent arrives."""
         self.handler.close_connection = True
 
-    def _range_start(self) -> int | None:
-        match = re.fullmatch(r"bytes=(\d+)-", self.header("Range") or "")
-        return int(match[1]) if match else None
+    def _range(self, size: int) -> tuple[int | None, int]:
+        """Start of the part asked for, None for the whole file, and where it ends."""
+        match = re.fullmatch(r"bytes=(\d+)-(\d*)", self.header("Range") or "")
+        if not match:
+            return None, size
+        return int(match[1]), min(int(match[2]) + 1, size) if match[2] else size
 
     def _head(self, status: int, headers: dict[str, str]) -> None:
         self.handler.server.statuses.setdefault(self.handler.path, []).append(status)

@@ -31,6 +31,7 @@ from spotweave.errors import Refusal
 from spotweave.sources import FetchSettings, Unreachable, Wanted, https, parse_checksum
 
 ROOT = Path(__file__).resolve().parents[2]
+JPEG = b"\xff\xd8\xff\xe0 a picture \xff\xd9"
 CONTENT = gzip.compress(random.Random(0).randbytes(200_000), mtime=0)
 OTHER = gzip.compress(random.Random(1).randbytes(200_000), mtime=0)
 # Text of one length: nothing in the format would betray a file made of both.
@@ -583,12 +584,13 @@ def unused_url() -> str:
 
 @pytest.fixture
 def run_script(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    def run(files: list[dict[str, str]], *more: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, str(ROOT / "scripts/fetch_sample.py"), "--sample=S1", "--folder=raw/S1"]
+    def run(given: dict[str, dict[str, str]], source: str, *more: str) -> subprocess.CompletedProcess[str]:
+        request = {"sample": "S1", "reader": "st_v1", "source": source, "given": given}
+        command = [sys.executable, str(ROOT / "scripts/fetch_sample.py"), "--folder=raw/S1"]
         command += [
             "--manifest=raw.json",
             "--record=fetch.json",
-            f"--files={json.dumps(files)}",
+            f"--request={json.dumps(request)}",
             "--backoff-s=0",
             *more,
         ]
@@ -597,14 +599,17 @@ def run_script(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]
     return run
 
 
+ROLES = ("counts", "spots", "image")
+
+
 def test_the_script_writes_a_manifest_without_machine_paths(server, tmp_path, run_script):
-    urls = [server.put(f"counts/{NAME}", CONTENT), server.put(f"spots/{NAME}", OTHER)]
-    files = [
-        {"role": "counts", "location": urls[0], "checksum": f"sha256:{SHA256}"},
-        {"role": "spots", "location": urls[1], "checksum": ""},
-    ]
+    contents = dict(zip(ROLES, [CONTENT, OTHER, JPEG], strict=True))
+    names = {"counts": NAME, "spots": NAME, "image": "slide.jpg"}
+    urls = {role: server.put(f"{role}/{names[role]}", content) for role, content in contents.items()}
+    given = {role: {"location": url, "checksum": ""} for role, url in urls.items()}
+    given["counts"]["checksum"] = f"sha256:{SHA256}"
     for _ in range(2):
-        done = run_script(files, "--source=https", "--licence=CC-BY-4.0")
+        done = run_script(given, "https", "--licence=CC-BY-4.0")
         assert done.returncode == 0, done.stderr
         manifest = json.loads((tmp_path / "raw.json").read_text())
         assert manifest == {
@@ -613,23 +618,23 @@ def test_the_script_writes_a_manifest_without_machine_paths(server, tmp_path, ru
             "files": [
                 {
                     "role": role,
-                    "name": NAME,
-                    "location": url,
-                    "path": f"raw/S1/{role}/{NAME}",
+                    "name": names[role],
+                    "location": urls[role],
+                    "path": f"raw/S1/{role}/{names[role]}",
                     "bytes": len(content),
                     "sha256": hashlib.sha256(content).hexdigest(),
                 }
-                for role, url, content in zip(["counts", "spots"], urls, [CONTENT, OTHER], strict=True)
+                for role, content in sorted(contents.items())
             ],
         }
-        record = json.loads((tmp_path / "fetch.json").read_text())
-        assert record["measures"] == {"files": 2, "bytes": len(CONTENT) + len(OTHER)}
+        measures = json.loads((tmp_path / "fetch.json").read_text())["measures"]
+        assert (measures["files"], measures["bytes"]) == (3, sum(map(len, contents.values())))
     assert server.statuses(f"counts/{NAME}") == [200]
 
 
 def test_the_script_refuses_a_file_that_is_gone_and_ends_well(server, tmp_path, run_script):
     url = server.put(NAME, CONTENT, answers(404))
-    done = run_script([{"role": "counts", "location": url}], "--source=https")
+    done = run_script({"counts": {"location": url}}, "https")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "raw.json").read_bytes() == b""
     record = json.loads((tmp_path / "fetch.json").read_text())
@@ -637,7 +642,7 @@ def test_the_script_refuses_a_file_that_is_gone_and_ends_well(server, tmp_path, 
 
 
 def test_the_script_fails_when_the_connection_is_refused(tmp_path, run_script, unused_url):
-    done = run_script([{"role": "counts", "location": unused_url}], "--source=https", "--attempts=2")
+    done = run_script({"counts": {"location": unused_url}}, "https", "--attempts=2")
     assert done.returncode != 0
     assert "Connection refused" in done.stderr
     assert not (tmp_path / "raw.json").exists()
@@ -646,8 +651,18 @@ def test_the_script_fails_when_the_connection_is_refused(tmp_path, run_script, u
 
 def test_the_script_uses_local_files_where_they_are(tmp_path, run_script):
     (tmp_path / "given").mkdir()
-    (tmp_path / "given" / NAME).write_bytes(CONTENT)
-    done = run_script([{"role": "counts", "location": f"given/{NAME}"}], "--source=file")
+    for name, content in ((NAME, CONTENT), ("spots.csv", b"x,y\n1,1\n"), ("slide.jpg", JPEG)):
+        (tmp_path / "given" / name).write_bytes(content)
+    names = dict(zip(ROLES, (NAME, "spots.csv", "slide.jpg"), strict=True))
+    done = run_script({role: {"location": f"given/{name}"} for role, name in names.items()}, "file")
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "raw.json").read_text())["files"][0]["path"] == f"given/{NAME}"
     assert not (tmp_path / "raw").exists()
+
+
+def test_the_script_refuses_a_row_without_a_file_it_needs(tmp_path, run_script, server):
+    done = run_script({"counts": {"location": server.put(NAME, CONTENT)}}, "https")
+    assert done.returncode == 0, done.stderr
+    record = json.loads((tmp_path / "fetch.json").read_text())
+    assert record["status"] == "refused"
+    assert "no file for image, spots or transform" in record["reason"]

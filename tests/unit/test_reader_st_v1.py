@@ -870,7 +870,7 @@ def test_a_sample_without_a_spot_file_is_refused(tmp_path: Path) -> None:
     del files["spots"]
     record = run_script(tmp_path, files)
     assert record["status"] == "refused"
-    assert "exactly one file of role 'spots' is needed, 0 given; the row has S1.tsv.gz (counts)" in record["reason"]
+    assert "S1.tsv.gz: there is neither a spot file nor a transformation" in record["reason"]
 
 
 def test_two_count_files_are_refused() -> None:
@@ -890,3 +890,47 @@ def test_an_empty_manifest_is_passed_on_with_exit_code_0(tmp_path: Path) -> None
     subprocess.run([sys.executable, str(script), *arguments(tmp_path)], check=True, capture_output=True)
     assert read_json(tmp_path / "record.json")["status"] == "passed_on"
     assert (tmp_path / "e.h5ad").stat().st_size == 0
+
+
+def test_a_section_without_a_spot_file_is_placed_by_its_transformation(tmp_path: Path) -> None:
+    # A turn by 30 degrees, 290 px a step and a shift; the file holds the columns of the matrix.
+    turn = np.deg2rad(30)
+    matrix = np.array(
+        [
+            [290 * np.cos(turn), -290 * np.sin(turn), 500],
+            [290 * np.sin(turn), 290 * np.cos(turn), 700],
+            [0, 0, 1],
+        ]
+    )
+    (tmp_path / "t.txt").write_text(" ".join(repr(float(value)) for value in matrix.T.ravel()))
+    (tmp_path / "c.tsv").write_text("\tA\tB\n10.98x7.02\t1\t2\n3x9\t0\t4\n3x2\t5\t0\n")
+    files = {"counts": RawFile("c.tsv", tmp_path / "c.tsv"), "transform": RawFile("t.txt", tmp_path / "t.txt")}
+    reading = st_v1.read(files)
+    assert list(reading.adata.obs_names) == ["3x2", "11x7", "3x9"]
+    expected = (np.array([[3, 2, 1], [10.98, 7.02, 1], [3, 9, 1]]) @ matrix.T)[:, :2]
+    np.testing.assert_allclose(reading.adata.obs[["x_px", "y_px"]], expected)
+    assert reading.adata.X.toarray().tolist() == [[5, 0], [1, 2], [0, 4]]
+
+
+@pytest.mark.parametrize("text", ["", "1 2 3", "1 0 0 0 1 0 5 5 x", "1 2 0 2 4 0 0 0 1", "1 0 5 0 1 5 0 0 1"])
+def test_what_is_no_transformation_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "t.txt").write_text(text)
+    (tmp_path / "c.tsv").write_text("\tA\n3x9\t4\n3x2\t5\n")
+    files = {"counts": RawFile("c.tsv", tmp_path / "c.tsv"), "transform": RawFile("t.txt", tmp_path / "t.txt")}
+    with pytest.raises(Refusal, match=r"t\.txt: "):
+        st_v1.read(files)
+
+
+def test_counts_without_any_places_on_the_picture_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "c.tsv").write_text("\tA\n3x9\t4\n")
+    with pytest.raises(Refusal, match="neither a spot file nor a transformation"):
+        st_v1.read({"counts": RawFile("c.tsv", tmp_path / "c.tsv")})
+
+
+def test_pixels_of_a_meta_table_are_taken_from_its_own_columns(tmp_path: Path) -> None:
+    (tmp_path / "c.tsv").write_text("\tA\n01A_3x9\t4\n01A_3x2\t5\n02A_3x2\t7\n")
+    (tmp_path / "m.tsv").write_text("\tradius\tHE_X\tHE_Y\n02A_3x2\t1\t9\t9\n01A_3x2\t1\t30\t20\n01A_3x9\t1\t31\t90\n")
+    files = {"counts": RawFile("c.tsv", tmp_path / "c.tsv"), "spots": RawFile("m.tsv", tmp_path / "m.tsv")}
+    reading = st_v1.read(files, member="01A")
+    assert reading.adata.X.toarray().ravel().tolist() == [5, 4]
+    assert reading.adata.obs[["x_px", "y_px"]].to_numpy().tolist() == [[30, 20], [31, 90]]

@@ -30,7 +30,19 @@ from PIL import Image
 
 from spotweave import sources
 from spotweave.errors import Refusal
-from spotweave.sources import Checksum, Fetched, FetchSettings, Wanted, _content, _disk, file, https, parse_checksum
+from spotweave.sources import (
+    Checksum,
+    Fetched,
+    FetchSettings,
+    Listing,
+    Place,
+    Wanted,
+    _content,
+    _disk,
+    file,
+    https,
+    parse_checksum,
+)
 
 WORKFLOW = Path(sources.__file__).resolve().parents[2]
 PACKAGE = Path(sources.__file__).parent
@@ -82,23 +94,48 @@ def test_a_faulty_checksum_is_explained(text, words):
 @pytest.mark.parametrize("name", sources.names())
 def test_every_source_keeps_the_contract(name, tmp_path):
     source = sources.load(name)
-    parameters = inspect.signature(source.fetch, eval_str=True)
-    assert {key: value.annotation for key, value in parameters.parameters.items()} == {
-        "wanted": Wanted,
-        "folder": Path,
-        "settings": FetchSettings,
+    expected = {
+        source.fetch: ({"wanted": Wanted, "folder": Path, "settings": FetchSettings}, Fetched),
+        source.list_files: ({"accession": str, "settings": FetchSettings}, Listing),
     }
-    assert parameters.return_annotation is Fetched
+    for function, (parameters, returned) in expected.items():
+        signature = inspect.signature(function, eval_str=True)
+        assert {key: value.annotation for key, value in signature.parameters.items()} == parameters
+        assert signature.return_annotation is returned
+        assert function.__doc__
     assert importlib.import_module(f"spotweave.sources.{name}").__doc__
-    assert source.fetch.__doc__
-    with pytest.raises(Refusal, match=r"^image: "):
+    assert re.compile(source.ACCESSION)
+    with pytest.raises(Refusal, match="ftp:"):
         source.fetch(Wanted("image", "ftp://nowhere.invalid/no such file.tif"), tmp_path / "raw", SETTINGS)
     assert not (tmp_path / "raw").exists()
 
 
+@pytest.mark.parametrize("name", sources.names())
+def test_every_source_refuses_an_accession_that_is_none(name):
+    with pytest.raises(Refusal, match="no such accession"):
+        sources.load(name).list_files("no such accession", SETTINGS)
+
+
 def test_an_unknown_source_is_explained():
-    with pytest.raises(ValueError, match=r"'_disk' is not a source; there are: file, https"):
+    with pytest.raises(ValueError, match=r"'_disk' is not a source; there are: .*file, .*https, .*zenodo"):
         sources.load("_disk")
+
+
+@pytest.mark.parametrize(
+    ("text", "source", "accession", "place"),
+    [
+        ("https://host/a.zip", "geo", "GSM1", Place("https", "https://host/a.zip")),
+        ("https://host/a.zip!in/b.h5", "geo", "GSM1", Place("https", "https://host/a.zip", "in/b.h5")),
+        ("zenodo:4751624/B4.jpg", "geo", "GSM1", Place("zenodo", "4751624/B4.jpg")),
+        ("GSM1_A.h5", "geo", "GSM1", Place("geo", "GSM1/GSM1_A.h5")),
+        ("spatial/p.csv", "file", "/data/outs", Place("file", "/data/outs/spatial/p.csv")),
+        ("/other/p.csv", "file", "/data/outs", Place("file", "/other/p.csv")),
+        ("p.csv", "file", None, Place("file", "p.csv")),
+        ("C:odd.csv", "file", None, Place("file", "C:odd.csv")),
+    ],
+)
+def test_a_cell_says_from_which_source_a_file_comes(text, source, accession, place):
+    assert sources.find_place(text, source, accession) == place
 
 
 def test_the_package_does_not_import_its_sources():

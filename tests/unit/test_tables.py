@@ -61,7 +61,7 @@ def test_a_good_table_gives_its_rows_and_cohort(load):
         ({"sample_id": "a_1"}, "c1.csv:2:sample_id: 'a_1', allowed: letters, digits and hyphens"),
         ({"species": "human"}, "c1.csv:2:species: 'human', allowed: Homo sapiens, Mus musculus"),
         ({"technology": "Spatial Transcriptomic"}, "c1.csv:2:technology: 'Spatial Transcriptomic', did you mean"),
-        ({"source": "ftp"}, "c1.csv:2:source: 'ftp' is not a module of sources/, allowed: file, https"),
+        ({"source": "ftp"}, "c1.csv:2:source: 'ftp' is not a module of sources/, allowed: biostudies, dryad,"),
         ({"source": "_content"}, "c1.csv:2:source: '_content' is not a module of sources/"),
         ({"donor": ""}, "c1.csv:2:donor: empty, allowed: letters, digits"),
         ({"pixel_size_um": "0,69"}, "c1.csv:2:pixel_size_um: '0,69', allowed: a positive number such as 0.688"),

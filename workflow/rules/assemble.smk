@@ -127,6 +127,7 @@ rule assemble_dataset:
     output:
         table=f"<results>/{config['dataset']}.csv",
         quarantine="<results>/quarantine.csv",
+        left_out="<results>/left_out.csv",
         manifest="<results>/MANIFEST.sha256",
     log:
         "<logs>/assemble_dataset.log",
@@ -137,10 +138,12 @@ rule assemble_dataset:
         mem_mb=2000,
         runtime="1h",
     params:
+        choice=as_json(left_out_by_reason()),
         code=code("assemble_dataset"),
     shell:
         "python scripts/assemble_dataset.py --shards {input.shards} --table {output.table}"
-        " --quarantine {output.quarantine} --manifest {output.manifest} > {log} 2>&1"
+        " --quarantine {output.quarantine} --left-out {output.left_out} --choice {params.choice:q}"
+        " --manifest {output.manifest} > {log} 2>&1"
 
 
 rule dataset:

@@ -164,6 +164,14 @@ def closing_line():
     return "\n".join(lines)
 
 
+def left_out_by_reason():
+    """Reason -> samples that the query or the licences leave out."""
+    reasons = {}
+    for sample, reason in TABLES.left_out.items():
+        reasons.setdefault(reason, []).append(sample)
+    return reasons
+
+
 def picture(path, what):
     """A sample's picture, in the report as long as the dataset is small enough for one HTML file."""
     if len(SAMPLES) > config["report_pictures_up_to"]:

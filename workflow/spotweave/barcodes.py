@@ -35,8 +35,10 @@ class Barcodes:
 
     @cached_property
     def groups(self) -> dict[tuple[str, str], int]:
-        """How many names have the same (`before`, `after`)."""
-        counted = Counter(zip(self.before, self.after, strict=True))
+        """How many names have the same (`before`, `after`); names without a barcode among others with are left out."""
+        has_barcode = [looks_like_barcode(core) for core in self.core]
+        every = zip(self.before, self.after, has_barcode, strict=True)
+        counted = Counter((before, after) for before, after, has in every if has or not any(has_barcode))
         return dict(sorted(counted.items()))
 
     @property

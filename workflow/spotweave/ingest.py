@@ -121,6 +121,7 @@ class _Ingest:
         self.settings = settings
         roles = raw_layouts.ROLES[request.reader]
         self.needed = tuple(roles.needed)
+        self.either = roles.either
         self.roles = tuple(role for role in (*roles.needed, *roles.optional) if role not in NOT_FETCHED)
         self.brought: dict[str, Brought] = {}
         self.assigned: raw_layouts.Assignment | None = None
@@ -132,6 +133,11 @@ class _Ingest:
 
     def missing(self, roles: Iterable[str]) -> list[str]:
         return [role for role in roles if role not in self.brought]
+
+    def lacking(self) -> list[str]:
+        """What a sample cannot be built without and does not have; of several that would do, the first."""
+        has_either = not self.either or any(role in self.brought for role in self.either)
+        return self.missing(self.needed) + ([] if has_either else [self.either[0]])
 
     def take_given(self) -> None:
         """The files that the row names; its archives come later."""
@@ -154,7 +160,7 @@ class _Ingest:
 
     def take_listed(self) -> None:
         """What the accession's listing offers for roles that are still open."""
-        if self.request.accession is None or not self.missing(self.needed):
+        if self.request.accession is None or not self.lacking():
             return
         source = sources.load(self.request.source)
         listing = source.list_files(self.request.accession, self.settings)
@@ -175,7 +181,7 @@ class _Ingest:
     def take_from_archives(self) -> None:
         """Members of the archives at hand, likeliest first, until nothing needed is missing."""
         for place in self.candidates:
-            if not self.missing(self.needed) and not (self.opened and self.missing(self.roles)):
+            if not self.lacking() and not (self.opened and self.missing(self.roles)):
                 return
             self._open(place)
 
@@ -199,7 +205,7 @@ class _Ingest:
         assigned = raw_layouts.assign(list(files), self.request.reader, unit=self.request.unit)
         self.assigned = assigned
         for role in self.missing(self.roles):
-            if role in assigned.ambiguous and role in self.needed:
+            if role in assigned.ambiguous and role in (*self.needed, *self.either):
                 raise Refusal(
                     f"{self.request.sample}: {len(assigned.ambiguous[role])} files could be its {role}:"
                     f" {_shown(assigned.ambiguous[role])}; name one in the column '{role}', or narrow"
@@ -221,6 +227,7 @@ class _Ingest:
             archive = _Archive(Place(place.source, place.location), Checksum(), self.folder, self.settings)
             name = archive.find(place.member)
             fetched = archive.take({role: name}, {role: checksum})[role]
+            place = Place(place.source, place.location, name)
         else:
             wanted = Wanted(role, place.location, checksum)
             fetched = sources.load(place.source).fetch(wanted, self.folder / role, self.settings)
@@ -233,17 +240,19 @@ class _Ingest:
         self.brought[role] = Brought(role, location, why, fetched)
 
     def refuse_missing(self) -> None:
-        missing = self.missing(self.needed)
+        missing = self.lacking()
         if not missing:
             return
+        if missing[-1] in self.either:
+            missing[-1] = " or ".join(self.either)
         hires = [name for name in self.seen if "tissue_hires_image" in name]
         advice = f"name {'it' if len(missing) == 1 else 'them'} in the row"
         if missing == ["image"] and hires:
             advice = f"only a reduced picture is there ({_last(hires[0])}); give the full-resolution one in the row"
         raise Refusal(
             f"{self.request.sample}: no file for {', '.join(missing)}; {advice}. Seen: {_shown(self.seen)}",
-            measured=len(self.needed) - len(missing),
-            threshold=len(self.needed),
+            measured=len(missing),
+            threshold=0,
         )
 
     def report(self) -> dict[str, Any]:

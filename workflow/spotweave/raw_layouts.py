@@ -1,8 +1,8 @@
 """Which file of a deposit is what, by its name alone.
 
-Publishers and authors add prefixes (`GSM5732357_A_`), folders (`outs/spatial/`) and a second `.gz`, and change the
-case; none of that matters here. A role takes the best name there is: patterns stand in the order of preference, and
-several names that fit one pattern equally well are reported as ambiguous, never chosen from.
+Publishers and authors add prefixes (`GSM5732357_A_`), labels (`matrix_A1.mtx`), folders (`outs/spatial/`) and one more
+`.gz`, and change the case; none of that matters here. A role takes the best name there is: looks stand in the order of
+preference, and several names that fit one look equally well are reported as ambiguous, never chosen from.
 
 Names are those of Space Ranger 1-4, Xenium Onboard Analysis 1-4, the ST pipeline and st_spot_detector, and of copies
 of them in GEO, Zenodo and Mendeley Data. Nothing heavy is imported: the tables are validated with this.
@@ -11,12 +11,13 @@ of them in GEO, Zenodo and Mendeley Data. Nothing heavy is imported: the tables 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 DEFAULT_UNIT = "square_016um"
-PICTURE = r"\.(ome\.tiff?|tiff?|btf|ndpi|svs|mrxs|scn|czi|nd2|jpe?g|png)"
-PICTURE_ORDER = (
+# Formats of pictures, those that keep most first.
+FORMATS = (
     "ome.tif",
     "ome.tiff",
     "tif",
@@ -26,35 +27,60 @@ PICTURE_ORDER = (
     "svs",
     "mrxs",
     "scn",
-    "jpg",
-    "jpeg",
-    "png",
     "czi",
     "nd2",
+    "png",
+    "jpg",
+    "jpeg",
 )
-TABLE = r"\.(csv|tsv|txt)"
-ARCHIVE = re.compile(r"\.(tar|tar\.gz|tgz|zip)$")
-# Pictures that are never the full-resolution H&E.
-NO_SLIDE = re.compile(
-    r"hires|lowres|aligned_|detected_tissue|fiducial|cytassist_image|morphology|thumbnail|preview|mask|overlay|dapi"
-    r"|(^|[_./-])if[_-]image|spatial_enrichment|umap|tsne|/analysis/|aux_outputs|figure"
-)
+PICTURE = rf"\.({'|'.join(re.escape(one) for one in FORMATS)})$"
+TABLE = r"\.(csv|tsv|txt)$"
+BREAK = r"[/_. -]"  # what stands between the words of a name; every plain name starts with one
+ARCHIVE = re.compile(r"\.(tar|tgz|zip)$")
+
+# Never looked at, whatever the reader.
 NEVER = re.compile(
-    r"\.(fastq|fq|bam|bai|cloupe|vloupe|html?|pdf|rds|rdata|loom|zarr|md5|gtf|r|py|ipynb|docx?|xlsx?)$"
-    r"|molecule_info|metrics_summary|raw_probe|probe_set|filelist\.txt|/analysis/|(^|/)\."
+    r"\.(fastq|fq|bam|bai|cram|cloupe|vloupe|loupe|html?|pdf|rds|rda|rdata|robj|loom|md5|sha1|sha256|gtf|bed|r|py|ipynb"
+    r"|sh|md|log|docx?|xlsx?|pptx?)$"
+    r"|molecule_info|metrics_summary|raw_probe|probe_set|filelist\.txt$|tissue_spot_counts|\.zarr/"
+    r"|/(analysis|aux_outputs|__macosx)/|/\."
+    rf"|{BREAK}(readme|licen[cs]e|manifest|changelog|(md5|sha256|check)sums?)[^/]*$"
 )
+# Words of pictures made of the full-resolution H&E, or of something else.
+DERIVED = (
+    r"thumb(nail)?s?|preview|mask(s|ed)?|overlay|dapi|umap|tsne|fig(ure)?\d*|fiducials?|annot\w*|clusters?|heatmap"
+)
+REDUCED = r"tissue_(hires|lowres)_image|hires|lowres|high_?res|low_?res|downsampled"
+NO_SLIDE = re.compile(
+    r"aligned_(fiducials|tissue_image)|detected_tissue_image|cytassist_image|cytassist[^/_]*$|spatial_enrichment"
+    rf"|{BREAK}({REDUCED})({BREAK}[^/]*)?$|/morphology_focus/|{BREAK}morphology(_focus|_mip)?[^/a-z]*\.ome\.tiff?$"
+    rf"|{BREAK}(if|{DERIVED})[_-]image[^/]*$"
+)
+NO_SLIDE_UNLESS_NAMED = re.compile(rf"{BREAK}({DERIVED}|if){BREAK}[^/]*$")
+NO_ALIGNMENT = re.compile(rf"{BREAK}if_imagealignment")
 
 
 @dataclass(frozen=True)
 class Roles:
-    """Roles of a reader: `needed` to build a sample (the picture included), `optional` taken if they are there."""
+    """Roles of a reader.
+
+    Attributes
+    ----------
+    needed
+        Without one of these a sample cannot be built; the picture is among them.
+    optional
+        Taken if they are there.
+    either
+        Optional ones of which one is needed.
+    """
 
     needed: tuple[str, ...]
     optional: tuple[str, ...] = ()
+    either: tuple[str, ...] = ()
 
 
 ROLES = {
-    "st_v1": Roles(("counts", "spots", "image"), ("transform",)),
+    "st_v1": Roles(("counts", "image"), ("spots", "transform"), either=("spots", "transform")),
     "visium": Roles(
         ("counts", "spots", "image"),
         ("features", "barcodes", "scalefactors", "alignment", "cytassist_image", "hires_image"),
@@ -89,13 +115,13 @@ class Assignment:
     archives
         Names of archives that may hold what is missing, likeliest first.
     missing
-        Needed roles without a name.
+        Needed roles that no name fits.
     ambiguous
-        Role -> names that fit it equally well; such a role is not in `roles`.
+        Role -> names that fit it equally well; such a role is neither in `roles` nor in `missing`.
     why
         Role -> how its name was recognised.
     unused
-        Names without a role.
+        Names that are in none of these.
     """
 
     roles: dict[str, str]
@@ -114,120 +140,218 @@ class Recognition:
     why: str
 
 
-def _slide(*better: str) -> tuple[str, ...]:
-    """Patterns of the full-resolution picture, the usual ones after those given."""
+class Look(NamedTuple):
+    """How a file of some kind is called: in words, and as a pattern of plain names."""
+
+    words: str
+    pattern: str
+
+
+class Parcel(NamedTuple):
+    """An archive that pipelines or publishers make: a pattern of its plain name, and the roles its files have."""
+
+    pattern: str
+    holds: frozenset[str]
+
+
+def _slide(*first: Look) -> tuple[Look, ...]:
+    """Looks of the full-resolution picture, the usual ones behind those given; only the last two are guesses."""
     return (
-        *better,
-        rf"full[_-]?(res|resolution|image)[^/]*{PICTURE}$",
-        rf"(^|[_./-])image{PICTURE}$",
-        rf"(^|[_./ -])(he|h&e|h_e|hne)([_./ -][^/]*)?{PICTURE}$",
-        rf"(he|h&e|histolog)[^/]*/[^/]*{PICTURE}$",
-        rf"{PICTURE}$",
+        *first,
+        Look("full-resolution picture", rf"{BREAK}full[_-]?(res|resolution|image|size)[^/]*{PICTURE}"),
+        Look("picture called H&E", rf"{BREAK}(he|h&e|h_e|hne)({BREAK}[^/]*)?{PICTURE}"),
+        Look("picture called image", rf"{BREAK}image{PICTURE}"),
+        *GUESSED_SLIDES,
     )
 
 
-VISIUM_COUNTS = (
-    r"filtered_feature_bc_matrix\.h5$",
-    r"filtered_(gene|feature)_bc_matri(x|ces)(_h5)?\.h5$",
-    r"filtered_(gene|feature)_bc_matri(x|ces)[/_.-]([^/]*/)?matrix\.mtx$",
-    r"raw_(gene|feature)_bc_matri(x|ces)(_h5)?\.h5$",
-    r"raw_(gene|feature)_bc_matri(x|ces)[/_.-]([^/]*/)?matrix\.mtx$",
-    r"matrix\.mtx$",
-    r"\.h5ad$",
-    r"(?<!feature_slice)\.h5$",
-    rf"(count|expression|stdata|umi|(?<!scale)matrix)[^/]*{TABLE}$",
+GUESSED_SLIDES = (
+    Look("picture in a folder of H&E pictures", rf"{BREAK}(he|h&e|hne|histolog[^/]*|st-imgs)(/[^/]*)*/[^/]*{PICTURE}"),
+    Look("the only picture that can be it", PICTURE),
 )
-POSITIONS = (
-    r"tissue_positions\.parquet$",
-    r"tissue_positions\.csv$",
-    r"tissue_positions_list\.(csv|txt|tsv)$",
-    rf"positions?[^/]*{TABLE}$",
-    rf"coord[^/]*{TABLE}$",
-)
+TISSUE_IMAGE = Look("tissue image", rf"{BREAK}tissue_image{PICTURE}")
 
-PATTERNS: dict[str, dict[str, tuple[str, ...]]] = {
+MATRIX = r"_(feature|gene)_bc_matri(x|ces)"
+MEX_TAIL = r"(?!.*raw_(feature|gene)).*\.mtx$"
+SPOT_COUNTS = (
+    Look("filtered counts, HDF5", rf"filtered{MATRIX}[^/]*\.h5$"),
+    Look("filtered counts, Market Exchange", rf"filtered{MATRIX}{MEX_TAIL}"),
+    Look("filtered counts, HDF5", r"(?<!un)filtered[^/]*\.h5$"),
+    Look("filtered counts, Market Exchange", rf"(?<!un)filtered{MEX_TAIL}"),
+    Look("raw counts, HDF5", rf"raw{MATRIX}[^/]*\.h5$"),
+    Look("raw counts, Market Exchange", rf"raw{MATRIX}.*\.mtx$"),
+    Look("counts, Market Exchange", r"matrix[^/]*\.mtx$"),
+)
+HIRES = (Look("reduced picture of Space Ranger", r"tissue_hires_image[^/]*\.(png|jpe?g)$"),)
+CYTASSIST = (
+    Look("CytAssist picture", r"cytassist_image[^/]*\.tiff?$"),
+    Look("CytAssist picture", r"cytassist[^/_]*\.tiff?$"),
+)
+SCALEFACTORS = (
+    Look("scale factors", r"scalefactors_json[^/]*\.json$"),
+    Look("scale factors", r"scale_?factors?[^/]*\.json$"),
+)
+OUTLINES = (Look("outlines of cells", r"(?<!annotated_)cell_segmentations[^/]*\.geojson$"),)
+
+LOOKS: dict[str, dict[str, tuple[Look, ...]]] = {
     "visium": {
-        "counts": VISIUM_COUNTS,
-        "spots": POSITIONS,
-        "scalefactors": (r"scalefactors_json\.json$", r"scale_?factors[^/]*\.json$"),
-        "alignment": (
-            r"alignment_file\.json$",
-            r"(loupe|alignment)[^/]*\.json$",
-            r"v\d+[a-z]\d+-\d+[_-][a-d]1?[^/]*\.json$",
+        "counts": (
+            *SPOT_COUNTS,
+            Look("counts, h5ad", r"\.h5ad$"),
+            Look("counts, HDF5", r"(?<!feature_slice)\.h5$"),
+            Look("table of counts", rf"{BREAK}(counts?|expression|umis?|stdata|matrix)({BREAK}[^/]*)?{TABLE}"),
         ),
-        "cytassist_image": (r"cytassist_image\.tiff?$",),
-        "hires_image": (r"tissue_hires_image\.(png|jpe?g)$",),
-        "image": _slide(rf"tissue_image{PICTURE}$"),
+        "spots": (
+            Look("positions, parquet", r"tissue_positions[^/]*\.parquet$"),
+            Look("positions with a header", rf"tissue_positions(?!_list)[^/]*{TABLE}"),
+            Look("positions of Space Ranger 1", rf"tissue_positions_list[^/]*{TABLE}"),
+            Look("table of positions", rf"{BREAK}positions?({BREAK}[^/]*)?{TABLE}"),
+            Look("table of coordinates", rf"{BREAK}coord(inate)?s?({BREAK}[^/]*)?{TABLE}"),
+        ),
+        "scalefactors": SCALEFACTORS,
+        "alignment": (
+            Look("Loupe alignment", r"alignment_file[^/]*\.json$"),
+            Look("Loupe alignment", rf"{BREAK}(loupe|alignment|manual_?alignment)({BREAK}[^/]*)?\.json$"),
+            Look("Loupe alignment, by slide and area", r"v\d{1,2}[a-z]\d{2}-\d{3}[_-][a-d]1?[^/]*\.json$"),
+        ),
+        "cytassist_image": CYTASSIST,
+        "hires_image": HIRES,
+        "image": _slide(TISSUE_IMAGE),
     },
     "visium_hd": {
-        "counts": (r"filtered_feature_bc_matrix\.h5$", r"filtered_feature_bc_matrix/matrix\.mtx$", r"matrix\.mtx$"),
-        "spots": (r"tissue_positions\.parquet$", r"tissue_positions\.csv$"),
-        "scalefactors": (r"scalefactors_json\.json$",),
-        "cell_segmentations": (r"(?<!annotated_)cell_segmentations\.geojson$",),
-        "barcode_mappings": (r"barcode_mappings\.parquet$",),
-        "cytassist_image": (r"cytassist_image\.tiff?$",),
-        "hires_image": (r"tissue_hires_image\.(png|jpe?g)$",),
-        "image": _slide(rf"tissue_image{PICTURE}$"),
+        "counts": SPOT_COUNTS,
+        "spots": (
+            Look("positions, parquet", r"tissue_positions[^/]*\.parquet$"),
+            Look("positions", rf"tissue_positions[^/]*{TABLE}"),
+        ),
+        "scalefactors": SCALEFACTORS,
+        "cell_segmentations": OUTLINES,
+        "barcode_mappings": (Look("map of barcodes", r"barcode_mappings[^/]*\.parquet$"),),
+        "cytassist_image": CYTASSIST,
+        "hires_image": HIRES,
+        # Every HD sample goes through a CytAssist, whose picture is what pipelines call `image`.
+        "image": tuple(look for look in _slide(TISSUE_IMAGE) if look.words != "picture called image"),
     },
     "xenium": {
-        "counts": (r"cell_feature_matrix\.h5$", r"cell_feature_matrix/matrix\.mtx$", r"matrix\.mtx$"),
-        "cells": (r"(^|[/_.-])cells\.parquet$", r"(^|[/_.-])cells\.csv$"),
-        "experiment": (r"experiment\.xenium$",),
-        "transcripts": (r"transcripts\.parquet$", r"transcripts\.csv$"),
-        "cell_boundaries": (r"cell_boundaries\.parquet$", r"cell_boundaries\.csv$"),
-        "nucleus_boundaries": (r"nucleus_boundaries\.parquet$", r"nucleus_boundaries\.csv$"),
-        "alignment": (r"he_imagealignment\.csv$", r"(?<!if_)imagealignment\.csv$", r"(keypoints|alignment)[^/]*\.csv$"),
-        "morphology": (r"morphology\.ome\.tiff?$",),
-        "image": _slide(rf"he_image{PICTURE}$"),
+        "counts": (
+            Look("counts of cells, HDF5", r"cell_feature_matrix[^/]*\.h5$"),
+            Look("counts of cells, Market Exchange", r"cell_feature_matrix.*\.mtx$"),
+            Look("counts, Market Exchange", r"matrix[^/]*\.mtx$"),
+        ),
+        "cells": tuple(Look("table of cells", rf"{BREAK}cells\.{suffix}$") for suffix in ("parquet", "csv")),
+        "experiment": (Look("description of the run", r"experiment[^/]*\.xenium$"), Look("the run", r"\.xenium$")),
+        "transcripts": tuple(Look("transcripts", rf"transcripts\.{suffix}$") for suffix in ("parquet", "csv")),
+        "cell_boundaries": tuple(
+            Look("outlines of cells", rf"cell_boundaries\.{suffix}$") for suffix in ("parquet", "csv")
+        ),
+        "nucleus_boundaries": tuple(
+            Look("outlines of nuclei", rf"nucleus_boundaries\.{suffix}$") for suffix in ("parquet", "csv")
+        ),
+        "alignment": (
+            Look("H&E alignment", r"he_imagealignment[^/]*\.csv$"),
+            Look("image alignment", r"imagealignment[^/]*\.csv$"),
+            Look("keypoints or alignment", rf"{BREAK}(keypoints|(he_)?alignment)({BREAK}[^/]*)?\.csv$"),
+        ),
+        "morphology": (
+            Look("DAPI stack", rf"{BREAK}morphology\.ome\.tiff?$"),
+            Look("DAPI in focus", rf"{BREAK}morphology_(focus|mip)\.ome\.tiff?$"),
+        ),
+        "image": _slide(Look("H&E image", rf"{BREAK}he_image{PICTURE}")),
     },
     "st_v1": {
         "spots": (
-            rf"spot_data-selection[^/]*{TABLE}$",
-            rf"selection[^/]*{TABLE}$",
-            rf"spot_data-all[^/]*{TABLE}$",
-            rf"(^|/)spots?[_-][^/]*{TABLE}$",
-            rf"alignment_table[^/]*{TABLE}$",
-            rf"spot[^/]*/[^/]*{TABLE}$",
+            Look("spots under tissue, of the spot detector", rf"spot_data-selection[^/]*{TABLE}"),
+            Look("selection of spots", rf"selections?[^/]*{TABLE}"),
+            Look("selection of spots, by its folder", rf"selections?[^/]*/[^/]*{TABLE}"),
+            Look("all spots of the spot detector", rf"spot_data-all[^/]*{TABLE}"),
+            Look("table of spots", rf"{BREAK}spots?[_-](?!per_|clust|count|type|annot|label|meta)[^/]*{TABLE}"),
+            Look("alignment table", rf"alignment_table[^/]*{TABLE}"),
+            Look("table in a folder of spots", rf"spots?[^/]*/[^/]*{TABLE}"),
+            Look("table of coordinates", rf"{BREAK}(?<!labeled_)(?<!labelled_)coord(inate)?s?({BREAK}[^/]*)?{TABLE}"),
         ),
-        "transform": (r"transformation[^/]*\.txt$",),
+        "transform": (Look("transformation from array to picture", rf"transform(ation)?[^/]*{TABLE}"),),
         "counts": (
-            rf"stdata_aligned_counts_ids{TABLE}$",
-            rf"stdata[^/]*{TABLE}$",
-            rf"count[_-]?matri(x|ces)[^/]*{TABLE}$",
-            rf"(counts?|cnts?|expression)[^/]*{TABLE}$",
-            rf"(counts?|cnts?|expression)[^/]*/[^/]*{TABLE}$",
-            rf"(?<!coords)(?<!metadata)(?<!meta)(?<!coordinates){TABLE}$",
+            Look("counts of aligned spots", rf"stdata_aligned_counts_ids[^/]*{TABLE}"),
+            Look("table of counts of the ST pipeline", rf"stdata[^/]*{TABLE}"),
+            Look("count matrix", rf"count[_-]?matri(x|ces)[^/]*{TABLE}"),
+            Look("table of counts", rf"{BREAK}(counts?|cnts?|expression|umis?)({BREAK}[^/]*)?{TABLE}"),
+            Look("table in a folder of counts", rf"(counts?|cnts?|count[_-]?matri(x|ces)|expression)/[^/]*{TABLE}"),
+            Look(
+                "the only table that can be it",
+                rf"^(?!.*{BREAK}(coord\w*|meta(data)?|annot\w*|labels?|labeled\w*|clusters?|barcodes|genes?|features"
+                rf"|positions?|transform\w*|pathology){BREAK}[^/]*$).*\.(csv|tsv)$",
+            ),
         ),
         "image": _slide(),
     },
 }
-SIGNS = {
-    "xenium": r"experiment\.xenium$|cell_feature_matrix|he_imagealignment\.csv$|xenium[^/]*outs\.zip$|xe_outs\.zip$",
-    "visium_hd": r"square_\d{3}um|binned_outputs|segmented_outputs|feature_slice\.h5$|cell_segmentations\.geojson$",
-    "visium": r"tissue_positions|scalefactors_json|(filtered|raw)_feature_bc_matrix|tissue_hires_image"
-    r"|_spatial\.(tar\.gz|zip)$",
-    "st_v1": rf"stdata[^/]*{TABLE}$|spot_data-|selection[^/]*{TABLE}$|st-cnts/|transformation[^/]*\.txt$"
-    rf"|count_matrix[^/]*{TABLE}$",
-}
-# What an archive is likely to hold, in the order in which archives are opened.
-LIKELY = {
-    "visium": (
-        r"_spatial\.(tar\.gz|tgz|zip)$",
-        r"filtered_feature_bc_matrix\.(tar\.gz|tgz|zip)$",
-        r"outs\.(tar\.gz|tgz|zip)$",
+CELL_LOOKS = {
+    "counts": (
+        Look("counts of cells, HDF5", r"filtered_feature_cell_matrix[^/]*\.h5$"),
+        Look("counts of cells, Market Exchange", r"filtered_feature_cell_matrix.*\.mtx$"),
     ),
-    "visium_hd": (r"_{unit}_outputs\.tar\.gz$", r"binned_outputs\.(tar\.gz|tgz|zip)$", r"outs\.(tar\.gz|tgz|zip)$"),
-    "xenium": (r"(?<!xe)_outs\.(zip|tar\.gz|tgz)$", r"(^|/)outs\.zip$", r"xe_outs\.zip$"),
-    "st_v1": (),
+    "spots": OUTLINES,
+    "cell_segmentations": (),
 }
-CELL_ARCHIVES = (r"segmented_outputs\.(tar\.gz|tgz|zip)$", r"outs\.(tar\.gz|tgz|zip)$")
-# Archives without anything a reader wants.
-NO_ARCHIVE = re.compile(
-    r"analysis\.(tar|zip|tgz)|fastqs?\.|_bam\.|raw_feature_bc_matrix\.|cloupe|aux_outputs|zarr\.zip$"
+EXCLUDED = {"image": NO_SLIDE, "alignment": NO_ALIGNMENT}
+
+SIGNS = (
+    ("xenium", rf"experiment[^/]*\.xenium$|{BREAK}cell_feature_matrix|he_imagealignment\.csv$|xe_outs\.zip$"),
+    (
+        "visium_hd",
+        r"square_(002|008|016)um|binned_outputs|segmented_outputs|feature_slice\.h5$|cell_segmentations\.geojson$"
+        r"|tissue_positions[^/]*\.parquet$|cloupe_008um",
+    ),
+    (
+        "visium",
+        r"tissue_positions|scalefactors_json|tissue_(hires|lowres)_image|aligned_fiducials|detected_tissue_image"
+        rf"|{BREAK}spatial(/|\.(tar|tgz|zip)$)",
+    ),
+    (
+        "st_v1",
+        rf"{BREAK}stdata[^/]*{TABLE}|spot_data-(all|selection)|{BREAK}selection{TABLE}|/st-(cnts|spotfiles)/"
+        rf"|{BREAK}transformation{TABLE}|count_matrix[^/]*{TABLE}|alignment_table[^/]*{TABLE}"
+        rf"|(spot-?selections?|spotfiles)/",
+    ),
+    # No file of a layout, but a name that says what it is.
+    ("xenium", rf"{BREAK}xenium"),
+    ("visium_hd", rf"{BREAK}visium[_ -]?hd{BREAK}"),
+    ("visium", rf"{BREAK}visium{BREAK}"),
 )
 
+BINS = frozenset({"counts", "spots", "scalefactors"})
+RUN = frozenset({"counts", "cells", "experiment", "transcripts", "cell_boundaries", "nucleus_boundaries"})
+# The archives that are worth opening, in this order.
+PARCELS: dict[str, tuple[Parcel, ...]] = {
+    "visium": (
+        Parcel(rf"{BREAK}spatial\.(tar|tgz|zip)$", frozenset({"spots", "scalefactors"})),
+        Parcel(rf"filtered{MATRIX}[^/]*\.(tar|tgz|zip)$", frozenset({"counts"})),
+        Parcel(rf"{BREAK}outs\.(tar|tgz|zip)$", BINS),
+    ),
+    "visium_hd": (
+        Parcel(r"{unit}(_outputs)?\.(tar|tgz|zip)$", BINS),
+        Parcel(r"binned_outputs\.(tar|tgz|zip)$", BINS),
+        Parcel(rf"{BREAK}outs\.(tar|tgz|zip)$", BINS),
+    ),
+    "xenium": (
+        Parcel(rf"(?<!{BREAK}xe){BREAK}outs\.(tar|tgz|zip)$", RUN),
+        Parcel(rf"{BREAK}xe_outs\.(tar|tgz|zip)$", RUN),
+        Parcel(r"cell_feature_matrix\.(tar|tgz)$", frozenset({"counts"})),
+    ),
+    "st_v1": (),
+}
+CELL_PARCELS = (
+    Parcel(r"segmented_outputs\.(tar|tgz|zip)$", BINS),
+    Parcel(rf"{BREAK}outs\.(tar|tgz|zip)$", BINS),
+)
+# Archives without anything a reader wants.
+NO_PARCEL = re.compile(
+    rf"{BREAK}(analysis|fastqs?|bam|cloupe|aux_outputs|raw_probe_bc_matrix|deconvolution)\.(tar|tgz|zip)$|\.zarr\.zip$"
+)
+LAST_RESORT = re.compile(rf"raw{MATRIX}[^/]*\.(tar|tgz|zip)$|{BREAK}raw\.tar$")
 
-def assign(names: Sequence[str], reader: str, *, unit: str | None = None) -> Assignment:
+
+def assign(names: Iterable[str], reader: str, *, unit: str | None = None) -> Assignment:
     """Give each role of a reader the name that fits it best.
 
     Parameters
@@ -239,155 +363,197 @@ def assign(names: Sequence[str], reader: str, *, unit: str | None = None) -> Ass
     unit
         For Visium HD: `square_002um`, `square_008um`, `square_016um` (the default) or `cell`.
     """
-    known = sorted(set(names))
-    plain = {name: _plain(name) for name in known}
-    files = [name for name in known if not ARCHIVE.search(name.lower()) and not NEVER.search(plain[name])]
-    roles: dict[str, str] = {}
-    why: dict[str, str] = {}
-    ambiguous: dict[str, tuple[str, ...]] = {}
-    for role, patterns in _patterns(reader, unit).items():
-        taken = set(roles.values())
-        open_files = [name for name in files if name not in taken and _is_of_unit(plain[name], role, reader, unit)]
-        if role == "image":
-            open_files = [name for name in open_files if not NO_SLIDE.search(plain[name])]
-        found, pattern = _best(open_files, plain, patterns, is_picture=role.endswith("image"))
-        if len(found) == 1:
-            roles[role] = found[0]
-            why[role] = f"name ends like {_in_words(pattern)}"
-        elif found:
-            ambiguous[role] = tuple(found)
-    _add_triplet(roles, why, files, plain)
-    _add_cytassist(roles, why, files, plain, reader)
-    missing = tuple(role for role in ROLES[reader].needed if role not in roles)
-    used = set(roles.values())
+    plain = {name: _plain(name) for name in sorted(set(names))}
+    job = _Assigning(reader, unit or DEFAULT_UNIT, plain)
+    for role in job.looks:
+        job.fill(role)
+    job.add_cytassist()
+    job.add_positions()
+    missing = tuple(role for role in ROLES[reader].needed if role not in job.roles and role not in job.ambiguous)
+    archives = _archives(plain, reader, unit, missing)
+    named = {*job.roles.values(), *archives, *(name for names in job.ambiguous.values() for name in names)}
     return Assignment(
-        roles=roles,
-        archives=_archives(known, reader, unit),
+        roles=job.roles,
+        archives=archives,
         missing=missing,
-        ambiguous=ambiguous,
-        why=why,
-        unused=tuple(name for name in known if name not in used and not ARCHIVE.search(name.lower())),
+        ambiguous=job.ambiguous,
+        why=job.why,
+        unused=tuple(name for name in plain if name not in named),
     )
 
 
 def recognise(names: Iterable[str]) -> Recognition:
-    """The technology a set of names looks like, by the most telling names."""
-    ordered = sorted(names)
-    for reader, sign in SIGNS.items():
-        for name in ordered:
-            if re.search(sign, name.lower().removesuffix(".gz") if not ARCHIVE.search(name.lower()) else name.lower()):
+    """The technology a set of names looks like, by the most telling name.
+
+    A count matrix alone tells nothing: single cells without a place have one too.
+    """
+    plain = {name: _plain(name) for name in sorted(set(names))}
+    for reader, sign in SIGNS:
+        for name, text in plain.items():
+            if re.search(sign, text):
                 return Recognition(reader, f"{name} is a file of {reader}")
     return Recognition(None, "no name is one of a known layout")
 
 
+def is_archive(name: str) -> bool:
+    """Whether a name is that of a .tar, .tar.gz, .tgz or .zip archive."""
+    return bool(ARCHIVE.search(_plain(name))) and not _plain(name).endswith(".zarr.zip")
+
+
 def _plain(name: str) -> str:
-    """A name without what copies add: case, and the `.gz` of a file packed once more."""
-    return "/" + name.lower().removesuffix(".gz").lstrip("/")
+    """A name without what copies add: case, and the `.gz` of a file packed once more; it starts with `/`."""
+    text = name.lower().replace("\\", "/")
+    while text.endswith(".gz"):
+        text = text.removesuffix(".gz")
+    return "/" + text.lstrip("/")
 
 
-def _patterns(reader: str, unit: str | None) -> dict[str, tuple[str, ...]]:
-    if reader != "visium_hd" or unit != "cell":
-        return PATTERNS[reader]
-    cells = {
-        "counts": (r"filtered_feature_cell_matrix\.h5$", r"filtered_feature_cell_matrix/matrix\.mtx$"),
-        "spots": (r"(?<!annotated_)cell_segmentations\.geojson$",),
-    }
-    rest = {role: patterns for role, patterns in PATTERNS[reader].items() if role != "cell_segmentations"}
-    return {**rest, **cells}
+class _Assigning:
+    """One assignment on its way; `plain` maps the names, sorted, to their plain forms."""
+
+    def __init__(self, reader: str, unit: str, plain: Mapping[str, str]) -> None:
+        self.reader = reader
+        self.unit = unit
+        self.plain = plain
+        self.files = [name for name in plain if not ARCHIVE.search(plain[name]) and not NEVER.search(plain[name])]
+        self.looks = {**LOOKS[reader], **(CELL_LOOKS if reader == "visium_hd" and unit == "cell" else {})}
+        self.roles: dict[str, str] = {}
+        self.why: dict[str, str] = {}
+        self.ambiguous: dict[str, tuple[str, ...]] = {}
+
+    def fill(self, role: str) -> None:
+        """Give a role its name, or note that several are as good."""
+        taken = set(self.roles.values())
+        excluded = EXCLUDED.get(role)
+        free = [
+            name for name in self.files if name not in taken and not (excluded and excluded.search(self.plain[name]))
+        ]
+        for names in self._by_unit(free, role):
+            found, words = self._best(names, role)
+            if len(found) > 1:
+                self.ambiguous[role] = tuple(found)
+            elif found:
+                self._take(role, found[0], words)
+            if found:
+                return
+
+    def add_cytassist(self) -> None:
+        """Beside `_tissue_image`, and in any HD sample, what is called `_image` is the CytAssist instrument's."""
+        image = self.plain.get(self.roles.get("image", ""), "")
+        if "cytassist_image" not in self.looks or {"cytassist_image"} & {*self.roles, *self.ambiguous}:
+            return
+        if self.reader == "visium" and not re.search(TISSUE_IMAGE.pattern, image):
+            return
+        found = [name for name in self.files if re.search(rf"(?<!tissue)(?<!he){BREAK}image\.tiff?$", self.plain[name])]
+        found = [name for name in found if name not in self.roles.values() and not NO_SLIDE.search(self.plain[name])]
+        if len(found) == 1:
+            self._take("cytassist_image", found[0], "called image beside a tissue image")
+
+    def add_positions(self) -> None:
+        """An h5ad may hold the positions too: without a file of their own, they are looked for in it."""
+        counts = self.roles.get("counts", "")
+        is_open = "spots" not in self.roles and "spots" not in self.ambiguous
+        if self.reader == "visium" and is_open and self.plain.get(counts, "").endswith(".h5ad"):
+            self._take("spots", counts, "no table of positions; the h5ad of the counts may hold them")
+
+    def _take(self, role: str, name: str, words: str) -> None:
+        self.roles[role] = name
+        self.why[role] = words
+        if role == "counts" and self.plain[name].endswith(".mtx"):
+            for partner, found in self._partners(name).items():
+                self.roles[partner] = found
+                self.why[partner] = "beside the matrix, with its prefix"
+
+    def _by_unit(self, names: list[str], role: str) -> list[list[str]]:
+        """The names in the order they are looked through: those that say they are of the unit, then those that do not.
+
+        Files of other units are left out; what all units share (pictures, outlines) is first looked for outside them.
+        """
+        if self.reader != "visium_hd" or role in ("image", "barcode_mappings", "cell_segmentations"):
+            return [names]
+        own = [name for name in names if _unit_of(self.plain[name]) == self.unit]
+        common = [name for name in names if _unit_of(self.plain[name]) is None]
+        return [common, own] if role == "cytassist_image" else [own, common]
+
+    def _best(self, names: Sequence[str], role: str) -> tuple[list[str], str]:
+        """The names that fit the first look any name fits, and that look in words.
+
+        A matrix in Market Exchange format without its two lists is only taken where there is nothing else.
+        """
+        incomplete: tuple[list[str], str] = ([], "")
+        for look in self.looks[role]:
+            found = [name for name in names if re.search(look.pattern, self.plain[name])]
+            if look in GUESSED_SLIDES:
+                found = [name for name in found if not NO_SLIDE_UNLESS_NAMED.search(self.plain[name])]
+            found = _one_format(found, self.plain) if role == "image" else _without_repeats(found)
+            if found and self.plain[found[0]].endswith(".mtx"):
+                complete = [name for name in found if len(self._partners(name)) == 2]
+                incomplete = incomplete if complete or incomplete[0] else (found, f"{look.words}, alone")
+                found = complete
+            if found:
+                return found, look.words
+        return incomplete
+
+    def _partners(self, matrix: str) -> dict[str, str]:
+        """The gene and spot lists of a matrix in Market Exchange format: same folder, same prefix, same label."""
+        before, _, after = self.plain[matrix].removesuffix(".mtx").rpartition("matrix")
+        partners = {}
+        for role, kinds in (("features", "features|genes"), ("barcodes", "barcodes")):
+            pattern = re.compile(rf"{re.escape(before)}({kinds}){re.escape(after)}\.(tsv|csv|txt)")
+            found = _without_repeats([name for name in self.files if pattern.fullmatch(self.plain[name])])
+            if len(found) == 1:
+                partners[role] = found[0]
+        return partners
 
 
-def _is_of_unit(plain: str, role: str, reader: str, unit: str | None) -> bool:
-    """Whether a file belongs to the unit asked for; files outside the folders of units belong to all."""
-    if reader != "visium_hd" or role in ("image", "barcode_mappings"):
-        return True
-    if role == "cytassist_image":
-        return "/square_" not in plain and "/segmented_outputs" not in plain
-    folder = re.search(r"square_\d{3}um(?=/)|segmented_outputs(?=/)", plain)
-    if not folder:
-        return True
-    wanted = unit or DEFAULT_UNIT
-    return folder[0] == ("segmented_outputs" if wanted == "cell" or role == "cell_segmentations" else wanted)
+def _unit_of(plain: str) -> str | None:
+    """The unit a file of Visium HD belongs to, if its folder or its name says so."""
+    bins = re.search(rf"{BREAK}(?:square_)?(002|008|016)um(?![a-z0-9])", plain)
+    if bins:
+        return f"square_{bins[1]}um"
+    return "cell" if re.search(r"segmented_outputs|feature_cell_matrix|cell_segmentations", plain) else None
 
 
-def _best(
-    names: Sequence[str], plain: dict[str, str], patterns: Sequence[str], *, is_picture: bool
-) -> tuple[list[str], str]:
-    """The names that fit the first pattern any name fits, and that pattern."""
-    for pattern in patterns:
-        found = [name for name in names if re.search(pattern, plain[name])]
-        if found:
-            return (_one_format(found, plain) if is_picture else _without_repeats(found, plain)), pattern
-    return [], ""
-
-
-def _one_format(names: list[str], plain: dict[str, str]) -> list[str]:
+def _one_format(names: Sequence[str], plain: Mapping[str, str]) -> list[str]:
     """Of the same picture in several formats, the one that keeps most."""
-    stems = {re.sub(rf"{PICTURE}$", "", plain[name]) for name in names}
-    if len(stems) > 1:
-        return _without_repeats(names, plain)
-
-    def rank(name: str) -> int:
-        return next(
-            (i for i, suffix in enumerate(PICTURE_ORDER) if plain[name].endswith(f".{suffix}")), len(PICTURE_ORDER)
-        )
-
-    return [min(names, key=rank)]
+    kept = _without_repeats(names)
+    if len({re.sub(PICTURE, "", plain[name]) for name in kept}) > 1:
+        return kept
+    return sorted(kept, key=lambda name: next(i for i, one in enumerate(FORMATS) if plain[name].endswith(f".{one}")))[
+        :1
+    ]
 
 
-def _without_repeats(names: list[str], plain: dict[str, str]) -> list[str]:
+def _without_repeats(names: Sequence[str]) -> list[str]:
     """Names less the packed copy of a file that is there unpacked too."""
-    first: dict[str, str] = {}
-    for name in sorted(names, key=lambda name: (name.lower().endswith(".gz"), name)):
-        first.setdefault(plain[name], name)
-    return sorted(first.values())
+    there = set(names)
+    return [name for name in names if not (name.endswith(".gz") and name.removesuffix(".gz") in there)]
 
 
-def _add_triplet(roles: dict[str, str], why: dict[str, str], files: Sequence[str], plain: dict[str, str]) -> None:
-    """The gene and spot lists that lie beside a matrix in Market Exchange format, under the same prefix."""
-    counts = plain.get(roles.get("counts", ""), "")
-    if not counts.endswith("matrix.mtx"):
-        return
-    prefix = counts.removesuffix("matrix.mtx")
-    for role, endings in (("features", ("features.tsv", "genes.tsv")), ("barcodes", ("barcodes.tsv",))):
-        found = [name for ending in endings for name in files if plain[name] == prefix + ending]
-        if found:
-            roles[role] = sorted(found, key=lambda name: name.lower().endswith(".gz"))[0]
-            why[role] = "beside the matrix, with its prefix"
+def _archives(plain: Mapping[str, str], reader: str, unit: str | None, missing: Sequence[str]) -> tuple[str, ...]:
+    """Archives that may hold what is missing, likeliest first.
+
+    One that says nothing of its content is only listed where those that do leave something open; an archive of raw
+    matrices, and a series' RAW.tar, only where there is no other.
+    """
+    parcels = CELL_PARCELS if unit == "cell" else PARCELS[reader]
+    names = [name for name in plain if ARCHIVE.search(plain[name]) and not NO_PARCEL.search(plain[name])]
+    chosen: list[str] = []
+    covered: set[str] = set()
+    for parcel in parcels:
+        pattern = parcel.pattern.replace("{unit}", unit or DEFAULT_UNIT)
+        found = [name for name in names if name not in chosen and re.search(pattern, plain[name])]
+        if found and parcel.holds & set(missing):
+            chosen += found
+            covered |= parcel.holds
+    told = [name for name in names if any(re.search(one.pattern, plain[name]) for one in (*parcels, *PARCELS[reader]))]
+    others = [name for name in names if name not in told and name not in chosen]
+    if set(missing) - covered:
+        better = [name for name in others if not LAST_RESORT.search(plain[name])]
+        chosen += better or ([] if chosen or _are_members(plain) else others)
+    return tuple(chosen)
 
 
-def _add_cytassist(
-    roles: dict[str, str], why: dict[str, str], files: Sequence[str], plain: dict[str, str], reader: str
-) -> None:
-    """Beside `_tissue_image`, what is called `_image` is the picture of the CytAssist instrument."""
-    image = plain.get(roles.get("image", ""), "")
-    if not reader.startswith("visium") or "cytassist_image" in roles or "tissue_image" not in image:
-        return
-    stem = re.sub(rf"tissue_image{PICTURE}$", "", image)
-    found = [name for name in files if re.fullmatch(rf"{re.escape(stem)}image\.tiff?", plain[name])]
-    if len(found) == 1:
-        roles["cytassist_image"] = found[0]
-        why["cytassist_image"] = "called image beside a tissue image"
-
-
-def _archives(names: Sequence[str], reader: str, unit: str | None) -> tuple[str, ...]:
-    """Archives that may hold what is missing, likeliest first; a series' RAW.tar only where there is nothing else."""
-    likely = CELL_ARCHIVES if unit == "cell" else LIKELY[reader]
-    patterns = [pattern.replace("{unit}", unit or DEFAULT_UNIT) for pattern in likely]
-    ranked = []
-    for name in names:
-        lower = name.lower()
-        if not ARCHIVE.search(lower) or NO_ARCHIVE.search(lower):
-            continue
-        rank = next((i for i, pattern in enumerate(patterns) if re.search(pattern, lower)), len(patterns))
-        ranked.append((rank + lower.endswith("_raw.tar"), name))
-    only_named = [entry for entry in ranked if entry[0] < len(patterns)]
-    if reader != "st_v1" and only_named:
-        ranked = only_named
-    return tuple(name for _, name in sorted(ranked))
-
-
-def _in_words(pattern: str) -> str:
-    """A pattern as a person would write it."""
-    text = pattern.replace(PICTURE, ".<picture>").replace(TABLE, ".<table>").rstrip("$")
-    text = re.sub(r"\(\?<![^)]*\)|\(\^\|[^)]*\)\]?\)?", "", text)
-    return re.sub(r"\[\^/\]\*|\\", "", text) or "a picture"
+def _are_members(plain: Mapping[str, str]) -> bool:
+    """Whether files of GEO samples are listed singly: then a series' RAW.tar holds nothing else."""
+    return any(re.search(r"/gsm\d+[^/]*$", text) for text in plain.values())

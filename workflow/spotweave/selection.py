@@ -5,6 +5,7 @@ Nothing heavy is imported here: rows are chosen before the first job.
 
 from __future__ import annotations
 
+import difflib
 import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -35,7 +36,9 @@ def parse_query(text: str, columns: Iterable[str]) -> dict[str, tuple[str, ...]]
         if not equals or not values:
             raise ValueError(f"'{part}' is not column=value; put quotes round what has blanks")
         if column not in known:
-            raise ValueError(f"'{column}' is not a column of the cohort tables; allowed: {', '.join(known)}")
+            near = difflib.get_close_matches(column, known, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else f"allowed: {', '.join(known)}"
+            raise ValueError(f"'{column}' is not a column of the cohort tables, {hint}")
         if column in wanted:
             raise ValueError(f"'{column}' is asked for twice; write {column}=one,other")
         wanted[column] = tuple(value.strip().casefold() for value in values.split(","))

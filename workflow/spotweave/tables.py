@@ -366,10 +366,14 @@ def _place_faults(where: str, row: Row, reader: str) -> list[str]:
         return [f"{where}:files: narrows an accession, and there is none, allowed: an accession beside it"]
     if "bundle" in row or reader not in ROLES:
         return []
+    lacking = [role for role in ROLES[reader].needed if role not in row]
+    either = ROLES[reader].either
+    if either and not set(either) & set(row):
+        lacking.append(either[0])
     return [
         f"{where}:{role}: empty, allowed: where the file is, or an accession whose listing has it"
-        for role in ROLES[reader].needed
-        if role not in row and not (role == "spots" and "spatial" in row)
+        for role in lacking
+        if not (role == "spots" and "spatial" in row)
     ]
 
 

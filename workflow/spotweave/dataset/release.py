@@ -13,6 +13,7 @@ from spotweave.dataset.layout import FOLDERS
 from spotweave.io import part_path, remove
 
 QUARANTINE_COLUMNS = ("sample_id", "stage", "reason", "measured", "threshold")
+LEFT_OUT_COLUMNS = ("sample_id", "reason")
 
 
 def place(source: Path, target: Path) -> None:

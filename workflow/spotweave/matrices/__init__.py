@@ -124,7 +124,7 @@ def _refuse_foreign(raw: RawFile, head: bytes) -> None:
 
 @dataclass(frozen=True)
 class Fault:
-    """Values that are no counts: place of the first among the values, what it is, what to do, and how many there are."""
+    """Values that are no counts: index of the first, what it is, what to do, and how many there are."""
 
     index: int
     found: str
@@ -155,7 +155,7 @@ def find_fault(values: NDArray[Any]) -> Fault | None:
         advice = f"no count is above 2^24 = {LARGEST_COUNT:,}, check that the file holds counts"
     else:
         advice = "raw counts are needed, not normalised values"
-    return Fault(int(bad[0]), f"{first:g}", advice, int(bad.size))
+    return Fault(int(bad[0]), f"{first:.10g}", advice, int(bad.size))
 
 
 def refuse_fault(name: str, fault: Fault, place: str) -> Refusal:

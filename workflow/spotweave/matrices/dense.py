@@ -20,8 +20,8 @@ def read(counts: RawFile) -> Matrix:
     in_rows, in_columns = _share(table.row_names), _share(table.column_names)
     if (in_rows > 0.5) == (in_columns > 0.5):
         raise Refusal(
-            f"{counts.name}: either the rows or the columns must be barcodes such as AAACAACGAATAGTTC-1; rows start with"
-            f" {_some(table.row_names)}, columns with {_some(table.column_names)}",
+            f"{counts.name}: either the rows or the columns must be barcodes such as AAACAACGAATAGTTC-1; rows start"
+            f" with {_some(table.row_names)}, columns with {_some(table.column_names)}",
             measured=f"{in_rows:.0%} of the rows, {in_columns:.0%} of the columns are barcodes",
             threshold="over half of one and not of the other",
         )

@@ -72,9 +72,8 @@ def read_sparse(name: str, group: Any, units: Sequence[str], genes: Sequence[str
     outer, inner = (len(units), len(genes)) if by_unit else (len(genes), len(units))
     if len(indptr) != outer + 1 or indptr[0] != 0 or indptr[-1] != length or group["indices"].shape[0] != length:
         raise Refusal(
-            f"{name}: the matrix does not fit its lists ({len(units):,} barcodes, {len(genes):,} genes, {length:,} values,"
-            f" {len(indptr) - 1:,} {'columns' if by_unit else 'rows'} that end at {int(indptr[-1]) if len(indptr) else 0:,});"
-            " download the file again"
+            f"{name}: the matrix does not fit its lists ({len(units):,} barcodes, {len(genes):,} genes, {length:,}"
+            f" values, an index of {len(indptr):,}); download the file again"
         )
     if (np.diff(indptr) < 0).any():
         raise Refusal(f"{name}: the index of the matrix runs backwards; download the file again")

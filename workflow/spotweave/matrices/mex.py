@@ -98,7 +98,9 @@ def _compress(
 def _read_mtx(raw: RawFile, is_packed: bool) -> coo_array:
     try:
         with gzip.open(raw.path) if is_packed else open(raw.path, "rb") as handle:
-            _, _, _, form, field, symmetry = mminfo(handle)
+            rows, columns, entries, form, field, symmetry = mminfo(handle)
+        if form == "coordinate" and not entries:  # R writes an empty matrix as 'pattern symmetric'
+            return coo_array((rows, columns), dtype=np.int32)
         if (form, symmetry) != ("coordinate", "general") or field not in ("integer", "real", "unsigned-integer"):
             raise Refusal(
                 f"{raw.name}: a matrix of kind '{form} {field} {symmetry}'; counts are 'coordinate integer general',"

@@ -4,7 +4,9 @@ Counts: a dense table, spots x genes or genes x spots, whose spots are named by 
 first: `10x14`, `10_14`, measured places as `10.98x7.02`, behind the name of a section where one table holds several
 (`A1x10x14`, `A1_10x14`), behind R's `X` where R made them column names.
 Spots: the table of the ST spot detector (`x y new_x new_y pixel_x pixel_y [selected]`), or one whose first column
-holds the places and whose columns `X` and `Y` are pixels (He et al. 2020, Nat Biomed Eng 4:827).
+holds the places and whose columns `X` and `Y` are pixels (He et al. 2020, Nat Biomed Eng 4:827) or `HE_X` and `HE_Y`
+(Ortiz et al. 2020, Sci Adv 6:eabb3446). The first studies have no spot file but a transformation from places to pixels
+(Stahl et al. 2016, Science 353:78): nine numbers, column after column of a 3 x 3 matrix.
 
 The two are joined by place, never by the order of their rows.
 """
@@ -30,8 +32,8 @@ from spotweave.matrices.count_table import CountTable, Records, parse_numbers, r
 from spotweave.raw import RawFile
 from spotweave.readers import SPOT_COLUMNS, Reading
 
-ROLES = ("counts", "spots")
-OPTIONAL: tuple[str, ...] = ()
+ROLES = ("counts",)
+OPTIONAL = ("spots", "transform")
 
 PLACE = re.compile(r"(?:(?P<member>.+?)[x_]|(?P<r>X))?(?P<x>\d+(?:\.\d+)?)(?P<mark>[x_])(?P<y>\d+(?:\.\d+)?)", re.ASCII)
 ENSEMBL = re.compile(r"ENS[A-Z]{0,4}G\d{11}(?:\.\d+)?")
@@ -92,14 +94,19 @@ def read(files: Mapping[str, RawFile], *, member: str | None = None) -> Reading:
     Parameters
     ----------
     files
-        Roles `counts` and `spots`.
+        Role `counts`, and `spots` or, for the first studies, `transform`.
     member
         The section to take from a table that names several before each spot.
     """
     table = read_counts(files["counts"])
     counts, places, genes, orientation = _orient(table)
     counts, places, members = _select_member(counts, places, member, table.name)
-    spots = _read_spots(files["spots"], member)
+    if "spots" in files:
+        spots = _read_spots(files["spots"], member)
+    elif "transform" in files:
+        spots = _transformed_spots(files["transform"], places)
+    else:
+        raise Refusal(f"{table.name}: there is neither a spot file nor a transformation; name one in the row")
     spot_of_row, join = _join(places, spots)
     row_of_spot, duplicates = _invert(places, spot_of_row, spots, table.name)
     if (row_of_spot < 0).all():
@@ -252,6 +259,35 @@ def _read_spots(raw: RawFile, member: str | None) -> _Spots:
     return _Spots(array[order], measured[order], pixels[order], in_tissue[order], report)
 
 
+def _transformed_spots(raw: RawFile, places: _Places) -> _Spots:
+    """The spots that have counts, put onto the picture by a transformation of their measured places."""
+    try:
+        numbers = [float(text) for text in raw.path.read_text(encoding="utf-8-sig").replace(",", " ").split()]
+    except (UnicodeDecodeError, ValueError) as error:
+        raise Refusal(f"{raw.name}: not a transformation of nine numbers ({error})") from error
+    matrix = np.array(numbers).reshape(3, 3).T if len(numbers) == 9 else np.zeros((3, 3))
+    if not np.isfinite(matrix).all() or not np.allclose(matrix[2], (0, 0, 1)) or abs(np.linalg.det(matrix)) < 1e-9:
+        raise Refusal(
+            f"{raw.name}: {len(numbers)} numbers, not the columns of an invertible affine matrix: nine numbers whose"
+            " third, sixth and ninth are 0, 0 and 1",
+            measured=len(numbers),
+            threshold=9,
+        )
+    array, first_at = np.unique(_round(places.xy), axis=0, return_index=True)
+    order = np.lexsort((array[:, 0], array[:, 1]))
+    xy = places.xy[first_at[order]]
+    pixels = np.column_stack([xy, np.ones(len(xy))]) @ matrix[:2].T
+    measured = xy if (xy != array[order]).any() else np.full(xy.shape, np.nan)
+    report = {
+        "spot_file_layout": "transformation of places",
+        "spot_file_columns_unused": [],
+        "spots_with_pixels": len(xy),
+        "spots_in_tissue": len(xy),
+        "in_tissue_given": False,
+    }
+    return _Spots(array[order], measured, pixels, np.ones(len(xy), dtype=np.int64), report)
+
+
 @dataclass(frozen=True)
 class _SpotColumns:
     """Which columns of a spot file mean what; `keys` if the first one holds the places."""
@@ -266,15 +302,16 @@ class _SpotColumns:
 
 def _find_columns(records: Records) -> _SpotColumns:
     header = [name.lower() for name in records.header]
-    known = ("x", "y", "new_x", "new_y", "pixel_x", "pixel_y", "selected")
+    known = ("x", "y", "new_x", "new_y", "pixel_x", "pixel_y", "he_x", "he_y", "selected")
     twice = [name for name in known if header.count(name) > 1]
     index = {name: header.index(name) for name in known if name in header}
 
     def pair(first: str, second: str) -> tuple[int, int] | None:
         return (index[first], index[second]) if first in index and second in index else None
 
-    place, measured, pixels = pair("x", "y"), pair("new_x", "new_y"), pair("pixel_x", "pixel_y")
-    half = any((first in index) != (second in index) for first, second in (known[0:2], known[2:4], known[4:6]))
+    place, measured = pair("x", "y"), pair("new_x", "new_y")
+    pixels = pair("pixel_x", "pixel_y") or pair("he_x", "he_y")
+    half = any((known[i] in index) != (known[i + 1] in index) for i in range(0, 8, 2))
     keys = _share_of_places(records.column(0)) > 0.5 and (place is None or pixels is None)
     if twice or half or not (keys or place):
         raise Refusal(

@@ -1,276 +1,366 @@
-"""Visium (Space Ranger 1-4; direct placement and CytAssist; 6.5 and 11 mm): counts and a table of positions.
+"""Visium (6.5 mm and 11 mm capture areas, placed directly or by CytAssist): counts by barcode and their positions.
 
-The two are joined by the nucleotides of the barcodes, never by the order of their rows; whatever pipelines and
-authors put around a barcode is taken off, and told apart where a matrix holds several samples. Spots are named in
-the plain form, `AAACAACGAATAGTTC-1`.
+Counts: 10x HDF5, Market Exchange, h5ad or a table, of one sample or of several. Spots: Space Ranger's
+tissue_positions in any of its forms, or the h5ad itself where it carries them. The two are joined by the 16
+nucleotides of the barcodes, never by the order of their rows; what a barcode carries before and after them
+(`-1`, a sample's prefix or number) only tells the samples of a joint table apart.
+
+Names of spots are the barcode and `-1`, as Space Ranger writes them for a lone sample.
 """
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData
-from anndata.utils import make_index_unique
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 
 from spotweave import barcodes
+from spotweave.barcodes import Barcodes
 from spotweave.errors import Refusal
+from spotweave.geometry import LatticeFit, fit_lattice
 from spotweave.matrices import Matrix, read_matrix
-from spotweave.positions import Positions, read_positions
+from spotweave.matrices.genes import gene_table
+from spotweave.positions import Positions, read_json, read_loupe, read_positions, refuse_twins
 from spotweave.raw import RawFile
 from spotweave.readers import SPOT_COLUMNS, Reading
 
 ROLES = ("counts", "spots")
-OPTIONAL = ("features", "barcodes", "scalefactors", "alignment", "cytassist_image", "hires_image")
+OPTIONAL = ("features", "barcodes", "scalefactors", "alignment")
 
-# Rows and half-columns of the arrays (10x Genomics, spatial gene expression slides).
-SLIDES = {"6.5 mm": (78, 128), "11 mm": (128, 224)}
+# Rows and half-columns of the arrays, as array_row and array_col count them.
+ARRAYS = {"6.5 mm": (78, 128), "11 mm": (128, 224)}
+PITCH_UM = (50.0, 87.0)  # between half-columns and rows; 86.5 between rows of 11 mm, which does not matter here
+SOFTWARE_SPOT_UM = {"6.5 mm": 65.0, "11 mm": 60.0}  # what spot_diameter_fullres stands for
+# With rows and columns confused, um per px along x and y differ (87/50)^2 = 3.03-fold; half way, on a log scale:
+LARGEST_AXIS_RATIO = 1.74
+# A filtered matrix holds spots in tissue only, a raw one holds them all. With the positions of another section,
+# which has the same barcodes, neither is so.
+SAME_SECTION_FROM = 0.95
+SPOTS_TO_FIT = 20
 EXAMPLES = 5
-HDF5 = b"\x89HDF"
+MEMBERS_SHOWN = 20
 
 
 def read(files: Mapping[str, RawFile], *, member: str | None = None) -> Reading:
-    """Read one section.
+    """Read one capture area.
 
     Parameters
     ----------
     files
-        Roles `counts` and `spots`, for Market Exchange also `features` and `barcodes`; `scalefactors` are reported. An
-        h5ad with array places and `obsm["spatial"]` may be its own table of spots.
+        Roles `counts` and `spots`; `features` and `barcodes` beside a matrix in Market Exchange format;
+        `scalefactors` and `alignment` are read for what they say of the slide.
     member
-        The section to take from a joint matrix: what stands before or after its barcodes (`A1`, `-3`, `_2`), or
-        `column=value` of an h5ad's obs.
+        The sample to take from joint tables: a prefix (`A1`) or suffix (`-3`) of its barcodes, or, of an h5ad, a value
+        of a column of obs (`A1`, or `library_id=A1`).
     """
     matrix = read_matrix(files["counts"], features=files.get("features"), barcodes=files.get("barcodes"))
-    rows, parsed, members = _select_member(matrix, member)
-    places = _places(files["spots"])
-    slide = _slide(places)
-    table = places.table.sort_values(["array_row", "array_col"], kind="stable").reset_index(drop=True)
-    spots = _spot_bases(table["barcode"], places.name)
-    row_of = _rows_by_base(parsed, rows, matrix)
-    row_of_spot = np.array([row_of.get(base, -1) for base in spots], dtype=np.int64)
+    positions = read_positions(files["spots"])
+    rows, units, position_rows, places, selected = _select(matrix, positions, member)
+    table = positions.table.iloc[position_rows].reset_index(drop=True)
+    table["spot_id"] = [barcodes.canonical(core) for core in places.core]
+    refuse_twins(positions.name, table)
+    lattice = _fit(table)
+    _refuse_swapped(positions.name, lattice)
+    scalefactors = _read_scalefactors(files.get("scalefactors"))
+    slide = _slide(positions.name, table, lattice, scalefactors)
+
+    order = np.lexsort((table["array_col"], table["array_row"]))
+    table = table.iloc[order].reset_index(drop=True)
+    row_of_spot, without_spot = _join(matrix.name, units, positions.name, [places.core[i] for i in order])
     kept = np.flatnonzero(row_of_spot >= 0)
-    if not kept.size:
-        raise Refusal(
-            f"{matrix.name} and {places.name} have no spot in common: counts have {parsed.names[0]!r}, the positions"
-            f" {table['barcode'].iloc[0]!r}; check that both belong to the same section",
-            measured=0,
-            threshold=1,
-        )
-    known = set(spots)
-    without_spot = [parsed.names[i] for i, base in enumerate(parsed.bases) if base not in known]
-    without_counts = [barcodes.plain(spots[i]) for i in np.flatnonzero(row_of_spot < 0)]
-    adata = _assemble(matrix, row_of_spot[kept], table.iloc[kept], [barcodes.plain(spots[i]) for i in kept])
+    _refuse_other_section(matrix.name, positions.name, table, kept)
+    counts = csr_matrix(matrix.counts[rows][row_of_spot[kept]])
+    adata, gene_report = _assemble(matrix, counts, table.iloc[kept])
+    without_counts = table["spot_id"][row_of_spot < 0].tolist()
     report = {
         "unit": "spot",
-        "container": matrix.container,
-        "barcode_form_in_counts": parsed.form,
-        "barcode_form_in_spots": barcodes.parse(list(table["barcode"])).form,
-        "members_in_counts": members,
-        "rows_in_counts": len(rows),
+        **matrix.report,
+        **positions.report,
+        **selected,
+        "joined_by": "barcode",
+        "barcodes_in_counts": units.forms,
+        "barcodes_in_positions": places.forms,
+        "rows_in_counts": len(units),
         "rows_in_spots": len(table),
         "spots_kept": len(kept),
         "spots_in_tissue": int(table["in_tissue"].sum()),
+        "spots_kept_in_tissue": int(table["in_tissue"].iloc[kept].sum()),
         "counts_without_spot": len(without_spot),
         "counts_without_spot_examples": without_spot[:EXAMPLES],
         "spots_without_counts": len(without_counts),
+        "spots_without_counts_in_tissue": int(table["in_tissue"][row_of_spot < 0].sum()),
         "spots_without_counts_examples": without_counts[:EXAMPLES],
-        "spots_in_tissue_without_counts": int(table["in_tissue"].to_numpy()[row_of_spot < 0].sum()),
-        "duplicate_keys": 0,
-        "slide": slide,
-        "genes": adata.n_vars,
-        "genes_by_genome": dict(sorted(Counter(matrix.genomes).items())) if any(matrix.genomes) else {},
-        "total_counts": int(adata.X.sum(dtype=np.float64)),
-        "zero_genes": int((np.asarray(adata.X.sum(axis=0)).ravel() == 0).sum()),
-        **places.report,
-        **matrix.report,
-        **_scalefactors(files.get("scalefactors")),
+        "duplicate_keys": 0,  # they are refused
+        **gene_report,
+        **slide,
+        "scalefactors": scalefactors,
+        **_alignment(files.get("alignment"), table),
     }
-    return Reading(adata, _spot_table(table, spots, kept, adata), report)
+    return Reading(adata, _spot_table(table, kept, counts), report)
 
 
-def _places(raw: RawFile) -> Positions:
-    """The positions: a table, or an h5ad that has them."""
-    with open(raw.path, "rb") as handle:
-        is_hdf5 = handle.read(4) == HDF5
-    if not is_hdf5:
-        return read_positions(raw)
-    matrix = read_matrix(raw)
-    needed = ("array_row", "array_col", "spatial_x", "spatial_y")
-    missing = [name for name in needed if name not in matrix.unit_columns]
-    if missing:
-        raise Refusal(f"{raw.name}: as a table of spots it lacks {', '.join(missing)}; give a table of positions")
-    columns = {name: [float(value) for value in matrix.unit_columns[name]] for name in needed}
-    in_tissue = [float(value) for value in matrix.unit_columns.get("in_tissue", ["1"] * len(matrix.unit_names))]
-    table = pd.DataFrame(
-        {
-            "barcode": matrix.unit_names,
-            "in_tissue": np.array(in_tissue, dtype=np.int64),
-            "array_row": np.array(columns["array_row"], dtype=np.int64),
-            "array_col": np.array(columns["array_col"], dtype=np.int64),
-            "x_px": columns["spatial_x"],
-            "y_px": columns["spatial_y"],
-        }
-    )
-    return Positions(raw.name, table, {"positions_format": "h5ad", "positions_rows": len(table)})
+def _select(
+    matrix: Matrix, positions: Positions, member: str | None
+) -> tuple[NDArray[np.intp], Barcodes, NDArray[np.intp], Barcodes, dict[str, Any]]:
+    """Rows and barcodes of the counts and of the positions that are the sample, and how they were told."""
+    in_counts, in_places = barcodes.parse(matrix.unit_names), barcodes.parse(positions.table["barcode"].tolist())
+    rows = _rows_of(matrix.name, in_counts, matrix.unit_columns, member)
+    position_rows = _rows_of(positions.name, in_places, positions.unit_columns, member)
+    if member is not None and rows is None and position_rows is None:
+        listed = _members(in_counts, matrix.unit_columns) or _members(in_places, positions.unit_columns)
+        there = f"it holds {listed}" if listed else "it holds one sample; leave the member out"
+        raise Refusal(f"{matrix.name}: there is no member {member!r}; {there}")
+    chosen = np.arange(len(in_counts)) if rows is None else rows
+    units = _take(in_counts, chosen)
+    if len(set(units.core)) < len(units) or (member is None and len(units.groups) > 1):
+        raise _several(matrix.name, units, {k: [v[i] for i in chosen] for k, v in matrix.unit_columns.items()})
+    placed = np.arange(len(in_places)) if position_rows is None else position_rows
+    places = _take(in_places, placed)
+    if len(set(places.core)) < len(places):  # positions of several samples: those under the very names of the counts
+        names = set(units.names)
+        placed = np.array([i for i in placed if in_places.names[i] in names], dtype=np.intp)
+        narrowed = _take(in_places, placed)
+        if not placed.size or len(set(narrowed.core)) < len(narrowed):
+            raise _several(positions.name, places, positions.unit_columns if position_rows is None else {})
+        places = narrowed
+    report = {
+        "member": member,
+        "units_of_other_members": len(in_counts) - len(units),
+        "positions_of_other_members": len(in_places) - len(places),
+    }
+    return chosen, units, placed, places, report
 
 
-def _slide(places: Positions) -> str:
-    """Which array the places belong to; refused where they belong to none.
+def _take(names: Barcodes, rows: NDArray[np.intp]) -> Barcodes:
+    return Barcodes(*([part[i] for i in rows] for part in (names.names, names.before, names.core, names.after)))
 
-    On both arrays rows are shifted by half a column: row and half-column are both even or both odd.
-    """
-    row, col = places.table["array_row"].to_numpy(), places.table["array_col"].to_numpy()
-    odd = int(((row + col) % 2 != 0).sum())
-    if odd:
+
+def _rows_of(
+    name: str, names: Barcodes, columns: Mapping[str, list[str]], member: str | None
+) -> NDArray[np.intp] | None:
+    """The rows a member names, by what is around the barcodes or by a column; None if it names none here."""
+    if member is None:
+        return None
+    found: dict[str, NDArray[np.intp]] = {}
+    groups = [group for group in names.groups if barcodes.matches(*group, member)]
+    if len(names.groups) == 1:  # `1` is no name for a lone sample whose barcodes end with -1
+        groups = [group for group in groups if barcodes.label(*group)]
+    for group in groups:
+        inside = [pair == group for pair in zip(names.before, names.after, strict=True)]
+        found["{}BARCODE{}".format(*group)] = np.flatnonzero(inside)
+    wanted_column, is_pair, wanted_value = member.partition("=")
+    for column, values in columns.items():
+        is_named = bool(is_pair) and column == wanted_column
+        inside = [value == (wanted_value if is_named else member) for value in values]
+        if any(inside):
+            found[f"{column}={wanted_value if is_named else member}"] = np.flatnonzero(inside)
+    distinct = {tuple(rows.tolist()) for rows in found.values()}
+    if len(distinct) > 1:
         raise Refusal(
-            f"{places.name}: {odd:,} of {len(row):,} spots stand where Visium has none (row and column must both be even"
-            " or both odd); is it a table of another technology, or of hexagonal coordinates?",
-            measured=odd,
-            threshold=0,
-        )
-    for name, (rows, columns) in SLIDES.items():
-        if row.min() >= 0 and col.min() >= 0 and row.max() < rows and col.max() < columns:
-            return name
-    swapped = [name for name, (rows, columns) in SLIDES.items() if row.max() < columns and col.max() < rows]
-    hint = "array_row and array_col seem to be swapped" if swapped else "check that it is a table of Visium spots"
-    raise Refusal(
-        f"{places.name}: places up to row {int(row.max())}, column {int(col.max())}; the largest array has 128 rows and"
-        f" 224 half-columns; {hint}",
-        measured=int(max(row.max(), col.max())),
-        threshold=223,
-    )
-
-
-def _select_member(matrix: Matrix, member: str | None) -> tuple[NDArray[np.intp], barcodes.Barcodes, list[str]]:
-    """Rows of the section, their barcodes, and the sections there are."""
-    parsed = barcodes.parse(matrix.unit_names)
-    if member and "=" in member:
-        column, _, value = member.partition("=")
-        if column not in matrix.unit_columns:
-            there = ", ".join(sorted(matrix.unit_columns)) or "none"
-            raise Refusal(f"{matrix.name}: member {member!r}: there is no column {column!r}; it has {there}")
-        labels = matrix.unit_columns[column]
-        rows = np.flatnonzero([label == value for label in labels])
-        sections = _sections(labels)
-    else:
-        labels = parsed.members
-        sections = _sections(labels)
-        if member is None:
-            rows = _only_section(matrix, parsed, sections)
-        else:
-            wanted = {member, member.strip("_-"), f"-{member}", f"_{member}"}
-            rows = np.flatnonzero([label in wanted or (not label and member == "-1") for label in labels])
-    if not rows.size:
-        raise Refusal(f"{matrix.name}: there is no member {member!r}; the matrix holds {_listed(sections)}")
-    chosen = barcodes.Barcodes(
-        [parsed.names[i] for i in rows], [parsed.bases[i] for i in rows], [parsed.members[i] for i in rows], parsed.form
-    )
-    return rows, chosen, sorted(name for name in sections if name)
-
-
-def _only_section(matrix: Matrix, parsed: barcodes.Barcodes, sections: Mapping[str, int]) -> NDArray[np.intp]:
-    """All rows, if they can be of one section: one name around the barcodes, or no barcode twice."""
-    if len(sections) > 1 and len(set(parsed.bases)) < len(parsed.bases):
-        columns = ", ".join(sorted(matrix.unit_columns)[:10])
-        also = f", or column=value ({columns})" if columns else ""
-        raise Refusal(
-            f"{matrix.name}: the matrix holds {len(sections)} sections: {_listed(sections)}; name one as the member{also}",
-            measured=len(sections),
+            f"{name}: the member {member!r} may be any of"
+            f" {', '.join(f'{what} ({len(rows):,} spots)' for what, rows in found.items())}; write it so",
+            measured=len(distinct),
             threshold=1,
         )
-    return np.arange(len(parsed.names))
+    return next(iter(found.values()), None)
 
 
-def _sections(labels: Sequence[str]) -> dict[str, int]:
-    return dict(sorted(Counter(labels).items()))
+def _members(names: Barcodes, columns: Mapping[str, list[str]]) -> str:
+    """The samples a joint table may be split into, with their numbers of spots; empty if there is one."""
+    listed = []
+    if len(names.groups) > 1:
+        called = Counter[str]()
+        for (before, after), count in names.groups.items():
+            called[barcodes.label(before, after) or f"{before}{after}" or "(barcodes alone)"] += count
+        listed = [f"{member} ({count:,} spots)" for member, count in called.items()]
+    for column, values in columns.items():
+        counted = Counter(values)
+        pairs = Counter(zip(values, names.core, strict=True))
+        if 1 < len(counted) <= MEMBERS_SHOWN and max(pairs.values(), default=0) == 1:
+            listed += [f"{column}={value} ({count:,} spots)" for value, count in sorted(counted.items())]
+    more = f" and {len(listed) - MEMBERS_SHOWN:,} more" if len(listed) > MEMBERS_SHOWN else ""
+    return ", ".join(listed[:MEMBERS_SHOWN]) + more
 
 
-def _listed(sections: Mapping[str, int]) -> str:
-    shown = [f"{name or '(plain)'} ({count:,} spots)" for name, count in list(sections.items())[:20]]
-    return ", ".join(shown) + (f" and {len(sections) - 20} more" if len(sections) > 20 else "")
-
-
-def _spot_bases(names: pd.Series, file: str) -> list[str]:
-    parsed = barcodes.parse(list(names))
-    if len(set(parsed.bases)) < len(parsed.bases):
-        twice = next(base for base, count in Counter(parsed.bases).items() if count > 1)
-        raise Refusal(
-            f"{file}: the barcode {twice} is there for several samples; split the table", measured=2, threshold=1
+def _several(name: str, names: Barcodes, columns: Mapping[str, list[str]]) -> Refusal:
+    """The refusal of a table that is not one sample."""
+    listed = _members(names, columns)
+    core, times = Counter(names.core).most_common(1)[0]
+    if listed:
+        return Refusal(
+            f"{name}: the table holds several samples: {listed}; name one as the member of the row",
+            measured=listed.count(" spots)"),
+            threshold=1,
         )
-    return parsed.bases
+    same = [full for full, own in zip(names.names, names.core, strict=True) if own == core]
+    return Refusal(
+        f"{name}: barcode {core} comes {times} times ({', '.join(same[:3])}) and nothing tells the rows apart; give the"
+        " table of one sample",
+        measured=times,
+        threshold=1,
+    )
 
 
-def _rows_by_base(parsed: barcodes.Barcodes, rows: NDArray[np.intp], matrix: Matrix) -> dict[str, int]:
-    row_of = dict(zip(parsed.bases, rows.tolist(), strict=True))
-    if len(row_of) < len(parsed.bases):
-        twice = next(base for base, count in Counter(parsed.bases).items() if count > 1)
-        examples = [name for name, base in zip(parsed.names, parsed.bases, strict=True) if base == twice][:2]
+def _join(counts: str, units: Barcodes, spots: str, places: list[str]) -> tuple[NDArray[np.int64], list[str]]:
+    """Row of the counts of every spot, -1 without one, and the names of the rows without a spot."""
+    spot_of = {core: spot for spot, core in enumerate(places)}
+    found = np.array([spot_of.get(core, -1) for core in units.core], dtype=np.int64)
+    if (found < 0).all():
         raise Refusal(
-            f"{matrix.name}: {len(parsed.bases) - len(row_of):,} barcodes are there twice, first"
-            f" {' and '.join(examples)}; name the member to read, or correct the file",
-            measured=len(parsed.bases) - len(row_of),
+            f"{counts} and {spots} have no barcode in common: the counts have {units.names[0]!r}, the positions"
+            f" {places[0]!r}; check that both are of the same slide",
+            measured=0,
+            threshold=1,
+        )
+    row_of_spot = np.full(len(places), -1, dtype=np.int64)
+    there = np.flatnonzero(found >= 0)
+    row_of_spot[found[there]] = there
+    return row_of_spot, [units.names[row] for row in np.flatnonzero(found < 0)]
+
+
+def _refuse_other_section(counts: str, spots: str, table: pd.DataFrame, kept: NDArray[np.intp]) -> None:
+    in_tissue = table["in_tissue"].to_numpy() == 1
+    inside = int(in_tissue[kept].sum())
+    share = max(inside / len(kept), inside / max(int(in_tissue.sum()), 1))
+    if in_tissue.any() and share < SAME_SECTION_FROM:
+        raise Refusal(
+            f"{counts} and {spots} are of different sections: of {len(kept):,} spots with counts {inside:,} are among"
+            f" the {int(in_tissue.sum()):,} in tissue; pair the matrix with the positions of its own section",
+            measured=round(share, 4),
+            threshold=SAME_SECTION_FROM,
+        )
+
+
+def _fit(table: pd.DataFrame) -> LatticeFit | None:
+    """The array laid onto the pixels; None where too few spots have any, or all lie on a line."""
+    if len(table) < SPOTS_TO_FIT:
+        return None
+    try:
+        return fit_lattice(
+            table[["array_col", "array_row"]].to_numpy(dtype=np.float64) * PITCH_UM, table[["x_px", "y_px"]].to_numpy()
+        )
+    except ValueError:
+        return None
+
+
+def _refuse_swapped(name: str, lattice: LatticeFit | None) -> None:
+    if lattice is None or lattice.residual_um > min(PITCH_UM):  # off any lattice: the alignment says so
+        return
+    ratio = lattice.pixel_size_y_um / lattice.pixel_size_x_um
+    if max(ratio, 1 / ratio) > LARGEST_AXIS_RATIO:
+        raise Refusal(
+            f"{name}: array_row and array_col are swapped: by the pixels, array_row counts places {PITCH_UM[0]:g} um"
+            f" apart and array_col places {PITCH_UM[1]:g} um apart; swap the two columns",
+            measured=round(max(ratio, 1 / ratio), 3),
+            threshold=LARGEST_AXIS_RATIO,
+        )
+
+
+def _slide(
+    name: str, table: pd.DataFrame, lattice: LatticeFit | None, scalefactors: Mapping[str, float]
+) -> dict[str, Any]:
+    """Which capture area the places are of, after they were held against its array."""
+    rows, cols = table["array_row"].to_numpy(), table["array_col"].to_numpy()
+    odd = np.flatnonzero((rows - cols) % 2)
+    if odd.size:
+        raise Refusal(
+            f"{name}: {odd.size:,} of {len(table):,} places are none of the array's, such as row {rows[odd[0]]}, column"
+            f" {cols[odd[0]]} ({table['spot_id'].iloc[odd[0]]}): both must be even or both odd; check the columns"
+            " array_row and array_col",
+            measured=int(odd.size),
             threshold=0,
         )
-    return row_of
+    fits = [
+        slide
+        for slide, (n_rows, n_cols) in ARRAYS.items()
+        if rows.min() >= 0 and cols.min() >= 0 and rows.max() < n_rows and cols.max() < n_cols
+    ]
+    n_rows, n_cols = ARRAYS["6.5 mm"]
+    if rows.min() == 1 and cols.min() == 1 and (rows.max() == n_rows or cols.max() == n_cols):
+        raise Refusal(f"{name}: array_row and array_col count from 1; subtract 1 from both", measured=1, threshold=0)
+    if not fits:
+        raise Refusal(
+            f"{name}: rows {rows.min()} to {rows.max()} and columns {cols.min()} to {cols.max()} are on no array"
+            f" ({', '.join(f'{slide}: {r} x {c}' for slide, (r, c) in ARRAYS.items())}); check array_row and array_col",
+            measured=f"{rows.max()} x {cols.max()}",
+            threshold="127 x 223",
+        )
+    slide, told_by = fits[0], "rows and columns"
+    spot_um = None
+    if lattice is not None and "spot_diameter_fullres" in scalefactors:
+        spot_um = scalefactors["spot_diameter_fullres"] * lattice.pixel_size_um
+        if len(fits) > 1 and len(table) < n_rows * n_cols // 2:
+            slide = min(fits, key=lambda size: abs(SOFTWARE_SPOT_UM[size] - spot_um))
+            told_by = "spot_diameter_fullres"
+    report: dict[str, Any] = {"capture_area": slide, "capture_area_told_by": told_by}
+    if lattice is not None:
+        report |= {
+            "lattice_rotation_deg": round(lattice.rotation_deg, 3),
+            "lattice_mirrored": lattice.mirrored,
+            "lattice_residual_um": round(lattice.residual_um, 3),
+        }
+    if spot_um is not None:
+        report["software_spot_diameter_um"] = round(spot_um, 2)
+    return report
 
 
-def _assemble(matrix: Matrix, rows: NDArray[np.int64], table: pd.DataFrame, names: list[str]) -> AnnData:
-    gene_names, genomes = _without_genome_prefix(matrix)
-    obs = pd.DataFrame(
-        {name: table[name].to_numpy() for name in ("array_col", "array_row", "x_px", "y_px", "in_tissue")},
-        index=pd.Index(names, dtype=object),
-    )
-    var = pd.DataFrame(
-        {"gene_id": matrix.gene_ids, "genome": genomes}, index=make_index_unique(pd.Index(gene_names, dtype=object))
-    )
-    return AnnData(X=matrix.counts[rows].tocsr(), obs=obs, var=var)
-
-
-def _without_genome_prefix(matrix: Matrix) -> tuple[list[str], list[str]]:
-    """Gene names less the genome that a matrix of two genomes puts before them (`GRCh38_TP53`, `mm10___Trp53`)."""
-    genomes = sorted(set(matrix.genomes) - {""}) or ["GRCh38", "mm10", "GRCm39", "hg19"]
-    names, found = [], []
-    for name, genome in zip(matrix.gene_names, matrix.genomes, strict=True):
-        prefix = next((one for one in genomes if name.startswith(f"{one}_")), None)
-        names.append(name.removeprefix(prefix).lstrip("_") if prefix else name)
-        found.append(genome or prefix or "")
-    return names, found
-
-
-def _scalefactors(raw: RawFile | None) -> dict[str, Any]:
-    """The vendor's scale factors, as far as they are numbers."""
+def _read_scalefactors(raw: RawFile | None) -> dict[str, float]:
+    """Numbers of scalefactors_json.json; nothing without the file."""
     if raw is None:
         return {}
-    try:
-        import gzip
-
-        data = raw.path.read_bytes()
-        content = json.loads(gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data)
-        numbers = {name: float(value) for name, value in content.items() if isinstance(value, int | float)}
-    except (OSError, EOFError, ValueError, AttributeError) as error:
-        raise Refusal(f"{raw.name}: not Space Ranger's scale factors ({error}); download the file again") from error
-    return {"scalefactors": dict(sorted(numbers.items()))}
+    content = read_json(raw)
+    if not isinstance(content, Mapping):
+        raise Refusal(f"{raw.name}: no scale factors, but a JSON {type(content).__name__}; give scalefactors_json.json")
+    numbers = {str(key): float(value) for key, value in content.items() if isinstance(value, int | float)}
+    if not any(key.endswith(("_scalef", "_fullres")) for key in numbers):
+        raise Refusal(f"{raw.name}: no scale factors in it; give scalefactors_json.json, or leave it out")
+    return dict(sorted(numbers.items()))
 
 
-def _spot_table(table: pd.DataFrame, spots: list[str], kept: NDArray[np.intp], adata: AnnData) -> pd.DataFrame:
-    total = pd.array([pd.NA] * len(table), dtype="Int64")
-    total[kept] = np.asarray(adata.X.astype(np.float64).sum(axis=1)).ravel().astype(np.int64)
-    nothing = np.full(len(table), np.nan)
-    columns = (
-        [barcodes.plain(base) for base in spots],
-        table["array_col"].to_numpy(),
-        table["array_row"].to_numpy(),
-        nothing,
-        nothing,
-        table["x_px"].to_numpy(),
-        table["y_px"].to_numpy(),
-        table["in_tissue"].to_numpy(),
-        total,
+def _alignment(raw: RawFile | None, table: pd.DataFrame) -> dict[str, Any]:
+    """What a Loupe alignment says of the slide, and how far its spots lie from the positions (median, px)."""
+    if raw is None:
+        return {}
+    loupe = read_loupe(raw)
+    both = table.merge(loupe.table, on=["array_row", "array_col"], suffixes=("", "_loupe"))
+    distance = np.hypot(both["x_px"] - both["x_px_loupe"], both["y_px"] - both["y_px_loupe"])
+    return {
+        "slide_serial_number": loupe.serial_number,
+        "slide_area": loupe.area,
+        "is_cytassist": loupe.is_cytassist,
+        "alignment_spots": len(loupe.table),
+        "alignment_offset_px": round(float(np.median(distance)), 3) if len(distance) else None,
+    }
+
+
+def _assemble(matrix: Matrix, counts: csr_matrix, kept: pd.DataFrame) -> tuple[AnnData, dict[str, Any]]:
+    var, report = gene_table(matrix)
+    obs = kept[["array_col", "array_row", "x_px", "y_px", "in_tissue"]].set_index(
+        pd.Index(kept["spot_id"].tolist(), dtype=object)
     )
-    return pd.DataFrame(dict(zip(SPOT_COLUMNS, columns, strict=True)))
+    report |= {
+        "zero_genes": int(counts.shape[1] - np.unique(counts.indices).size),
+        "zero_spots": int((np.diff(counts.indptr) == 0).sum()),
+        "total_counts": int(counts.data.sum(dtype=np.float64)),
+    }
+    if len(report["genes_by_genome"]) > 1:
+        report["counts_by_genome"] = {
+            genome: int(counts[:, (var["genome"] == genome).to_numpy()].sum(dtype=np.float64))
+            for genome in sorted(set(var["genome"]))
+        }
+    return AnnData(X=counts, obs=obs, var=var), report
+
+
+def _spot_table(table: pd.DataFrame, kept: NDArray[np.intp], counts: csr_matrix) -> pd.DataFrame:
+    total = pd.array([pd.NA] * len(table), dtype="Int64")
+    exact = counts.astype(np.float64)  # scipy sums float32 in float32, whatever the dtype asked for
+    total[kept] = np.asarray(exact.sum(axis=1)).ravel().astype(np.int64)
+    not_measured = np.full(len(table), np.nan)
+    full = table.assign(array_x=not_measured, array_y=not_measured, total_counts=total)
+    return full[list(SPOT_COLUMNS)].astype({"array_col": "Int64", "array_row": "Int64"})

@@ -1,7 +1,10 @@
 """Datasets on Hugging Face: `MahmoodLab/hest@<revision>`; files with size and, where large, sha256.
 
-The hub's own client checks sizes only; here the sha256 of a large file is held against the hub's. Gated datasets
-need a token with accepted terms in HF_TOKEN. HF_ENDPOINT names another hub.
+The hub is asked over its HTTP API (`/api/datasets/<name>/tree`, paged by the `Link` header) and not through its own
+client: that one checks sizes only, keeps its own cache and patience, and knows no mirrors. Here a large file is held
+against the sha256 it is stored under (`lfs.oid`); it is handed out by another host, to which the token is not sent.
+Gated datasets need a token with accepted terms in HF_TOKEN. HF_ENDPOINT names another hub. Without a revision `main`
+is taken, which changes: name a commit.
 """
 
 from __future__ import annotations
@@ -18,14 +21,17 @@ from spotweave.sources import Checksum, Fetched, FetchSettings, Listed, Listing,
 from spotweave.sources._api import Located, expect, fetch_located, find, get_json, safe_name, size_of
 
 ACCESSION = r"[\w.-]+/[\w.-]+(@[\w.-]+)?"
+HUB = "https://huggingface.co"
 PAGE = 1000
-DENIED = (
-    "the dataset is gated: accept its terms on its page, make a token (Settings, Access Tokens, read) and set HF_TOKEN"
+LOGIN = (401, 403)
+STEPS = (
+    "make an account on huggingface.co, accept the terms on the dataset's page (some are granted by hand), make a token"
+    " (Settings, Access Tokens, read) and set HF_TOKEN to it"
 )
 
 
 def list_files(accession: str, settings: FetchSettings) -> Listing:
-    """All files of a dataset at one revision (`main` where none is named)."""
+    """All files of a dataset at one revision."""
     if not re.fullmatch(ACCESSION, accession):
         raise Refusal(f"{accession}: not a dataset on Hugging Face such as MahmoodLab/hest@main")
     return _tree(accession, settings)
@@ -37,41 +43,48 @@ def locate(location: str, settings: FetchSettings) -> Located:
     if not match:
         raise Refusal(f"{location}: not a file of a dataset such as MahmoodLab/hest@main/wsis/INT1.tif")
     accession, path = match[1], match[3]
-    folder = path.rpartition("/")[0]
+    file = find(_tree(accession, settings, path.rpartition("/")[0]), path)
     repository, _, revision = accession.partition("@")
-    file = find(_tree(accession, settings, folder), path)
     url = f"{endpoint()}/datasets/{repository}/resolve/{revision or 'main'}/{quote(file.name)}"
     return Located(url, safe_name(file.name), _token(), file.checksum)
 
 
 def fetch(wanted: Wanted, folder: Path, settings: FetchSettings) -> Fetched:
     """Bring one file, held against the sha256 and the size that the hub states."""
-    return fetch_located(wanted, folder, settings, locate, "huggingface")
+    try:
+        return fetch_located(wanted, folder, settings, locate, "huggingface")
+    except Refusal as refusal:
+        if refusal.measured not in LOGIN or refusal.threshold != 200:
+            raise
+        why = "the dataset is gated" if refusal.measured == 403 or not _token() else "HF_TOKEN is not valid"
+        raise Refusal(
+            f"{wanted.role}: {wanted.location}: {why}: {STEPS}", measured=refusal.measured, threshold=refusal.threshold
+        ) from None
 
 
 def endpoint() -> str:
     """The hub that is asked."""
-    return os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+    return os.environ.get("HF_ENDPOINT", HUB).rstrip("/")
 
 
 def _token() -> dict[str, str]:
-    token = os.environ.get("HF_TOKEN", "")
+    token = os.environ.get("HF_TOKEN", "").strip()
     return {"Authorization": f"Bearer {token}"} if token else {}
 
 
 @functools.cache
 def _tree(accession: str, settings: FetchSettings, folder: str | None = None) -> Listing:
-    """The files of a dataset, or of one folder of it, page after page."""
+    """The files of a dataset, or of one folder of it ('' is the outermost), page after page."""
     repository, _, revision = accession.partition("@")
-    label = f"Hugging Face dataset {accession}"
-    below = "" if not folder else f"/{quote(folder)}"
+    label = f"Hugging Face dataset {accession}" + (f", folder {folder}" if folder else "")
+    below = f"/{quote(folder)}" if folder else ""
     deep = "true" if folder is None else "false"
     base = f"{endpoint()}/api/datasets/{repository}/tree/{revision or 'main'}{below}?recursive={deep}&limit={PAGE}"
     files: list[Listed] = []
     cursor = ""
     while True:
         content, cursor = _page(base + cursor, settings, label)
-        files += [_listed(entry, accession, label) for entry in content if entry.get("type") == "file"]
+        files += [_listed(entry, accession, label) for entry in content if expect(entry, "type", label=label) == "file"]
         if not cursor:
             return Listing(accession, tuple(files))
 
@@ -79,14 +92,17 @@ def _tree(accession: str, settings: FetchSettings, folder: str | None = None) ->
 def _page(url: str, settings: FetchSettings, label: str) -> tuple[Any, str]:
     """One page of the tree, and the cursor of the next (`Link: <…cursor=…>; rel="next"`)."""
     headers: dict[str, str] = {}
-    content = get_json(url, settings, label=label, headers=_token(), denied=DENIED, received=headers)
-    link = re.search(r'[?&]cursor=([^&>]+)[^>]*>;\s*rel="next"', headers.get("Link", ""))
-    return content, f"&cursor={link[1]}" if link else ""
+    # The hub answers 401 also for what does not exist, if no token is sent.
+    denied = f"does not exist, or is private or gated: correct the accession in the row, or {STEPS}"
+    content = get_json(url, settings, label=label, headers=_token(), denied=denied, received=headers)
+    link = next((value for name, value in headers.items() if name.lower() == "link"), "")
+    cursor = re.search(r'[?&]cursor=([^&>]+)[^>]*>;\s*rel="next"', link)
+    return content, f"&cursor={cursor[1]}" if cursor else ""
 
 
 def _listed(entry: Any, accession: str, label: str) -> Listed:
     path = expect(entry, "path", label=label)
     lfs = entry.get("lfs") or {}
-    digest = str(lfs.get("oid", lfs.get("sha256", ""))).removeprefix("sha256:")
+    digest = str(lfs.get("oid", "")).removeprefix("sha256:")
     size = size_of(lfs.get("size") or entry.get("size"))
     return Listed(path, f"{accession}/{path}", Checksum(sha256=digest or None, size=size))

@@ -1,6 +1,7 @@
 """Spatial Research (the pages of the first Spatial Transcriptomics studies): `2016/07`, the month of an upload.
 
-The site lists nothing and states neither checksums nor a licence: rows name its files.
+The site (WordPress) lists nothing and states neither checksums nor a licence: rows name its files, and should pin
+them. It turns away clients that do not say what they are.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from spotweave.errors import Refusal
 from spotweave.sources import Fetched, FetchSettings, Listing, Wanted
 from spotweave.sources._api import Located, fetch_located, safe_name
 
-ACCESSION = r"\d{4}/\d{2}"
+ACCESSION = r"20\d{2}/(0[1-9]|1[0-2])"
 HOST = "https://www.spatialresearch.org/wp-content/uploads"
 
 

@@ -1,7 +1,9 @@
-"""Synapse (HTAN and others): the id of a folder or a project, `syn51133602`; files with size and md5 (REST API).
+"""Synapse (HTAN and others): the id of a folder, a project or a file, `syn51133602`; files with md5 (REST API).
 
 Everything needs an account that has accepted the terms of the data, and a personal access token (view, download)
-in SYNAPSE_AUTH_TOKEN.
+in SYNAPSE_AUTH_TOKEN. Files are handed out under signed addresses that expire within minutes, by another host, to
+which the token is not sent; the address that redirects to them is the one that is downloaded, so that each attempt
+gets a fresh one. Names, sizes and md5 are of a file's newest version.
 """
 
 from __future__ import annotations
@@ -10,10 +12,10 @@ import functools
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from spotweave.errors import Refusal
-from spotweave.sources import Checksum, Fetched, FetchSettings, Listed, Listing, Unreachable, Wanted
+from spotweave.sources import Checksum, Fetched, FetchSettings, Listed, Listing, Wanted
 from spotweave.sources._api import Located, expect, fetch_located, find, get_json, post_json, safe_name, size_of
 
 ACCESSION = r"syn\d+"
@@ -22,99 +24,109 @@ STEPS = (
     "make an account on synapse.org, accept the terms on the page of the data, create a personal access token (view,"
     " download) and set SYNAPSE_AUTH_TOKEN to it"
 )
+LOGIN = (401, 403)
 MOST_FOLDERS = 2000
 
 
+class _Tree(NamedTuple):
+    """The files below an entity, and the id of each by its name."""
+
+    listing: Listing
+    ids: dict[str, str]
+
+
 def list_files(accession: str, settings: FetchSettings) -> Listing:
-    """The files below a folder or a project, or the one file itself."""
+    """The files below a folder or a project, sorted; or the one file itself."""
     if not re.fullmatch(ACCESSION, accession):
         raise Refusal(f"{accession}: not an id of Synapse such as syn51133602")
-    return _tree(accession, settings)[0]
+    return _tree(accession, settings).listing
 
 
 def locate(location: str, settings: FetchSettings) -> Located:
-    """A signed address, the size and the md5 of `<folder>/<path>`."""
+    """Address, size and md5 of `<folder>/<path>`."""
     accession, _, name = location.partition("/")
-    listing, ids = _tree(accession, settings)
-    file = find(listing, name)
-    entity = _ask(
-        f"/repo/v1/entity/{ids[file.name]}/bundle2",
-        settings,
-        location,
-        {"includeFileHandles": True, "includeEntity": True},
-    )
-    handle = _handle(entity, location)
-    answer = _ask(
-        "/file/v1/fileHandle/batch",
-        settings,
-        location,
-        {
-            "includeFileHandles": False,
-            "includePreSignedURLs": True,
-            "requestedFiles": [
-                {
-                    "fileHandleId": handle["id"],
-                    "associateObjectId": ids[file.name],
-                    "associateObjectType": "FileEntity",
-                }
-            ],
-        },
-    )
-    url = expect(answer, "requestedFiles", 0, "preSignedURL", label=location)
+    file = find(list_files(accession, settings), name)
+    entity = _tree(accession, settings).ids[file.name]
+    number = str(expect(_ask(f"/repo/v1/entity/{entity}", settings, location), "dataFileHandleId", label=location))
+    handles = expect(_ask(f"/repo/v1/entity/{entity}/filehandles", settings, location), "list", label=location)
+    handle = next((one for one in handles if str(one.get("id")) == number), None)
+    if handle is None:
+        raise Refusal(f"{location}: Synapse shows this account no file behind it: {STEPS}")
+    url = f"{HOST}/file/v1/file/{number}?fileAssociateType=FileEntity&fileAssociateId={entity}&redirect=true"
     checksum = Checksum(md5=handle.get("contentMd5"), size=size_of(handle.get("contentSize")))
-    return Located(url, safe_name(file.name), {}, checksum)
+    return Located(url, safe_name(file.name), _token(location), checksum)
 
 
 def fetch(wanted: Wanted, folder: Path, settings: FetchSettings) -> Fetched:
     """Bring one file, held against the md5 and the size that Synapse states."""
-    return fetch_located(wanted, folder, settings, locate, "synapse")
+    try:
+        return fetch_located(wanted, folder, settings, locate, "synapse")
+    except Refusal as refusal:
+        if refusal.measured not in LOGIN or refusal.threshold != 200:
+            raise
+        raise Refusal(
+            f"{wanted.role}: {wanted.location}: Synapse does not hand it out to this account: {STEPS}",
+            measured=refusal.measured,
+            threshold=refusal.threshold,
+        ) from None
 
 
-def _ask(path: str, settings: FetchSettings, label: str, body: Any = None) -> Any:
-    token = os.environ.get("SYNAPSE_AUTH_TOKEN", "")
+def _token(label: str) -> dict[str, str]:
+    token = os.environ.get("SYNAPSE_AUTH_TOKEN", "").strip()
     if not token:
         raise Refusal(f"{label}: Synapse hands out nothing without an account: {STEPS}")
-    headers = {"Authorization": f"Bearer {token}"}
-    if body is None:
-        return get_json(HOST + path, settings, label=label, headers=headers, denied=STEPS)
-    return post_json(HOST + path, body, settings, label=label, headers=headers, denied=STEPS)
+    return {"Authorization": f"Bearer {token}"}
 
 
-def _handle(bundle: Any, label: str) -> Any:
-    entity = expect(bundle, "entity", label=label)
-    chosen = expect(entity, "dataFileHandleId", label=label)
-    handles = [one for one in expect(bundle, "fileHandles", label=label) if str(one.get("id")) == str(chosen)]
-    if not handles:
-        raise Refusal(f"{label}: Synapse shows no file behind it: {STEPS}")
-    return handles[0]
+def _ask(path: str, settings: FetchSettings, label: str) -> Any:
+    return get_json(HOST + path, settings, label=label, headers=_token(label), denied=STEPS)
+
+
+def _children(parent: str, settings: FetchSettings, label: str) -> list[Any]:
+    """What lies directly in a folder, page after page."""
+    found: list[Any] = []
+    token: str | None = None
+    while True:
+        question = {"parentId": parent, "includeTypes": ["file", "folder"], "nextPageToken": token}
+        answer = post_json(
+            f"{HOST}/repo/v1/entity/children", question, settings, label=label, headers=_token(label), denied=STEPS
+        )
+        found += expect(answer, "page", label=label)
+        token = answer.get("nextPageToken")
+        if not token:
+            return found
 
 
 @functools.cache
-def _tree(accession: str, settings: FetchSettings) -> tuple[Listing, dict[str, str]]:
-    """The listing, and the id of each file, by walking the folders."""
+def _tree(accession: str, settings: FetchSettings) -> _Tree:
     label = f"Synapse {accession}"
+    entity = _ask(f"/repo/v1/entity/{accession}", settings, label)
+    if str(expect(entity, "concreteType", label=label)).endswith(".FileEntity"):
+        ids = {expect(entity, "name", label=label): accession}
+    else:
+        ids = _walk(accession, settings, label)
+    if not ids:
+        raise Refusal(f"{label}: shows this account no files: {STEPS}", measured=0, threshold=1)
+    files = tuple(Listed(name, f"{accession}/{name}") for name in sorted(ids))
+    return _Tree(Listing(accession, files), ids)
+
+
+def _walk(accession: str, settings: FetchSettings, label: str) -> dict[str, str]:
+    """Id of each file below a folder, by its path."""
     ids: dict[str, str] = {}
     folders = [(accession, "")]
-    walked = 0
-    while folders:
-        parent, path = folders.pop(0)
-        walked += 1
+    for walked, (parent, path) in enumerate(folders, start=1):
         if walked > MOST_FOLDERS:
-            raise Refusal(f"{label}: over {MOST_FOLDERS} folders; give the id of a folder further down")
-        token: str | None = None
-        while True:
-            body = {"parentId": parent, "includeTypes": ["file", "folder"], "nextPageToken": token}
-            answer = _ask("/repo/v1/entity/children", settings, label, body)
-            for child in expect(answer, "page", label=label):
-                name = path + expect(child, "name", label=label)
-                if str(child.get("type", "")).endswith("Folder"):
-                    folders.append((child["id"], f"{name}/"))
-                else:
-                    ids[name] = expect(child, "id", label=label)
-            token = answer.get("nextPageToken")
-            if not token:
-                break
-    files = tuple(Listed(name, f"{accession}/{name}") for name in sorted(ids))
-    if not files:
-        raise Unreachable(f"{label}: shows no files to this account: {STEPS}")
-    return Listing(accession, files), ids
+            raise Refusal(
+                f"{label}: over {MOST_FOLDERS} folders; give the id of one further down",
+                measured=walked,
+                threshold=MOST_FOLDERS,
+            )
+        for child in _children(parent, settings, label):
+            name = path + expect(child, "name", label=label)
+            number = expect(child, "id", label=label)
+            if str(expect(child, "type", label=label)).endswith(".Folder"):
+                folders.append((number, f"{name}/"))
+            else:
+                ids[name] = number
+    return ids

@@ -1,0 +1,263 @@
+"""From a row to files: which files are taken, from where, and what is refused."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import tarfile
+import zipfile
+from pathlib import Path
+
+import h5py
+import pytest
+
+from faults.fault_server import FaultServer
+from spotweave import ingest, raw_layouts
+from spotweave.errors import Refusal
+from spotweave.ingest import Request
+from spotweave.sources import Checksum, FetchSettings
+
+SETTINGS = FetchSettings(attempts=2, timeout_s=5, backoff_s=0)
+
+
+def hdf5() -> bytes:
+    buffer = io.BytesIO()
+    h5py.File(buffer, "w").close()
+    return buffer.getvalue()
+
+
+H5 = hdf5()
+JPEG = b"\xff\xd8\xff\xe0 a picture \xff\xd9"
+POSITIONS = b"AAACAACGAATAGTTC-1,1,0,0,10,20\n"
+SCALES = b'{"spot_diameter_fullres": 90.0}'
+CELLS = b"PAR1 cells PAR1"
+BUNDLE = {
+    "outs/cell_feature_matrix.h5": H5,
+    "outs/cells.parquet": CELLS,
+    "outs/experiment.xenium": b'{"pixel_size": 0.2125}',
+    "outs/transcripts.parquet": b"PAR1 transcripts PAR1",
+    "outs/morphology.ome.tif": bytes(200_000),
+}
+
+
+def folder_of(path: Path, files: dict[str, bytes]) -> Path:
+    for name, content in files.items():
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_bytes(content)
+    return path
+
+
+OUTS = {
+    "filtered_feature_bc_matrix.h5": H5,
+    "raw_feature_bc_matrix.h5": H5 + b"raw",
+    "spatial/tissue_positions_list.csv": POSITIONS,
+    "spatial/scalefactors_json.json": SCALES,
+    "spatial/tissue_hires_image.png": b"\x89PNG\r\n\x1a\n IEND\xaeB`\x82",
+    "slide_HE.jpg": JPEG,
+    "analysis/umap.csv": b"x",
+}
+
+
+def zipped(files: dict[str, bytes], compression: int = zipfile.ZIP_DEFLATED) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", compression) as archive:
+        for name, content in files.items():
+            archive.writestr(zipfile.ZipInfo(name, (2020, 1, 1, 0, 0, 0)), content, compression)
+    return buffer.getvalue()
+
+
+def tarred(files: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def taken(ingested: ingest.Ingested) -> dict[str, bytes]:
+    return {one.role: one.file.path.read_bytes() for one in ingested.files}
+
+
+@pytest.fixture
+def server():
+    with FaultServer() as running:
+        yield running
+
+
+def test_a_folder_is_enough_for_a_visium_sample(tmp_path):
+    outs = folder_of(tmp_path / "outs", OUTS)
+    got = ingest.ingest(Request("S1", "visium", "file", accession=str(outs)), tmp_path / "raw", SETTINGS)
+    assert taken(got) == {"counts": H5, "spots": POSITIONS, "scalefactors": SCALES, "image": JPEG}
+    assert not (tmp_path / "raw").exists()  # local files stay where they are
+    assert got.report["files_listed"] == len(OUTS)
+    assert set(got.report["found"]) == {"counts", "spots", "scalefactors", "image"}
+
+
+def test_a_cell_of_the_row_is_stronger_than_the_listing(tmp_path):
+    outs = folder_of(tmp_path / "outs", {**OUTS, "other.h5": H5 + b"other"})
+    request = Request("S1", "visium", "file", accession=str(outs), given={"counts": ("other.h5", Checksum())})
+    got = ingest.ingest(request, tmp_path / "raw", SETTINGS)
+    assert taken(got)["counts"] == H5 + b"other"
+    assert got.report["found"]["counts"] == "named in the row"
+
+
+def test_a_checksum_of_the_row_is_held_against_a_file_that_was_named(tmp_path):
+    outs = folder_of(tmp_path / "outs", OUTS)
+    wrong = {"counts": ("raw_feature_bc_matrix.h5", Checksum(sha256="0" * 64))}
+    with pytest.raises(Refusal, match="not the file of the row"):
+        ingest.ingest(Request("S1", "visium", "file", accession=str(outs), given=wrong), tmp_path / "raw", SETTINGS)
+
+
+def test_files_narrow_an_accession_that_holds_several_samples(tmp_path):
+    both = {f"{sample}/{name}": content + sample.encode() for sample in ("A1", "B1") for name, content in OUTS.items()}
+    deposit = folder_of(tmp_path / "deposit", both)
+    with pytest.raises(Refusal, match=r"2 files could be its counts: A1/filtered.*B1/filtered.*'files'") as refusal:
+        ingest.ingest(Request("S1", "visium", "file", accession=str(deposit)), tmp_path / "raw", SETTINGS)
+    assert (refusal.value.measured, refusal.value.threshold) == (2, 1)
+    request = Request("S1", "visium", "file", accession=str(deposit), files="B1/*")
+    assert taken(ingest.ingest(request, tmp_path / "raw", SETTINGS))["counts"] == H5 + b"B1"
+
+
+def test_a_pattern_that_fits_nothing_says_what_there_is(tmp_path):
+    outs = folder_of(tmp_path / "outs", OUTS)
+    request = Request("S1", "visium", "file", accession=str(outs), files="*C1*")
+    with pytest.raises(Refusal, match=r"7 files, none that match '\*C1\*'.*filtered_feature_bc_matrix.h5"):
+        ingest.ingest(request, tmp_path / "raw", SETTINGS)
+
+
+def test_a_reduced_picture_is_never_the_slide(tmp_path):
+    outs = folder_of(tmp_path / "outs", {name: content for name, content in OUTS.items() if "HE" not in name})
+    with pytest.raises(Refusal, match=r"no file for image; only a reduced picture is there .tissue_hires_image.png."):
+        ingest.ingest(Request("S1", "visium", "file", accession=str(outs)), tmp_path / "raw", SETTINGS)
+
+
+def test_a_role_the_reader_does_not_know_is_refused(tmp_path):
+    with pytest.raises(Refusal, match="names a file for experiment, which visium does not read"):
+        ingest.ingest(
+            Request("S1", "visium", "file", given={"experiment": ("x", Checksum())}), tmp_path / "raw", SETTINGS
+        )
+
+
+@pytest.mark.parametrize("pack", [tarred, zipped], ids=["tar.gz", "zip"])
+def test_positions_are_taken_out_of_an_archive_beside_the_counts(tmp_path, pack):
+    suffix = ".tar.gz" if pack is tarred else ".zip"
+    spatial = pack({f"spatial/{name.rpartition('/')[2]}": OUTS[name] for name in OUTS if name.startswith("spatial/")})
+    files = {"s_filtered_feature_bc_matrix.h5": H5, f"s_spatial{suffix}": spatial, "s_image.jpg": JPEG}
+    outs = folder_of(tmp_path / "outs", files)
+    got = ingest.ingest(Request("S1", "visium", "file", accession=str(outs)), tmp_path / "raw", SETTINGS)
+    assert taken(got) == {"counts": H5, "spots": POSITIONS, "scalefactors": SCALES, "image": JPEG}
+    assert got.report["archives_opened"] == [f"s_spatial{suffix}"]
+    assert sorted(path.name for path in outs.iterdir()) == sorted(files)  # nothing is written beside the raw files
+
+
+def test_a_packed_picture_is_unpacked_and_its_packed_copy_kept(tmp_path):
+    outs = folder_of(tmp_path / "outs", {"GSM1_slide.jpg.gz": gzip.compress(JPEG), **OUTS})
+    request = Request("S1", "visium", "file", accession=str(outs), given={"image": ("GSM1_slide.jpg.gz", Checksum())})
+    for _ in range(2):
+        got = ingest.ingest(request, tmp_path / "raw", SETTINGS)
+        assert taken(got)["image"] == JPEG
+    assert (outs / "GSM1_slide.jpg.gz").exists()
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_single_members_of_a_remote_zip_are_fetched_without_the_rest(server, tmp_path, compression):
+    noise = bytes((index * index) % 251 for index in range(4_000_000))
+    content = zipped({**BUNDLE, "outs/morphology.ome.tif": noise}, compression)
+    url = server.put("run_outs.zip", content)
+    image = server.put("he_image.ome.tif", tiff())
+    given = {"bundle": (url, Checksum()), "image": (image, Checksum())}
+    request = Request("S1", "xenium", "https", given=given)
+    got = ingest.ingest(request, tmp_path / "raw", SETTINGS)
+    assert taken(got)["cells"] == CELLS
+    assert set(taken(got)) == {"counts", "cells", "experiment", "transcripts", "image"}
+    assert set(server.statuses("run_outs.zip")) == {206}
+    if compression == zipfile.ZIP_STORED:
+        assert server.bytes_sent("run_outs.zip") < len(content)
+    sent = server.bytes_sent("he_image.ome.tif")
+    again = ingest.ingest(request, tmp_path / "raw", SETTINGS)
+    assert taken(again) == taken(got)
+    assert server.bytes_sent("he_image.ome.tif") == sent
+
+
+def tiff() -> bytes:
+    import numpy as np
+    import tifffile
+
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, np.zeros((8, 8, 3), np.uint8))
+    return buffer.getvalue()
+
+
+def test_a_server_without_ranges_costs_the_whole_zip_and_gives_the_same_files(server, tmp_path):
+    content = zipped(BUNDLE)
+    url = server.put("run_outs.zip", content, lambda exchange: exchange.serve(ranges=False))
+    image = server.put("he_image.ome.tif", tiff())
+    request = Request("S1", "xenium", "https", given={"bundle": (url, Checksum()), "image": (image, Checksum())})
+    got = ingest.ingest(request, tmp_path / "raw", SETTINGS)
+    assert taken(got)["cells"] == CELLS
+    assert list((tmp_path / "raw/archive").glob("*.zip"))
+
+
+def test_one_member_can_be_named_in_the_row_by_the_end_of_its_path(server, tmp_path):
+    url = server.put("run_outs.zip", zipped(BUNDLE))
+    image = server.put("he.ome.tif", tiff())
+    given = {
+        "counts": (f"{url}!cell_feature_matrix.h5", Checksum()),
+        "cells": (f"{url}!outs/cells.parquet", Checksum(size=len(CELLS))),
+        "experiment": (f"{url}!experiment.xenium", Checksum()),
+        "image": (image, Checksum()),
+    }
+    got = ingest.ingest(Request("S1", "xenium", "https", given=given), tmp_path / "raw", SETTINGS)
+    assert taken(got)["cells"] == CELLS
+    assert next(one.location for one in got.files if one.role == "counts") == f"{url}!outs/cell_feature_matrix.h5"
+
+
+def test_a_geo_sample_is_found_by_its_number_alone(server, tmp_path, monkeypatch):
+    mirrors = [f"https://{host}.ncbi.nlm.nih.gov/={server.address}/" for host in ("ftp", "www")]
+    monkeypatch.setenv("SPOTWEAVE_MIRRORS", " ".join(mirrors))
+    home = "geo/samples/GSM9000nnn/GSM9000001/suppl"
+    files = {
+        "GSM9000001_A_filtered_feature_bc_matrix.h5": H5,
+        "GSM9000001_A_tissue_positions_list.csv.gz": gzip.compress(POSITIONS),
+        "GSM9000001_A_scalefactors_json.json.gz": gzip.compress(SCALES),
+        "GSM9000001_A_tissue_hires_image.png.gz": gzip.compress(b"\x89PNG\r\n\x1a\n"),
+        "GSM9000001_A_HE.jpg.gz": gzip.compress(JPEG),
+    }
+    for name, content in files.items():
+        server.put(f"{home}/{name}", content)
+    lines = ["#Archive/File\tName\tTime\tSize\tType"]
+    lines += [f"File\t{name}\t01/01/2024 00:00:00\t{len(content)}\tX" for name, content in files.items()]
+    server.put(f"{home}/filelist.txt", "\n".join(lines).encode())
+    server.put(f"{home}/", "".join(f'<a href="{name}">{name}</a>' for name in files).encode())
+    got = ingest.ingest(Request("S1", "visium", "geo", accession="GSM9000001"), tmp_path / "raw", SETTINGS)
+    assert taken(got)["counts"] == H5
+    assert gzip.decompress(taken(got)["spots"]) == POSITIONS
+    assert taken(got)["image"] == JPEG
+    assert got.files[0].location == "geo:GSM9000001/GSM9000001_A_filtered_feature_bc_matrix.h5"
+    hires = f"{home}/GSM9000001_A_tissue_hires_image.png.gz"
+    assert server.bytes_sent(hires) == 0
+
+
+def test_requests_survive_their_json_form():
+    content = {
+        "sample": "S1",
+        "reader": "visium",
+        "source": "geo",
+        "accession": "GSM1",
+        "given": {"counts": {"location": "a.h5", "checksum": "bytes:3"}},
+    }
+    request = ingest.parse_request(json.loads(json.dumps(content)))
+    assert request == Request("S1", "visium", "geo", accession="GSM1", given={"counts": ("a.h5", Checksum(size=3))})
+
+
+def test_every_reader_has_its_roles_here():
+    from spotweave import readers
+
+    assert set(readers.names()) <= set(raw_layouts.ROLES)
+    for name in readers.names():
+        reader, roles = readers.load(name), raw_layouts.ROLES[name]
+        assert set(reader.ROLES) <= {*roles.needed, *roles.optional}
+        assert {*reader.ROLES, *reader.OPTIONAL} <= {*roles.needed, *roles.optional}

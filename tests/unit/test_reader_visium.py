@@ -1,0 +1,518 @@
+"""The Visium reader against one truth in every layout, real sections, and every kind of bad deposit."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import anndata
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+from anndata.utils import make_index_unique
+from scipy.sparse import csc_matrix, csr_matrix
+
+from spotweave import raw_layouts
+from spotweave.errors import Refusal
+from spotweave.positions import read_loupe, read_positions
+from spotweave.raw import RawFile
+from spotweave.readers import Reading, visium
+from spotweave.simulate import visium as simulated
+from spotweave.simulate.visium import VARIANTS, Truth, Variant, Written
+
+DATA = Path(__file__).resolve().parents[2].parent / "shared/data"
+ANTERIOR = DATA / "visium_mouse_brain_anterior"
+POSTERIOR = DATA / "visium_mouse_brain_posterior_outs"
+DLPFC = DATA / "dlpfc"
+needs_data = pytest.mark.skipif(not ANTERIOR.exists(), reason=f"real data are not here: {ANTERIOR}")
+every_variant = pytest.mark.parametrize("name", sorted(VARIANTS))
+
+
+def raws(written: Written) -> dict[str, RawFile]:
+    return {role: RawFile(path.name, path) for role, path in written.items()}
+
+
+def simulated_sample(folder: Path) -> dict[str, RawFile]:
+    """For the tests that hold for every reader."""
+    variant = VARIANTS["raw_h5_counted"]
+    return raws(variant.write(folder, variant.truth()))
+
+
+def expected(variant: Variant, truth: Truth) -> tuple[anndata.AnnData, pd.DataFrame]:
+    """The sample and its table of spots, put together from the truth alone."""
+    placed, counted = getattr(truth, variant.placed), getattr(truth, variant.counted)
+    order = placed[np.lexsort((truth.array[placed, 1], truth.array[placed, 0]))]
+    kept = order[np.isin(order, counted)]
+    names = [f"{barcode}-1" for barcode in truth.barcodes]
+
+    def columns(spots: np.ndarray) -> dict[str, np.ndarray]:
+        return {
+            "array_col": truth.array[spots, 1],
+            "array_row": truth.array[spots, 0],
+            "x_px": truth.pixels[spots, 1].astype(np.float64),
+            "y_px": truth.pixels[spots, 0].astype(np.float64),
+            "in_tissue": truth.in_tissue[spots],
+        }
+
+    obs = pd.DataFrame(columns(kept), index=pd.Index([names[spot] for spot in kept], dtype=object))
+    var = pd.DataFrame(
+        {
+            "gene_id": truth.ids if variant.ids else [""] * len(truth.ids),
+            "genome": truth.genomes if variant.genome else [""] * len(truth.ids),
+        },
+        index=make_index_unique(pd.Index(truth.names, dtype=object)),
+        dtype=object,
+    )
+    X = csr_matrix(truth.counts[kept].astype(np.float32))
+    X.eliminate_zeros()
+    total = pd.array([truth.counts[spot].sum() if spot in set(counted) else pd.NA for spot in order], dtype="Int64")
+    spots = pd.DataFrame({"spot_id": [names[spot] for spot in order], **columns(order)})
+    spots = spots.assign(array_x=np.nan, array_y=np.nan, total_counts=total)
+    return anndata.AnnData(X=X, obs=obs, var=var), spots
+
+
+def assert_same(reading: Reading, truth: Truth, variant: Variant) -> None:
+    want, spots = expected(variant, truth)
+    got = reading.adata
+    pd.testing.assert_frame_equal(got.obs, want.obs)
+    pd.testing.assert_frame_equal(got.var, want.var)
+    assert got.X.dtype == np.float32
+    for part in ("indptr", "indices", "data"):
+        np.testing.assert_array_equal(getattr(got.X, part), getattr(want.X, part))
+    assert got.X.has_canonical_format
+    pd.testing.assert_frame_equal(reading.spots, spots[reading.spots.columns], check_dtype=False)
+
+
+# --- every layout ---------------------------------------------------------------------------------
+
+
+def test_there_are_enough_layouts_and_each_says_what_it_is() -> None:
+    assert len(VARIANTS) >= 25
+    assert all(variant.description and variant.technology == "Visium" for variant in VARIANTS.values())
+    assert len({variant.description for variant in VARIANTS.values()}) == len(VARIANTS)
+
+
+@every_variant
+def test_every_layout_reads_as_the_same_sample(name: str, tmp_path: Path) -> None:
+    variant = VARIANTS[name]
+    truth = variant.truth()
+    reading = visium.read(raws(variant.write(tmp_path, truth)), member=variant.member)
+    assert_same(reading, truth, variant)
+    report = reading.report
+    assert report["features_left_out"] == variant.left_out
+    assert report["capture_area"] == variant.capture_area
+    assert report["rows_in_spots"] - report["spots_kept"] == report["spots_without_counts"]
+    assert report["rows_in_counts"] - report["spots_kept"] == report["counts_without_spot"]
+    json.dumps(report, allow_nan=False)
+
+
+@every_variant
+def test_every_layout_is_written_with_the_same_bytes_again(name: str, tmp_path: Path) -> None:
+    variant = VARIANTS[name]
+    written = []
+    for copy in ("a", "b"):
+        (tmp_path / copy).mkdir()
+        files = variant.write(tmp_path / copy, variant.truth())
+        written.append({role: path.read_bytes() for role, path in files.items()})
+    assert written[0] == written[1]
+
+
+# --- what is found is counted ---------------------------------------------------------------------
+
+
+def read(folder: Path, name: str = "space_ranger_1", truth: Truth | None = None, **files: Path) -> Reading:
+    variant = VARIANTS[name]
+    written = variant.write(folder, truth or variant.truth())
+    return visium.read(raws({**written, **files}), member=variant.member)
+
+
+def test_counts_without_a_position_are_counted_and_named(tmp_path: Path) -> None:
+    report = read(tmp_path, "barcodes_without_position").report
+    assert report["counts_without_spot"] == 3
+    assert report["counts_without_spot_examples"] == ["A" * 16 + "-1", "C" * 16 + "-1", "unmapped"]
+
+
+def test_barcodes_that_a_raw_matrix_lacks_are_counted(tmp_path: Path) -> None:
+    truth = VARIANTS["raw_h5_counted"].truth()
+    report = read(tmp_path, "raw_h5_counted", truth).report
+    silent = len(truth.barcodes) - len(truth.counted)
+    assert silent > 1000
+    assert report["spots_without_counts"] == silent
+    assert report["spots_in_tissue"] == truth.in_tissue.sum()
+
+
+def test_a_raw_matrix_keeps_the_spots_beside_the_tissue_and_says_which_they_are(tmp_path: Path) -> None:
+    truth = VARIANTS["raw_h5"].truth()
+    obs = read(tmp_path, "raw_h5", truth).adata.obs
+    assert len(obs) == 4992
+    assert obs["in_tissue"].sum() == truth.in_tissue.sum()
+
+
+def test_both_species_of_a_xenograft_are_kept_and_counted(tmp_path: Path) -> None:
+    truth = VARIANTS["two_species_mex"].truth()
+    report = read(tmp_path, "two_species_mex", truth).report
+    assert report["genes_by_genome"] == {"GRCh38": 30, "mm10": 30}
+    own = truth.counts[truth.tissue]
+    assert report["counts_by_genome"] == {"GRCh38": int(own[:, :30].sum()), "mm10": int(own[:, 30:].sum())}
+
+
+def test_the_scale_factors_and_the_software_spot_are_reported(tmp_path: Path) -> None:
+    report = read(tmp_path).report
+    assert report["scalefactors"]["spot_diameter_fullres"] == 130.0
+    assert report["software_spot_diameter_um"] == pytest.approx(65, abs=0.1)
+
+
+def test_in_an_eleven_mm_area_the_software_spot_is_60_um(tmp_path: Path) -> None:
+    report = read(tmp_path, "eleven_mm").report
+    assert report["capture_area_told_by"] == "rows and columns"
+    assert report["software_spot_diameter_um"] == pytest.approx(60, rel=0.01)
+
+
+def test_a_corner_of_an_eleven_mm_area_is_told_by_its_spots(tmp_path: Path) -> None:
+    truth = VARIANTS["eleven_mm"].truth()
+    corner = (truth.array[:, 0] < 70) & (truth.array[:, 1] < 100)
+    rows = simulated.position_rows(truth, np.flatnonzero(corner & (truth.in_tissue == 1)))
+    spots = simulated.write_positions(tmp_path / "corner.csv", rows)
+    report = read(tmp_path, "eleven_mm", truth, spots=spots).report
+    assert report["capture_area"] == "11 mm"
+    assert report["capture_area_told_by"] == "spot_diameter_fullres"
+
+
+def test_a_loupe_alignment_names_the_slide_and_lies_on_the_positions(tmp_path: Path) -> None:
+    report = read(tmp_path, "cytassist").report
+    assert report["slide_serial_number"] == "V42A20-353"
+    assert report["is_cytassist"]
+    assert report["alignment_spots"] == 4992
+    assert report["alignment_offset_px"] == pytest.approx(0, abs=1e-6)
+
+
+def test_a_loupe_alignment_of_another_picture_shows_in_the_offset(tmp_path: Path) -> None:
+    truth = VARIANTS["space_ranger_1"].truth()
+    elsewhere = simulated.write_loupe(tmp_path / "a.json", replace(truth, pixels=truth.pixels + np.array([30, 40])))
+    assert read(tmp_path, alignment=elsewhere).report["alignment_offset_px"] == pytest.approx(50)
+
+
+@pytest.mark.parametrize("transform", [None, np.array([[0.0, -0.3, 2000.0], [0.3, 0.0, 7.0], [0.0, 1e-6, 1.0]])])
+def test_spots_of_a_loupe_alignment_lie_in_the_picture_of_the_tissue(tmp_path: Path, transform: Any) -> None:
+    truth = simulated.draw_truth()
+    path = simulated.write_loupe(tmp_path / "a.json", truth, transform=transform)
+    loupe = read_loupe(RawFile("a.json", path))
+    order = np.lexsort((truth.array[:, 1], truth.array[:, 0]))
+    assert loupe.table[["array_row", "array_col"]].to_numpy().tolist() == truth.array[order].tolist()
+    assert loupe.table["in_tissue"].tolist() == truth.in_tissue[order].tolist()
+    np.testing.assert_allclose(loupe.table[["y_px", "x_px"]].to_numpy(), truth.pixels[order], atol=1e-6)
+    assert loupe.is_cytassist == (transform is not None)
+
+
+# --- joint tables ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "members"),
+    [
+        ("joint_suffix", ["-3", "3"]),
+        ("joint_numbered", ["2", "_2", "-1_2"]),
+        ("joint_prefix", ["A1", "A1_"]),
+        ("joint_positions", ["A1"]),
+        ("joint_h5ad", ["library_id=A1", "A1", "1"]),
+    ],
+)
+def test_a_member_may_be_named_in_several_ways(name: str, members: Sequence[str], tmp_path: Path) -> None:
+    variant = VARIANTS[name]
+    truth = variant.truth()
+    files = raws(variant.write(tmp_path, truth))
+    for member in members:
+        assert_same(visium.read(files, member=member), truth, variant)
+
+
+@pytest.mark.parametrize(
+    ("name", "listed"),
+    [
+        ("joint_suffix", ["-1 (", "2 (", "3 ("]),
+        ("joint_numbered", ["1 (", "2 (", "3 ("]),
+        ("joint_prefix", ["A1 (", "B1 (", "C1 ("]),
+        ("joint_h5ad", ["library_id=A1 (", "library_id=B1 (", "library_id=C1 ("]),
+    ],
+)
+@pytest.mark.parametrize("member", [None, "Z9"])
+def test_without_its_member_a_joint_table_is_refused_and_lists_what_it_holds(
+    name: str, listed: Sequence[str], member: str | None, tmp_path: Path
+) -> None:
+    variant = VARIANTS[name]
+    truth = variant.truth()
+    with pytest.raises(Refusal) as refusal:
+        visium.read(raws(variant.write(tmp_path, truth)), member=member)
+    assert all(text in refusal.value.reason for text in listed), refusal.value.reason
+    assert f"{len(truth.tissue):,} spots" in refusal.value.reason
+    assert member is None or member in refusal.value.reason
+
+
+def test_a_value_that_two_columns_hold_for_different_spots_is_refused(tmp_path: Path) -> None:
+    truth = simulated.draw_truth()
+    block = simulated.block_of(truth, truth.tissue)
+    half, many = len(block.units) // 2, len(block.units)
+    obs = {"slide": ["1"] * half + ["2"] * (many - half), "batch": ["2"] * half + ["1"] * (many - half)}
+    counts = simulated.write_h5ad(tmp_path / "a.h5ad", block, obs=obs)
+    files = {**VARIANTS["space_ranger_1"].write(tmp_path, truth), "counts": counts}
+    with pytest.raises(Refusal, match=r"slide=1 .*batch=1 .*write it so"):
+        visium.read(raws(files), member="1")
+
+
+# --- what is refused ------------------------------------------------------------------------------
+
+
+def positions(folder: Path, truth: Truth, change: Any) -> Path:
+    """Positions without header after a change of their rows."""
+    return simulated.write_positions(folder / "changed.csv", change(simulated.position_rows(truth, truth.every)))
+
+
+def refused(folder: Path, change: Any, match: str) -> Refusal:
+    truth = VARIANTS["space_ranger_1"].truth()
+    with pytest.raises(Refusal, match=match) as refusal:
+        read(folder, truth=truth, spots=positions(folder, truth, change))
+    assert "changed.csv" in refusal.value.reason
+    assert "\n" not in refusal.value.reason
+    return refusal.value
+
+
+def test_positions_of_another_slide_are_refused_with_an_example_of_both(tmp_path: Path) -> None:
+    other = simulated.draw_truth(9)
+    refusal = refused(tmp_path, lambda rows: simulated.position_rows(other, other.every), "no barcode in common")
+    assert f"{other.barcodes[0]}-1" in refusal.reason
+    assert refusal.measured == 0
+    truth = simulated.draw_truth()
+    assert f"{truth.barcodes[int(truth.tissue[0])]}-1" in refusal.reason
+
+
+def test_positions_of_another_section_with_the_same_barcodes_are_refused(tmp_path: Path) -> None:
+    def moved_tissue(rows: list[list[str]]) -> list[list[str]]:
+        flags = np.roll([row[1] for row in rows], 640)
+        return [[row[0], str(flag), *row[2:]] for row, flag in zip(rows, flags, strict=True)]
+
+    assert refused(tmp_path, moved_tissue, "different sections").measured < 0.95
+
+
+def test_swapped_rows_and_columns_of_the_array_are_refused(tmp_path: Path) -> None:
+    refusal = refused(tmp_path, lambda rows: [[*r[:2], r[3], r[2], *r[4:]] for r in rows], "are swapped")
+    assert refusal.measured == pytest.approx((87 / 50) ** 2, rel=0.01)
+
+
+def test_swapped_pixel_columns_show_as_a_mirrored_array(tmp_path: Path) -> None:
+    truth = VARIANTS["space_ranger_1"].truth()
+    spots = positions(tmp_path, truth, lambda rows: [[*r[:4], r[5], r[4]] for r in rows])
+    assert read(tmp_path, truth=truth, spots=spots).report["lattice_mirrored"]
+    assert not read(tmp_path, truth=truth).report["lattice_mirrored"]
+
+
+def one(at: int, column: int, text: str) -> Any:
+    """A change of one field."""
+
+    def change(rows: list[list[str]]) -> list[list[str]]:
+        rows[at][column] = text
+        return rows
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (one(4, 2, "3"), r"both must be even or both odd"),
+        (one(4, 2, "300"), r"rows 0 to 300 .* are on no array"),
+        (one(4, 2, "-2"), r"rows -2 to"),
+        (one(4, 1, "2"), r"row 5, in_tissue: '2' is neither 0 nor 1"),
+        (one(4, 2, "1.5"), r"row 5, array_row: '1.5' is no whole number"),
+        (one(4, 4, "NA"), r"row 5, pxl_row_in_fullres: 'NA' is no number"),
+        (one(4, 5, ""), r"row 5, pxl_col_in_fullres: '' is no number"),
+        (one(4, 5, "inf"), r"'inf' is no number"),
+        (lambda rows: [*rows, rows[7]], r"comes twice"),
+        (lambda rows: [*rows, ["A" * 16 + "-1", *rows[7][1:]]], r"two spots are at row 0, column 14"),
+        (lambda rows: [row[:4] for row in rows], r"unknown layout"),
+        (lambda rows: [*rows[:9], rows[9][:3], *rows[10:]], r"is no whole number|cut or damaged|no number"),
+        (lambda rows: [[*r[:2], str(int(r[2]) + 1), str(int(r[3]) + 1), *r[4:]] for r in rows], r"count from 1"),
+    ],
+)
+def test_wrong_positions_are_refused_by_their_place(change: Any, match: str, tmp_path: Path) -> None:
+    refused(tmp_path, change, match)
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        (b"<!DOCTYPE html><html></html>", "not a table of positions"),
+        (b"\x00\x01\x02\x03" * 99, "not a table of positions"),
+        (b"\xff\xfe\x00", "not a table of text"),
+        (b"PAR1garbage", "damaged parquet"),
+        (b"\x89HDF\r\n\x1a\nrest", "damaged or incomplete HDF5"),
+        (gzip.compress(b"A" * 999)[:-9], "gzip stream is cut"),
+        (b"barcode,in_tissue,array_row,array_col\nA,1,0,0\n", "no column for pxl_row_in_fullres, pxl_col_in_fullres"),
+        (b"in_tissue,barcode,in_tissue\n1,A,1\n", "two columns are called 'in_tissue'"),
+        (b"barcode,in_tissue,array_row,array_col,pxl_row_in_fullres,pxl_col_in_fullres\n", "cut or damaged|no rows"),
+    ],
+)
+def test_a_file_that_is_no_table_of_positions_is_refused(content: bytes, match: str, tmp_path: Path) -> None:
+    path = tmp_path / "bad.csv"
+    path.write_bytes(content)
+    with pytest.raises(Refusal, match=match) as refusal:
+        read_positions(RawFile("bad.csv", path))
+    assert "bad.csv" in refusal.value.reason
+
+
+@pytest.mark.parametrize(
+    ("role", "content", "match"),
+    [
+        ("scalefactors", b"{", "not JSON"),
+        ("scalefactors", b"[1]", "no scale factors"),
+        ("scalefactors", b'{"a": 1}', "no scale factors"),
+        ("alignment", b'{"a": 1}', "no list 'oligo'"),
+        ("alignment", b'{"oligo": [{"row": 1}]}', "lack row, col, imageX or imageY"),
+    ],
+)
+def test_a_bad_file_beside_the_counts_is_refused_by_its_name(
+    role: str, content: bytes, match: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "beside.json"
+    path.write_bytes(content)
+    with pytest.raises(Refusal, match=match) as refusal:
+        read(tmp_path, **{role: path})
+    assert "beside.json" in refusal.value.reason
+
+
+def test_an_h5ad_without_places_on_the_array_cannot_be_the_positions(tmp_path: Path) -> None:
+    truth = simulated.draw_truth()
+    path = simulated.write_h5ad(tmp_path / "a.h5ad", simulated.block_of(truth, truth.tissue))
+    with pytest.raises(Refusal, match=r"array_row and array_col .*tissue_positions.csv"):
+        visium.read(raws({"counts": path, "spots": path}))
+
+
+def test_barcodes_twice_in_the_counts_are_refused_when_nothing_tells_them_apart(tmp_path: Path) -> None:
+    truth = simulated.draw_truth()
+    block = simulated.block_of(truth, truth.tissue)
+    counts = simulated.write_h5_layout_3(tmp_path / "twice.h5", simulated.stacked(block, block))
+    with pytest.raises(Refusal, match=r"twice.h5: barcode [ACGT]{16} comes 2 times"):
+        read(tmp_path, truth=truth, counts=counts)
+
+
+# --- the deposit ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def deposit(tmp_path_factory: pytest.TempPathFactory) -> simulated.Deposit:
+    folder = tmp_path_factory.mktemp("deposit")
+    return simulated.write_visium_deposit(folder, "GSM1_A_", 3, tissue_um=1200.0, pixel_size_um=2.0)
+
+
+def test_the_deposit_is_recognised_and_read(deposit: simulated.Deposit) -> None:
+    names = [path.name for path in deposit.files.values()]
+    assignment = raw_layouts.assign(names, "visium")
+    assert assignment.missing == ()
+    assert {role: assignment.roles[role] for role in deposit.files} == {r: p.name for r, p in deposit.files.items()}
+    files = {role: raw for role, raw in raws(deposit.files).items() if role != "image"}
+    assert_same(visium.read(files), deposit.truth, VARIANTS["space_ranger_1"])
+
+
+def test_the_picture_is_dark_where_the_deposit_has_tissue(deposit: simulated.Deposit) -> None:
+    from PIL import Image
+
+    picture = np.asarray(Image.open(deposit.files["image"]).convert("L")).astype(float)
+    y, x = deposit.truth.pixels.T
+    grey = picture[y, x]
+    inside = deposit.truth.in_tissue == 1
+    assert inside.sum() > 50
+    assert np.median(grey[inside]) < np.percentile(grey[~inside], 2)
+
+
+# --- real sections --------------------------------------------------------------------------------
+
+
+def real(folder: Path, **counts: str) -> dict[str, RawFile]:
+    files = {role: folder / path for role, path in counts.items()}
+    spatial = folder / "spatial"
+    files |= {"spots": spatial / "tissue_positions_list.csv", "scalefactors": spatial / "scalefactors_json.json"}
+    return raws(files)
+
+
+def anterior() -> dict[str, RawFile]:
+    return real(ANTERIOR, counts="filtered_feature_bc_matrix.h5")
+
+
+def posterior() -> dict[str, RawFile]:
+    inside = "filtered_feature_bc_matrix"
+    return real(
+        POSTERIOR,
+        counts=f"{inside}/matrix.mtx.gz",
+        features=f"{inside}/features.tsv.gz",
+        barcodes=f"{inside}/barcodes.tsv.gz",
+    )
+
+
+@needs_data
+def test_a_real_section_as_hdf5_agrees_with_its_own_file(tmp_path: Path) -> None:
+    reading = visium.read(anterior())
+    assert reading.adata.shape == (2695, 100)
+    with h5py.File(ANTERIOR / "filtered_feature_bc_matrix.h5") as file:
+        group = file["matrix"]
+        parts = tuple(group[key][:] for key in ("data", "indices", "indptr"))
+        filed = csc_matrix(parts, shape=group["shape"][:]).T.toarray()
+        barcodes = [barcode.decode() for barcode in group["barcodes"]]
+        genes = [gene.decode() for gene in group["features/name"]]
+    want = pd.DataFrame(filed, index=barcodes, columns=genes)
+    got = pd.DataFrame(reading.adata.X.toarray(), index=reading.adata.obs_names, columns=reading.adata.var_names)
+    pd.testing.assert_frame_equal(got, want.loc[got.index, got.columns], check_dtype=False)
+    filed_places = pd.read_csv(ANTERIOR / "spatial/tissue_positions_list.csv", header=None, index_col=0)
+    own = filed_places.loc[reading.adata.obs_names]
+    for column, at in (("in_tissue", 1), ("array_row", 2), ("array_col", 3), ("y_px", 4), ("x_px", 5)):
+        assert reading.adata.obs[column].tolist() == own[at].tolist()
+    assert reading.report["software_spot_diameter_um"] == pytest.approx(65, abs=0.1)
+
+
+@needs_data
+def test_a_real_section_as_a_triplet_agrees_with_another_reader() -> None:
+    reading = visium.read(posterior())
+    folder = POSTERIOR / "filtered_feature_bc_matrix"
+    lines = gzip.decompress((folder / "matrix.mtx.gz").read_bytes()).decode().splitlines()
+    entries = np.array([list(map(int, line.split())) for line in lines if not line.startswith("%")][1:])
+    barcodes = gzip.decompress((folder / "barcodes.tsv.gz").read_bytes()).decode().split()
+    totals = pd.Series(np.bincount(entries[:, 1] - 1, weights=entries[:, 2], minlength=len(barcodes)), index=barcodes)
+    spots = reading.spots.dropna(subset="total_counts").set_index("spot_id")["total_counts"]
+    assert len(spots) == len(barcodes) == 3352
+    assert (spots == totals[spots.index]).all()
+    assert reading.report["duplicate_gene_names"] == 3
+
+
+@needs_data
+def test_a_real_table_agrees_with_the_real_matrix_of_the_same_section() -> None:
+    files = {**anterior(), "counts": RawFile("counts.csv.gz", ANTERIOR / "visium_data_counts.csv.gz")}
+    table, matrix = visium.read(files).adata, visium.read(anterior()).adata
+    genes = [gene for gene in matrix.var_names if gene in set(table.var_names)]
+    assert table.n_obs == 100
+    assert len(genes) > 50
+    one_way, other = table[:, genes].to_df(), matrix[table.obs_names, genes].to_df()
+    pd.testing.assert_frame_equal(one_way, other)
+
+
+@needs_data
+@pytest.mark.parametrize("own", [anterior, posterior])
+def test_a_real_matrix_with_the_positions_of_the_other_section_is_refused(own: Any) -> None:
+    other = posterior() if own is anterior else anterior()
+    with pytest.raises(Refusal, match="different sections"):
+        visium.read({**own(), "spots": other["spots"]})
+
+
+@needs_data
+@pytest.mark.parametrize("section", ["151507", "151669", "151673", "151676"])
+def test_real_positions_called_txt_without_header_are_read(section: str) -> None:
+    raw = RawFile("tissue_positions_list.txt", DLPFC / section / "tissue_positions_list.txt")
+    found = read_positions(raw)
+    assert len(found.table) == 4992
+    other = read_positions(RawFile("tissue_spot_counts.csv", DLPFC / section / "tissue_spot_counts.csv"))
+    assert other.report["position_columns_unused"] == ["count"]
+    pd.testing.assert_frame_equal(found.table, other.table)
+    assert set(map(tuple, found.table[["array_row", "array_col"]].to_numpy())) == set(
+        map(tuple, simulated.array_places("6.5 mm"))
+    )

@@ -1,0 +1,206 @@
+"""Tables of a bundle, parquet or delimited text, plain or packed with gzip, in batches of bounded size."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import shutil
+import tempfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet
+from numpy.typing import NDArray
+
+from spotweave.errors import Refusal
+from spotweave.raw import RawFile
+
+GZIP_MAGIC = b"\x1f\x8b"
+PARQUET_MAGIC = b"PAR1"
+ROWS_AT_ONCE = 1 << 18
+BYTES_AT_ONCE = 1 << 24
+# What reading damaged or foreign content raises, in Arrow and in gzip.
+DAMAGE = (pa.ArrowException, OSError, EOFError, UnicodeDecodeError, zlib.error)
+
+
+@dataclass(frozen=True)
+class Table:
+    """An open table.
+
+    Attributes
+    ----------
+    name
+        The file's, for messages.
+    columns
+        Those of the wanted columns that are there.
+    unused
+        The others that are there.
+    rows
+        How many there are; None for text, where nobody knows before the end.
+    batches
+        The wanted columns, at most a few hundred thousand rows at a time. Text has the types asked for, parquet its
+        own.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    unused: list[str]
+    rows: int | None
+    batches: Iterator[pa.RecordBatch]
+
+
+@contextmanager
+def open_table(raw: RawFile, wanted: Mapping[str, pa.DataType], needed: Sequence[str]) -> Iterator[Table]:
+    """Open a table.
+
+    Parameters
+    ----------
+    raw
+        The file; what it is shows in its first bytes, not in its name.
+    wanted
+        Columns to read where they are there, with the type they have in text.
+    needed
+        Those it cannot do without.
+
+    Raises
+    ------
+    Refusal
+        The file is empty, damaged or no such table; also while its batches are read.
+    """
+    with open(raw.path, "rb") as handle:
+        head = handle.read(len(PARQUET_MAGIC))
+    if not head:
+        raise Refusal(f"{raw.name}: the file is empty; download it again")
+    is_packed = head.startswith(GZIP_MAGIC)
+    with ExitStack() as stack:
+        try:
+            table = _open(raw, is_packed, head, wanted, needed, stack)
+        except DAMAGE as error:
+            raise _damaged(raw, error) from error
+        # Only what reading raises is a fault of the file; what the caller raises meanwhile is the caller's.
+        yield replace(table, batches=_guarded(raw, table.batches))
+
+
+def _open(
+    raw: RawFile,
+    is_packed: bool,
+    head: bytes,
+    wanted: Mapping[str, pa.DataType],
+    needed: Sequence[str],
+    stack: ExitStack,
+) -> Table:
+    if is_packed:
+        with gzip.open(raw.path) as packed:
+            head = packed.read(len(PARQUET_MAGIC))
+    if head.startswith(PARQUET_MAGIC):
+        path = stack.enter_context(_seekable(raw.path, is_packed))
+        return _of_parquet(raw, stack.enter_context(pyarrow.parquet.ParquetFile(path)), wanted, needed)
+    stream = stack.enter_context(cast(BinaryIO, gzip.open(raw.path) if is_packed else open(raw.path, "rb")))
+    return _of_text(raw, stream, wanted, needed)
+
+
+def _guarded(raw: RawFile, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    while True:
+        try:
+            batch = next(batches, None)
+        except DAMAGE as error:
+            raise _damaged(raw, error) from error
+        if batch is None:
+            return
+        yield batch
+
+
+def _damaged(raw: RawFile, error: BaseException) -> Refusal:
+    text = " ".join(str(error).split())[:200]
+    return Refusal(f"{raw.name}: a cut or damaged table, or none at all ({text}); download it again")
+
+
+@contextmanager
+def _seekable(path: Path, is_packed: bool) -> Iterator[Path]:
+    """Parquet is read from its end, so a packed one is unpacked into the temporary folder first."""
+    if not is_packed:
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="spotweave-") as folder:
+        unpacked = Path(folder) / "unpacked.parquet"
+        with gzip.open(path) as source, open(unpacked, "wb") as target:
+            shutil.copyfileobj(source, target, 1 << 20)
+        yield unpacked
+
+
+def _of_parquet(
+    raw: RawFile, file: pyarrow.parquet.ParquetFile, wanted: Mapping[str, pa.DataType], needed: Sequence[str]
+) -> Table:
+    header = [str(name) for name in file.schema_arrow.names]
+    columns = _columns(raw, header, wanted, needed)
+    batches = file.iter_batches(batch_size=ROWS_AT_ONCE, columns=list(columns))
+    unused = [name for name in header if name not in columns and not name.startswith("__index_level_")]
+    return Table(raw.name, columns, unused, file.metadata.num_rows, batches)
+
+
+def _of_text(raw: RawFile, stream: BinaryIO, wanted: Mapping[str, pa.DataType], needed: Sequence[str]) -> Table:
+    buffered = io.BufferedReader(cast(Any, stream), 1 << 20)
+    line = buffered.readline(1 << 16)
+    header = next(csv.reader([line.decode("utf-8-sig").rstrip("\r\n")]), [])
+    columns = _columns(raw, header, wanted, needed)
+    reader = (
+        pyarrow.csv.open_csv(
+            pa.PythonFile(buffered, mode="r"),
+            read_options=pyarrow.csv.ReadOptions(column_names=header, block_size=BYTES_AT_ONCE),
+            convert_options=pyarrow.csv.ConvertOptions(
+                include_columns=list(columns), column_types={name: wanted[name] for name in columns}
+            ),
+        )
+        if buffered.peek(1)
+        else ()
+    )
+    return Table(raw.name, columns, [name for name in header if name not in columns], None, iter(reader))
+
+
+def _columns(
+    raw: RawFile, header: Sequence[str], wanted: Mapping[str, pa.DataType], needed: Sequence[str]
+) -> tuple[str, ...]:
+    missing = [name for name in needed if name not in header]
+    if missing:
+        raise Refusal(
+            f"{raw.name}: no column {', '.join(missing)}; the file has {', '.join(header)[:200] or 'no header'}; "
+            "download it again and check the address"
+        )
+    twice = [name for name in wanted if header.count(name) > 1]
+    if twice:
+        raise Refusal(f"{raw.name}: two columns are called {twice[0]!r}; remove one")
+    return tuple(name for name in wanted if name in header)
+
+
+def text(column: pa.Array) -> pa.Array:
+    """A column as text; bytes (Xenium 1.0), categories and whole numbers become it, what is missing stays missing."""
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    return pc.cast(column, pa.string())
+
+
+def ids(column: pa.Array) -> pa.Array:
+    """Names of cells as text, missing where a row belongs to none: -1 before Xenium 1.3, `UNASSIGNED` since."""
+    names = text(column)
+    nothing = pc.is_in(names, value_set=pa.array(["-1", "UNASSIGNED", ""]))
+    return pc.if_else(nothing, pa.scalar(None, pa.string()), names)
+
+
+def numbers(column: pa.Array) -> NDArray[np.float64]:
+    """A column as float64, NaN where it is missing."""
+    return np.asarray(pc.cast(column, pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
+
+
+def flags(column: pa.Array) -> NDArray[np.bool_]:
+    """A column of yes and no (also 0 and 1) as bool, False where it is missing."""
+    values = pc.fill_null(pc.cast(column, pa.bool_()), False)
+    return np.asarray(values.to_numpy(zero_copy_only=False), dtype=np.bool_)
