@@ -3,7 +3,11 @@
 from _stage import Stage
 
 stage = Stage(
-    "assemble_dataset", __doc__, inputs=["shards+"], outputs=["table", "quarantine", "left_out", "manifest"], record=False
+    "assemble_dataset",
+    __doc__,
+    inputs=["shards+"],
+    outputs=["table", "quarantine", "left_out", "manifest"],
+    record=False,
 )
 stage.option("--choice", default="{}", help="JSON: reason -> samples that the configuration left out")
 

@@ -207,3 +207,45 @@ def test_every_config_key_and_column_is_described():
             if "properties" in node:
                 assert node["additionalProperties"] is False, where
             waiting += [(f"{where}.{name}", child) for name, child in node.get("properties", {}).items()]
+
+
+def test_a_row_with_an_accession_needs_no_places(load):
+    row = {**GOOD, "source": "geo", "accession": "GSM5732357"}
+    for role in ("counts", "spots", "image"):
+        row.pop(role, None)
+    assert load([row]).samples
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"image": ""}, "c1.csv:2:image: empty, allowed: where the file is, or an accession"),
+        ({"spots": ""}, "c1.csv:2:spots: empty, allowed: where the file is, or an accession"),
+        ({"files": "*A1*"}, "c1.csv:2:files: narrows an accession, and there is none"),
+        ({"accession": "GSM1"}, "c1.csv:2:accession: a web server lists no files"),
+        ({"alignment_checksum": f"md5:{'0' * 32}"}, "c1.csv:2:alignment_checksum: there is no alignment it could be of"),
+    ],
+)
+def test_a_row_must_say_where_its_files_are(load, change, expected):
+    (found,) = faults(load, [{**GOOD, **change}])
+    assert found.startswith(expected)
+
+
+def test_a_choice_leaves_rows_out_and_says_so(load):
+    tables = load([GOOD, {**GOOD, "sample_id": "a2", "organ": "Lung"}], select="organ=Lung")
+    assert list(tables.samples) == ["a2"]
+    assert tables.left_out == {GOOD["sample_id"]: f"not selected: organ is {GOOD.get('organ', 'unspecified')}"}
+
+
+def test_a_choice_without_any_row_is_a_fault_that_lists_what_there_is(load):
+    (found,) = faults(load, [{**GOOD, "organ": "Lung"}], select="organ=Breast")
+    assert "no sample is left" in found
+    assert "organ: Lung" in found
+
+
+def test_a_choice_takes_away_the_tasks_it_leaves_without_donors(load):
+    rows = [{**GOOD, "organ": "Lung"}, {**GOOD, "sample_id": "a2", "donor": "other", "organ": "Liver"}]
+    tables = load(rows, select="organ=Lung")
+    whole = load(rows)
+    assert whole.cohort_left_out == {"c1": 0}
+    assert tables.cohort_left_out == {"c1": 1}

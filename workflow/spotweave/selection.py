@@ -64,7 +64,7 @@ def choose(
     chosen: list[str] = []
     left_out: dict[str, str] = {}
     for sample, row in samples.items():
-        missed = [column for column, values in query.items() if row.get(column, BLANK).casefold() not in values]
+        missed = [column for column, values in query.items() if not _meets(row, column, values)]
         licence = row.get("licence", BLANK)
         if missed:
             left_out[sample] = f"not selected: {missed[0]} is {row.get(missed[0], BLANK)}"
@@ -73,6 +73,11 @@ def choose(
         else:
             chosen.append(sample)
     return chosen, left_out
+
+
+def _meets(row: Row, column: str, values: tuple[str, ...]) -> bool:
+    cell = row.get(column, BLANK).casefold()
+    return cell in values or (column == "sets" and not set(cell.split()).isdisjoint(values))
 
 
 def values_there(samples: Mapping[str, Row], query: Mapping[str, Any]) -> str:

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import csv
 import gzip
-import io
 import re
 import zlib
-from typing import Any, BinaryIO, cast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
-from scipy.io import mminfo, mmread
-from scipy.sparse import coo_array, csr_matrix
+from scipy.sparse import csr_matrix
 
 from spotweave.errors import Refusal
 from spotweave.matrices import (
@@ -31,6 +32,7 @@ from spotweave.matrices import (
 )
 from spotweave.raw import RawFile
 
+ENTRIES_AT_ONCE = 1 << 20
 UTF8_BOM = "\ufeff"
 ENSEMBL = re.compile(r"(\w+?_+)?ENS[A-Z]{0,4}G\d{11}(\.\d+)?")
 BARCODE = re.compile(r"[ACGTN]{14,}|s_\d{3}um_\d+_\d+|cellid_\d+|[a-p]{8}-\d+")
@@ -55,11 +57,11 @@ def read(counts: RawFile, features: RawFile | None, barcodes: RawFile | None, *,
     def place(unit: int, gene: int) -> str:
         return f"gene {names[gene]!r}, barcode {units[unit]!r}"
 
-    rows, columns = (matrix.row, matrix.col) if is_turned else (matrix.col, matrix.row)
-    fault = find_fault(matrix.data)
+    rows, columns = (matrix.rows, matrix.columns) if is_turned else (matrix.columns, matrix.rows)
+    fault = find_fault(matrix.values)
     if fault:
         raise refuse_fault(counts.name, fault, place(int(rows[fault.index]), int(columns[fault.index])))
-    whole = _compress(rows, columns, matrix.data.astype(np.float32), (len(units), len(names)))
+    whole = _compress(rows, columns, matrix.values.astype(np.float32), (len(units), len(names)))
     chosen, genes, left_out = only_genes(canonical(counts.name, whole, place), types)
     return Matrix(
         counts.name,
@@ -95,24 +97,77 @@ def _compress(
     return csr_matrix((values, columns.astype(small, copy=False), indptr.astype(small)), shape=shape, copy=False)
 
 
-def _read_mtx(raw: RawFile, is_packed: bool) -> coo_array:
+@dataclass(frozen=True)
+class _Entries:
+    """Entries as filed: places from 0, int32, and values, int64 or float64; `shape` of the matrix."""
+
+    shape: tuple[int, int]
+    rows: NDArray[np.int32]
+    columns: NDArray[np.int32]
+    values: NDArray[Any]
+
+
+def _read_mtx(raw: RawFile, is_packed: bool) -> _Entries:
+    """Read the entries in blocks, so that the peak is little above the result (16 bytes an entry)."""
     try:
-        with gzip.open(raw.path) if is_packed else open(raw.path, "rb") as handle:
-            rows, columns, entries, form, field, symmetry = mminfo(handle)
-        if form == "coordinate" and not entries:  # R writes an empty matrix as 'pattern symmetric'
-            return coo_array((rows, columns), dtype=np.int32)
-        if (form, symmetry) != ("coordinate", "general") or field not in ("integer", "real", "unsigned-integer"):
-            raise Refusal(
-                f"{raw.name}: a matrix of kind '{form} {field} {symmetry}'; counts are 'coordinate integer general',"
-                " write it so"
-            )
-        with gzip.open(raw.path) if is_packed else open(raw.path, "rb") as handle:
-            return mmread(io.BufferedReader(cast(Any, handle)) if is_packed else cast(BinaryIO, handle), spmatrix=False)
+        with gzip.open(raw.path) if is_packed else open(raw.path, "rb") as stream:
+            return _read_entries(raw, stream)
     except (ValueError, OSError, EOFError, OverflowError, zlib.error) as error:
         text = " ".join(str(error).split())
         raise Refusal(
             f"{raw.name}: a cut or damaged matrix in Market Exchange format ({text}); download it again"
         ) from error
+
+
+def _read_entries(raw: RawFile, stream: Any) -> _Entries:
+    banner = stream.readline().decode("ascii", errors="replace").lower().split()[1:]
+    line = stream.readline()
+    while line.startswith(b"%") or (line and not line.strip()):
+        line = stream.readline()
+    rows, columns, entries = (int(number) for number in line.split())
+    shape = (rows, columns)
+    is_counts = banner[:2] == ["matrix", "coordinate"] and banner[2:] in (["integer", "general"], ["real", "general"])
+    if not is_counts and entries:  # R calls a matrix without entries 'pattern symmetric'
+        raise Refusal(f"{raw.name}: '{' '.join(banner)}'; counts are 'matrix coordinate integer general', write it so")
+    if not 0 <= entries <= rows * columns:
+        raise ValueError(f"{entries:,} entries in {rows:,} x {columns:,}")
+    row, column = np.empty(entries, dtype=np.int32), np.empty(entries, dtype=np.int32)
+    value = np.empty(entries, dtype=np.int64 if "integer" in banner else np.float64)
+    done = 0
+    for block in _blocks(stream):
+        if done + len(block) > entries:
+            raise ValueError(f"more than the {entries:,} entries it says it has")
+        here = slice(done, done + len(block))
+        for target, key, size in ((row, "row", rows), (column, "column", columns)):
+            places = block[key].to_numpy()
+            if places.min() < 1 or places.max() > size:
+                raise ValueError(f"{key} {places.max() if places.max() > size else places.min()} of {size:,}")
+            target[here] = places - 1
+        values = block["value"].to_numpy()
+        if values.dtype.kind == "f" and value.dtype.kind == "i":
+            value = value.astype(np.float64)  # called integer all the same: what is none is found later
+        if values.dtype.kind not in "if":
+            raise ValueError("values that are no numbers")
+        value[here] = values
+        done += len(block)
+    if done != entries:
+        raise ValueError(f"{done:,} of {entries:,} entries are there")
+    return _Entries(shape, row, column, value)
+
+
+def _blocks(stream: Any) -> Iterator[pd.DataFrame]:
+    try:
+        yield from pd.read_csv(
+            stream,
+            sep=r"\s+",
+            header=None,
+            names=["row", "column", "value"],
+            index_col=False,
+            dtype={"row": np.int64, "column": np.int64},
+            chunksize=ENTRIES_AT_ONCE,
+        )
+    except pd.errors.EmptyDataError:
+        return
 
 
 def _read_list(raw: RawFile) -> list[list[str]]:

@@ -10,16 +10,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData
-from anndata.utils import make_index_unique
 from numpy.typing import NDArray
 
 from spotweave.errors import Refusal
 from spotweave.matrices import Matrix, read_matrix
+from spotweave.matrices.genes import gene_table
 from spotweave.raw import RawFile
 from spotweave.readers import SPOT_COLUMNS, Reading
 from spotweave.xenium.alignment import read_he_alignment
@@ -56,12 +57,13 @@ def read(files: Mapping[str, RawFile], *, member: str | None = None) -> Reading:
     cells = read_cells(files["cells"])
     _refuse_zarr(files["counts"])
     matrix = read_matrix(files["counts"], features=files.get("features"), barcodes=files.get("barcodes"))
-    kept_genes, controls_by_name = _genes(matrix)
+    matrix, controls_by_name = _only_genes(matrix)
     row_of_cell = _join(matrix, cells)
-    counts = matrix.counts[:, kept_genes] if len(kept_genes) < len(matrix.gene_names) else matrix.counts
+    var, gene_report = gene_table(matrix)
     order = np.argsort(cells.table["cell_id"].to_numpy(dtype=str), kind="stable")
     kept = order[row_of_cell[order] >= 0]
-    adata = _assemble(matrix, counts[row_of_cell[kept]].tocsr(), kept_genes, cells.table.iloc[kept], experiment)
+    obs = _obs(cells.table.iloc[kept], experiment)
+    adata = AnnData(X=matrix.counts[row_of_cell[kept]].tocsr(), obs=obs, var=var)
     totals = np.asarray(adata.X.astype(np.float64).sum(axis=1)).ravel().astype(np.int64)
     without_cell = np.setdiff1d(np.arange(len(matrix.unit_names)), row_of_cell)
     without_counts = order[row_of_cell[order] < 0]
@@ -77,7 +79,7 @@ def read(files: Mapping[str, RawFile], *, member: str | None = None) -> Reading:
         "spots_without_counts_examples": cells.table["cell_id"].iloc[without_counts[:EXAMPLES]].tolist(),
         "duplicate_keys": 0,
         "cell_ids": _id_form(cells),
-        "genes": adata.n_vars,
+        **gene_report,
         "controls_left_out": dict(sorted(left_out.items())),
         "total_counts": int(totals.sum()),
         "zero_genes": int(adata.n_vars - np.unique(adata.X.indices).size),
@@ -107,17 +109,31 @@ def _refuse_zarr(raw: RawFile) -> None:
         )
 
 
-def _genes(matrix: Matrix) -> tuple[NDArray[np.intp], Counter[str]]:
-    """Columns of the genes, and the columns whose name says that they are controls, by kind."""
+def _only_genes(matrix: Matrix) -> tuple[Matrix, Counter[str]]:
+    """The matrix less the columns whose name says that they are controls, and these by kind.
+
+    Matrices without feature types (dense tables, lists of two columns) name controls among the genes.
+    """
     kinds = control_kinds(matrix.gene_names)
-    genes = np.flatnonzero([kind is None for kind in kinds])
-    if not genes.size:
+    found = Counter(kind for kind in kinds if kind is not None)
+    genes = [i for i, kind in enumerate(kinds) if kind is None]
+    if not genes:
         raise Refusal(
             f"{matrix.name}: no gene among its features; give the count matrix of the bundle, not a part of it",
             measured=0,
             threshold=1,
         )
-    return genes, Counter(kind for kind in kinds if kind is not None)
+    if not found:
+        return matrix, found
+    less = replace(
+        matrix,
+        gene_names=[matrix.gene_names[i] for i in genes],
+        gene_ids=[matrix.gene_ids[i] for i in genes],
+        feature_types=[matrix.feature_types[i] for i in genes],
+        genomes=[matrix.genomes[i] for i in genes],
+        counts=matrix.counts[:, genes],
+    )
+    return less, found
 
 
 def _join(matrix: Matrix, cells: Cells) -> NDArray[np.int64]:
@@ -134,8 +150,9 @@ def _join(matrix: Matrix, cells: Cells) -> NDArray[np.int64]:
     rows = np.asarray(index.get_indexer(pd.Index(cells.table["cell_id"], dtype=object)), dtype=np.int64)
     if (rows < 0).all():
         raise Refusal(
-            f"{matrix.name} and {cells.name} have no cell in common: counts have {matrix.unit_names[0]!r}, the table of "
-            f"cells {cells.table['cell_id'].iloc[0]!r}; check that both belong to the same bundle",
+            f"{matrix.name} and {cells.name} have no cell in common: counts have "
+            f"{matrix.unit_names[0] if matrix.unit_names else 'no cells'!r}, the table of cells "
+            f"{cells.table['cell_id'].iloc[0]!r}; check that both belong to the same bundle",
             measured=0,
             threshold=1,
         )
@@ -160,32 +177,29 @@ def _compare_sums(
     other = int((stated[known] != totals[known]).sum())
     if other > MAX_SHARE_OF_OTHER_SUMS * known.sum():
         raise Refusal(
-            f"{counts} and {cells.name} are of two segmentations: {other:,} of {int(known.sum()):,} cells have another sum "
-            "of counts than the table of cells states; give both from one bundle",
+            f"{counts} and {cells.name} are of two segmentations: {other:,} of {int(known.sum()):,} cells have another "
+            "sum of counts than the table of cells states; give both from one bundle",
             measured=other / int(known.sum()),
             threshold=MAX_SHARE_OF_OTHER_SUMS,
         )
     return {"cells_with_other_sum": other}
 
 
-def _assemble(
-    matrix: Matrix, counts: Any, genes: NDArray[np.intp], table: pd.DataFrame, experiment: Experiment
-) -> AnnData:
-    obs = pd.DataFrame(
+def _obs(table: pd.DataFrame, experiment: Experiment) -> pd.DataFrame:
+    xy_um = table[["x_um", "y_um"]].to_numpy(dtype=np.float64)
+    xy_px = xy_um / experiment.pixel_size_um
+    return pd.DataFrame(
         {
-            "x_um": table["x_um"].to_numpy(),
-            "y_um": table["y_um"].to_numpy(),
-            "x_px": table["x_um"].to_numpy() / experiment.pixel_size_um,
-            "y_px": table["y_um"].to_numpy() / experiment.pixel_size_um,
+            "x_um": xy_um[:, 0],
+            "y_um": xy_um[:, 1],
+            "x_px": xy_px[:, 0],
+            "y_px": xy_px[:, 1],
             "in_tissue": np.ones(len(table), dtype=np.int64),
             "cell_area_um2": table["cell_area_um2"].to_numpy(),
             "nucleus_area_um2": table["nucleus_area_um2"].to_numpy(),
         },
         index=pd.Index(table["cell_id"].to_numpy(dtype=object), dtype=object),
     )
-    names = pd.Index([matrix.gene_names[i] for i in genes], dtype=object)
-    var = pd.DataFrame({"gene_id": [matrix.gene_ids[i] for i in genes]}, index=make_index_unique(names), dtype=object)
-    return AnnData(X=counts, obs=obs, var=var)
 
 
 def _alignment(raw: RawFile | None, experiment: Experiment) -> dict[str, Any]:

@@ -104,7 +104,8 @@ def _open(
     if head.startswith(PARQUET_MAGIC):
         path = stack.enter_context(_seekable(raw.path, is_packed))
         return _of_parquet(raw, stack.enter_context(pyarrow.parquet.ParquetFile(path)), wanted, needed)
-    stream = stack.enter_context(cast(BinaryIO, gzip.open(raw.path) if is_packed else open(raw.path, "rb")))
+    unpacked = stack.enter_context(gzip.open(raw.path)) if is_packed else stack.enter_context(open(raw.path, "rb"))
+    stream = cast(BinaryIO, unpacked)
     return _of_text(raw, stream, wanted, needed)
 
 
