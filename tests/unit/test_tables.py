@@ -223,7 +223,10 @@ def test_a_row_with_an_accession_needs_no_places(load):
         ({"spots": ""}, "c1.csv:2:spots: empty, allowed: where the file is, or an accession"),
         ({"files": "*A1*"}, "c1.csv:2:files: narrows an accession, and there is none"),
         ({"accession": "GSM1"}, "c1.csv:2:accession: a web server lists no files"),
-        ({"alignment_checksum": f"md5:{'0' * 32}"}, "c1.csv:2:alignment_checksum: there is no alignment it could be of"),
+        (
+            {"alignment_checksum": f"md5:{'0' * 32}"},
+            "c1.csv:2:alignment_checksum: there is no alignment it could be of",
+        ),
     ],
 )
 def test_a_row_must_say_where_its_files_are(load, change, expected):
@@ -249,3 +252,8 @@ def test_a_choice_takes_away_the_tasks_it_leaves_without_donors(load):
     whole = load(rows)
     assert whole.cohort_left_out == {"c1": 0}
     assert tables.cohort_left_out == {"c1": 1}
+
+
+def test_an_accession_must_be_one_of_its_source(load):
+    (found,) = faults(load, [{**GOOD, "source": "geo", "accession": "PRJNA5732357"}])
+    assert found == "c1.csv:2:accession: 'PRJNA5732357', allowed: as geo writes it, GSM5732357"

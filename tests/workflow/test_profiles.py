@@ -1,11 +1,13 @@
 """Profiles resolve from the repository's root, and every rule says what it needs."""
 
+import csv
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 RULES = re.findall(
@@ -51,3 +53,13 @@ def test_the_environments_name_the_versions_of_the_lock():
         pins = dict(re.findall(r"- ([\w-]+)==(\S+)", path.read_text()))
         assert pins
         assert pins.items() <= lock.items(), path.name
+
+
+@pytest.mark.parametrize("profile", ["slurm", "local", "ci"])
+def test_a_profile_is_as_polite_to_each_publisher_as_its_row_asks(profile):
+    resources = yaml.safe_load((ROOT / f"profiles/{profile}/profile.v9+.yaml").read_text())["resources"]
+    with open(ROOT / "resources/sources.csv", newline="") as handle:
+        rows = [row for row in csv.DictReader(handle) if row["downloads_at_once"]]
+    assert len(rows) > 10
+    for row in rows:
+        assert resources[f"{row['source']}_downloads"] <= int(row["downloads_at_once"]), row["source"]

@@ -10,6 +10,7 @@ of them in GEO, Zenodo and Mendeley Data. Nothing heavy is imported: the tables 
 
 from __future__ import annotations
 
+import fnmatch
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -395,6 +396,14 @@ def recognise(names: Iterable[str]) -> Recognition:
     return Recognition(None, "no name is one of a known layout")
 
 
+def matches(name: str, patterns: str | None) -> bool:
+    """Whether a name, or its last part, fits one of the shell patterns of a row's `files`; no patterns fit all."""
+    if not patterns:
+        return True
+    last = name.rpartition("/")[2]
+    return any(fnmatch.fnmatchcase(name, one) or fnmatch.fnmatchcase(last, one) for one in patterns.split())
+
+
 def is_archive(name: str) -> bool:
     """Whether a name is that of a .tar, .tar.gz, .tgz or .zip archive."""
     return bool(ARCHIVE.search(_plain(name))) and not _plain(name).endswith(".zarr.zip")
@@ -423,7 +432,7 @@ class _Assigning:
 
     def fill(self, role: str) -> None:
         """Give a role its name, or note that several are as good."""
-        taken = set(self.roles.values())
+        taken = {*self.roles.values(), *(name for names in self.ambiguous.values() for name in names)}
         excluded = EXCLUDED.get(role)
         free = [
             name for name in self.files if name not in taken and not (excluded and excluded.search(self.plain[name]))

@@ -240,6 +240,9 @@ def load(config: Mapping[str, Any], schemas: Path, library: Path, config_source:
     for name, row in technologies.items():
         where = places["technologies", name]
         faults += _registry_fault(f"{where}:reader", library / "readers", row.get("reader", ""))
+    sources, found = read_table(library.parents[1] / "resources/sources.csv", schemas / "sources.schema.yaml", "source")
+    faults += found
+    accessions = {name: row for name, (_, row) in sources.items()}
     encoders = table("encoders_table", "encoders", "encoder")
     tasks = table("tasks_table", "tasks", "task")
     recipes = table("recipes_table", "recipes", "recipe")
@@ -248,6 +251,7 @@ def load(config: Mapping[str, Any], schemas: Path, library: Path, config_source:
     faults += found
     for where, row in samples.values():
         faults += _sample_faults(where, row, technologies, library)
+        faults += _accession_faults(where, row, accessions)
 
     faults += _choice_faults(config, config_source, "encoders", encoders)
     faults += _choice_faults(config, config_source, "tasks", tasks)
@@ -354,6 +358,16 @@ def _sample_faults(where: str, row: Row, technologies: Mapping[str, Row], librar
             )
     reader = technologies.get(technology, {}).get("reader", "")
     return faults + _place_faults(where, row, reader)
+
+
+def _accession_faults(where: str, row: Row, sources: Mapping[str, Row]) -> list[str]:
+    """An accession must look like those of its source; a folder of one's own may be anything."""
+    source = sources.get(row.get("source", ""))
+    if "accession" not in row or source is None or source["source"] in ("https", "file"):
+        return []
+    if re.fullmatch(source["accession_pattern"], row["accession"]):
+        return []
+    return [f"{where}:accession: {row['accession']!r}, allowed: as {source['source']} writes it, {source['example']}"]
 
 
 def _place_faults(where: str, row: Row, reader: str) -> list[str]:

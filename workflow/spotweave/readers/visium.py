@@ -72,7 +72,7 @@ def read(files: Mapping[str, RawFile], *, member: str | None = None) -> Reading:
 
     order = np.lexsort((table["array_col"], table["array_row"]))
     table = table.iloc[order].reset_index(drop=True)
-    row_of_spot, without_spot = _join(matrix.name, units, positions.name, [places.core[i] for i in order])
+    row_of_spot, without_spot = _join(matrix.name, units, positions.name, _take(places, order))
     kept = np.flatnonzero(row_of_spot >= 0)
     _refuse_other_section(matrix.name, positions.name, table, kept)
     counts = csr_matrix(matrix.counts[rows][row_of_spot[kept]])
@@ -207,14 +207,14 @@ def _several(name: str, names: Barcodes, columns: Mapping[str, list[str]]) -> Re
     )
 
 
-def _join(counts: str, units: Barcodes, spots: str, places: list[str]) -> tuple[NDArray[np.int64], list[str]]:
+def _join(counts: str, units: Barcodes, spots: str, places: Barcodes) -> tuple[NDArray[np.int64], list[str]]:
     """Row of the counts of every spot, -1 without one, and the names of the rows without a spot."""
-    spot_of = {core: spot for spot, core in enumerate(places)}
+    spot_of = {core: spot for spot, core in enumerate(places.core)}
     found = np.array([spot_of.get(core, -1) for core in units.core], dtype=np.int64)
     if (found < 0).all():
         raise Refusal(
             f"{counts} and {spots} have no barcode in common: the counts have {units.names[0]!r}, the positions"
-            f" {places[0]!r}; check that both are of the same slide",
+            f" {places.names[0]!r}; check that both are of the same slide",
             measured=0,
             threshold=1,
         )

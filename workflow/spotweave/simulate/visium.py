@@ -11,6 +11,7 @@ import csv
 import gzip
 import io
 import json
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -291,7 +292,9 @@ def write_h5ad(
         index=pd.Index(block.names, dtype=object),
     )
     frame = pd.DataFrame(obs or {}, index=pd.Index(block.units, dtype=object))
-    adata = anndata.AnnData(X=counts, obs=frame, var=var)
+    with warnings.catch_warnings():  # that names of genes repeat is on purpose
+        warnings.simplefilter("ignore", UserWarning)
+        adata = anndata.AnnData(X=counts, obs=frame, var=var)
     if place == "layers":
         adata.layers["counts"] = counts
     if place == "raw":

@@ -1,13 +1,18 @@
 """What repositories say of themselves: small JSON and text answers, politely asked for.
 
-Passing trouble (429, 503, …) is waited out by the session, `Retry-After` included. A repository that counts
-requests down (`X-RateLimit-Remaining`) is not asked again before its counter starts anew.
+Passing trouble (429, 503, …) is waited out by the session, `Retry-After` included; a connection that breaks is tried
+again. A repository that counts requests down (`X-RateLimit-Remaining`) is not asked again before its counter starts
+anew.
+
+A source that lists has locations `<accession>/<name>`. Both may hold slashes: the accession is what the source's
+pattern takes at the start, the name is all behind the next slash (`spelled`).
 """
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
+import hashlib
 import json
 import logging
 import os
@@ -19,19 +24,34 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import requests
+import tenacity
+import urllib3.exceptions
 
 from spotweave.errors import Refusal
-from spotweave.sources import Checksum, Fetched, FetchSettings, Listed, Listing, Unreachable, Wanted
+from spotweave.sources import HEX_DIGITS, Checksum, Fetched, FetchSettings, Listed, Listing, Unreachable, Wanted
 from spotweave.sources._content import HTML_STARTS
 from spotweave.sources._digests import check
-from spotweave.sources.https import LONGEST_WAIT_S, MIRRORS_VARIABLE, download, mirrored, redacted, session
+from spotweave.sources.https import (
+    LONGEST_NAME,
+    LONGEST_WAIT_S,
+    MIRRORS_VARIABLE,
+    download,
+    mirrored,
+    redacted,
+    session,
+)
 
 log = logging.getLogger("spotweave")
 
 LARGEST_ANSWER = 64 << 20
 GONE = {404: "does not exist (or is not public)", 410: "has been withdrawn"}
 DENIED = (401, 403)
+QUOTA_SPENT = (403, 429)
+# Set by the firewalls of Amazon and Cloudflare where they want a browser to prove itself.
+CHALLENGE_HEADERS = ("x-amzn-waf-action", "cf-mitigated")
 UNSAFE = re.compile(r"[^\w.+=@,()-]")
+DOI = r"(?:doi:\s*|(?:https?://)?(?:dx\.)?doi\.org/)?"
+NEAR = 3
 
 
 @dataclass(frozen=True)
@@ -50,6 +70,22 @@ class Locating(Protocol):
     def locate(self, location: str, settings: FetchSettings) -> Located:
         """Where a file is now."""
         ...
+
+
+@dataclass(frozen=True)
+class _Question:
+    """What is asked, and the words for messages: `label` names it, `denied` says what to do about 401 and 403."""
+
+    method: str
+    url: str
+    label: str
+    denied: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: Any = None
+
+
+class _Broken(Unreachable):
+    """The connection failed: worth another attempt at once."""
 
 
 def get_text(
@@ -81,41 +117,7 @@ def get_text(
     Unreachable
         The repository is in trouble, or cannot be reached.
     """
-    return _ask("GET", url, settings, label, headers, denied, sleep=sleep)
-
-
-def _ask(
-    method: str,
-    url: str,
-    settings: FetchSettings,
-    label: str,
-    headers: Mapping[str, str] | None,
-    denied: str,
-    body: Any = None,
-    sleep: Callable[[float], None] = time.sleep,
-    received: dict[str, str] | None = None,
-) -> str:
-    address = mirrored(url, os.environ.get(MIRRORS_VARIABLE, ""))
-    with session(settings, headers) as own:
-        try:
-            with own.request(method, address, json=body, stream=True, timeout=settings.timeout_s) as response:
-                _refuse_status(response, label, denied)
-                answer = response.raw.read(LARGEST_ANSWER + 1, decode_content=True)
-                if received is not None:
-                    received.update(response.headers)
-                _wait_for_quota(response, label, sleep)
-                if response.status_code == requests.codes.accepted or not answer:
-                    raise Unreachable(
-                        f"{label}: an empty answer ({response.status_code}), as robots get; run again later"
-                    )
-        except requests.RequestException as error:
-            raise Unreachable(f"{label}: {redacted(url)} cannot be reached ({type(error).__name__})") from None
-    if len(answer) > LARGEST_ANSWER:
-        raise Refusal(f"{label}: an answer of over {LARGEST_ANSWER:,} bytes is no listing", measured=len(answer))
-    try:
-        return str(answer.decode("utf-8"))
-    except UnicodeDecodeError:
-        raise Refusal(f"{label}: the answer of {redacted(url)} is no text") from None
+    return _ask(_Question("GET", url, label, denied, headers or {}), settings, sleep=sleep)
 
 
 def get_json(
@@ -126,10 +128,12 @@ def get_json(
     headers: Mapping[str, str] | None = None,
     denied: str = "access is denied",
     received: dict[str, str] | None = None,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> Any:
     """One small JSON answer; raises as `get_text` does. `received` is filled with the headers of the answer."""
     accepted = {"Accept": "application/json", **(headers or {})}
-    return _parsed(_ask("GET", url, settings, label, accepted, denied, received=received), label)
+    text = _ask(_Question("GET", url, label, denied, accepted), settings, sleep=sleep, received=received)
+    return _parsed(text, label)
 
 
 def post_json(
@@ -140,43 +144,139 @@ def post_json(
     label: str,
     headers: Mapping[str, str] | None = None,
     denied: str = "access is denied",
+    sleep: Callable[[float], None] = time.sleep,
 ) -> Any:
     """The JSON answer to a question sent as JSON; raises as `get_text` does."""
     accepted = {"Accept": "application/json", **(headers or {})}
-    return _parsed(_ask("POST", url, settings, label, accepted, denied, body), label)
+    return _parsed(_ask(_Question("POST", url, label, denied, accepted, body), settings, sleep=sleep), label)
+
+
+def _ask(
+    question: _Question,
+    settings: FetchSettings,
+    *,
+    sleep: Callable[[float], None],
+    received: dict[str, str] | None = None,
+) -> str:
+    retrying = tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(_Broken),
+        stop=tenacity.stop_after_attempt(settings.attempts),
+        wait=tenacity.wait_exponential(multiplier=settings.backoff_s, max=LONGEST_WAIT_S),
+        sleep=sleep,
+        reraise=True,
+    )
+    with session(settings, question.headers) as own:
+        answer: bytes = retrying(_answer, own, question, settings, sleep, received)
+    try:
+        return answer.decode("utf-8")
+    except UnicodeDecodeError:
+        raise Refusal(f"{question.label}: the answer of {redacted(question.url)} is no text") from None
+
+
+def _answer(
+    own: requests.Session,
+    question: _Question,
+    settings: FetchSettings,
+    sleep: Callable[[float], None],
+    received: dict[str, str] | None,
+) -> bytes:
+    """One answer; asked for twice where the first was that no requests are left for now."""
+    for is_last in (False, True):
+        with _request(own, question, settings) as response:
+            if response.status_code in QUOTA_SPENT and not is_last and _wait_for_quota(response, question.label, sleep):
+                continue
+            _refuse_status(response, question)
+            answer = _read(response, question)
+            if received is not None:
+                received.update(response.headers)
+            _wait_for_quota(response, question.label, sleep)
+            return answer
+    raise AssertionError("the second answer is returned or refused")
+
+
+def _request(own: requests.Session, question: _Question, settings: FetchSettings) -> requests.Response:
+    address = mirrored(question.url, os.environ.get(MIRRORS_VARIABLE, ""))
+    try:
+        return own.request(
+            question.method, address, json=question.body, stream=True, timeout=settings.timeout_s, auth=_no_login
+        )
+    except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
+        raise _Broken(_unreached(question, error)) from None
+    except requests.RequestException as error:
+        raise Unreachable(_unreached(question, error)) from None
+
+
+def _no_login(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Keep logins of the user's .netrc out: tokens come from the environment only."""
+    return request
+
+
+def _read(response: requests.Response, question: _Question) -> bytes:
+    try:
+        answer = bytes(response.raw.read(LARGEST_ANSWER + 1, decode_content=True))
+    except urllib3.exceptions.HTTPError as error:
+        raise _Broken(_unreached(question, error)) from None
+    if response.status_code == requests.codes.accepted or not answer:
+        raise Unreachable(
+            f"{question.label}: an empty answer ({response.status_code}), as robots get; run again later, or download"
+            " by hand and use the source 'file'"
+        )
+    if len(answer) > LARGEST_ANSWER:
+        raise Refusal(
+            f"{question.label}: an answer of over {LARGEST_ANSWER:,} bytes is no listing",
+            measured=len(answer),
+            threshold=LARGEST_ANSWER,
+        )
+    return answer
+
+
+def _unreached(question: _Question, error: Exception) -> str:
+    return f"{question.label}: {redacted(question.url)} cannot be reached ({type(error).__name__}); run again later"
 
 
 def _parsed(text: str, label: str) -> Any:
     try:
         return json.loads(text)
-    except json.JSONDecodeError:
-        start = text.lstrip()[:200].lower().encode()
+    except (json.JSONDecodeError, RecursionError):
+        start = text.removeprefix("\ufeff").lstrip()[:200].lower().encode()
         if start.startswith(HTML_STARTS):
             raise Unreachable(f"{label}: a web page in place of an answer, as robots get; run again later") from None
         raise Unreachable(f"{label}: the answer breaks off or is no JSON; run again") from None
 
 
-def _refuse_status(response: requests.Response, label: str, denied: str) -> None:
-    status = response.status_code
+def _refuse_status(response: requests.Response, question: _Question) -> None:
+    status, label = response.status_code, question.label
+    if any(name in response.headers for name in CHALLENGE_HEADERS):
+        raise Unreachable(
+            f"{label}: the repository takes us for a robot and wants a browser ({status}); run again later, or download"
+            " by hand and use the source 'file'"
+        )
+    if status in QUOTA_SPENT and response.headers.get("X-RateLimit-Remaining") == "0":
+        raise Unreachable(
+            f"{label}: no requests are left for now ({status}); run again later, with fewer downloads side by side or"
+            " with a token"
+        )
     if status in GONE:
         raise Refusal(f"{label}: {GONE[status]}; correct the accession in the row", measured=status, threshold=200)
     if status in DENIED:
-        raise Refusal(f"{label}: {denied} ({status})", measured=status, threshold=200)
+        raise Refusal(f"{label}: {question.denied} ({status})", measured=status, threshold=200)
     if status >= 400:
         raise Unreachable(f"{label}: the repository answers {status}; run again later")
 
 
-def _wait_for_quota(response: requests.Response, label: str, sleep: Callable[[float], None]) -> None:
-    """Wait until the counter of a repository starts anew, where it has reached zero."""
+def _wait_for_quota(response: requests.Response, label: str, sleep: Callable[[float], None]) -> bool:
+    """Wait until the counter of a repository starts anew, where it has reached zero; whether there was a wait."""
     remaining, reset = (response.headers.get(f"X-RateLimit-{name}", "") for name in ("Remaining", "Reset"))
-    if remaining != "0" or not reset.isdigit():
-        return
+    if remaining != "0" or not reset.isdecimal():
+        return False
     # Either seconds from now or, for most, seconds since 1970.
     wait_s = int(reset) - (time.time() if int(reset) > 10**8 else 0)
-    if wait_s > 0:
-        wait_s = min(wait_s, LONGEST_WAIT_S)
-        log.info("%s: no requests left, waiting %.0f s", label, wait_s)
-        sleep(wait_s)
+    if wait_s <= 0:
+        return False
+    wait_s = min(wait_s, LONGEST_WAIT_S)
+    log.info("%s: no requests left, waiting %.0f s", label, wait_s)
+    sleep(wait_s)
+    return True
 
 
 def expect(content: Any, *keys: str | int, label: str) -> Any:
@@ -185,22 +285,71 @@ def expect(content: Any, *keys: str | int, label: str) -> Any:
         try:
             content = content[key]
         except (KeyError, IndexError, TypeError):
-            where = ".".join(map(str, keys))
-            raise Refusal(
-                f"{label}: the answer has no '{where}': the repository's format has changed; report it, and meanwhile"
-                " download by hand and use the source 'file'"
-            ) from None
+            raise _changed(label, keys) from None
     return content
+
+
+def entries(content: Any, *keys: str | int, label: str) -> list[dict[str, Any]]:
+    """The list of objects at `content[key1][key2]…`; refused in one line where a publisher's format has changed."""
+    found = expect(content, *keys, label=label)
+    if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
+        raise _changed(label, keys or ("list of objects",))
+    return found
+
+
+def _changed(label: str, keys: tuple[str | int, ...]) -> Refusal:
+    return Refusal(
+        f"{label}: the answer has no '{'.'.join(map(str, keys))}': the repository's format has changed; report it, and"
+        " meanwhile download by hand and use the source 'file'"
+    )
+
+
+def said(content: Any, *keys: str) -> str | None:
+    """The text at `content[key1][key2]…`; None where there is none, for what is good to know but not needed."""
+    for key in keys:
+        content = content.get(key) if isinstance(content, dict) else None
+    return content if isinstance(content, str) and content else None
 
 
 def size_of(value: Any) -> int | None:
     """A size in bytes as repositories write it; None where there is none."""
-    return int(value) if str(value).isdigit() and int(value) > 0 else None
+    return int(value) if str(value).isdecimal() and int(value) > 0 else None
+
+
+def checksum_of(size: Any = None, **hashes: Any) -> Checksum:
+    """What a publisher says of a file, as `md5=` or `sha256=`; what is no such hash is left out, and logged."""
+    found: dict[str, str] = {}
+    for kind, value in hashes.items():
+        digest = str(value or "").strip().lower()
+        if re.fullmatch(rf"[0-9a-f]{{{HEX_DIGITS[kind]}}}", digest):
+            found[kind] = digest
+        elif digest:
+            log.warning("a publisher states '%s', which is no %s: not used", digest, kind)
+    return Checksum(found.get("sha256"), found.get("md5"), size_of(size))
 
 
 def safe_name(path: str) -> str:
-    """A path within an accession as one file name: files of one name in two folders stay apart."""
-    return UNSAFE.sub("_", path.replace("/", "--")).lstrip(".")[-180:]
+    """A path within an accession as one file name: files of one name in two folders stay apart.
+
+    A name that is too long keeps its end, with the beginning of its hash before it.
+    """
+    name = UNSAFE.sub("_", path.replace("/", "--")).lstrip(".") or "_"
+    if len(name.encode()) <= LONGEST_NAME:
+        return name
+    mark = f"{hashlib.sha256(path.encode()).hexdigest()[:8]}-"
+    while len((mark + name).encode()) > LONGEST_NAME:
+        name = name[1:]
+    return mark + name
+
+
+def spelled(text: str, spelling: str) -> tuple[re.Match[str], str] | None:
+    """Split a text into the accession it starts with, as matched by `spelling`, and the name of a file behind it.
+
+    The name is empty if there is none; a query or fragment of an address is no name. None if the text starts with no
+    accession. The pattern's groups must have names; case does not matter.
+    """
+    match = re.match(rf"\s*(?:{spelling})(?:/(?P<behind>.+)|/?\s*|/?[?#].*)$", text, re.IGNORECASE)
+    return (match, match["behind"] or "") if match else None
 
 
 def find(listing: Listing, name: str) -> Listed:
@@ -210,10 +359,25 @@ def find(listing: Listing, name: str) -> Listed:
     if len(found) == 1:
         return found[0]
     if found:
-        raise Refusal(f"{listing.accession}: {len(found)} files are called {name}; give one with its folder")
-    near = difflib.get_close_matches(name, [file.name for file in listing.files], n=3, cutoff=0.5)
+        shown = ", ".join(file.name for file in found[:NEAR]) + (", …" if len(found) > NEAR else "")
+        raise Refusal(
+            f"{listing.accession}: {len(found)} files are called {name}; give one with its folder: {shown}",
+            measured=len(found),
+            threshold=1,
+        )
+    near = _near(name, [file.name for file in listing.files])
     hint = f"did you mean {', '.join(near)}?" if near else f"it has {len(listing.files)} files"
     raise Refusal(f"{listing.accession}: there is no file {name}; {hint}", measured=0, threshold=1)
+
+
+def _near(name: str, names: list[str]) -> list[str]:
+    """The names most like one, by their whole path or by their last part, whatever their case."""
+    forms: dict[str, str] = {}
+    for one in names:
+        forms.setdefault(one.rpartition("/")[2].lower(), one)
+        forms[one.lower()] = one
+    found = difflib.get_close_matches(name.lower(), list(forms), n=NEAR, cutoff=0.5)
+    return list(dict.fromkeys(forms[form] for form in found))
 
 
 def merged(label: str, row: Checksum, published: Checksum) -> Checksum:
@@ -225,12 +389,30 @@ def merged(label: str, row: Checksum, published: Checksum) -> Checksum:
     return Checksum(**parts)
 
 
+def bearer(token: str) -> dict[str, str]:
+    """The header that carries a token; none where the token is empty. It is not sent on to another host."""
+    return {"Authorization": f"Bearer {token.strip()}"} if token.strip() else {}
+
+
 def fetch_located(
-    wanted: Wanted, folder: Path, settings: FetchSettings, locate: Callable[[str, FetchSettings], Located], source: str
+    wanted: Wanted,
+    folder: Path,
+    settings: FetchSettings,
+    locate: Callable[[str, FetchSettings], Located],
+    source: str,
+    denied: str | None = None,
 ) -> Fetched:
-    """Bring a file whose address its source has to look up: what `fetch` is for a source that lists."""
+    """Bring a file whose address its source has to look up: what `fetch` is for a source that lists.
+
+    `denied` says what to do where the file itself is denied (401, 403).
+    """
     located = locate(wanted.location, settings)
     label = f"{wanted.role}: {wanted.location}"
     checksum = merged(label, wanted.checksum, located.checksum)
     known_as = dataclasses.replace(wanted, location=f"{source}:{wanted.location}", checksum=checksum)
-    return download(known_as, folder, settings, url=located.url, name=located.name, headers=located.headers)
+    try:
+        return download(known_as, folder, settings, url=located.url, name=located.name, headers=located.headers)
+    except Refusal as refusal:
+        if denied is None or refusal.measured not in DENIED or refusal.threshold != requests.codes.ok:
+            raise
+        raise Refusal(f"{label}: {denied} ({refusal.measured})", measured=refusal.measured, threshold=200) from None
