@@ -1,7 +1,7 @@
 """Serve the simulated demo deposit while a command runs.
 
-The command finds the deposit through the mirror in SPOTWEAVE_MIRRORS, as if https://deposit.invalid/demo/ were a
-vendor's server. Without a command the deposit is served until interrupted.
+The command finds the deposit through the mirror in SPOTWEAVE_MIRRORS, as if it were the
+publishers' servers: a vendor's, and GEO's. Without a command the deposit is served until interrupted.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from types import FrameType
 import _stage  # noqa: F401
 from spotweave.simulate import deposit
 
-DEPOSIT_URL = "https://deposit.invalid/demo/"
+# Whose addresses the server stands in for.
+PUBLISHERS = ("https://deposit.invalid/demo/", "https://ftp.ncbi.nlm.nih.gov/", "https://www.ncbi.nlm.nih.gov/")
 MIRRORS = "SPOTWEAVE_MIRRORS"
 NOT_FOUND = 127  # what a shell returns for a command it cannot find
 
@@ -41,7 +42,7 @@ def main(argv: list[str]) -> int:
         parser.error(str(error))
     print(f"demo deposit: SIMULATED samples, {'built' if built else 'found'} in {folder}", file=sys.stderr, flush=True)
     with deposit.serve(folder) as url:
-        mirrors = " ".join([*os.environ.get(MIRRORS, "").split(), f"{DEPOSIT_URL}={url}"])
+        mirrors = " ".join([*os.environ.get(MIRRORS, "").split(), *(f"{publisher}={url}" for publisher in PUBLISHERS)])
         if command:
             return _run(command, mirrors)
         print(f"export {MIRRORS}='{mirrors}'", flush=True)

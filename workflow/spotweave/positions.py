@@ -60,7 +60,7 @@ class Positions:
     report
         JSON-ready: `positions_layout`, `rows_in_positions`, `spots_in_tissue`, `columns_unused`.
     unit_columns
-        Further columns as text; only h5ad has them.
+        Further columns as text, of tables with a header and of h5ad.
     """
 
     name: str
@@ -116,8 +116,9 @@ def read_positions(raw: RawFile) -> Positions:
         table, unused = _read_parquet(raw, content)
         layout = "parquet"
     else:
-        table, unused, layout = _read_text(raw, raw.path.read_bytes() if content is None else content)
-    _check(raw, table, is_joint=bool(columns))
+        table, columns, layout = _read_text(raw, raw.path.read_bytes() if content is None else content)
+        unused = list(columns)
+    _check(raw, table, columns)
     report = {
         "positions_layout": layout,
         "rows_in_positions": len(table),
@@ -135,7 +136,7 @@ def _unpacked(raw: RawFile) -> bytes:
         raise Refusal(f"{raw.name}: the gzip stream is cut or damaged ({error}); download it again") from error
 
 
-def _read_text(raw: RawFile, content: bytes) -> tuple[pd.DataFrame, list[str], str]:
+def _read_text(raw: RawFile, content: bytes) -> tuple[pd.DataFrame, dict[str, list[str]], str]:
     try:
         text = content.removeprefix(UTF8_BOM).decode("utf-8")
     except UnicodeDecodeError as error:
@@ -172,7 +173,8 @@ def _read_text(raw: RawFile, content: bytes) -> tuple[pd.DataFrame, list[str], s
     table = pd.DataFrame({key: frame[at] for key, at in places.items()})
     if delimiter == ";":  # a spreadsheet that separates with semicolons writes its decimals with commas
         table[list(NEEDED)] = table[list(NEEDED)].apply(lambda column: column.str.replace(",", "."))
-    return _numbers(raw, table, first_row=1 + has_header), unused, "text with header" if has_header else "text"
+    others = {name: frame[header.index(name)].tolist() for name in unused}
+    return _numbers(raw, table, first_row=1 + has_header), others, "text with header" if has_header else "text"
 
 
 def _columns_by_name(raw: RawFile, header: Sequence[str], frame: pd.DataFrame) -> tuple[dict[str, int], list[str]]:
@@ -292,7 +294,7 @@ def _read_h5ad(raw: RawFile) -> tuple[pd.DataFrame, list[str], dict[str, list[st
     """Positions that an AnnData file carries: places in `obs`, pixels in `obsm['spatial']` (x first) or `obs`."""
     from anndata.io import read_elem
 
-    from spotweave.matrices.h5ad import read_frame
+    from spotweave.matrices.h5ad import read_frame, text_columns
     from spotweave.matrices.hdf5 import keys, open_file
 
     with open_file(raw) as file:
@@ -324,11 +326,11 @@ def _read_h5ad(raw: RawFile) -> tuple[pd.DataFrame, list[str], dict[str, list[st
         values = obs[places[key]].reset_index(drop=True)
         texts = values.astype(str).str.lower().replace(FLAGS) if key == "in_tissue" else values.astype(str)
         done[key] = _checked(raw, key, pd.to_numeric(texts, errors="coerce"), values, first_row=1)
-    others = [str(name) for name in obs if str(name) not in places.values()]
-    return pd.DataFrame(done), [], {name: [str(value) for value in obs[name]] for name in others}
+    return pd.DataFrame(done), [], text_columns(obs.drop(columns=list(places.values())))
 
 
-def _check(raw: RawFile, table: pd.DataFrame, *, is_joint: bool) -> None:
+def _check(raw: RawFile, table: pd.DataFrame, columns: Mapping[str, list[str]]) -> None:
+    """Refuse a table that is empty or has a barcode twice, unless another column tells the two apart."""
     if not len(table):
         raise Refusal(f"{raw.name}: the table has a header and no rows; download the file again")
     if (table["barcode"] == "").any():
@@ -336,7 +338,8 @@ def _check(raw: RawFile, table: pd.DataFrame, *, is_joint: bool) -> None:
             f"{raw.name}: {int((table['barcode'] == '').sum()):,} rows have no barcode; download the file again"
         )
     repeated = table["barcode"].duplicated()
-    if repeated.any() and not is_joint:  # of several samples in one file, each is checked once it is selected
+    is_joint = any(len(set(zip(table["barcode"], values, strict=True))) == len(table) for values in columns.values())
+    if repeated.any() and not is_joint:
         first = table["barcode"][repeated].iloc[0]
         raise Refusal(
             f"{raw.name}: barcode {first} comes twice ({int(repeated.sum()):,} such rows); remove the wrong rows",

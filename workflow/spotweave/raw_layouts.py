@@ -18,25 +18,11 @@ from typing import NamedTuple
 
 DEFAULT_UNIT = "square_016um"
 # Formats of pictures, those that keep most first.
-FORMATS = (
-    "ome.tif",
-    "ome.tiff",
-    "tif",
-    "tiff",
-    "btf",
-    "ndpi",
-    "svs",
-    "mrxs",
-    "scn",
-    "czi",
-    "nd2",
-    "png",
-    "jpg",
-    "jpeg",
-)
+FORMATS = ("ome.tif", "ome.tiff", "tif", "tiff", "btf", "ndpi", "svs", "mrxs", "scn", "jpg", "jpeg", "png")
 PICTURE = rf"\.({'|'.join(re.escape(one) for one in FORMATS)})$"
 TABLE = r"\.(csv|tsv|txt)$"
-BREAK = r"[/_. -]"  # what stands between the words of a name; every plain name starts with one
+BREAK = r"[/_. -]"  # what stands before a word of a name; every plain name starts with one
+REST = r"([_. -][^/]*)?"  # what may stand behind it
 ARCHIVE = re.compile(r"\.(tar|tgz|zip)$")
 
 # Never looked at, whatever the reader.
@@ -48,17 +34,14 @@ NEVER = re.compile(
     rf"|{BREAK}(readme|licen[cs]e|manifest|changelog|(md5|sha256|check)sums?)[^/]*$"
 )
 # Words of pictures made of the full-resolution H&E, or of something else.
-DERIVED = (
-    r"thumb(nail)?s?|preview|mask(s|ed)?|overlay|dapi|umap|tsne|fig(ure)?\d*|fiducials?|annot\w*|clusters?|heatmap"
-)
+DERIVED = r"mask(s|ed)?|overlay|dapi|umap|tsne|fig(ure)?\d*|fiducials?|annot\w*|clusters?|heatmap"
 REDUCED = r"tissue_(hires|lowres)_image|hires|lowres|high_?res|low_?res|downsampled"
 NO_SLIDE = re.compile(
     r"aligned_(fiducials|tissue_image)|detected_tissue_image|cytassist_image|cytassist[^/_]*$|spatial_enrichment"
-    rf"|{BREAK}({REDUCED})({BREAK}[^/]*)?$|/morphology_focus/|{BREAK}morphology(_focus|_mip)?[^/a-z]*\.ome\.tiff?$"
+    rf"|{BREAK}({REDUCED}){REST}$|/morphology_focus/|{BREAK}morphology(_focus|_mip)?[^/a-z]*\.ome\.tiff?$"
     rf"|{BREAK}(if|{DERIVED})[_-]image[^/]*$"
 )
-NO_SLIDE_UNLESS_NAMED = re.compile(rf"{BREAK}({DERIVED}|if){BREAK}[^/]*$")
-NO_ALIGNMENT = re.compile(rf"{BREAK}if_imagealignment")
+NO_SLIDE_UNLESS_NAMED = re.compile(rf"{BREAK}({DERIVED}|if)[_. -][^/]*$|{BREAK}(thumb(nail)?|preview)\.[^/]*$")
 
 
 @dataclass(frozen=True)
@@ -116,7 +99,7 @@ class Assignment:
     archives
         Names of archives that may hold what is missing, likeliest first.
     missing
-        Needed roles that no name fits.
+        Needed roles that no name fits; where one of several is needed, the first of them.
     ambiguous
         Role -> names that fit it equally well; such a role is neither in `roles` nor in `missing`.
     why
@@ -160,7 +143,7 @@ def _slide(*first: Look) -> tuple[Look, ...]:
     return (
         *first,
         Look("full-resolution picture", rf"{BREAK}full[_-]?(res|resolution|image|size)[^/]*{PICTURE}"),
-        Look("picture called H&E", rf"{BREAK}(he|h&e|h_e|hne)({BREAK}[^/]*)?{PICTURE}"),
+        Look("picture called H&E", rf"{BREAK}(he|h&e|h_e|hne){REST}{PICTURE}"),
         Look("picture called image", rf"{BREAK}image{PICTURE}"),
         *GUESSED_SLIDES,
     )
@@ -200,19 +183,19 @@ LOOKS: dict[str, dict[str, tuple[Look, ...]]] = {
             *SPOT_COUNTS,
             Look("counts, h5ad", r"\.h5ad$"),
             Look("counts, HDF5", r"(?<!feature_slice)\.h5$"),
-            Look("table of counts", rf"{BREAK}(counts?|expression|umis?|stdata|matrix)({BREAK}[^/]*)?{TABLE}"),
+            Look("table of counts", rf"{BREAK}(counts?|expression|umis?|stdata|matrix){REST}{TABLE}"),
         ),
         "spots": (
             Look("positions, parquet", r"tissue_positions[^/]*\.parquet$"),
             Look("positions with a header", rf"tissue_positions(?!_list)[^/]*{TABLE}"),
             Look("positions of Space Ranger 1", rf"tissue_positions_list[^/]*{TABLE}"),
-            Look("table of positions", rf"{BREAK}positions?({BREAK}[^/]*)?{TABLE}"),
-            Look("table of coordinates", rf"{BREAK}coord(inate)?s?({BREAK}[^/]*)?{TABLE}"),
+            Look("table of positions", rf"{BREAK}positions?{REST}{TABLE}"),
+            Look("table of coordinates", rf"{BREAK}coord(inate)?s?{REST}{TABLE}"),
         ),
         "scalefactors": SCALEFACTORS,
         "alignment": (
             Look("Loupe alignment", r"alignment_file[^/]*\.json$"),
-            Look("Loupe alignment", rf"{BREAK}(loupe|alignment|manual_?alignment)({BREAK}[^/]*)?\.json$"),
+            Look("Loupe alignment", rf"{BREAK}(loupe|alignment|manual_?alignment){REST}\.json$"),
             Look("Loupe alignment, by slide and area", r"v\d{1,2}[a-z]\d{2}-\d{3}[_-][a-d]1?[^/]*\.json$"),
         ),
         "cytassist_image": CYTASSIST,
@@ -230,8 +213,7 @@ LOOKS: dict[str, dict[str, tuple[Look, ...]]] = {
         "barcode_mappings": (Look("map of barcodes", r"barcode_mappings[^/]*\.parquet$"),),
         "cytassist_image": CYTASSIST,
         "hires_image": HIRES,
-        # Every HD sample goes through a CytAssist, whose picture is what pipelines call `image`.
-        "image": tuple(look for look in _slide(TISSUE_IMAGE) if look.words != "picture called image"),
+        "image": _slide(TISSUE_IMAGE),
     },
     "xenium": {
         "counts": (
@@ -251,7 +233,7 @@ LOOKS: dict[str, dict[str, tuple[Look, ...]]] = {
         "alignment": (
             Look("H&E alignment", r"he_imagealignment[^/]*\.csv$"),
             Look("image alignment", r"imagealignment[^/]*\.csv$"),
-            Look("keypoints or alignment", rf"{BREAK}(keypoints|(he_)?alignment)({BREAK}[^/]*)?\.csv$"),
+            Look("keypoints or alignment", rf"{BREAK}(keypoints|(he_)?alignment){REST}\.csv$"),
         ),
         "morphology": (
             Look("DAPI stack", rf"{BREAK}morphology\.ome\.tiff?$"),
@@ -268,14 +250,14 @@ LOOKS: dict[str, dict[str, tuple[Look, ...]]] = {
             Look("table of spots", rf"{BREAK}spots?[_-](?!per_|clust|count|type|annot|label|meta)[^/]*{TABLE}"),
             Look("alignment table", rf"alignment_table[^/]*{TABLE}"),
             Look("table in a folder of spots", rf"spots?[^/]*/[^/]*{TABLE}"),
-            Look("table of coordinates", rf"{BREAK}(?<!labeled_)(?<!labelled_)coord(inate)?s?({BREAK}[^/]*)?{TABLE}"),
+            Look("table of coordinates", rf"{BREAK}(?<!labeled_)(?<!labelled_)coord(inate)?s?{REST}{TABLE}"),
         ),
         "transform": (Look("transformation from array to picture", rf"transform(ation)?[^/]*{TABLE}"),),
         "counts": (
             Look("counts of aligned spots", rf"stdata_aligned_counts_ids[^/]*{TABLE}"),
             Look("table of counts of the ST pipeline", rf"stdata[^/]*{TABLE}"),
             Look("count matrix", rf"count[_-]?matri(x|ces)[^/]*{TABLE}"),
-            Look("table of counts", rf"{BREAK}(counts?|cnts?|expression|umis?)({BREAK}[^/]*)?{TABLE}"),
+            Look("table of counts", rf"{BREAK}(counts?|cnts?|expression|umis?){REST}{TABLE}"),
             Look("table in a folder of counts", rf"(counts?|cnts?|count[_-]?matri(x|ces)|expression)/[^/]*{TABLE}"),
             Look(
                 "the only table that can be it",
@@ -294,7 +276,15 @@ CELL_LOOKS = {
     "spots": OUTLINES,
     "cell_segmentations": (),
 }
-EXCLUDED = {"image": NO_SLIDE, "alignment": NO_ALIGNMENT}
+# What pipelines call `image` is the slide only where no CytAssist was used; every HD sample goes through one.
+CALLED_IMAGE = rf"(?<!tissue)(?<!he)(?<!full){BREAK}image\.tiff?$"
+NEVER_IN_ROLE = {
+    ("visium", "image"): NO_SLIDE,
+    ("visium_hd", "image"): re.compile(f"{NO_SLIDE.pattern}|{CALLED_IMAGE}"),
+    ("xenium", "image"): NO_SLIDE,
+    ("st_v1", "image"): NO_SLIDE,
+    ("xenium", "alignment"): re.compile(rf"{BREAK}if_imagealignment"),
+}
 
 SIGNS = (
     ("xenium", rf"experiment[^/]*\.xenium$|{BREAK}cell_feature_matrix|he_imagealignment\.csv$|xe_outs\.zip$"),
@@ -370,7 +360,7 @@ def assign(names: Iterable[str], reader: str, *, unit: str | None = None) -> Ass
         job.fill(role)
     job.add_cytassist()
     job.add_positions()
-    missing = tuple(role for role in ROLES[reader].needed if role not in job.roles and role not in job.ambiguous)
+    missing = job.missing()
     archives = _archives(plain, reader, unit, missing)
     named = {*job.roles.values(), *archives, *(name for names in job.ambiguous.values() for name in names)}
     return Assignment(
@@ -433,7 +423,7 @@ class _Assigning:
     def fill(self, role: str) -> None:
         """Give a role its name, or note that several are as good."""
         taken = {*self.roles.values(), *(name for names in self.ambiguous.values() for name in names)}
-        excluded = EXCLUDED.get(role)
+        excluded = NEVER_IN_ROLE.get((self.reader, role))
         free = [
             name for name in self.files if name not in taken and not (excluded and excluded.search(self.plain[name]))
         ]
@@ -446,6 +436,12 @@ class _Assigning:
             if found:
                 return
 
+    def missing(self) -> tuple[str, ...]:
+        """Needed roles that no name fits; where one of several roles is needed, the first of them stands for all."""
+        wanted, settled = ROLES[self.reader], {*self.roles, *self.ambiguous}
+        first = wanted.either[:1] if not settled & set(wanted.either) else ()
+        return tuple(role for role in (*wanted.needed, *first) if role not in settled)
+
     def add_cytassist(self) -> None:
         """Beside `_tissue_image`, and in any HD sample, what is called `_image` is the CytAssist instrument's."""
         image = self.plain.get(self.roles.get("image", ""), "")
@@ -453,7 +449,7 @@ class _Assigning:
             return
         if self.reader == "visium" and not re.search(TISSUE_IMAGE.pattern, image):
             return
-        found = [name for name in self.files if re.search(rf"(?<!tissue)(?<!he){BREAK}image\.tiff?$", self.plain[name])]
+        found = [name for name in self.files if re.search(CALLED_IMAGE, self.plain[name])]
         found = [name for name in found if name not in self.roles.values() and not NO_SLIDE.search(self.plain[name])]
         if len(found) == 1:
             self._take("cytassist_image", found[0], "called image beside a tissue image")

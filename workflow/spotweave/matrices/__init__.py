@@ -190,8 +190,15 @@ def canonical(name: str, counts: csr_matrix, place: Callable[[int, int], str]) -
     return counts
 
 
-def only_genes(counts: csr_matrix, types: list[str]) -> tuple[csr_matrix, NDArray[np.intp], dict[str, int]]:
-    """The columns that are genes, their indices, and the other features counted by type."""
+def only_genes(name: str, counts: csr_matrix, types: list[str]) -> tuple[csr_matrix, NDArray[np.intp], dict[str, int]]:
+    """The columns that are genes, their indices, and the other features counted by type; refused if none is."""
     left_out = Counter(kind for kind in types if kind != GENE_EXPRESSION)
     genes = np.flatnonzero([kind == GENE_EXPRESSION for kind in types])
+    if not genes.size or not counts.shape[0]:
+        there = ", ".join(f"{count:,} of type {kind}" for kind, count in sorted(left_out.items())) or "no features"
+        raise Refusal(
+            f"{name}: {counts.shape[0]:,} barcodes, {there} and no genes; give the matrix with the gene expression",
+            measured=0,
+            threshold=1,
+        )
     return (counts[:, genes] if left_out else counts), genes, dict(sorted(left_out.items()))

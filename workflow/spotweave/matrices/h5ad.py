@@ -29,6 +29,7 @@ ID_COLUMNS = ("gene_ids", "gene_id", "ensembl_id", "ensembl", "ENSEMBL", "id")
 SYMBOL_COLUMNS = ("feature_name", "gene_symbols", "gene_symbol", "gene_name", "gene_names", "SYMBOL", "symbol", "name")
 TYPE_COLUMNS = ("feature_types", "feature_type")
 ROWS_AT_ONCE = 1024
+MOST_SAMPLES = 1000
 
 
 def is_h5ad(raw: RawFile) -> bool:
@@ -46,7 +47,7 @@ def read(counts: RawFile) -> Matrix:
     symbols, ids = _gene_names(var)
     types = next((list(map(str, var[key])) for key in TYPE_COLUMNS if key in var), [GENE_EXPRESSION] * len(var))
     genomes = list(map(str, var["genome"])) if "genome" in var else [""] * len(var)
-    matrix, genes, left_out = only_genes(matrix, types)
+    matrix, genes, left_out = only_genes(counts.name, matrix, types)
     return Matrix(
         counts.name,
         units,
@@ -57,7 +58,7 @@ def read(counts: RawFile) -> Matrix:
         matrix,
         "h5ad",
         {"container": "h5ad", "counts_from": where, "counts_passed_over": passed_over, "features_left_out": left_out},
-        {str(column): [str(value) for value in obs[column]] for column in obs},
+        text_columns(obs),
     )
 
 
@@ -71,6 +72,16 @@ def read_frame(name: str, group: Any, what: str) -> pd.DataFrame:
     if not isinstance(frame, pd.DataFrame):
         raise Refusal(f"{name}: {what} is not a table; download the file again")
     return frame
+
+
+def text_columns(obs: pd.DataFrame) -> dict[str, list[str]]:
+    """Columns that may tell samples apart, as text: no measures, no names of every unit."""
+    chosen = [
+        column
+        for column in obs
+        if not pd.api.types.is_float_dtype(obs[column]) and obs[column].nunique() <= MOST_SAMPLES
+    ]
+    return {str(column): [str(value) for value in obs[column]] for column in chosen}
 
 
 def _read_counts(name: str, file: h5py.File, units: list[str]) -> tuple[str, csr_matrix, pd.DataFrame, list[str]]:

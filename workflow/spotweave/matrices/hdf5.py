@@ -32,7 +32,7 @@ def open_file(raw: RawFile) -> Iterator[h5py.File]:
     try:
         with _unpacked(raw.path) as path, h5py.File(path, "r") as file:
             yield file
-    except (OSError, EOFError, KeyError, RuntimeError, zlib.error) as error:
+    except (OSError, EOFError, KeyError, RuntimeError, UnicodeDecodeError, zlib.error) as error:
         text = " ".join(str(error).split())
         raise Refusal(f"{raw.name}: a cut, damaged or incomplete HDF5 file ({text}); download it again") from error
 

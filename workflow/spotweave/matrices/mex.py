@@ -36,8 +36,12 @@ ENTRIES_AT_ONCE = 1 << 20
 UTF8_BOM = "\ufeff"
 ENSEMBL = re.compile(r"(\w+?_+)?ENS[A-Z]{0,4}G\d{11}(\.\d+)?")
 BARCODE = re.compile(r"[ACGTN]{14,}|s_\d{3}um_\d+_\d+|cellid_\d+|[a-p]{8}-\d+")
-TYPES = re.compile(r"[A-Z][a-z]+( [A-Z][a-z]+)*( [A-Z]+)?")
-R_HEADERS = {"", "x", "v1", "v2", "v3"}
+# A third column that has none of these is something else, such as a biotype.
+TYPES = {GENE_EXPRESSION, "Antibody Capture", "CRISPR Guide Capture", "Multiplexing Capture", "Custom"}
+# Last names of the headers that R and people put over these lists.
+HEADERS = re.compile(
+    r"x|v\d|barcodes?|cells?|spots?|genes?|(gene_?)?(names?|symbols?|ids?)|feature_?types?|type", re.IGNORECASE
+)
 
 
 def read(counts: RawFile, features: RawFile | None, barcodes: RawFile | None, *, is_packed: bool) -> Matrix:
@@ -62,7 +66,7 @@ def read(counts: RawFile, features: RawFile | None, barcodes: RawFile | None, *,
     if fault:
         raise refuse_fault(counts.name, fault, place(int(rows[fault.index]), int(columns[fault.index])))
     whole = _compress(rows, columns, matrix.values.astype(np.float32), (len(units), len(names)))
-    chosen, genes, left_out = only_genes(canonical(counts.name, whole, place), types)
+    chosen, genes, left_out = only_genes(counts.name, canonical(counts.name, whole, place), types)
     return Matrix(
         counts.name,
         units,
@@ -211,9 +215,8 @@ def _fit(
 
 
 def _without_header(rows: list[list[str]], expected: int) -> list[list[str]]:
-    """The rows; less the first if it is one too many and looks like the header R writes."""
-    is_header = rows[0][-1].lower() in R_HEADERS or not (_share(rows[:1], BARCODE) or _share(rows[:1], ENSEMBL))
-    return rows[1:] if len(rows) == expected + 1 and is_header else rows
+    """The rows; less the first if it is one too many and is what headers of such lists say."""
+    return rows[1:] if len(rows) == expected + 1 and HEADERS.fullmatch(rows[0][-1]) else rows
 
 
 def _share(rows: list[list[str]], pattern: re.Pattern[str]) -> float:
@@ -245,6 +248,6 @@ def _gene_columns(rows: list[list[str]]) -> tuple[list[str], list[str], list[str
     symbols_at = 0 if at == 1 else 1
     rest = [i for i in range(len(columns)) if i not in (at, symbols_at)]
     types = columns[rest[0]] if rest else []
-    if not types or not all(TYPES.fullmatch(kind) for kind in types):
+    if not TYPES & set(types):
         types = [GENE_EXPRESSION] * len(columns[0])
     return columns[symbols_at], columns[at], types

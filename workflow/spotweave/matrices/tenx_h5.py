@@ -67,7 +67,7 @@ def _read_layout_3(name: str, group: Any) -> Matrix:
 
     ids, types, genomes = column("id", ""), column("feature_type", GENE_EXPRESSION), column("genome", "")
     _lists_fit(name, group, units, names)
-    counts, genes, left_out = only_genes(read_sparse(name, group, units, names, by_unit=True), types)
+    counts, genes, left_out = only_genes(name, read_sparse(name, group, units, names, by_unit=True), types)
     return Matrix(
         name,
         units,

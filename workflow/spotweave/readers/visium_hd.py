@@ -1,223 +1,316 @@
-"""Visium HD (Space Ranger 3 and 4): bins of 2, 8 or 16 um, or the cells that Space Ranger 4 outlines.
+"""Visium HD (Space Ranger 3 and 4): bins of 2, 8, 16 um or any other size, or the cells of Space Ranger 4.
 
-Bins are named by their size and place (`s_016um_00012_00345-1`); names, positions and scale factors each state both,
-and must agree. Cells (`cellid_000000001-1`) have outlines in pixels instead of an array. 2 um bins are eleven
-million: nothing here goes through them one by one.
+Bins are named by their size and place (`s_016um_00012_00345-1`). Names, positions and scale factors each say what a
+bin is, and must agree; counts and positions are joined by place, never by the order of their rows. Cells
+(`cellid_000000001-1`) have outlines in px instead of an array.
 """
 
 from __future__ import annotations
 
-import gzip
-import json
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from anndata import AnnData
-from anndata.utils import make_index_unique
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 
+from spotweave import barcodes
 from spotweave.errors import Refusal
-from spotweave.matrices import Matrix, read_matrix
-from spotweave.positions import read_positions
+from spotweave.geometry import LatticeFit, fit_lattice
+from spotweave.matrices import read_head, read_matrix
+from spotweave.matrices.genes import gene_table
+from spotweave.positions import read_json, read_positions
 from spotweave.raw import RawFile
 from spotweave.readers import SPOT_COLUMNS, Reading
+from spotweave.visium_hd import mappings, software
+from spotweave.visium_hd.names import Units, bin_names, cell_name, take_apart
+from spotweave.visium_hd.outlines import read_outlines
 
 ROLES = ("counts", "spots")
-OPTIONAL = (
-    "features",
-    "barcodes",
-    "scalefactors",
-    "cell_segmentations",
-    "barcode_mappings",
-    "cytassist_image",
-    "hires_image",
-)
+OPTIONAL = ("scalefactors", "features", "barcodes", "cell_segmentations", "barcode_mappings")
 
-BIN = r"^s_(\d{3})um_(\d{5})_(\d{5})(?:-1)?$"
-CELL = r"^cellid_(\d+)(?:-1)?$"
+BINS_TO_FIT = 100_000
+# Scale factors and positions come of one registration; on a real sample they differ by 0.06 %.
+MAX_PIXEL_SIZE_DIFFERENCE = 0.01
 EXAMPLES = 5
 
 
 def read(files: Mapping[str, RawFile], *, member: str | None = None) -> Reading:
-    """Read the bins of one size, or the cells, of one sample.
+    """Read the bins of one size, or the cells, of one capture area.
 
     Parameters
     ----------
     files
-        `counts`; `spots` is the table of positions for bins and the GeoJSON of outlines for cells.
+        `counts`; `spots` is tissue_positions.parquet for bins, cell_segmentations.geojson for cells. `scalefactors` are
+        held against the positions, `barcode_mappings` summed up for cells.
     member
-        Not used: a deposit holds one sample; the unit is chosen by the files.
+        The sample to take from a joint matrix: what stands before or after the names of its bins.
     """
-    if member is not None:
-        raise Refusal(f"{files['counts'].name}: there is no member {member!r}; a Visium HD deposit holds one sample")
     matrix = read_matrix(files["counts"], features=files.get("features"), barcodes=files.get("barcodes"))
-    scale = _scalefactors(files.get("scalefactors"))
-    if matrix.unit_names and matrix.unit_names[0].startswith("cellid_"):
-        table, more = _cells(files["spots"])
-        unit = "cell"
-    else:
-        table, more = _bins(files["spots"], matrix, scale)
-        unit = "bin"
-    names = pd.Index(_without_suffix(pd.Series(matrix.unit_names, dtype=object)))
-    if not names.is_unique:
-        raise Refusal(f"{matrix.name}: {int(names.duplicated().sum()):,} names are there twice; download it again")
-    row_of_spot = names.get_indexer(pd.Index(_without_suffix(table["name"])))
-    kept = np.flatnonzero(row_of_spot >= 0)
+    units = take_apart(matrix.name, matrix.unit_names)
+    rows = _rows_of_member(matrix.name, units, member)
+    scale = _read_scalefactors(files.get("scalefactors"))
+    read_units = _read_bins if units.kind == "bin" else _read_cells
+    table, row_of_unit, more = read_units(files, units, rows, scale)
+    kept = np.flatnonzero(row_of_unit >= 0)
     if not kept.size:
         raise Refusal(
-            f"{matrix.name} and {files['spots'].name} have no {unit} in common: counts have {_first(matrix.unit_names)},"
-            f" positions {_first(list(table['name'][:1]))}; check that both are of the same size and sample",
+            f"{matrix.name} and {files['spots'].name} have no {units.kind} in common: counts have "
+            f"{matrix.unit_names[rows[0]]!r}, the spots {table['spot_id'].iloc[0]!r}; check that both are of one "
+            "sample",
             measured=0,
             threshold=1,
         )
-    adata = _assemble(matrix, row_of_spot[kept], table.iloc[kept], unit)
-    without_counts = table["name"].to_numpy()[row_of_spot < 0]
+    counts = _take(matrix.counts, row_of_unit[kept])
+    var, gene_report = gene_table(matrix)
+    totals = np.asarray(counts @ np.ones(counts.shape[1])).astype(np.int64)
+    without_spot = np.setdiff1d(rows, row_of_unit[kept])
+    without_counts = np.flatnonzero(row_of_unit < 0)
     report = {
-        "unit": unit,
-        "container": matrix.container,
-        "rows_in_counts": len(matrix.unit_names),
+        "unit": units.kind,
+        **matrix.report,
+        **more,
+        "member": member,
+        "rows_in_counts": len(rows),
         "rows_in_spots": len(table),
         "spots_kept": len(kept),
         "spots_in_tissue": int(table["in_tissue"].sum()),
-        "counts_without_spot": len(matrix.unit_names) - len(kept),
+        "counts_without_spot": len(without_spot),
+        "counts_without_spot_examples": [matrix.unit_names[row] for row in without_spot[:EXAMPLES]],
         "spots_without_counts": len(without_counts),
-        "spots_without_counts_examples": without_counts[:EXAMPLES].tolist(),
-        "duplicate_keys": 0,
-        "genes": adata.n_vars,
-        "total_counts": int(adata.X.sum(dtype=np.float64)),
-        "zero_genes": int((np.asarray(adata.X.sum(axis=0)).ravel() == 0).sum()),
-        **more,
-        **matrix.report,
-        **({"scalefactors": scale} if scale else {}),
+        "spots_without_counts_examples": table["spot_id"].iloc[without_counts[:EXAMPLES]].tolist(),
+        "duplicate_keys": 0,  # they are refused
+        **gene_report,
+        "total_counts": int(totals.sum()),
+        "zero_genes": int(counts.shape[1] - np.unique(counts.indices).size),
+        "zero_spots": int((totals == 0).sum()),
+        "scalefactors": scale,
+        **software.describe(files["counts"]),
     }
-    return Reading(adata, _spot_table(table, kept, adata), report)
+    obs = _obs(table, kept, units.kind)
+    if units.kind == "cell" and "barcode_mappings" in files:
+        report |= mappings.summarise(files["barcode_mappings"], obs.index)
+    return Reading(AnnData(X=counts, obs=obs, var=var), _spot_table(table, kept, totals), report)
 
 
-def _first(names: list[Any]) -> str:
-    return repr(names[0]) if names else "none at all"
-
-
-def _without_suffix(names: pd.Series) -> pd.Series:
-    return names.astype(str).str.removesuffix("-1")
-
-
-def _bins(raw: RawFile, matrix: Matrix, scale: Mapping[str, float]) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Positions of bins, held against what their names say."""
-    positions = read_positions(raw)
-    table = positions.table.rename(columns={"barcode": "name"})
-    parts = table["name"].str.extract(BIN)
-    if parts[0].isna().any():
-        wrong = table["name"][parts[0].isna()]
+def _rows_of_member(name: str, units: Units, member: str | None) -> NDArray[np.intp]:
+    """Rows of the one sample there is, or of the one that is asked for."""
+    if member is None and len(units.groups) == 1:
+        return np.arange(len(units))
+    labels = [barcodes.label(before, after) or "(plain)" for before, after in units.groups]
+    listed = ", ".join(sorted(labels))
+    if member is None:
         raise Refusal(
-            f"{raw.name}: {len(wrong):,} names are no bins such as s_016um_00012_00345-1, first {wrong.iloc[0]!r}; a table"
-            " of Visium spots is read as the technology Visium",
-            measured=len(wrong),
-            threshold=0,
-        )
-    numbers = parts.astype(np.int64)
-    wrong_place = (numbers[1] != table["array_row"]) | (numbers[2] != table["array_col"])
-    if wrong_place.any():
-        first = table.loc[wrong_place].iloc[0]
-        raise Refusal(
-            f"{raw.name}: {int(wrong_place.sum()):,} bins are not where their names say, first {first['name']} at row"
-            f" {first['array_row']}, column {first['array_col']}; are the columns swapped?",
-            measured=int(wrong_place.sum()),
-            threshold=0,
-        )
-    sizes = sorted(set(numbers[0]))
-    stated = scale.get("bin_size_um")
-    in_counts = pd.Series(matrix.unit_names[:1], dtype=object).str.extract(BIN)[0].dropna().astype(float).tolist()
-    found = {*map(float, sizes), *([float(stated)] if stated else []), *in_counts}
-    if len(found) > 1:
-        raise Refusal(
-            f"{raw.name}: bins of {' and '.join(f'{size:g}' for size in sorted(found))} um in the positions, the counts and"
-            " the scale factors; all must be of one folder (square_016um)",
-            measured=len(found),
+            f"{name}: the matrix holds {len(units.groups)} samples: {listed}; name one as the member to read",
+            measured=len(units.groups),
             threshold=1,
         )
-    table = table.sort_values(["array_row", "array_col"], kind="stable").reset_index(drop=True)
-    return table, {"bin_size_um": float(next(iter(found))), **positions.report}
+    chosen = [i for i, (before, after) in enumerate(units.groups) if barcodes.matches(before, after, member)]
+    if len(chosen) != 1:
+        raise Refusal(f"{name}: there is no member {member!r}, or more than one; the matrix holds {listed}")
+    return np.flatnonzero(units.group == chosen[0])
 
 
-def _cells(raw: RawFile) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Centroids and areas of outlined cells, in pixels of the full-resolution picture."""
-    import shapely
+def _read_bins(
+    files: Mapping[str, RawFile], units: Units, rows: NDArray[np.intp], scale: Mapping[str, float]
+) -> tuple[pd.DataFrame, NDArray[np.int64], dict[str, Any]]:
+    """All bins by (row, column), the row of the counts of each (-1 without one), and what was found."""
+    raw, counts = files["spots"], files["counts"].name
+    if read_head(raw)[0].lstrip()[:1] == b"{":
+        raise Refusal(f"{raw.name}: outlines of cells for counts of bins; give tissue_positions.parquet as the spots")
+    positions = read_positions(raw)
+    table = positions.table
+    placed = take_apart(raw.name, table["barcode"])
+    _refuse_elsewhere(raw.name, placed, table)
+    size_um = _bin_size(counts, units.size_um[rows], raw.name, placed, scale)
+    order = np.argsort(placed.key, kind="stable")
+    keys = placed.key[order]
+    _refuse_repeated(raw.name, keys)
+    wanted = units.key[rows]
+    _refuse_repeated(counts, np.sort(wanted))
+    at = np.searchsorted(keys, wanted)
+    is_there = keys[np.minimum(at, len(keys) - 1)] == wanted
+    row_of_unit = np.full(len(keys), -1, dtype=np.int64)
+    row_of_unit[at[is_there]] = rows[is_there]
+    columns = ["array_col", "array_row", "x_px", "y_px", "in_tissue"]
+    ordered = {name: table[name].to_numpy()[order] for name in columns}
+    names = bin_names(size_um, ordered["array_row"], ordered["array_col"])
+    table = pd.DataFrame({"spot_id": pd.array(names, dtype=pd.StringDtype("pyarrow")), **ordered})
+    report = {**positions.report, "joined_by": "place", "bin_size_um": float(size_um)}
+    return table, row_of_unit, report | _pixel_size(raw.name, table, size_um, scale)
 
-    try:
-        data = raw.path.read_bytes()
-        content = json.loads(gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data)
-        features = content["features"]
-        ids = [_cell_name(feature) for feature in features]
-        shapes = shapely.from_geojson([json.dumps(feature["geometry"]) for feature in features])
-    except (OSError, EOFError, ValueError, KeyError, TypeError, shapely.errors.GEOSException) as error:
+
+def _refuse_elsewhere(name: str, placed: Units, table: pd.DataFrame) -> None:
+    """Refuse bins that are not where their names say."""
+    if placed.kind != "bin":
+        raise Refusal(f"{name}: positions of cells for counts of bins; give tissue_positions.parquet as the spots")
+    row, col = table["array_row"].to_numpy(), table["array_col"].to_numpy()
+    elsewhere = np.flatnonzero((placed.row != row) | (placed.col != col))
+    if elsewhere.size:
+        first = elsewhere[0]
+        is_swapped = bool(((placed.row == col) & (placed.col == row)).all())
+        hint = "array_row and array_col are swapped" if is_swapped else "the table is damaged"
         raise Refusal(
-            f"{raw.name}: not a GeoJSON of cell outlines ({type(error).__name__}: {error}); for cells, the spots are"
-            " cell_segmentations.geojson"
-        ) from error
-    if len(set(ids)) < len(ids):
-        raise Refusal(f"{raw.name}: {len(ids) - len(set(ids)):,} cells are there twice; download the file again")
-    centres = shapely.centroid(shapes)
-    table = pd.DataFrame(
-        {
-            "name": ids,
-            "in_tissue": np.ones(len(ids), dtype=np.int64),
-            "x_px": shapely.get_x(centres),
-            "y_px": shapely.get_y(centres),
-            "cell_area_px2": shapely.area(shapes),
-        }
-    )
-    report = {"cells_with_invalid_outline": int((~shapely.is_valid(shapes)).sum())}
-    return table.sort_values("name", kind="stable").reset_index(drop=True), report
+            f"{name}: {table['barcode'].iloc[first]} stands at row {row[first]}, column {col[first]} "
+            f"({elsewhere.size:,} such bins); {hint}; give the vendor's own file",
+            measured=int(elsewhere.size),
+            threshold=0,
+        )
 
 
-def _cell_name(feature: Mapping[str, Any]) -> str:
-    """The name that counts have for a cell, of a feature that has its number or its name."""
-    cell = feature.get("properties", {}).get("cell_id", feature.get("id"))
-    if cell is None:
-        raise KeyError("a feature without properties.cell_id")
-    text = str(cell)
-    return text if text.startswith("cellid_") else f"cellid_{int(text):09d}-1"
+def _bin_size(
+    counts: str, in_counts: NDArray[np.int32], positions: str, placed: Units, scale: Mapping[str, float]
+) -> int:
+    """Size of the bins in um, by everything that states it."""
+    stated = {
+        counts: np.unique(in_counts).tolist(),
+        positions: np.unique(placed.size_um).tolist(),
+        "the scale factors": [scale["bin_size_um"]] if "bin_size_um" in scale else [],
+    }
+    sizes = {size for found in stated.values() for size in found}
+    if len(sizes) > 1:
+        said = "; ".join(
+            f"{where}: {' and '.join(f'{size:g}' for size in found)} um" for where, found in stated.items() if found
+        )
+        raise Refusal(
+            f"{counts}: bins of several sizes ({said}); give all files of one folder, such as square_016um",
+            measured=len(sizes),
+            threshold=1,
+        )
+    return int(sizes.pop())
 
 
-def _assemble(matrix: Matrix, rows: NDArray[np.int64], table: pd.DataFrame, unit: str) -> AnnData:
-    columns = ["x_px", "y_px", "in_tissue"]
-    columns = ["array_col", "array_row", *columns] if unit == "bin" else [*columns, "cell_area_px2"]
-    obs = pd.DataFrame({name: table[name].to_numpy() for name in columns}, index=pd.Index(table["name"], dtype=object))
-    obs.index.name = None
-    var = pd.DataFrame(
-        {"gene_id": matrix.gene_ids, "genome": matrix.genomes},
-        index=make_index_unique(pd.Index(matrix.gene_names, dtype=object)),
-    )
-    return AnnData(X=matrix.counts[rows].tocsr(), obs=obs, var=var)
+def _refuse_repeated(name: str, keys: NDArray[np.int64]) -> None:
+    again = int((np.diff(keys) == 0).sum())
+    if again:
+        raise Refusal(
+            f"{name}: {again:,} bins come twice; download the file again, or name the member of a joint one",
+            measured=again,
+            threshold=0,
+        )
 
 
-def _scalefactors(raw: RawFile | None) -> dict[str, float]:
+def _pixel_size(name: str, table: pd.DataFrame, size_um: int, scale: Mapping[str, float]) -> dict[str, Any]:
+    """um per px by the positions and by the scale factors; refused where they disagree."""
+    fit = _fit(table, size_um)
+    stated = scale.get("microns_per_pixel")
+    report: dict[str, Any] = {"pixel_size_um_stated": stated, "pixel_size_um_fitted": None}
+    if fit is None:
+        return report
+    report |= {
+        "pixel_size_um_fitted": fit.pixel_size_um,
+        "bins_fitted": fit.spots_fitted,
+        "array_rotation_deg": fit.rotation_deg,
+        "array_mirrored": fit.mirrored,
+        "array_anisotropy": fit.anisotropy,
+        "array_residual_um": fit.residual_um,
+    }
+    if stated is not None and abs(stated / fit.pixel_size_um - 1) > MAX_PIXEL_SIZE_DIFFERENCE:
+        raise Refusal(
+            f"{name}: bins of {size_um} um lie {size_um / fit.pixel_size_um:.4g} px apart, {fit.pixel_size_um:.4g} um "
+            f"per px, but the scale factors state {stated:.4g}; give both of one folder and sample",
+            measured=abs(stated / fit.pixel_size_um - 1),
+            threshold=MAX_PIXEL_SIZE_DIFFERENCE,
+        )
+    return report
+
+
+def _fit(table: pd.DataFrame, size_um: int) -> LatticeFit | None:
+    """The array laid onto the picture, by bins from all over it; None for too few or on one line."""
+    every = slice(None, None, max(1, -(-len(table) // BINS_TO_FIT)))
+    some = table.iloc[every]
+    centres_um = (some[["array_col", "array_row"]].to_numpy(dtype=np.float64) + 0.5) * size_um
+    try:
+        return fit_lattice(centres_um, some[["x_px", "y_px"]].to_numpy(dtype=np.float64))
+    except ValueError:
+        return None
+
+
+def _read_cells(
+    files: Mapping[str, RawFile], units: Units, rows: NDArray[np.intp], scale: Mapping[str, float]
+) -> tuple[pd.DataFrame, NDArray[np.int64], dict[str, Any]]:
+    """All outlined cells by name, the row of the counts of each (-1 without one), and what was found."""
+    outlines = read_outlines(files["spots"])
+    cores = units.cores.take(pa.array(rows)).to_pylist()
+    names = pd.Index([cell_name(core) for core in cores], dtype=object)
+    twice = names.duplicated()
+    if twice.any():
+        raise Refusal(
+            f"{files['counts'].name}: {names[twice][0]} comes twice ({int(twice.sum()):,} such cells); download the "
+            "file again, or name the member of a joint one",
+            measured=int(twice.sum()),
+            threshold=0,
+        )
+    found = np.asarray(names.get_indexer(pd.Index(outlines.table["spot_id"], dtype=object)), dtype=np.int64)
+    row_of_unit = np.where(found >= 0, rows[found], -1)
+    pixel_size_um = scale.get("microns_per_pixel", np.nan)
+    table = outlines.table.assign(in_tissue=np.int64(1), cell_area_um2=outlines.table["area_px2"] * pixel_size_um**2)
+    report = {
+        **outlines.report,
+        "joined_by": "name",
+        "pixel_size_um_stated": scale.get("microns_per_pixel"),
+        "median_cell_area_um2": None if np.isnan(pixel_size_um) else float(table["cell_area_um2"].median()),
+    }
+    return table, row_of_unit, report
+
+
+def _read_scalefactors(raw: RawFile | None) -> dict[str, float]:
+    """Numbers of scalefactors_json.json; nothing without the file."""
     if raw is None:
         return {}
-    try:
-        data = raw.path.read_bytes()
-        content = json.loads(gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data)
-        return {name: float(value) for name, value in sorted(content.items()) if isinstance(value, int | float)}
-    except (OSError, EOFError, ValueError, AttributeError) as error:
-        raise Refusal(f"{raw.name}: not Space Ranger's scale factors ({error}); download the file again") from error
-
-
-def _spot_table(table: pd.DataFrame, kept: NDArray[np.intp], adata: AnnData) -> pd.DataFrame:
-    total = pd.array([pd.NA] * len(table), dtype="Int64")
-    total[kept] = np.asarray(adata.X.astype(np.float64).sum(axis=1)).ravel().astype(np.int64)
-    nothing = np.full(len(table), np.nan)
-    none = pd.array([pd.NA] * len(table), dtype="Int64")
-    values = {
-        "spot_id": table["name"].to_numpy(),
-        "array_col": table["array_col"].to_numpy() if "array_col" in table else none,
-        "array_row": table["array_row"].to_numpy() if "array_row" in table else none,
-        "array_x": nothing,
-        "array_y": nothing,
-        "x_px": table["x_px"].to_numpy(),
-        "y_px": table["y_px"].to_numpy(),
-        "in_tissue": table["in_tissue"].to_numpy(),
-        "total_counts": total,
+    content = read_json(raw)
+    if not isinstance(content, Mapping):
+        raise Refusal(f"{raw.name}: no scale factors, but a JSON {type(content).__name__}; give scalefactors_json.json")
+    numbers = {
+        str(key): float(value)
+        for key, value in sorted(content.items())
+        if isinstance(value, int | float) and not isinstance(value, bool)
     }
-    return pd.DataFrame({name: values[name] for name in SPOT_COLUMNS})
+    wrong = [key for key in ("bin_size_um", "microns_per_pixel") if key in numbers and not numbers[key] > 0]
+    if not numbers or wrong:
+        raise Refusal(
+            f"{raw.name}: no scale factors in it, or not above 0; give scalefactors_json.json, or leave it out"
+        )
+    return numbers
+
+
+def _take(counts: csr_matrix, rows: NDArray[np.int64]) -> csr_matrix:
+    """Some rows; the matrix itself where they are all of them in their order, as Space Ranger files them."""
+    if len(rows) == counts.shape[0] and (np.diff(rows) == 1).all():
+        return counts
+    return csr_matrix(counts[rows])
+
+
+def _obs(table: pd.DataFrame, kept: NDArray[np.intp], kind: str) -> pd.DataFrame:
+    array = ("array_col", "array_row") if kind == "bin" else ()
+    last = () if kind == "bin" else ("cell_area_um2",)
+    names = (*array, "x_px", "y_px", "in_tissue", *last)
+    return pd.DataFrame(
+        {name: table[name].to_numpy()[kept] for name in names},
+        index=pd.Index(table["spot_id"].iloc[kept].to_numpy(dtype=object), dtype=object),
+    )
+
+
+def _spot_table(table: pd.DataFrame, kept: NDArray[np.intp], totals: NDArray[np.int64]) -> pd.DataFrame:
+    total = pd.array(np.zeros(len(table), dtype=np.int64), dtype="Int64")
+    is_counted = np.zeros(len(table), dtype=bool)
+    is_counted[kept] = True
+    total[kept] = totals
+    total[~is_counted] = pd.NA
+    unknown = pd.Series(pd.NA, index=table.index, dtype="Int64")
+    nothing = np.full(len(table), np.nan)
+    columns = (
+        table["spot_id"],
+        table.get("array_col", unknown),
+        table.get("array_row", unknown),
+        nothing,
+        nothing,
+        table["x_px"],
+        table["y_px"],
+        table["in_tissue"],
+        total,
+    )
+    return pd.DataFrame(dict(zip(SPOT_COLUMNS, columns, strict=True)))

@@ -1,4 +1,7 @@
-"""The demo deposit: three simulated samples of three donors in a folder, and a server that hands them out.
+"""The demo deposit: simulated samples in a folder, and a server that hands them out as their publishers would.
+
+Three sections of Spatial Transcriptomics lie at plain addresses; one of Visium lies as GEO would hold it, to be found
+by its accession alone.
 
 Nothing heavy is imported before a sample has to be simulated, so that finding the deposit built costs no time.
 """
@@ -31,17 +34,26 @@ SECTIONS: dict[str, dict[str, int]] = {
     "demo-b1": {"seed": 11, "donor": 1},
     "demo-c1": {"seed": 11, "donor": 2},
 }
+# Accession -> arguments of `visium.write_visium_deposit`. No such number has been given to anyone.
+VISIUM: dict[str, dict[str, int]] = {"GSM9000000001": {"seed": 11, "donor": 3}}
+GEO_FOLDER = "geo/samples/{group}nnn/{accession}/suppl"
 
 
-def build(folder: Path, sections: dict[str, dict[str, int]] | None = None) -> bool:
+def build(
+    folder: Path,
+    sections: dict[str, dict[str, int]] | None = None,
+    visium: dict[str, dict[str, int]] | None = None,
+) -> bool:
     """Make the deposit in `folder` unless it is there, whole and from the same parameters and code.
 
-    `sections` holds the arguments of `st_v1.simulate_section` by sample id. Vendor files go to `folder/files`, the
+    `sections` holds the arguments of `st_v1.simulate_section` by sample id, `visium` those of
+    `visium.write_visium_deposit` by accession. Vendor files go to `folder/files`, the
     truth to `folder/truth`. The deposit is built beside and renamed. Returns whether it had to be built. Raises
     `FileExistsError` when `folder` holds anything else, which is left alone.
     """
+    visium = VISIUM if visium is None and sections is None else visium or {}
     sections = SECTIONS if sections is None else sections
-    made_from = _made_from(sections)
+    made_from = _made_from({"st_v1": sections, "visium": visium})
     if _is_whole(folder, made_from):
         return False
     if folder.exists() and not (folder / STAMP).is_file() and (not folder.is_dir() or any(folder.iterdir())):
@@ -50,15 +62,33 @@ def build(folder: Path, sections: dict[str, dict[str, int]] | None = None) -> bo
     from spotweave.simulate.st_v1 import simulate_section, write_section
 
     with atomic(folder) as part:
-        sizes = {}
         for sample_id, arguments in sections.items():
             log.info("simulating %s", sample_id)
             section = simulate_section(**arguments)
-            for path in write_section(section, part / FILES, sample_id, part / TRUTH):
-                sizes[path.name] = path.stat().st_size
-        write_json(part / STAMP, {"simulated": True, "made_from": made_from, "bytes": sizes})
+            write_section(section, part / FILES, sample_id, part / TRUTH)
+        for accession, arguments in visium.items():
+            log.info("simulating %s", accession)
+            _write_geo_sample(part / FILES, accession, arguments)
+        write_json(part / STAMP, {"simulated": True, "made_from": made_from, "bytes": _sizes(part / FILES)})
         remove(folder)
     return True
+
+
+def _write_geo_sample(files: Path, accession: str, arguments: dict[str, int]) -> None:
+    """One Visium sample in the folder that GEO would give it, with GEO's list of files."""
+    from spotweave.simulate.visium import write_visium_deposit
+
+    folder = files / GEO_FOLDER.format(group=accession[:-3], accession=accession)
+    write_visium_deposit(folder, f"{accession}_V1_", **arguments)
+    lines = ["#Archive/File\tName\tTime\tSize\tType"]
+    for path in sorted(folder.iterdir()):
+        lines.append(f"File\t{path.name}\t01/01/2000 00:00:00\t{path.stat().st_size}\t{path.suffix[1:].upper()}")
+    (folder / "filelist.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _sizes(files: Path) -> dict[str, int]:
+    """Bytes of every file below a folder, by its path in it."""
+    return {path.relative_to(files).as_posix(): path.stat().st_size for path in files.rglob("*") if path.is_file()}
 
 
 @contextlib.contextmanager
@@ -87,7 +117,7 @@ class _QuietServer(http.server.ThreadingHTTPServer):
             super().handle_error(request, client_address)
 
 
-def _made_from(sections: dict[str, dict[str, int]]) -> str:
+def _made_from(sections: dict[str, dict[str, dict[str, int]]]) -> str:
     """Hash of the parameters and of this package's code."""
     digest = hashlib.sha256(json.dumps(sections, sort_keys=True).encode())
     for module in sorted(Path(__file__).parent.glob("*.py")):
@@ -102,5 +132,4 @@ def _is_whole(folder: Path, made_from: str) -> bool:
         return False
     if stamp.get("made_from") != made_from:
         return False
-    files = {path.name: path.stat().st_size for path in (folder / FILES).glob("*")}
-    return files == stamp.get("bytes")
+    return _sizes(folder / FILES) == stamp.get("bytes")

@@ -645,6 +645,16 @@ def _joint_positions(folder: Path, truth: Truth) -> Written:
     return {"counts": write_h5_layout_3(folder / "merged.h5", block), "spots": spots}
 
 
+@_variant("joint counts, and joint positions with the same barcodes and a column that names the sample", member="A1")
+def _joint_positions_by_column(folder: Path, truth: Truth) -> Written:
+    block = _three_samples(truth, (("B1_", "-1"), ("A1_", "-1"), ("C1_", "-1")))
+    moved = replace(truth, pixels=truth.pixels + 100)
+    rows = [[*row, "A1"] for row in position_rows(truth, truth.every)]
+    rows += [[*row, "B1"] for row in position_rows(moved, truth.every)]
+    spots = write_positions(folder / "positions.csv", rows, [*HEADER, "sample"])
+    return {"counts": write_h5_layout_3(folder / "merged.h5", block), "spots": spots}
+
+
 @_variant("an AnnData file of several samples, told by a column of obs", member="library_id=A1")
 def _joint_h5ad(folder: Path, truth: Truth) -> Written:
     block = _three_samples(truth, (("", "-1-0"), ("", "-1-1"), ("", "-1-2")))

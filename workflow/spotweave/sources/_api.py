@@ -136,6 +136,15 @@ def get_json(
     return _parsed(text, label)
 
 
+def get_about(url: str, settings: FetchSettings, *, label: str, denied: str = "access is denied") -> Any:
+    """What is good to know and not needed, such as title and licence: None, and logged, where it is refused."""
+    try:
+        return get_json(url, settings, label=f"{label}, title and licence", denied=denied)
+    except Refusal as refusal:
+        log.warning("%s", refusal.reason)
+        return None
+
+
 def post_json(
     url: str,
     body: Any,

@@ -1,86 +1,132 @@
-"""Mendeley Data: `svw96g68dv/5` (dataset and version); files with size and sha256 (public API).
+"""Mendeley Data: `svw96g68dv/5` (dataset and version), or its DOI or address; files with size and sha256 (public API).
 
 The version is part of the accession: without it the files change under the row. Folders are listed one by one, by
 their parents; a file's name is its path.
+
+A location is `<dataset>/<version>/<path>`.
 """
 
 from __future__ import annotations
 
 import functools
-import re
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+from tqdm import tqdm
 
 from spotweave.errors import Refusal
-from spotweave.sources import Checksum, Fetched, FetchSettings, Listed, Listing, Wanted
-from spotweave.sources._api import Located, expect, fetch_located, find, get_json, safe_name, size_of
+from spotweave.sources import Fetched, FetchSettings, Listed, Listing, Wanted
+from spotweave.sources._api import (
+    DOI,
+    Located,
+    checksum_of,
+    entries,
+    expect,
+    fetch_located,
+    find,
+    get_about,
+    get_json,
+    safe_name,
+    said,
+    spelled,
+)
 
 ACCESSION = r"[a-z0-9]{8,12}/\d+"
+SPELLING = (
+    rf"(?:{DOI}10\.17632/(?P<doi>[a-z0-9]{{8,12}})\.(?P<doi_version>\d+)"
+    r"|(?:(?:https?://)?data\.mendeley\.com/datasets/)?(?P<id>[a-z0-9]{8,12})/(?P<version>\d+))(?![^/?#])"
+)
 API = "https://data.mendeley.com/public-api/datasets"
+DENIED = "it is not public: ask its authors, or download by hand and use the source 'file'"
+ROOT = "root"
+PAGE = 1000
+
+
+class _Dataset(NamedTuple):
+    """The files of one version of a dataset, and the address of each by its name."""
+
+    listing: Listing
+    urls: dict[str, str]
 
 
 def list_files(accession: str, settings: FetchSettings) -> Listing:
     """The files of one version of a dataset, with their folders."""
-    return _dataset(normalised(accession), settings)[0]
+    dataset, version, name = _split(accession)
+    if name or not dataset:
+        raise Refusal(f"{accession}: not a version of a Mendeley dataset such as svw96g68dv/5; add the version")
+    return _dataset(dataset, version, settings).listing
 
 
 def locate(location: str, settings: FetchSettings) -> Located:
     """Address, size and sha256 of `<dataset>/<version>/<path>`."""
-    match = re.match(rf"({ACCESSION})/(.+)$", location)
-    if not match:
-        raise Refusal(f"{location}: not a file of a Mendeley dataset such as svw96g68dv/5/folder/name.jpg")
-    listing, urls = _dataset(match[1], settings)
-    file = find(listing, match[2])
-    return Located(urls[file.name], safe_name(file.name), {}, file.checksum)
+    dataset, version, name = _split(location)
+    if not name:
+        raise Refusal(
+            f"{location}: not a file of a Mendeley dataset such as svw96g68dv/5/folder/name.jpg; the version is needed"
+        )
+    found = _dataset(dataset, version, settings)
+    file = find(found.listing, name)
+    return Located(found.urls[file.name], safe_name(file.name), {}, file.checksum)
 
 
 def fetch(wanted: Wanted, folder: Path, settings: FetchSettings) -> Fetched:
     """Bring one file of a dataset, held against the sha256 and the size that Mendeley Data states."""
-    return fetch_located(wanted, folder, settings, locate, "mendeley")
+    return fetch_located(wanted, folder, settings, locate, "mendeley", DENIED)
 
 
-def normalised(accession: str) -> str:
-    """`<dataset>/<version>` of a DOI (`10.17632/svw96g68dv.5`), an address or the plain form."""
-    match = re.search(r"(?:10\.17632/|datasets/)?([a-z0-9]{8,12})[./](\d+)/?$", accession)
-    if not match:
-        raise Refusal(f"{accession}: not a version of a Mendeley dataset such as svw96g68dv/5; add the version")
-    return f"{match[1]}/{match[2]}"
+def _split(text: str) -> tuple[str, str, str]:
+    """Dataset and version, in whichever spelling, and path of a file; empty where there is none."""
+    found = spelled(text, SPELLING)
+    if not found:
+        return "", "", ""
+    match, name = found
+    return (match["doi"] or match["id"]).lower(), match["doi_version"] or match["version"], name
 
 
 @functools.cache
-def _dataset(accession: str, settings: FetchSettings) -> tuple[Listing, dict[str, str]]:
-    """The listing, and the address of each file."""
-    dataset, version = accession.split("/")
+def _dataset(dataset: str, version: str, settings: FetchSettings) -> _Dataset:
+    accession = f"{dataset}/{version}"
     label = f"Mendeley dataset {accession}"
-
-    def ask(path: str) -> Any:
-        return get_json(f"{API}/{dataset}{path}", settings, label=label, denied="it is not public")
-
-    folders = _paths(ask(f"/folders/{version}"), label)
+    url = f"{API}/{dataset}"
+    folders = get_json(f"{url}/folders/{version}", settings, label=label, denied=DENIED)
+    paths = {ROOT: "", **_paths(entries(folders, label=label), label)}
     files, urls = [], {}
-    for folder, path in {"root": "", **folders}.items():
-        for entry in ask(f"/files?folder_id={folder}&version={version}"):
+    for folder, path in tqdm(paths.items(), desc=label, unit="folder", disable=None):
+        for entry in _files(f"{url}/files?folder_id={quote(folder)}&version={version}", settings, label):
             name = path + expect(entry, "filename", label=label)
             details = expect(entry, "content_details", label=label)
-            size = size_of(entry.get("size") or details.get("size"))
-            files.append(Listed(name, f"{accession}/{name}", Checksum(sha256=details.get("sha256_hash"), size=size)))
             urls[name] = expect(details, "download_url", label=label)
+            checksum = checksum_of(entry.get("size") or details.get("size"), sha256=details.get("sha256_hash"))
+            files.append(Listed(name, f"{accession}/{name}", checksum))
     files.sort(key=lambda file: file.name)
-    about = ask(f"?version={version}")
-    licence = (about.get("data_licence") or {}).get("short_name") if isinstance(about, dict) else None
-    return Listing(accession, tuple(files), licence, about.get("name") if isinstance(about, dict) else None), urls
+    about = get_about(f"{url}/snapshot/{version}", settings, label=label, denied=DENIED)
+    return _Dataset(Listing(accession, tuple(files), said(about, "licence", "short_name"), said(about, "name")), urls)
 
 
-def _paths(folders: Any, label: str) -> dict[str, str]:
-    """Path of each folder, ending in `/`, by its id."""
-    by_id = {expect(entry, "id", label=label): entry for entry in folders}
+def _files(url: str, settings: FetchSettings, label: str) -> list[dict[str, Any]]:
+    """All files of one folder, page after page; a page that is not full is the last."""
+    found: dict[str, dict[str, Any]] = {}
+    start = 0
+    while True:
+        answer = get_json(f"{url}&%24start={start}&%24limit={PAGE}", settings, label=label, denied=DENIED)
+        new = {str(expect(entry, "id", label=label)): entry for entry in entries(answer, label=label)}
+        is_last = len(new) < PAGE or new.keys() <= found.keys()
+        found |= new
+        if is_last:
+            return list(found.values())
+        start += PAGE
 
-    def path(folder: str, depth: int = 0) -> str:
-        if depth > 50:
+
+def _paths(folders: list[dict[str, Any]], label: str) -> dict[str, str]:
+    """Path of each folder, ending in `/`, by its id; sorted by path."""
+    by_id: dict[Any, dict[str, Any]] = {expect(entry, "id", label=label): entry for entry in folders}
+
+    def path(folder: Any, below: tuple[Any, ...] = ()) -> str:
+        if folder in below:
             raise Refusal(f"{label}: its folders lie in each other in a circle")
-        entry = by_id[folder]
-        parent = entry.get("parent_id")
-        above = path(parent, depth + 1) if parent in by_id else ""
-        return f"{above}{expect(entry, 'name', label=label)}/"
+        parent = by_id[folder].get("parent_id")
+        above = path(parent, (*below, folder)) if parent in by_id else ""
+        return f"{above}{expect(by_id[folder], 'name', label=label)}/"
 
-    return {folder: path(folder) for folder in sorted(by_id)}
+    return dict(sorted(((folder, path(folder)) for folder in by_id), key=lambda pair: pair[1]))

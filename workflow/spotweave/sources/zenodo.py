@@ -1,35 +1,58 @@
 """Zenodo: `4751624`, `10.5281/zenodo.4751624` or the record's address; files with size and md5 (InvenioRDM REST API).
 
 A record number names one version. The number of a concept leads to its newest version, which changes: it is refused
-with the number to write instead. A token in ZENODO_TOKEN raises the number of requests allowed.
+with the number to write instead. A token in ZENODO_TOKEN raises the number of requests allowed, and opens closed
+records to those who may read them.
+
+A location is `<record>/<file>`: all behind the record's first slash is the name of the file.
 """
 
 from __future__ import annotations
 
 import functools
 import os
-import re
 from pathlib import Path
 from urllib.parse import quote
 
 from spotweave.errors import Refusal
-from spotweave.sources import Checksum, Fetched, FetchSettings, Listed, Listing, Wanted
-from spotweave.sources._api import Located, expect, fetch_located, find, get_json, safe_name, size_of
+from spotweave.sources import Fetched, FetchSettings, Listed, Listing, Wanted
+from spotweave.sources._api import (
+    DOI,
+    Located,
+    bearer,
+    checksum_of,
+    entries,
+    expect,
+    fetch_located,
+    find,
+    get_json,
+    safe_name,
+    said,
+    spelled,
+)
 
 ACCESSION = r"(10\.5281/zenodo\.)?\d+"
+SPELLING = rf"(?:{DOI}10\.5281/zenodo\.|(?:https?://)?(?:www\.)?zenodo\.org/(?:api/)?records?/)?(?P<number>\d+)"
 API = "https://zenodo.org/api/records"
-DENIED = "its files are closed: ask for access on Zenodo, or set ZENODO_TOKEN to a token that has it"
+DENIED = (
+    "its files are closed, or ZENODO_TOKEN is not valid: ask for access on Zenodo and set ZENODO_TOKEN to a token that"
+    " has it, or download by hand and use the source 'file'"
+)
 
 
 def list_files(accession: str, settings: FetchSettings) -> Listing:
     """The files of one record."""
-    return _record(_number(accession), settings)
+    number, name = _split(accession)
+    if name or not number:
+        raise Refusal(f"{accession}: not a Zenodo record such as 4751624 or 10.5281/zenodo.4751624")
+    return _record(number, settings)
 
 
 def locate(location: str, settings: FetchSettings) -> Located:
     """Address, size and md5 of `<record>/<file>`."""
-    accession, name = split(location)
-    number = _number(accession)
+    number, name = _split(location)
+    if not name:
+        raise Refusal(f"{location}: not a file of a Zenodo record such as 4751624/name.zip")
     file = find(_record(number, settings), name)
     url = f"{API}/{number}/files/{quote(file.name, safe='')}/content"
     return Located(url, safe_name(file.name), _token(), file.checksum)
@@ -37,27 +60,17 @@ def locate(location: str, settings: FetchSettings) -> Located:
 
 def fetch(wanted: Wanted, folder: Path, settings: FetchSettings) -> Fetched:
     """Bring one file of a record, held against the md5 and the size that Zenodo states."""
-    return fetch_located(wanted, folder, settings, locate, "zenodo")
+    return fetch_located(wanted, folder, settings, locate, "zenodo", DENIED)
 
 
-def split(location: str) -> tuple[str, str]:
-    """Record and file of a location; the DOI form of a record holds a slash of its own."""
-    match = re.match(rf"({ACCESSION})/(.+)$", location)
-    if not match:
-        raise Refusal(f"{location}: not a file of a Zenodo record such as 4751624/name.zip")
-    return match[1], match[3]
-
-
-def _number(accession: str) -> str:
-    number = re.search(r"(\d+)/?$", accession)
-    if not number:
-        raise Refusal(f"{accession}: not a Zenodo record such as 4751624 or 10.5281/zenodo.4751624")
-    return number[1]
+def _split(text: str) -> tuple[str, str]:
+    """Record number, in whichever spelling, and name of a file; both empty if there is no record."""
+    found = spelled(text, SPELLING)
+    return (found[0]["number"], found[1]) if found else ("", "")
 
 
 def _token() -> dict[str, str]:
-    token = os.environ.get("ZENODO_TOKEN", "")
-    return {"Authorization": f"Bearer {token}"} if token else {}
+    return bearer(os.environ.get("ZENODO_TOKEN", ""))
 
 
 @functools.cache
@@ -72,12 +85,13 @@ def _record(number: str, settings: FetchSettings) -> Listing:
             measured=found,
             threshold=number,
         )
+    about = content.get("metadata")
+    if said(about, "access_right") in ("closed", "embargoed", "restricted") and not content.get("files"):
+        raise Refusal(f"{label}: {said(about, 'access_right')}: {DENIED}")
     files = []
-    for entry in expect(content, "files", label=label):
+    for entry in entries(content, "files", label=label):
         name = expect(entry, "key", label=label)
         kind, _, digest = str(entry.get("checksum", "")).partition(":")
-        checksum = Checksum(md5=digest if kind == "md5" and digest else None, size=size_of(entry.get("size")))
-        files.append(Listed(name, f"{number}/{name}", checksum))
-    about = content.get("metadata", {})
-    licence = (about.get("license") or {}).get("id")
-    return Listing(number, tuple(files), licence, about.get("title"))
+        hashes = {kind: digest} if kind in ("md5", "sha256") else {}
+        files.append(Listed(name, f"{number}/{name}", checksum_of(entry.get("size"), **hashes)))
+    return Listing(number, tuple(files), said(about, "license", "id"), said(about, "title"))

@@ -6,7 +6,6 @@
     boundaries    cell and nucleus polygons
     alignment     the map from the H&E to the DAPI picture
     features      what is a gene and what a control
-    tables        parquet and delimited text, in batches
 
 All positions of a bundle are micrometres, x right, y down; a DAPI pixel is `pixel_size` micrometres.
 """

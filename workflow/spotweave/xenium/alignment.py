@@ -136,8 +136,8 @@ def _numbers(name: str, rows: list[list[str]], first_line: int) -> NDArray[np.fl
 def _of_matrix(name: str, rows: list[list[str]]) -> NDArray[np.float64]:
     if [len(row) for row in rows] != [3, 3, 3]:
         raise Refusal(
-            f"{name}: neither a 3 x 3 matrix nor a table of keypoints ({', '.join(KEYPOINTS)}); it has {len(rows)} rows,"
-            f" the first with {len(rows[0])} values; give the H&E image alignment file of the bundle"
+            f"{name}: neither a 3 x 3 matrix nor a table of keypoints ({', '.join(KEYPOINTS)}); it has {len(rows)}"
+            f" rows, the first with {len(rows[0])} values; give the H&E image alignment file of the bundle"
         )
     matrix = _numbers(name, rows, 1)
     if not np.allclose(matrix[2], (0, 0, 1), rtol=0, atol=1e-9):

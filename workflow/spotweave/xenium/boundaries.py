@@ -16,9 +16,10 @@ import pyarrow.compute as pc
 import shapely
 from numpy.typing import NDArray
 
+from spotweave import arrow_tables
 from spotweave.errors import Refusal
 from spotweave.raw import RawFile
-from spotweave.xenium import tables
+from spotweave.xenium.cells import cell_names
 
 NEEDED = ("cell_id", "vertex_x", "vertex_y")
 WANTED = {"cell_id": pa.string(), "vertex_x": pa.float64(), "vertex_y": pa.float64(), "label_id": pa.int64()}
@@ -56,11 +57,11 @@ def read_boundaries(raw: RawFile) -> Boundaries:
     Refusal
         The file is damaged or no table of vertices, or a vertex has no place or no cell.
     """
-    with tables.open_table(raw, WANTED, NEEDED) as table:
+    with arrow_tables.open_table(raw, WANTED, NEEDED) as table:
         parts = [
             (
-                tables.ids(batch.column("cell_id")),
-                np.column_stack([tables.numbers(batch.column(name)) for name in ("vertex_x", "vertex_y")]),
+                cell_names(batch.column("cell_id")),
+                np.column_stack([arrow_tables.numbers(batch.column(name)) for name in ("vertex_x", "vertex_y")]),
                 pc.cast(batch.column("label_id"), pa.int64()) if "label_id" in table.columns else None,
             )
             for batch in table.batches

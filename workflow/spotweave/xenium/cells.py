@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from spotweave import arrow_tables
 from spotweave.errors import Refusal
 from spotweave.raw import RawFile
-from spotweave.xenium import tables
 
 NEEDED = ("cell_id", "x_centroid", "y_centroid")
 MEASURES = {
@@ -69,14 +70,14 @@ def read_cells(raw: RawFile) -> Cells:
     """
     parts: list[pd.DataFrame] = []
     methods: Counter[str] = Counter()
-    with tables.open_table(raw, WANTED, NEEDED) as table:
+    with arrow_tables.open_table(raw, WANTED, NEEDED) as table:
         for batch in table.batches:
             given = {name: batch.column(name) for name in table.columns}
-            part = {"cell_id": tables.ids(given["cell_id"]).to_pandas()}
-            part |= {name: tables.numbers(given[name]) for name in (*MEASURES, *CONTROLS) if name in given}
+            part = {"cell_id": cell_names(given["cell_id"]).to_pandas()}
+            part |= {name: arrow_tables.numbers(given[name]) for name in (*MEASURES, *CONTROLS) if name in given}
             parts.append(pd.DataFrame(part))
             if METHOD in given:
-                methods.update(name or "" for name in tables.text(given[METHOD]).to_pylist())
+                methods.update(name or "" for name in arrow_tables.text(given[METHOD]).to_pylist())
     if not parts or not sum(map(len, parts)):
         raise Refusal(f"{raw.name}: the table has a header and no cells; download the file again")
     filed = pd.concat(parts, ignore_index=True)
@@ -93,6 +94,13 @@ def read_cells(raw: RawFile) -> Cells:
         **_controls(filed),
     }
     return Cells(raw.name, cells, report)
+
+
+def cell_names(column: pa.Array) -> pa.Array:
+    """Names of cells as text, missing where a row belongs to none: -1 before Xenium 1.3, `UNASSIGNED` since."""
+    names = arrow_tables.text(column)
+    nothing = pc.is_in(names, value_set=pa.array(["-1", "UNASSIGNED", ""]))
+    return pc.if_else(nothing, pa.scalar(None, pa.string()), names)
 
 
 def _check(name: str, filed: pd.DataFrame) -> None:

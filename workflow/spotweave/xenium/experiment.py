@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import gzip
-import json
 import math
 import re
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from spotweave.errors import Refusal
+from spotweave.positions import read_json
 from spotweave.raw import RawFile
 
 VERSION = re.compile(r"(\d+)\.(\d+)(?:\.\d+)*")
@@ -66,7 +63,9 @@ def read_experiment(raw: RawFile) -> Experiment:
     Refusal
         It is no manifest, or has no pixel size between 0.05 and 1 um, without which um and px cannot be told apart.
     """
-    content = _read_json(raw)
+    content = read_json(raw)
+    if not isinstance(content, Mapping):
+        raise Refusal(f"{raw.name}: not the manifest of a Xenium bundle; download the file again")
     size = content.get("pixel_size")
     if isinstance(size, bool) or not isinstance(size, int | float) or not math.isfinite(size):
         raise Refusal(f"{raw.name}: no pixel_size; is it the experiment.xenium of a Xenium bundle? Download it again")
@@ -87,20 +86,6 @@ def read_experiment(raw: RawFile) -> Experiment:
         panel={new: content[old] for old, new in PANEL.items() if isinstance(content.get(old), str | int)},
         names={key: content[key] for key in named if isinstance(content.get(key), str) and content[key]},
     )
-
-
-def _read_json(raw: RawFile) -> dict[str, Any]:
-    data = raw.path.read_bytes()
-    if not data:
-        raise Refusal(f"{raw.name}: the file is empty; download it again")
-    try:
-        text = (gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data).decode("utf-8-sig")
-        content = json.loads(text)
-    except (ValueError, OSError, EOFError, zlib.error) as error:
-        raise Refusal(f"{raw.name}: not JSON ({error}); download the file again") from error
-    if not isinstance(content, dict):
-        raise Refusal(f"{raw.name}: not the manifest of a Xenium bundle; download the file again")
-    return content
 
 
 def _version(value: object) -> str:

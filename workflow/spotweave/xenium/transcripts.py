@@ -23,8 +23,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from spotweave import arrow_tables
 from spotweave.raw import RawFile
-from spotweave.xenium import tables
+from spotweave.xenium.cells import cell_names
 from spotweave.xenium.features import kinds_of_rows
 
 MIN_QV = 20.0
@@ -96,7 +97,7 @@ class Tally:
 class Stream:
     """Iterates once over the batches; `tally` counts what it has met, `min_qv` is the limit it holds."""
 
-    def __init__(self, table: tables.Table, min_qv: float) -> None:
+    def __init__(self, table: arrow_tables.Table, min_qv: float) -> None:
         self.min_qv = min_qv
         self.tally = Tally()
         self._table = table
@@ -109,20 +110,28 @@ class Stream:
 
     def _of_genes(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         given = {name: batch.column(name) for name in self._table.columns}
-        names = tables.text(given["feature_name"])
-        category = tables.text(given["codeword_category"]) if "codeword_category" in given else None
+        names = arrow_tables.text(given["feature_name"])
+        category = arrow_tables.text(given["codeword_category"]) if "codeword_category" in given else None
         is_gene = pc.cast(given["is_gene"], pa.bool_()) if "is_gene" in given else None
         kinds = kinds_of_rows(names, category, is_gene)
-        xy = [tables.numbers(given[name]) for name in ("x_location", "y_location")]
-        qv = tables.numbers(given["qv"])
+        xy = [arrow_tables.numbers(given[name]) for name in ("x_location", "y_location")]
+        qv = arrow_tables.numbers(given["qv"])
         is_good = qv >= self.min_qv  # False for NaN, which is no quality
         is_control = np.asarray(kinds.is_valid())
         is_placed = np.isfinite(xy[0]) & np.isfinite(xy[1])
         chosen = ~is_control & is_good & is_placed
         nothing = np.full(len(batch), np.nan)
-        cells = tables.ids(given["cell_id"]) if "cell_id" in given else pa.nulls(len(batch), pa.string())
-        nucleus = tables.flags(given["overlaps_nucleus"]) if "overlaps_nucleus" in given else np.zeros(len(batch), bool)
-        columns = [names, *xy, tables.numbers(given["z_location"]) if "z_location" in given else nothing, qv, cells]
+        cells = cell_names(given["cell_id"]) if "cell_id" in given else pa.nulls(len(batch), pa.string())
+        nucleus = (
+            arrow_tables.flags(given["overlaps_nucleus"]) if "overlaps_nucleus" in given else np.zeros(len(batch), bool)
+        )
+        columns = [
+            names,
+            *xy,
+            arrow_tables.numbers(given["z_location"]) if "z_location" in given else nothing,
+            qv,
+            cells,
+        ]
         genes = pa.record_batch([pa.array(column) for column in (*columns, nucleus)], schema=SCHEMA)
         genes = genes.filter(pa.array(chosen))
         self._count(kinds, is_control, is_good, is_placed, genes)
@@ -169,5 +178,5 @@ def stream(raw: RawFile, *, min_qv: float = MIN_QV) -> Iterator[Stream]:
     Refusal
         The file is damaged or no table of transcripts; also while it is read.
     """
-    with tables.open_table(raw, WANTED, NEEDED) as table:
+    with arrow_tables.open_table(raw, WANTED, NEEDED) as table:
         yield Stream(table, min_qv)

@@ -1,4 +1,4 @@
-"""Tables of a bundle, parquet or delimited text, plain or packed with gzip, in batches of bounded size."""
+"""Large tables, parquet or delimited text, plain or packed with gzip, in batches of bounded size."""
 
 from __future__ import annotations
 
@@ -104,9 +104,9 @@ def _open(
     if head.startswith(PARQUET_MAGIC):
         path = stack.enter_context(_seekable(raw.path, is_packed))
         return _of_parquet(raw, stack.enter_context(pyarrow.parquet.ParquetFile(path)), wanted, needed)
-    unpacked = stack.enter_context(gzip.open(raw.path)) if is_packed else stack.enter_context(open(raw.path, "rb"))
-    stream = cast(BinaryIO, unpacked)
-    return _of_text(raw, stream, wanted, needed)
+    handle = stack.enter_context(raw.path.open("rb"))
+    stream = stack.enter_context(gzip.GzipFile(fileobj=handle)) if is_packed else handle
+    return _of_text(raw, cast(BinaryIO, stream), wanted, needed)
 
 
 def _guarded(raw: RawFile, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -183,17 +183,10 @@ def _columns(
 
 
 def text(column: pa.Array) -> pa.Array:
-    """A column as text; bytes (Xenium 1.0), categories and whole numbers become it, what is missing stays missing."""
+    """A column as text; bytes, categories and whole numbers become it, what is missing stays missing."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     return pc.cast(column, pa.string())
-
-
-def ids(column: pa.Array) -> pa.Array:
-    """Names of cells as text, missing where a row belongs to none: -1 before Xenium 1.3, `UNASSIGNED` since."""
-    names = text(column)
-    nothing = pc.is_in(names, value_set=pa.array(["-1", "UNASSIGNED", ""]))
-    return pc.if_else(nothing, pa.scalar(None, pa.string()), names)
 
 
 def numbers(column: pa.Array) -> NDArray[np.float64]:

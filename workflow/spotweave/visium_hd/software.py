@@ -1,0 +1,43 @@
+"""The version of Space Ranger that wrote a matrix, and what is known of that version."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from spotweave.matrices import HDF5_MAGIC, MEX_MAGIC, read_head
+from spotweave.matrices.hdf5 import open_file
+from spotweave.raw import RawFile
+
+VERSION = re.compile(r"(\d+)\.(\d+)(?:\.(\d+))?")
+METADATA = re.compile(rb"^%metadata_json:\s*(\{.*\})\s*$", re.MULTILINE)
+# With new firmware of the CytAssist, versions before this one shift the counts by 16 um against the picture.
+WITHOUT_SHIFT_FROM = (3, 1, 2)
+
+
+def describe(counts: RawFile) -> dict[str, Any]:
+    """`software` as the file has it, empty if not given, and `cytassist_shift_possible`, None if it cannot be told."""
+    software = _stated(counts)
+    match = VERSION.search(software)
+    version = tuple(int(part or 0) for part in match.groups()) if match else None
+    return {
+        "software": software,
+        "cytassist_shift_possible": None if version is None else version < WITHOUT_SHIFT_FROM,
+    }
+
+
+def _stated(counts: RawFile) -> str:
+    """What HDF5 keeps in an attribute and Market Exchange in a comment."""
+    head, _ = read_head(counts)
+    if head.startswith(HDF5_MAGIC):
+        with open_file(counts) as file:
+            value = file.attrs.get("software_version", "")
+        return value.decode() if isinstance(value, bytes) else str(value)
+    if not head.startswith(MEX_MAGIC):
+        return ""
+    found = METADATA.search(head)
+    try:
+        return str(json.loads(found[1]).get("software_version", "")) if found else ""
+    except ValueError:
+        return ""
