@@ -96,6 +96,7 @@ def test_a_file_that_is_already_there_is_not_asked_for_again(server, tmp_path):
     assert server.statuses(NAME) == [200]
 
 
+@pytest.mark.fault("file cut after its download", "fetched again")
 def test_a_file_that_was_cut_after_its_download_is_fetched_again(server, tmp_path):
     url = server.put(NAME, CONTENT)
     fetch(url, tmp_path).path.write_bytes(CONTENT[:1000])
@@ -121,6 +122,7 @@ def test_a_file_that_meets_the_hash_is_kept_though_its_address_changed(server, t
 
 
 @pytest.mark.parametrize("fractions", [(0.3,), (0.6,), (0.9,), (0.3, 0.6, 0.9)])
+@pytest.mark.fault("connection drops at {fractions}", "resumed, no byte sent twice")
 def test_a_truncated_download_is_resumed_and_no_byte_is_sent_twice(server, tmp_path, fractions):
     url = server.put(NAME, CONTENT, drops_at(*fractions))
     assert_whole(fetch(url, tmp_path))
@@ -129,24 +131,28 @@ def test_a_truncated_download_is_resumed_and_no_byte_is_sent_twice(server, tmp_p
     assert server.requests(NAME)[1]["If-Range"] == '"first"'
 
 
+@pytest.mark.fault("server ignores Range", "started over, whole")
 def test_a_server_that_ignores_ranges_starts_over(server, tmp_path):
     url = server.put(NAME, CONTENT, drops_at(0.3, 0.6, ranges=False))
     assert_whole(fetch(url, tmp_path))
     assert server.statuses(NAME) == [200, 200, 200]
 
 
+@pytest.mark.fault("drop, no ETag, no hash", "started over, whole")
 def test_without_version_and_hash_a_download_starts_over(server, tmp_path):
     url = server.put(NAME, CONTENT, drops_at(0.5, etag=None))
     assert_whole(fetch(url, tmp_path))
     assert all("Range" not in asked for asked in server.requests(NAME))
 
 
+@pytest.mark.fault("drop, no ETag, a hash in the row", "resumed, verified")
 def test_without_version_a_download_is_resumed_if_the_row_has_a_hash(server, tmp_path):
     url = server.put(NAME, CONTENT, drops_at(0.5, etag=None))
     assert_whole(fetch(url, tmp_path, f"sha256:{SHA256}"))
     assert server.bytes_sent(NAME) == len(CONTENT)
 
 
+@pytest.mark.fault("weak ETag", "not trusted, whole")
 def test_a_weak_etag_is_not_used_to_resume(server, tmp_path):
     url = server.put(NAME, CONTENT, drops_at(0.5, etag='W/"first"', Last_Modified="Mon, 01 Jan 2024 00:00:00 GMT"))
     assert_whole(fetch(url, tmp_path))
@@ -154,6 +160,7 @@ def test_a_weak_etag_is_not_used_to_resume(server, tmp_path):
 
 
 @pytest.mark.parametrize("obeys_if_range", [True, False])
+@pytest.mark.fault("file changes between attempts, If-Range obeyed: {obeys_if_range}", "never joined, whole")
 def test_a_file_that_changes_between_attempts_is_never_joined_to_the_old_bytes(server, tmp_path, obeys_if_range):
     def changed(exchange: Exchange) -> None:
         exchange.serve(OTHER_TEXT, etag='"second"', obeys_if_range=obeys_if_range)
@@ -162,12 +169,14 @@ def test_a_file_that_changes_between_attempts_is_never_joined_to_the_old_bytes(s
     assert_whole(fetch(url, tmp_path), OTHER_TEXT)
 
 
+@pytest.mark.fault("server lies about pieces that fit", "fetched again in one go")
 def test_pieces_that_do_not_fit_though_the_server_says_so_are_fetched_again_in_one_go(server, tmp_path):
     url = server.put(NAME, CONTENT, first(lambda exchange: exchange.serve(OTHER, stop_at=1000)))
     assert_whole(fetch(url, tmp_path, f"sha256:{SHA256}"))
     assert server.statuses(NAME) == [200, 206, 200]
 
 
+@pytest.mark.fault("another range than the one asked for", "not taken, whole")
 def test_a_part_that_is_not_the_one_asked_for_is_not_taken(server, tmp_path):
     def wrong(exchange: Exchange) -> None:
         exchange.serve(content_range=f"bytes 0-{len(CONTENT) - 1}/{len(CONTENT)}")
@@ -177,6 +186,7 @@ def test_a_part_that_is_not_the_one_asked_for_is_not_taken(server, tmp_path):
     assert server.statuses(NAME) == [200, 206, 200]
 
 
+@pytest.mark.fault("body always too short", "refused with both sizes")
 def test_a_body_that_stays_short_is_refused_with_both_numbers(server, tmp_path):
     url = server.put(NAME, CONTENT, always_drops_at(0.5))
     half = len(CONTENT) // 2
@@ -192,6 +202,7 @@ def test_attempts_that_bring_new_bytes_are_not_counted(server, tmp_path):
     assert server.bytes_sent(NAME) == len(CONTENT)
 
 
+@pytest.mark.fault("Content-Length above the body", "refused")
 def test_a_content_length_above_the_body_is_refused(server, tmp_path):
     def long(exchange: Exchange) -> None:
         exchange.serve(ranges=False, length=len(CONTENT) + 10)
@@ -200,6 +211,7 @@ def test_a_content_length_above_the_body_is_refused(server, tmp_path):
     assert_refused(server.put(NAME, CONTENT, long), tmp_path, "incomplete")
 
 
+@pytest.mark.fault("Content-Length below the body", "refused")
 def test_a_content_length_below_the_body_is_refused(server, tmp_path):
     def short(exchange: Exchange) -> None:
         exchange.serve(ranges=False, length=len(CONTENT) - 10)
@@ -213,12 +225,14 @@ def test_chunks_without_a_length_are_taken_whole(server, tmp_path):
     assert_whole(fetch(server.put(NAME, CONTENT, lambda exchange: exchange.serve(chunked=True)), tmp_path))
 
 
+@pytest.mark.fault("chunks break off", "resumed")
 def test_chunks_that_break_off_are_resumed(server, tmp_path):
     assert_whole(fetch(server.put(NAME, CONTENT, drops_at(0.4, chunked=True)), tmp_path))
     assert server.statuses(NAME) == [200, 206]
     assert server.bytes_sent(NAME) == len(CONTENT)
 
 
+@pytest.mark.fault("no announced end, no checksum", "refused")
 def test_a_body_without_any_announced_end_needs_a_checksum(server, tmp_path):
     url = server.put(NAME, CONTENT, lambda exchange: exchange.serve(length=0))
     assert_refused(url, tmp_path, "does not tell its size")
@@ -226,6 +240,7 @@ def test_a_body_without_any_announced_end_needs_a_checksum(server, tmp_path):
 
 
 @pytest.mark.parametrize("checksum", [f"sha256:{SHA256}", f"bytes:{len(CONTENT)}"])
+@pytest.mark.fault("no announced end, breaks off", "fetched again, verified")
 def test_a_body_without_any_announced_end_that_breaks_off_is_fetched_again(server, tmp_path, checksum):
     url = server.put(NAME, CONTENT, drops_at(0.5, length=0, ranges=False))
     assert_whole(fetch(url, tmp_path, checksum))
@@ -240,6 +255,7 @@ def test_a_whole_partial_file_of_unknown_size_is_settled_by_416(server, tmp_path
     assert server.bytes_sent(NAME) == 0
 
 
+@pytest.mark.fault("416, partial file too long", "dropped, whole")
 def test_a_partial_file_longer_than_the_servers_is_dropped_at_416(server, tmp_path):
     url = server.put(NAME, CONTENT)
     leave_partial(tmp_path, url, CONTENT + b"surplus", etag='"first"')
@@ -247,16 +263,19 @@ def test_a_partial_file_longer_than_the_servers_is_dropped_at_416(server, tmp_pa
     assert server.statuses(NAME) == [416, 200]
 
 
+@pytest.mark.fault("416 to a whole request", "refused")
 def test_416_to_a_request_for_the_whole_file_is_refused(server, tmp_path):
     assert_refused(server.put(NAME, CONTENT, answers(416)), tmp_path, "416")
 
 
+@pytest.mark.fault("partial file of another address", "not taken up")
 def test_a_partial_file_of_another_address_is_not_taken_up(server, tmp_path):
     url = server.put("spots.csv", TEXT)
     leave_partial(tmp_path, "http://example.org/spots.csv", OTHER_TEXT[:500], etag='"first"')
     assert_whole(fetch(url, tmp_path), TEXT)
 
 
+@pytest.mark.fault("note of a partial file cut off", "not taken up")
 def test_a_partial_file_whose_note_was_cut_off_is_not_taken_up(server, tmp_path):
     url = server.put("spots.csv", TEXT)
     leave_partial(tmp_path, url, OTHER_TEXT[:500], etag='"first"')
@@ -277,6 +296,7 @@ def leave_partial(folder: Path, url: str, content: bytes, **version: object) -> 
     (folder / f".part-{name}.json").write_text(json.dumps({"url": url, **version}))
 
 
+@pytest.mark.fault("wrong sha256", "refused, bytes removed")
 def test_a_wrong_hash_is_refused_and_the_bad_bytes_are_removed(server, tmp_path):
     refusal = assert_refused(server.put(NAME, OTHER), tmp_path, "sha256", f"sha256:{SHA256}")
     assert refusal.measured == hashlib.sha256(OTHER).hexdigest()
@@ -292,10 +312,12 @@ def test_a_wrong_hash_is_refused_also_when_the_download_came_in_pieces(server, t
     assert hidden(tmp_path) == []
 
 
+@pytest.mark.fault("wrong md5", "refused")
 def test_a_wrong_md5_is_refused(server, tmp_path):
     assert_refused(server.put(NAME, CONTENT), tmp_path, "md5", "md5:" + "0" * 32)
 
 
+@pytest.mark.fault("wrong size", "refused before the body")
 def test_a_size_other_than_the_rows_is_refused_before_the_body_is_read(server, tmp_path):
     big = CONTENT + bytes(20_000_000)
     refusal = assert_refused(server.put(NAME, big), tmp_path, "bytes", "bytes:12")
@@ -304,6 +326,7 @@ def test_a_size_other_than_the_rows_is_refused_before_the_body_is_read(server, t
 
 
 @pytest.mark.parametrize(("status", "words"), [(401, "login"), (403, "denied"), (404, "correct"), (410, "removed")])
+@pytest.mark.fault("status {status}", "refused with advice")
 def test_a_file_that_is_gone_is_refused_with_advice(server, tmp_path, status, words):
     refusal = assert_refused(server.put(NAME, CONTENT, answers(status)), tmp_path, words)
     assert refusal.measured == status
@@ -311,6 +334,7 @@ def test_a_file_that_is_gone_is_refused_with_advice(server, tmp_path, status, wo
     assert hidden(tmp_path) == []
 
 
+@pytest.mark.fault("403 without User-Agent", "fetched")
 def test_a_server_that_wants_a_user_agent_gets_one(server, tmp_path):
     def picky(exchange: Exchange) -> None:
         if (exchange.header("User-Agent") or "").startswith("Mozilla/"):
@@ -322,21 +346,25 @@ def test_a_server_that_wants_a_user_agent_gets_one(server, tmp_path):
 
 
 @pytest.mark.parametrize("status", [202, 204])
+@pytest.mark.fault("status {status} with an empty body", "refused")
 def test_a_success_without_a_file_is_refused(server, tmp_path, status):
     assert_refused(server.put(NAME, CONTENT, answers(status)), tmp_path, f"{status}.*no file came with it")
 
 
+@pytest.mark.fault("status 200 with an empty body", "refused")
 def test_an_empty_body_is_refused(server, tmp_path):
     assert_refused(server.put(NAME, b"", answers(200)), tmp_path, "empty")
     assert hidden(tmp_path) == []
 
 
+@pytest.mark.fault("429", "waited out")
 def test_too_many_requests_is_waited_out(server, tmp_path):
     url = server.put(NAME, CONTENT, first(answers(429, Retry_After="0")))
     assert_whole(fetch(url, tmp_path))
     assert server.statuses(NAME) == [429, 200]
 
 
+@pytest.mark.fault("429 with Retry-After", "waited as asked")
 def test_retry_after_is_honoured(server, tmp_path, monkeypatch):
     waits: list[float] = []
     monkeypatch.setattr("urllib3.util.retry.time.sleep", waits.append)
@@ -344,6 +372,7 @@ def test_retry_after_is_honoured(server, tmp_path, monkeypatch):
     assert waits == [7]
 
 
+@pytest.mark.fault("503 three times", "asked again, whole")
 def test_a_server_in_trouble_is_asked_again(server, tmp_path):
     url = server.put(NAME, CONTENT, first(*[answers(503)] * 3))
     assert_whole(fetch(url, tmp_path))
@@ -351,6 +380,7 @@ def test_a_server_in_trouble_is_asked_again(server, tmp_path):
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+@pytest.mark.fault("status {status} for ever", "failed, can go on later")
 def test_a_server_that_stays_in_trouble_is_a_failure_not_a_refusal(server, tmp_path, status):
     with pytest.raises(Unreachable, match=str(status)):
         fetch(server.put(NAME, CONTENT, answers(status)), tmp_path)
@@ -358,6 +388,7 @@ def test_a_server_that_stays_in_trouble_is_a_failure_not_a_refusal(server, tmp_p
     assert visible(tmp_path) == hidden(tmp_path) == []
 
 
+@pytest.mark.fault("503 in the middle", "kept, resumed")
 def test_trouble_in_the_middle_keeps_what_has_arrived(server, tmp_path):
     url = server.put(NAME, CONTENT, first(drops_at(0.5), *[answers(503)] * AT_ONCE.attempts))
     with pytest.raises(Unreachable, match=r"of .* bytes are here"):
@@ -368,6 +399,7 @@ def test_trouble_in_the_middle_keeps_what_has_arrived(server, tmp_path):
 
 
 @pytest.mark.parametrize("name", [NAME, "image.jpg", "spots.csv", "notes.txt"])
+@pytest.mark.fault("web page in place of {name}", "refused")
 def test_a_web_page_in_place_of_the_data_is_refused(server, tmp_path, name):
     assert_refused(server.put(name, LOGIN_PAGE, answers(200, LOGIN_PAGE)), tmp_path, "web page")
     assert hidden(tmp_path) == []
@@ -382,6 +414,7 @@ def test_a_gzip_file_that_the_server_calls_a_web_page_is_taken(server, tmp_path)
     assert_whole(fetch(server.put(NAME, CONTENT, lambda exchange: exchange.serve(Content_Type="text/html")), tmp_path))
 
 
+@pytest.mark.fault("big web page", "refused early")
 def test_a_big_web_page_is_not_read_to_its_end(server, tmp_path):
     page = LOGIN_PAGE + bytes(20_000_000)
     assert_refused(server.put(NAME, page), tmp_path, "web page")
@@ -389,15 +422,18 @@ def test_a_big_web_page_is_not_read_to_its_end(server, tmp_path):
     assert server.bytes_sent(NAME) < len(page)
 
 
+@pytest.mark.fault("other content than the name says", "refused")
 def test_a_file_that_is_not_what_its_name_says_is_refused(server, tmp_path):
     assert_refused(server.put("image.jpg", CONTENT), tmp_path, "not a JPEG picture")
 
 
+@pytest.mark.fault("Git LFS pointer", "refused")
 def test_a_git_lfs_pointer_is_refused(server, tmp_path):
     pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + SHA256.encode() + b"\nsize 12345\n"
     assert_refused(server.put("spots.csv", pointer), tmp_path, "Git LFS pointer")
 
 
+@pytest.mark.fault("compressed on the way", "refused")
 def test_a_file_that_is_compressed_on_the_way_is_refused(server, tmp_path):
     url = server.put("spots.csv", CONTENT, lambda exchange: exchange.serve(Content_Encoding="gzip"))
     assert_refused(url, tmp_path, "encoding 'gzip'")
@@ -414,10 +450,12 @@ def test_a_redirect_is_followed_and_the_range_with_it(server, tmp_path):
     assert server.bytes_sent("elsewhere/blob") == len(CONTENT)
 
 
+@pytest.mark.fault("redirects in circles", "refused")
 def test_a_redirect_in_circles_is_refused(server, tmp_path):
     assert_refused(server.put(NAME, CONTENT, answers(302, Location=f"/{NAME}")), tmp_path, "circles")
 
 
+@pytest.mark.fault("closed without an answer", "failed, can go on later")
 def test_a_connection_closed_without_an_answer_is_a_failure(server, tmp_path):
     with pytest.raises(Unreachable):
         fetch(server.put(NAME, CONTENT, Exchange.drop), tmp_path)
@@ -425,6 +463,7 @@ def test_a_connection_closed_without_an_answer_is_a_failure(server, tmp_path):
     assert visible(tmp_path) == hidden(tmp_path) == []
 
 
+@pytest.mark.fault("connection reset", "resumed")
 def test_a_reset_connection_is_resumed(server, tmp_path):
     def reset(exchange: Exchange) -> None:
         exchange.serve(stop_at=50_000)
@@ -434,12 +473,14 @@ def test_a_reset_connection_is_resumed(server, tmp_path):
     assert_whole(fetch(server.put(NAME, CONTENT, first(reset)), tmp_path))
 
 
+@pytest.mark.fault("connection refused", "failed, can go on later")
 def test_a_connection_that_is_refused_is_a_failure(tmp_path, unused_url):
     with pytest.raises(Unreachable, match="refused"):
         fetch(unused_url, tmp_path)
     assert visible(tmp_path) == hidden(tmp_path) == []
 
 
+@pytest.mark.fault("slow drip, then silence", "failed, kept")
 def test_a_silent_server_is_a_failure_that_keeps_what_has_arrived(server, tmp_path):
     over = threading.Event()
     url = server.put(NAME, CONTENT, first(lambda exchange: exchange.serve(pause_at=(50_000, over.wait))))
@@ -452,6 +493,7 @@ def test_a_silent_server_is_a_failure_that_keeps_what_has_arrived(server, tmp_pa
     assert_whole(fetch(url, tmp_path))
 
 
+@pytest.mark.fault("no such host", "failed, can go on later")
 def test_a_host_that_cannot_be_found_is_a_failure(tmp_path, monkeypatch):
     def unknown(*_: object, **__: object) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
@@ -461,6 +503,7 @@ def test_a_host_that_cannot_be_found_is_a_failure(tmp_path, monkeypatch):
         fetch("http://nowhere.invalid/counts.tsv.gz", tmp_path, settings=FetchSettings(attempts=1, backoff_s=0))
 
 
+@pytest.mark.fault("disk full", "failed before the body")
 def test_a_full_disk_is_noticed_before_the_body_is_read(server, tmp_path, monkeypatch):
     monkeypatch.setattr("spotweave.sources.https.shutil.disk_usage", lambda _: type("", (), {"free": 1000}))
     with pytest.raises(OSError, match="1,000 are free"):
@@ -493,6 +536,7 @@ def test_a_mirror_is_asked_in_place_of_the_publisher(server, tmp_path, monkeypat
     assert json.loads((tmp_path / f"{NAME}.fetched.json").read_text())["url"] == url
 
 
+@pytest.mark.fault("8 downloads at one time", "all whole")
 def test_eight_files_are_fetched_side_by_side(server, tmp_path):
     contents = [gzip.compress(random.Random(seed).randbytes(100_000)) for seed in range(8)]
     urls = [server.put(f"{i}/{NAME}", content, drops_at(0.5)) for i, content in enumerate(contents)]
@@ -503,6 +547,7 @@ def test_eight_files_are_fetched_side_by_side(server, tmp_path):
         assert server.bytes_sent(f"{i}/{NAME}") == len(content)
 
 
+@pytest.mark.fault("two downloads to one name", "never mixed")
 def test_two_downloads_to_the_same_name_do_not_mix(server, tmp_path):
     arrived, over = threading.Event(), threading.Event()
 
@@ -522,6 +567,7 @@ def test_two_downloads_to_the_same_name_do_not_mix(server, tmp_path):
         assert_whole(result.result())
 
 
+@pytest.mark.fault("killed while renaming", "no wrong record")
 def test_a_process_killed_while_the_file_gets_its_name_leaves_no_wrong_record(server, tmp_path, monkeypatch):
     url = server.put("spots.csv", TEXT, first(lambda exchange: exchange.serve(OTHER_TEXT)))
     target = fetch(url, tmp_path).path
@@ -558,6 +604,7 @@ def environment(**more: str) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT / "workflow"), "NO_PROXY": "*", **more}
 
 
+@pytest.mark.fault("kill -9 in the middle", "resumed, no byte sent twice")
 def test_a_killed_download_is_resumed_and_no_byte_is_sent_twice(server, tmp_path):
     over = threading.Event()
     url = server.put(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,7 +17,7 @@ from functools import cached_property
 CORE = re.compile(
     r"(?P<before>|.*[^A-Za-z])(?P<core>[ACGTN]{14,}|s_\d{3}um_\d+_\d+|cellid_\d+)(?P<after>|[^A-Za-z].*)", re.DOTALL
 )
-FIRST = re.compile(r"[-_.]1")  # what a lone sample's barcodes end with
+FIRST = re.compile(r"^[-_.]1(?!\d)")  # what a lone sample's barcodes end with
 SEPARATORS = "-_.:|#/ "
 
 
@@ -74,15 +74,27 @@ def canonical(core: str) -> str:
     return f"{core}-1" if CORE.fullmatch(core) else core
 
 
+def telling(groups: Iterable[tuple[str, str]]) -> dict[tuple[str, str], tuple[str, str]]:
+    """The part of each group (`before`, `after`) that tells it from the others; of a lone group, all but `-1`."""
+    every = list(groups)
+    befores, afters = {before for before, _ in every}, {after for _, after in every}
+    if len(every) == 1:
+        return {(before, after): (before, FIRST.sub("", after)) for before, after in every}
+    return {
+        (before, after): (before if len(befores) > 1 else "", after if len(afters) > 1 else "")
+        for before, after in every
+    }
+
+
 def label(before: str, after: str) -> str:
     """What a person would call the sample of a group: `A1` for (`A1_`, `-1`), `3` for (``, `-3`) or (``, `-1_3`)."""
     start = before.strip(SEPARATORS)
-    end = FIRST.sub("", after, count=1) if FIRST.match(after) and not after[2:3].isdigit() else after
+    end = FIRST.sub("", after)
     return " ".join(part for part in (start, end.strip(SEPARATORS)) if part)
 
 
 def matches(before: str, after: str, member: str) -> bool:
-    """Whether a person may call the group by `member`: its label, or its prefix or suffix as written."""
+    """Whether a person may call a group by `member`: its label, or what tells it, as written or without separators."""
     wanted = member.strip(SEPARATORS)
-    own = {label(before, after), before, after, before.strip(SEPARATORS), after.strip(SEPARATORS)}
-    return member in own - {""} or (wanted != "" and wanted in own)
+    own = {label(before, after), before, after, before.strip(SEPARATORS), after.strip(SEPARATORS)} - {""}
+    return member in own or wanted in own

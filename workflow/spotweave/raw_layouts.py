@@ -18,7 +18,8 @@ from typing import NamedTuple
 
 DEFAULT_UNIT = "square_016um"
 # Formats of pictures, those that keep most first.
-FORMATS = ("ome.tif", "ome.tiff", "tif", "tiff", "btf", "ndpi", "svs", "mrxs", "scn", "jpg", "jpeg", "png")
+_TIFF = ("ome.tif", "ome.tiff", "tif", "tiff", "btf")
+FORMATS = (*_TIFF, "ndpi", "svs", "mrxs", "scn", "jpg", "jpeg", "png", "czi", "nd2")
 PICTURE = rf"\.({'|'.join(re.escape(one) for one in FORMATS)})$"
 TABLE = r"\.(csv|tsv|txt)$"
 BREAK = r"[/_. -]"  # what stands before a word of a name; every plain name starts with one

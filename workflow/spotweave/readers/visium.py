@@ -148,12 +148,10 @@ def _rows_of(
     if member is None:
         return None
     found: dict[str, NDArray[np.intp]] = {}
-    groups = [group for group in names.groups if barcodes.matches(*group, member)]
-    if len(names.groups) == 1:  # `1` is no name for a lone sample whose barcodes end with -1
-        groups = [group for group in groups if barcodes.label(*group)]
-    for group in groups:
-        inside = [pair == group for pair in zip(names.before, names.after, strict=True)]
-        found["{}BARCODE{}".format(*group)] = np.flatnonzero(inside)
+    for group, own in barcodes.telling(names.groups).items():
+        if barcodes.matches(*own, member):
+            inside = [pair == group for pair in zip(names.before, names.after, strict=True)]
+            found["{}BARCODE{}".format(*group)] = np.flatnonzero(inside)
     wanted_column, is_pair, wanted_value = member.partition("=")
     for column, values in columns.items():
         is_named = bool(is_pair) and column == wanted_column
@@ -175,10 +173,9 @@ def _members(names: Barcodes, columns: Mapping[str, list[str]]) -> str:
     """The samples a joint table may be split into, with their numbers of spots; empty if there is one."""
     listed = []
     if len(names.groups) > 1:
-        called = Counter[str]()
-        for (before, after), count in names.groups.items():
-            called[barcodes.label(before, after) or f"{before}{after}" or "(barcodes alone)"] += count
-        listed = [f"{member} ({count:,} spots)" for member, count in called.items()]
+        for group, (before, after) in barcodes.telling(names.groups).items():
+            member = barcodes.label(before, after) or after or "(barcodes alone)"
+            listed.append(f"{member} ({names.groups[group]:,} spots)")
     for column, values in columns.items():
         counted = Counter(values)
         pairs = Counter(zip(values, names.core, strict=True))

@@ -260,7 +260,7 @@ def _refuse_status(response: requests.Response, question: _Question) -> None:
             f"{label}: the repository takes us for a robot and wants a browser ({status}); run again later, or download"
             " by hand and use the source 'file'"
         )
-    if status in QUOTA_SPENT and response.headers.get("X-RateLimit-Remaining") == "0":
+    if status == requests.codes.too_many_requests:
         raise Unreachable(
             f"{label}: no requests are left for now ({status}); run again later, with fewer downloads side by side or"
             " with a token"

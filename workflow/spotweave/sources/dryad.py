@@ -44,9 +44,9 @@ HOST = "https://datadryad.org"
 PAGE = 100
 HASHES = {"md5": "md5", "sha-256": "sha256", "sha256": "sha256"}
 DENIED = (
-    "the token in DRYAD_TOKEN is missing or has expired: make one (datadryad.org, My account, API account; then POST its"
-    " client_id and client_secret with grant_type=client_credentials to datadryad.org/oauth/token) and set DRYAD_TOKEN"
-    " to it, or download by hand and use the source 'file'"
+    "the token in DRYAD_TOKEN is missing or has expired: make one (datadryad.org, My account, API account; then POST"
+    " its client_id and client_secret with grant_type=client_credentials to datadryad.org/oauth/token) and set"
+    " DRYAD_TOKEN to it, or download by hand and use the source 'file'"
 )
 
 

@@ -20,7 +20,18 @@ from urllib.parse import quote
 from spotweave.errors import Refusal
 from spotweave.io import CHUNK_BYTES, remove
 from spotweave.sources import Checksum, Fetched, FetchSettings, Listed, Listing, Unreachable, Wanted
-from spotweave.sources._api import Located, expect, fetch_located, find, get_json, get_text, safe_name, size_of
+from spotweave.sources._api import (
+    Located,
+    bearer,
+    entries,
+    expect,
+    fetch_located,
+    find,
+    get_json,
+    get_text,
+    safe_name,
+    size_of,
+)
 from spotweave.sources._disk import record_path
 
 REPOSITORY = r"[\w.-]+/[\w.-]+"
@@ -108,8 +119,7 @@ def _pointer(accession: str, file: Listed, settings: FetchSettings) -> Checksum 
 
 
 def _ask(url: str, settings: FetchSettings, label: str) -> Any:
-    token = os.environ.get("GITHUB_TOKEN", "").strip()
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    headers = bearer(os.environ.get("GITHUB_TOKEN", ""))
     try:
         return get_json(url, settings, label=label, headers=headers, denied="GITHUB_TOKEN is not valid: make a new one")
     except Refusal as refusal:
@@ -143,7 +153,7 @@ def _tree(accession: str, settings: FetchSettings) -> _Tree:
     if content.get("truncated"):
         raise Refusal(f"{label}: too many files to be listed; name each file by its raw.githubusercontent.com address")
     files, blobs = [], {}
-    for entry in expect(content, "tree", label=label):
+    for entry in entries(content, "tree", label=label):
         if entry.get("type") == "blob":
             path = expect(entry, "path", label=label)
             files.append(Listed(path, f"{accession}/{path}", Checksum(size=size_of(entry.get("size")))))

@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from spotweave.errors import Refusal
-from spotweave.sources import Checksum, Fetched, FetchSettings, Listed, Listing, Unreachable, Wanted
-from spotweave.sources._api import Located, expect, fetch_located, find, get_json, safe_name, size_of
+from spotweave.sources import Fetched, FetchSettings, Listed, Listing, Unreachable, Wanted
+from spotweave.sources._api import Located, checksum_of, entries, expect, fetch_located, find, get_json, safe_name
 from spotweave.sources.https import LONGEST_WAIT_S
 
 log = logging.getLogger("spotweave")
@@ -83,22 +83,23 @@ def _project(accession: str, settings: FetchSettings) -> _Project:
     label = f"HCA project {accession}"
     filters = quote(json.dumps({"projectId": {"is": [accession]}}, separators=(",", ":")))
     page: str | None = f"{HOST}/index/files?filters={filters}&size={PAGE}"
-    entries: list[Any] = []
+    found: list[dict[str, Any]] = []
     while page:
         content = get_json(page, settings, label=label, denied="it is not public")
-        for hit in expect(content, "hits", label=label):
-            entries += expect(hit, "files", label=label)
+        for hit in entries(content, "hits", label=label):
+            found += entries(hit, "files", label=label)
         page = expect(content, "pagination", "next", label=label)
-    if not entries:
+    if not found:
         raise Refusal(f"{label}: has no files, or does not exist; correct the accession", measured=0, threshold=1)
-    entries.sort(key=lambda entry: (expect(entry, "name", label=label), expect(entry, "uuid", label=label)))
-    often = Counter(entry["name"] for entry in entries)
+    found.sort(key=lambda entry: (expect(entry, "name", label=label), expect(entry, "uuid", label=label)))
+    often = Counter(entry["name"] for entry in found)
     files, urls = [], {}
-    for entry in entries:
+    for entry in found:
         name = entry["name"] if often[entry["name"]] == 1 else f"{entry['uuid']}/{entry['name']}"
-        checksum = Checksum(sha256=entry.get("sha256"), size=size_of(entry.get("size")))
         url = entry.get("azul_url") or entry.get("url")
-        if url:  # what the service cannot hand out has none
-            files.append(Listed(name, f"{accession}/{name}", checksum))
-            urls[name] = url
+        if not url:
+            log.warning("%s: %s is listed, but the service cannot hand it out", label, name)
+            continue
+        files.append(Listed(name, f"{accession}/{name}", checksum_of(entry.get("size"), sha256=entry.get("sha256"))))
+        urls[name] = url
     return _Project(Listing(accession, tuple(files)), urls)

@@ -17,13 +17,22 @@ from typing import Any
 from urllib.parse import quote
 
 from spotweave.errors import Refusal
-from spotweave.sources import Checksum, Fetched, FetchSettings, Listed, Listing, Wanted
-from spotweave.sources._api import Located, expect, fetch_located, find, get_json, safe_name, size_of
+from spotweave.sources import Fetched, FetchSettings, Listed, Listing, Wanted
+from spotweave.sources._api import (
+    Located,
+    bearer,
+    checksum_of,
+    entries,
+    expect,
+    fetch_located,
+    find,
+    get_json,
+    safe_name,
+)
 
 ACCESSION = r"[\w.-]+/[\w.-]+(@[\w.-]+)?"
 HUB = "https://huggingface.co"
 PAGE = 1000
-LOGIN = (401, 403)
 STEPS = (
     "make an account on huggingface.co, accept the terms on the dataset's page (some are granted by hand), make a token"
     " (Settings, Access Tokens, read) and set HF_TOKEN to it"
@@ -51,15 +60,8 @@ def locate(location: str, settings: FetchSettings) -> Located:
 
 def fetch(wanted: Wanted, folder: Path, settings: FetchSettings) -> Fetched:
     """Bring one file, held against the sha256 and the size that the hub states."""
-    try:
-        return fetch_located(wanted, folder, settings, locate, "huggingface")
-    except Refusal as refusal:
-        if refusal.measured not in LOGIN or refusal.threshold != 200:
-            raise
-        why = "the dataset is gated" if refusal.measured == 403 or not _token() else "HF_TOKEN is not valid"
-        raise Refusal(
-            f"{wanted.role}: {wanted.location}: {why}: {STEPS}", measured=refusal.measured, threshold=refusal.threshold
-        ) from None
+    denied = f"the dataset is gated, or the token in HF_TOKEN is missing or not valid: {STEPS}"
+    return fetch_located(wanted, folder, settings, locate, "huggingface", denied)
 
 
 def endpoint() -> str:
@@ -68,8 +70,7 @@ def endpoint() -> str:
 
 
 def _token() -> dict[str, str]:
-    token = os.environ.get("HF_TOKEN", "").strip()
-    return {"Authorization": f"Bearer {token}"} if token else {}
+    return bearer(os.environ.get("HF_TOKEN", ""))
 
 
 @functools.cache
@@ -84,12 +85,12 @@ def _tree(accession: str, settings: FetchSettings, folder: str | None = None) ->
     cursor = ""
     while True:
         content, cursor = _page(base + cursor, settings, label)
-        files += [_listed(entry, accession, label) for entry in content if expect(entry, "type", label=label) == "file"]
+        files += [_listed(entry, accession, label) for entry in content if entry.get("type") == "file"]
         if not cursor:
             return Listing(accession, tuple(files))
 
 
-def _page(url: str, settings: FetchSettings, label: str) -> tuple[Any, str]:
+def _page(url: str, settings: FetchSettings, label: str) -> tuple[list[dict[str, Any]], str]:
     """One page of the tree, and the cursor of the next (`Link: <…cursor=…>; rel="next"`)."""
     headers: dict[str, str] = {}
     # The hub answers 401 also for what does not exist, if no token is sent.
@@ -97,12 +98,10 @@ def _page(url: str, settings: FetchSettings, label: str) -> tuple[Any, str]:
     content = get_json(url, settings, label=label, headers=_token(), denied=denied, received=headers)
     link = next((value for name, value in headers.items() if name.lower() == "link"), "")
     cursor = re.search(r'[?&]cursor=([^&>]+)[^>]*>;\s*rel="next"', link)
-    return content, f"&cursor={cursor[1]}" if cursor else ""
+    return entries(content, label=label), f"&cursor={cursor[1]}" if cursor else ""
 
 
-def _listed(entry: Any, accession: str, label: str) -> Listed:
+def _listed(entry: dict[str, Any], accession: str, label: str) -> Listed:
     path = expect(entry, "path", label=label)
     lfs = entry.get("lfs") or {}
-    digest = str(lfs.get("oid", "")).removeprefix("sha256:")
-    size = size_of(lfs.get("size") or entry.get("size"))
-    return Listed(path, f"{accession}/{path}", Checksum(sha256=digest or None, size=size))
+    return Listed(path, f"{accession}/{path}", checksum_of(lfs.get("size") or entry.get("size"), sha256=lfs.get("oid")))

@@ -15,8 +15,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from spotweave.errors import Refusal
-from spotweave.sources import Checksum, Fetched, FetchSettings, Listed, Listing, Wanted
-from spotweave.sources._api import Located, expect, fetch_located, find, get_json, post_json, safe_name, size_of
+from spotweave.sources import Fetched, FetchSettings, Listed, Listing, Wanted
+from spotweave.sources._api import (
+    Located,
+    bearer,
+    checksum_of,
+    entries,
+    expect,
+    fetch_located,
+    find,
+    get_json,
+    post_json,
+    safe_name,
+)
 
 ACCESSION = r"syn\d+"
 HOST = "https://repo-prod.prod.sagebase.org"
@@ -24,7 +35,6 @@ STEPS = (
     "make an account on synapse.org, accept the terms on the page of the data, create a personal access token (view,"
     " download) and set SYNAPSE_AUTH_TOKEN to it"
 )
-LOGIN = (401, 403)
 MOST_FOLDERS = 2000
 
 
@@ -48,50 +58,42 @@ def locate(location: str, settings: FetchSettings) -> Located:
     file = find(list_files(accession, settings), name)
     entity = _tree(accession, settings).ids[file.name]
     number = str(expect(_ask(f"/repo/v1/entity/{entity}", settings, location), "dataFileHandleId", label=location))
-    handles = expect(_ask(f"/repo/v1/entity/{entity}/filehandles", settings, location), "list", label=location)
+    handles = entries(_ask(f"/repo/v1/entity/{entity}/filehandles", settings, location), "list", label=location)
     handle = next((one for one in handles if str(one.get("id")) == number), None)
     if handle is None:
         raise Refusal(f"{location}: Synapse shows this account no file behind it: {STEPS}")
     url = f"{HOST}/file/v1/file/{number}?fileAssociateType=FileEntity&fileAssociateId={entity}&redirect=true"
-    checksum = Checksum(md5=handle.get("contentMd5"), size=size_of(handle.get("contentSize")))
+    checksum = checksum_of(handle.get("contentSize"), md5=handle.get("contentMd5"))
     return Located(url, safe_name(file.name), _token(location), checksum)
 
 
 def fetch(wanted: Wanted, folder: Path, settings: FetchSettings) -> Fetched:
     """Bring one file, held against the md5 and the size that Synapse states."""
-    try:
-        return fetch_located(wanted, folder, settings, locate, "synapse")
-    except Refusal as refusal:
-        if refusal.measured not in LOGIN or refusal.threshold != 200:
-            raise
-        raise Refusal(
-            f"{wanted.role}: {wanted.location}: Synapse does not hand it out to this account: {STEPS}",
-            measured=refusal.measured,
-            threshold=refusal.threshold,
-        ) from None
+    denied = f"Synapse does not hand it out to this account: {STEPS}"
+    return fetch_located(wanted, folder, settings, locate, "synapse", denied)
 
 
 def _token(label: str) -> dict[str, str]:
-    token = os.environ.get("SYNAPSE_AUTH_TOKEN", "").strip()
-    if not token:
+    header = bearer(os.environ.get("SYNAPSE_AUTH_TOKEN", ""))
+    if not header:
         raise Refusal(f"{label}: Synapse hands out nothing without an account: {STEPS}")
-    return {"Authorization": f"Bearer {token}"}
+    return header
 
 
 def _ask(path: str, settings: FetchSettings, label: str) -> Any:
     return get_json(HOST + path, settings, label=label, headers=_token(label), denied=STEPS)
 
 
-def _children(parent: str, settings: FetchSettings, label: str) -> list[Any]:
+def _children(parent: str, settings: FetchSettings, label: str) -> list[dict[str, Any]]:
     """What lies directly in a folder, page after page."""
-    found: list[Any] = []
+    found: list[dict[str, Any]] = []
     token: str | None = None
     while True:
         question = {"parentId": parent, "includeTypes": ["file", "folder"], "nextPageToken": token}
         answer = post_json(
             f"{HOST}/repo/v1/entity/children", question, settings, label=label, headers=_token(label), denied=STEPS
         )
-        found += expect(answer, "page", label=label)
+        found += entries(answer, "page", label=label)
         token = answer.get("nextPageToken")
         if not token:
             return found

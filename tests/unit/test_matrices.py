@@ -1,0 +1,461 @@
+"""Count matrices in every container: what is in them, and what is refused."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import tarfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import anndata
+import h5py
+import numpy as np
+import pytest
+import scipy.io
+from scipy.sparse import coo_matrix, csc_matrix, csr_matrix
+
+from spotweave.errors import Refusal
+from spotweave.matrices import LARGEST_COUNT, Matrix, find_fault, hdf5, mex, read_matrix
+from spotweave.matrices.genes import gene_table
+from spotweave.raw import RawFile
+from spotweave.simulate import visium as simulated
+from spotweave.simulate.visium import Block
+
+DATA = Path(__file__).resolve().parents[2].parent / "shared/data"
+POSTERIOR = DATA / "visium_mouse_brain_posterior_outs" / "filtered_feature_bc_matrix"
+needs_data = pytest.mark.skipif(not POSTERIOR.exists(), reason=f"real data are not here: {POSTERIOR}")
+
+
+def raw(path: Path) -> RawFile:
+    return RawFile(path.name, path)
+
+
+def small(values: Any = ((0, 3, 1), (2, 0, 0))) -> Block:
+    counts = np.array(values)
+    units = [f"{letter * 16}-1" for letter in "ACGT"[: len(counts)]]
+    many = counts.shape[1]
+    return Block(
+        units,
+        counts,
+        [f"G{i}" for i in range(many)],
+        [f"ENSG{i:011d}" for i in range(many)],
+        ["Gene Expression"] * many,
+        ["GRCh38"] * many,
+    )
+
+
+def write_triplet(folder: Path, block: Block, **how: Any) -> dict[str, RawFile]:
+    return {role: raw(path) for role, path in simulated.write_mex(folder, block, **how).items()}
+
+
+WRITERS: dict[str, Callable[[Path, Block], dict[str, RawFile]]] = {
+    "layout 3": lambda folder, block: {"counts": raw(simulated.write_h5_layout_3(folder / "a.h5", block))},
+    "layout 2": lambda folder, block: {"counts": raw(simulated.write_h5_layout_2(folder / "a.h5", block))},
+    "h5ad": lambda folder, block: {"counts": raw(simulated.write_h5ad(folder / "a.h5ad", block))},
+    "h5ad dense": lambda folder, block: {"counts": raw(simulated.write_h5ad(folder / "a.h5ad", block, dense=True))},
+    "triplet": write_triplet,
+    "table": lambda folder, block: {"counts": raw(simulated.write_table(folder / "a.csv", block))},
+}
+every_container = pytest.mark.parametrize("container", sorted(WRITERS))
+
+
+def read(files: dict[str, RawFile]) -> Matrix:
+    counts, *_ = (files.pop(role) for role in ("counts",))
+    return read_matrix(counts, **files)
+
+
+@every_container
+def test_what_is_written_is_read(container: str, tmp_path: Path) -> None:
+    block = small()
+    matrix = read(WRITERS[container](tmp_path, block))
+    assert matrix.unit_names == block.units
+    assert matrix.gene_names == block.names
+    assert matrix.gene_ids in (block.ids, [""] * 3)
+    assert matrix.feature_types == block.types
+    assert matrix.genomes in (block.genomes, [""] * 3)
+    assert matrix.counts.dtype == np.float32
+    assert matrix.counts.format == "csr"
+    assert matrix.counts.has_canonical_format
+    assert matrix.counts.toarray().tolist() == block.counts.tolist()
+    assert matrix.counts.nnz == 3
+    assert matrix.report["container"] == matrix.container
+
+
+@every_container
+def test_the_name_of_a_file_decides_nothing(container: str, tmp_path: Path) -> None:
+    files = WRITERS[container](tmp_path, small())
+    path = files["counts"].path.rename(tmp_path / "download.bin")
+    assert read({**files, "counts": raw(path)}).counts.toarray().tolist() == small().counts.tolist()
+
+
+@every_container
+def test_a_file_packed_once_more_is_read(container: str, tmp_path: Path) -> None:
+    files = WRITERS[container](tmp_path, small())
+    path = tmp_path / "packed"
+    content = files["counts"].path.read_bytes()
+    path.write_bytes(content if content.startswith(b"\x1f\x8b") else gzip.compress(content))
+    assert read({**files, "counts": raw(path)}).counts.toarray().tolist() == small().counts.tolist()
+
+
+@pytest.mark.parametrize("value", [-1, LARGEST_COUNT + 2])  # float32 cannot tell 2^24 + 1 from 2^24
+@every_container
+def test_a_value_that_is_no_count_is_refused_by_its_place(container: str, value: int, tmp_path: Path) -> None:
+    block = small(((0, 3, 1), (2, 0, value)))
+    with pytest.raises(Refusal) as refusal:
+        read(WRITERS[container](tmp_path, block))
+    reason = refusal.value.reason
+    assert str(value) in reason
+    assert "G2" in reason
+    assert "C" * 16 in reason or "column 3" in reason
+
+
+def break_h5ad(path: Path, values: Any) -> None:
+    with h5py.File(path, "r+") as file:
+        file["X/data"][...] = values
+
+
+@pytest.mark.parametrize(
+    ("value", "advice"),
+    [(0.5, "not normalised"), (np.nan, "complete"), (np.inf, "complete"), (-2.0, "not log-transformed")],
+)
+def test_broken_numbers_in_an_h5ad_are_refused_with_advice(value: float, advice: str, tmp_path: Path) -> None:
+    path = simulated.write_h5ad(tmp_path / "a.h5ad", small())
+    break_h5ad(path, [3, value, 2])
+    with pytest.raises(Refusal, match=rf"a.h5ad: X: the value of gene 'G2', barcode 'A+-1' is {value:g}; .*{advice}"):
+        read_matrix(raw(path))
+
+
+def test_of_a_block_of_values_the_first_bad_one_and_their_number_are_found() -> None:
+    fault = find_fault(np.array([1.0, 2.5, -1.0, np.nan]))
+    assert fault is not None
+    assert (fault.index, fault.found, fault.count) == (1, "2.5", 3)
+    assert find_fault(np.array([], dtype=np.float32)) is None
+    assert find_fault(np.array([0, LARGEST_COUNT], dtype=np.uint32)) is None
+    assert find_fault(np.array(["1"])) is not None
+
+
+def test_a_bad_value_is_placed_right_behind_the_first_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hdf5, "VALUES_AT_ONCE", 2)
+    path = simulated.write_h5_layout_3(tmp_path / "a.h5", small(((1, 3, 1), (2, 0, -7))))
+    with pytest.raises(Refusal, match=r"gene 'G2', barcode 'C+-1' is -7"):
+        read_matrix(raw(path))
+
+
+def test_matrices_are_read_the_same_in_small_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    truth = simulated.draw_truth()
+    block = simulated.block_of(truth, truth.tissue[:50])
+    monkeypatch.setattr(hdf5, "VALUES_AT_ONCE", 7)
+    monkeypatch.setattr(mex, "ENTRIES_AT_ONCE", 7)
+    for container in ("layout 3", "triplet"):
+        assert (read(WRITERS[container](tmp_path, block)).counts.toarray() == block.counts).all()
+
+
+# --- 10x HDF5 -------------------------------------------------------------------------------------
+
+
+def change(path: Path, key: str, values: Any) -> None:
+    with h5py.File(path, "r+") as file:
+        del file[key]
+        if values is not None:
+            file[key] = values
+
+
+@pytest.mark.parametrize(
+    ("key", "values", "match"),
+    [
+        ("matrix/barcodes", np.array(["A-1"], dtype="S"), r"3 genes x 2 barcodes with 3 gene names and 1 barcodes"),
+        ("matrix/features/name", np.array(["A"], dtype="S"), r"with 1 gene names"),
+        ("matrix/indptr", np.array([0, 2]), r"does not fit its lists"),
+        ("matrix/indptr", np.array([0, 3, 2]), r"does not fit its lists"),
+        ("matrix/indptr", np.array([0, 4, 3]), r"runs backwards"),
+        ("matrix/data", np.array([1, 2]), r"does not fit its lists"),
+        ("matrix/indices", np.array([1, 2, 9]), r"at place 9 of 3"),
+        ("matrix/indices", np.array([1, 1, 0]), r"gene 'G1', barcode 'A+-1' is given twice"),
+        ("matrix/indices", None, r"without a count matrix"),
+        ("matrix/features/name", None, r"incomplete HDF5"),
+    ],
+)
+def test_a_damaged_hdf5_matrix_is_refused(key: str, values: Any, match: str, tmp_path: Path) -> None:
+    path = simulated.write_h5_layout_3(tmp_path / "a.h5", small())
+    change(path, key, values)
+    with pytest.raises(Refusal, match=match) as refusal:
+        read_matrix(raw(path))
+    assert refusal.value.reason.startswith("a.h5: ")
+
+
+@pytest.mark.parametrize("share", [0.3, 0.7, 0.99])
+def test_a_cut_hdf5_file_is_refused(share: float, tmp_path: Path) -> None:
+    truth = simulated.draw_truth()
+    path = simulated.write_h5_layout_3(tmp_path / "a.h5", simulated.block_of(truth, truth.tissue))
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    with pytest.raises(Refusal, match="cut, damaged or incomplete HDF5"):
+        read_matrix(raw(path))
+
+
+@pytest.mark.parametrize(
+    ("there", "match"),
+    [
+        (("row_attrs", "col_attrs", "matrix"), "a loom file"),
+        (("barcode_idx", "umi"), "filtered_feature_bc_matrix.h5"),
+        (("feature_slices", "masks"), "feature_slice.h5"),
+        (("assays", "meta.data"), "h5Seurat"),
+        (("something",), r"it has something"),
+        ((), r"it has nothing"),
+    ],
+)
+def test_other_hdf5_files_are_refused_for_what_they_are(there: tuple[str, ...], match: str, tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        for name in there:
+            file.create_dataset(name, data=[1])
+    with pytest.raises(Refusal, match=match):
+        read_matrix(raw(tmp_path / "a.h5"))
+
+
+def test_genomes_whose_barcodes_differ_are_put_side_by_side_by_name(tmp_path: Path) -> None:
+    block = replace(small(((1, 2, 3), (4, 5, 6))), genomes=["GRCh38", "GRCh38", "mm10"])
+    path = simulated.write_h5_layout_2(tmp_path / "a.h5", block)
+    with h5py.File(path, "r+") as file:
+        file["mm10/barcodes"][...] = np.array([block.units[1], "T" * 16 + "-1"], dtype="S")
+    matrix = read_matrix(raw(path))
+    assert matrix.unit_names == [*block.units, "T" * 16 + "-1"]
+    assert matrix.genomes == block.genomes
+    assert matrix.counts.toarray().tolist() == [[1, 2, 0], [4, 5, 3], [0, 0, 6]]
+
+
+def test_a_matrix_without_genes_is_refused_by_what_it_has(tmp_path: Path) -> None:
+    path = simulated.write_h5_layout_3(tmp_path / "a.h5", replace(small(), types=["Antibody Capture"] * 3))
+    with pytest.raises(Refusal, match="3 of type Antibody Capture and no genes"):
+        read_matrix(raw(path))
+
+
+# --- h5ad -----------------------------------------------------------------------------------------
+
+
+def test_counts_of_an_h5ad_are_found_where_they_are_and_the_rest_is_named(tmp_path: Path) -> None:
+    truth = simulated.draw_truth()
+    block = simulated.block_of(truth, truth.tissue)
+    matrix = read_matrix(raw(simulated.write_h5ad(tmp_path / "a.h5ad", block, place="raw")))
+    assert matrix.report["counts_from"] == "raw/X"
+    assert matrix.report["counts_passed_over"] == ["X"]
+    assert (matrix.counts.toarray() == block.counts).all()
+
+
+def test_of_two_matrices_of_counts_the_one_with_more_genes_is_taken(tmp_path: Path) -> None:
+    adata = anndata.AnnData(csr_matrix(small().counts.astype(np.float32)))
+    adata.raw = adata
+    adata[:, :2].copy().write_h5ad(tmp_path / "a.h5ad")
+    matrix = read_matrix(raw(tmp_path / "a.h5ad"))
+    assert matrix.report["counts_from"] == "raw/X"
+    assert matrix.counts.shape == (2, 3)
+
+
+def test_an_h5ad_compressed_by_genes_is_read(tmp_path: Path) -> None:
+    anndata.AnnData(csc_matrix(small().counts.astype(np.float32))).write_h5ad(tmp_path / "a.h5ad")
+    assert read_matrix(raw(tmp_path / "a.h5ad")).counts.toarray().tolist() == small().counts.tolist()
+
+
+def test_an_h5ad_without_counts_is_refused_by_all_it_has(tmp_path: Path) -> None:
+    adata = anndata.AnnData(csr_matrix(small().counts.astype(np.float32)))
+    adata.raw = adata
+    adata.layers["counts"] = adata.X.copy()
+    adata.write_h5ad(tmp_path / "a.h5ad")
+    with h5py.File(tmp_path / "a.h5ad", "r+") as file:
+        for place in ("X", "raw/X", "layers/counts"):
+            file[f"{place}/data"][...] = 0.5
+    with pytest.raises(Refusal, match=r"no raw counts in layers/counts, X, raw/X .*G0|no raw counts in"):
+        read_matrix(raw(tmp_path / "a.h5ad"))
+
+
+def test_an_h5ad_whose_index_is_ensembl_ids_gets_its_symbols(tmp_path: Path) -> None:
+    adata = anndata.AnnData(csr_matrix(small().counts.astype(np.float32)))
+    adata.var_names = small().ids
+    adata.var["feature_name"] = small().names
+    adata.write_h5ad(tmp_path / "a.h5ad")
+    matrix = read_matrix(raw(tmp_path / "a.h5ad"))
+    assert (matrix.gene_names, matrix.gene_ids) == (small().names, small().ids)
+
+
+# --- Market Exchange ------------------------------------------------------------------------------
+
+
+def mtx(folder: Path, text: str, block: Block | None = None) -> dict[str, RawFile]:
+    files = write_triplet(folder, block or small(), packed=False)
+    files["counts"].path.write_text(text)
+    return files
+
+
+BANNER = "%%MatrixMarket matrix coordinate integer general\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        BANNER + "3 2 3\n1 2 2\n2 1 3\n3 1 1\n",
+        BANNER + "%a remark\n\n3 2 3\n1  2\t2\n2 1 3\n 3 1 1\n\n",
+        BANNER.replace("integer", "real") + "3 2 3\n2 1 3.0\n3 1 1e0\n1 2 2\n",
+        BANNER.replace("\n", "\r\n") + "3 2 3\r\n2 1 3\r\n3 1 1\r\n1 2 2\r\n",
+        BANNER + "2 3 3\n1 2 3\n1 3 1\n2 1 2\n",
+    ],
+)
+def test_a_triplet_is_read_however_it_is_written(text: str, tmp_path: Path) -> None:
+    matrix = read(mtx(tmp_path, text))
+    assert matrix.counts.toarray().tolist() == small().counts.tolist()
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        (BANNER + "3 2 3\n1 2 2\n2 1 3\n", r"2 of 3 entries are there"),
+        (BANNER + "3 2 2\n1 2 2\n2 1 3\n3 1 1\n", r"more than the 2 entries"),
+        (BANNER + "3 2 3\n1 2 2\n2 1 3\n3 1\n", r"is nan; .*complete|cut or damaged"),
+        (BANNER + "3 2 3\n1 2 2\n2 1 3\n4 1 1\n", r"row 4 of 3"),
+        (BANNER + "3 2 3\n1 2 2\n0 1 3\n3 1 1\n", r"row 0 of 3"),
+        (BANNER + "3 2 3\n1 2 2\n2 1 3\n2 1 3\n", r"gene 'G1', barcode 'A+-1' is given twice"),
+        (BANNER + "3 2 3\n1 2 2\n2 1 0.5\n3 1 1\n", r"gene 'G1', barcode 'A+-1' is 0.5; .*not normalised"),
+        (BANNER + "3 2 3\n1 2 2\n2 1 x\n3 1 1\n", r"no numbers"),
+        (BANNER + "3 2 99\n1 2 2\n", r"99 entries in 3 x 2"),
+        (BANNER + "3 2\n", r"cut or damaged"),
+        (BANNER, r"cut or damaged"),
+        (BANNER.replace("integer", "pattern") + "3 2 1\n1 2\n", r"coordinate pattern general"),
+        (BANNER.replace("general", "symmetric") + "3 3 1\n1 2 1\n", r"integer symmetric"),
+        ("%%MatrixMarket matrix array integer general\n3 2 6\n1\n", r"array integer general"),
+        (BANNER + "4 2 1\n1 2 2\n", r"4 x 2 for 3 genes in genes.tsv|4 x 2 for 3 genes in features.tsv"),
+        (BANNER + "3 3 1\n1 2 2\n", r"3 x 3 for 3 genes .* do not belong together"),
+    ],
+)
+def test_a_damaged_triplet_is_refused(text: str, match: str, tmp_path: Path) -> None:
+    with pytest.raises(Refusal, match=match) as refusal:
+        read(mtx(tmp_path, text))
+    assert refusal.value.reason.startswith("matrix.mtx: ")
+
+
+@pytest.mark.parametrize("gone", ["features", "barcodes"])
+def test_a_triplet_without_a_list_is_refused(gone: str, tmp_path: Path) -> None:
+    files = write_triplet(tmp_path, small())
+    del files[gone]
+    with pytest.raises(Refusal, match=rf"without its list of {gone}"):
+        read(files)
+
+
+def test_a_list_cut_by_one_is_refused_and_one_too_long_is_no_header(tmp_path: Path) -> None:
+    for rows in (("G0", "G1"), ("G0", "G1", "G2", "G3")):
+        files = write_triplet(tmp_path, small(), packed=False)
+        files["features"].path.write_text("".join(f"{row}\n" for row in rows))
+        with pytest.raises(Refusal, match=rf"for {len(rows)} genes"):
+            read(files)
+
+
+@pytest.mark.parametrize(
+    ("genes", "names", "ids"),
+    [
+        ("G0\nG1\nG2\n", ["G0", "G1", "G2"], ["", "", ""]),
+        ("x\nG0\nG1\nG2\n", ["G0", "G1", "G2"], ["", "", ""]),
+        ("G0\tENSG00000000000\nG1\tENSG00000000001\nG2\tENSG00000000002\n", ["G0", "G1", "G2"], small().ids),
+        ("ENSG00000000000\tG0\tbiotype\nENSG00000000001\tG1\tx\nENSG00000000002\tG2\tx\n", ["G0", "G1", "G2"], None),
+    ],
+)
+def test_lists_of_genes_are_read_by_what_their_columns_hold(
+    genes: str, names: list[str], ids: list[str] | None, tmp_path: Path
+) -> None:
+    files = write_triplet(tmp_path, small(), packed=False)
+    files["features"].path.write_text(genes)
+    matrix = read(files)
+    assert matrix.gene_names == names
+    assert matrix.gene_ids == (small().ids if ids is None else ids)
+    assert matrix.counts.toarray().tolist() == small().counts.tolist()
+
+
+def test_a_triplet_agrees_with_scipy(tmp_path: Path) -> None:
+    truth = simulated.draw_truth(4)
+    block = simulated.block_of(truth, np.random.default_rng(0).permutation(truth.every)[:700])
+    files = write_triplet(tmp_path, block, packed=False)
+    scipy.io.mmwrite(files["counts"].path.with_suffix(""), coo_matrix(block.counts.T[:, ::-1]))
+    expected = scipy.io.mmread(files["counts"].path).T.toarray()
+    assert (read(files).counts.toarray() == expected).all()
+
+
+@needs_data
+def test_a_real_triplet_agrees_with_scipy() -> None:
+    matrix = read_matrix(
+        raw(POSTERIOR / "matrix.mtx.gz"),
+        features=raw(POSTERIOR / "features.tsv.gz"),
+        barcodes=raw(POSTERIOR / "barcodes.tsv.gz"),
+    )
+    expected = csr_matrix(scipy.io.mmread(POSTERIOR / "matrix.mtx.gz").T)
+    assert matrix.counts.shape == (3352, 815)
+    assert (matrix.counts != expected).nnz == 0
+
+
+# --- other files ----------------------------------------------------------------------------------
+
+
+def archive() -> bytes:
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w:gz") as tar:
+        tar.addfile(tarfile.TarInfo("matrix.mtx"))
+    return content.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "match"),
+    [
+        ("a.csv", b"", "empty"),
+        ("a.rds", gzip.compress(b"X\n\x00\x00\x00\x03\x00"), "an R object"),
+        ("a.rds", b"BZh91AY", "an R object"),
+        ("a.bin", b"RDX3\nX\n", "an R object"),
+        ("a.tar.gz", archive(), r"a tar archive; name the matrix in it as a.tar.gz!path"),
+        ("a.zip", b"PK\x03\x04rest", "zip archive"),
+        ("a.h5", b"<html>", "web page"),
+        ("a.h5", b"version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer"),
+        ("a.csv.gz", gzip.compress(b"a,b\n" * 99)[:-20], "gzip stream is cut"),
+        ("a.csv", b",G1,G2\nx,1,2\ny,3,4\n", r"either the rows or the columns must be barcodes"),
+    ],
+)
+def test_a_file_that_is_no_matrix_is_refused_with_advice(name: str, content: bytes, match: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(Refusal, match=match) as refusal:
+        read_matrix(raw(tmp_path / name))
+    assert refusal.value.reason.startswith(f"{name}: ")
+
+
+# --- genes ----------------------------------------------------------------------------------------
+
+
+def matrix_of(names: list[str], ids: list[str] | None = None, genomes: list[str] | None = None) -> Matrix:
+    blank = [""] * len(names)
+    counts = csr_matrix((1, len(names)), dtype=np.float32)
+    return Matrix("a.h5", ["A-1"], names, ids or blank, blank, genomes or blank, counts, "test", {})
+
+
+def test_names_that_repeat_are_made_unique_and_counted() -> None:
+    var, report = gene_table(matrix_of(["TBCE", "A", "TBCE"]))
+    assert list(var.index) == ["TBCE", "A", "TBCE-1"]
+    assert report["duplicate_gene_names"] == 1
+
+
+def test_ids_lose_their_version_and_stand_in_for_missing_names() -> None:
+    var, _ = gene_table(matrix_of(["", "ENSG00000000002", "C"], ["ENSG00000000001.7", "", ""]))
+    assert list(var.index) == ["ENSG00000000001", "ENSG00000000002", "C"]
+    assert list(var["gene_id"]) == ["ENSG00000000001", "ENSG00000000002", ""]
+
+
+def test_prefixes_of_species_become_genomes() -> None:
+    names = ["GRCh38_TP53", "mm10___Trp53", "mm10___mm10_like"]
+    for genomes in (None, ["GRCh38", "mm10", "mm10"]):
+        var, report = gene_table(matrix_of(names, genomes=genomes))
+        assert list(var.index) == ["TP53", "Trp53", "mm10_like"]
+        assert list(var["genome"]) == ["GRCh38", "mm10", "mm10"]
+        assert report["genes_by_genome"] == {"GRCh38": 1, "mm10": 2}
+
+
+def test_a_gene_that_looks_prefixed_among_others_keeps_its_name() -> None:
+    var, _ = gene_table(matrix_of(["hg19_odd", "TP53", "A1BG", "HLA-A"]))
+    assert list(var.index) == ["hg19_odd", "TP53", "A1BG", "HLA-A"]
+
+
+def test_a_gene_without_name_and_id_is_refused() -> None:
+    with pytest.raises(Refusal, match="gene 2 has neither name nor id"):
+        gene_table(matrix_of(["A", ""]))
