@@ -36,10 +36,11 @@ class Barcodes:
     @cached_property
     def groups(self) -> dict[tuple[str, str], int]:
         """How many names have the same (`before`, `after`); names without a barcode among others with are left out."""
-        has_barcode = [looks_like_barcode(core) for core in self.core]
-        every = zip(self.before, self.after, has_barcode, strict=True)
-        counted = Counter((before, after) for before, after, has in every if has or not any(has_barcode))
-        return dict(sorted(counted.items()))
+        counted = Counter(zip(self.before, self.after, strict=True))
+        if len(counted) > 1 and ("", "") in counted:
+            alone = zip(self.before, self.after, self.core, strict=True)
+            counted["", ""] = sum(looks_like_barcode(core) for before, after, core in alone if not before + after)
+        return {group: count for group, count in sorted(counted.items()) if count}
 
     @property
     def forms(self) -> dict[str, int]:

@@ -12,7 +12,6 @@ is a sample; other files go to the one sample whose label they share.
 from __future__ import annotations
 
 import csv
-import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -83,6 +82,11 @@ PAGES = {
     "huggingface": "https://huggingface.co/datasets/{}",
     "github": "https://github.com/{}",
 }
+LOOK_AT = {
+    "tenx": "its page below https://www.10xgenomics.com/datasets",
+    "file": "the notes of whoever made the folder",
+}
+ANYTHING = ("file", "https")  # any text is one of theirs
 # Addresses and DOIs of deposits, and the accession in them.
 ADDRESSES = (
     ("geo", r"\b(GS[EM]\d+)\b", "{0}"),
@@ -151,11 +155,14 @@ KINDS = re.compile(
     r"|gene_panel|barcode_mappings|stdata(?:_aligned_counts_ids)?|spot_data-(?:selection|all)|spot-?files?"
     r"|spot-?selections?|selections?|spots?|(?:labell?ed_)?coord(?:inate)?s?|h&e|hne|he|st-(?:cnts|imgs|spotfiles|pat)"
     r"|count[_-]matri(?:x|ces)(?:-\d)?|counts?|cnts?|expression|transform(?:ation)?|alignment(?:_table|_file)?|lbl"
-    r"|molecule_info|web_summary|metrics_summary|cloupe(?:_\d{3}um)?|analysis|probe_set|histolog\w+|wsis?|st|data"
-    r"|metadata|meta|annotations?|mask(?:s|ed)?|thumbnails?|visium(?:[_ -]hd)?|xenium|loupe|h5ad|h5|mex|mtx"
+    r"|molecule_info|web_summary|metrics_summary|cloupe(?:_\d{3}um)?|analysis|probe_set|histolog\w+|wsis?|data"
+    r"|metadata|meta|(?:with_)?annotations?|mask(?:s|ed)?|thumbnails?|loupe|h5ad|h5|mex|mtx|patches|pixel_size_vis"
+    r"|(?:tissue|cellvit|xenium)_seg|spatial_plots"
     r")(?![A-Za-z0-9&])",
     re.IGNORECASE,
 )
+# Words that name a technology: part of a sample's name in one file, left out in the next.
+TECHNOLOGY_WORDS = re.compile(r"(?<![A-Za-z0-9])(?:visium(?:[_ -]hd)?|xenium|st)(?![A-Za-z0-9])", re.IGNORECASE)
 SUFFIXES = re.compile(
     r"(\.(gz|tar|tgz|zip|h5ad|h5|mtx|csv|tsv|txt|json|geojson|parquet|xenium|html|cloupe|ome|tiff?|btf|ndpi|svs|mrxs|scn"
     r"|czi|nd2|jpe?g|png|rds|rdata|fastq|bam|pdf|md|xlsx?|docx?|yaml|loom))+$",
@@ -204,9 +211,9 @@ class Draft:
 
 
 def read_patterns(table: Path) -> dict[str, str]:
-    """Source -> pattern of its accessions, of those sources that list files (resources/sources.csv)."""
+    """Source -> pattern of its accessions (resources/sources.csv)."""
     with open(table, newline="", encoding="utf-8-sig") as handle:
-        return {row["source"]: row["accession_pattern"] for row in csv.DictReader(handle) if row["lists"] == "yes"}
+        return {row["source"]: row["accession_pattern"] for row in csv.DictReader(handle)}
 
 
 def detect_source(text: str, patterns: Mapping[str, str]) -> tuple[str, str]:
@@ -222,7 +229,7 @@ def detect_source(text: str, patterns: Mapping[str, str]) -> tuple[str, str]:
         return "file", text
     if re.match("https?://|(https?://)?(dx\\.)?doi\\.org/|10\\.\\d{4,9}/", text, re.IGNORECASE):
         return _from_address(text)
-    fitting = [name for name, pattern in patterns.items() if name != "file" and re.fullmatch(pattern, text)]
+    fitting = [name for name, pattern in patterns.items() if name not in ANYTHING and re.fullmatch(pattern, text)]
     # A dataset of the hub and its files at a commit look alike; the longer form is the repository's.
     fitting = [name for name in fitting if name != "huggingface"] or fitting
     if len(fitting) == 1:
@@ -230,7 +237,8 @@ def detect_source(text: str, patterns: Mapping[str, str]) -> tuple[str, str]:
     if fitting:
         raise Refusal(f"{text}: could be of {' or '.join(sorted(fitting))}; say which with --source")
     raise Refusal(
-        f"{text}: neither a folder that is here nor an accession of {', '.join(sorted(patterns))};"
+        f"{text}: neither a folder that is here nor an accession of"
+        f" {', '.join(sorted(set(patterns) - set(ANYTHING)))};"
         " resources/sources.csv has an example of each"
     )
 
@@ -285,12 +293,11 @@ def _label(name: str) -> tuple[tuple[str, ...], str]:
     sample = SAMPLE_OF_GEO.search(name)
     *folders, last = name.split("/")
     parts = [KINDS.sub(" ", part) for part in (*folders, SUFFIXES.sub("", last))]
-    plain = [BREAKS.sub(" ", part).strip().lower() for part in parts]
-    written = [part.strip(" _.-") for part in parts]
-    label = "/".join(dict.fromkeys(re.sub(r"\s+", "_", part) for part in written if part))
-    if sample:
-        return (sample[1].lower(),), re.sub(r"_{2,}", "_", label)
-    return tuple(dict.fromkeys(part for part in plain if part)), re.sub(r"_{2,}", "_", label)
+    plain = [BREAKS.sub(" ", TECHNOLOGY_WORDS.sub(" ", part)).strip().lower() for part in parts]
+    written = [re.sub(r"[\s_]+", "_", part).strip("_.-") for part in parts]
+    label = "/".join(dict.fromkeys(part for part, core in zip(written, plain, strict=True) if core))
+    key = (sample[1].lower(),) if sample else tuple(dict.fromkeys(part for part in plain if part))
+    return key, label
 
 
 def _anchors(clusters: Mapping[tuple[str, ...], Sequence[str]]) -> list[tuple[str, ...]]:
@@ -300,7 +307,7 @@ def _anchors(clusters: Mapping[tuple[str, ...], Sequence[str]]) -> list[tuple[st
     for key, found in clusters.items():
         if of_geo and all(SERIES_OF_GEO.search(name) for name in found):
             continue  # of the whole series
-        if _has_counts(found):
+        if _has_counts(found) or (of_geo and recognise(found).reader):
             strong.append(key)
         elif any(raw_layouts.is_archive(name) and not NO_SAMPLE.search(name) for name in found):
             archived.append(key)
@@ -364,9 +371,12 @@ def draft(listing: Listing, source: str, stem: str) -> Draft:
     """
     grouping = group_files(file.name for file in listing.files)
     if not grouping.groups:
-        shown = ", ".join(file.name for file in listing.files[:SHOWN])
+        names = [file.name for file in listing.files]
+        by_hand = any(name.lower().endswith((".7z", ".rar")) for name in names)
+        advice = "; unpack the 7z or rar archives by hand and give the folder" if by_hand else ""
         raise Refusal(
-            f"{listing.accession}: {len(listing.files)} files, none of which looks like counts or an archive ({shown})",
+            f"{listing.accession}: {len(names)} files, none of which looks like counts or an archive that can be opened"
+            f" ({', '.join(names[:SHOWN])}){advice}",
             measured=0,
             threshold=1,
         )
@@ -378,17 +388,19 @@ def draft(listing: Listing, source: str, stem: str) -> Draft:
         reader = readers[group.label] or (None if is_mixed else by_title)
         if reader is None and is_mixed and not any(raw_layouts.is_archive(name) for name in group.names):
             result.remarks.append(
-                f"{group.label}: left out, its {len(group.names)} files have no places in a tissue"
-                f" ({', '.join(group.names[:SHOWN])})"
+                f"{group.label}: left out, nothing in its files says where in a tissue ({_shown(group.names)})"
             )
             continue
         _Row(result, listing, source, stem, grouping, group, reader).add()
-    if grouping.shared:
-        result.remarks.append(
-            f"{len(grouping.shared)} files belong to no single sample: {', '.join(grouping.shared[:SHOWN])}"
-            f"{' …' if len(grouping.shared) > SHOWN else ''}"
-        )
+    shared = [name for name in grouping.shared if not name.upper().endswith("_RAW.TAR")]
+    if shared:
+        result.remarks.append(f"of no single sample: {_shown(shared)}")
     return result
+
+
+def _shown(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
 
 
 class _Row:
@@ -410,7 +422,8 @@ class _Row:
         self.index = len(result.rows)
         sample = SAMPLE_OF_GEO.search(group.names[0])
         self.gsm = sample[1] if sample and source == "geo" else None
-        self.page = PAGES.get(source, "").format((self.gsm or listing.accession).partition("/versions")[0])
+        at = "/tree/" if source in ("github", "huggingface") else "@"
+        self.page = PAGES.get(source, "").format(listing.accession.partition("/versions")[0].replace("@", at))
 
     def add(self) -> None:
         """Fill the row and append it to the draft."""
@@ -418,6 +431,8 @@ class _Row:
         label = self.group.label
         if self.gsm:
             label = label.removeprefix(self.gsm).strip("_.-/ ")
+        if self.source == "tenx":
+            label = self.listing.accession.rpartition("/")[2]
         self.cells.update(
             sample_id=self._sample_id(),
             subseries=label,
@@ -433,7 +448,8 @@ class _Row:
         self._find_files()
 
     def _sample_id(self) -> str:
-        text = self.gsm or "-".join(part for part in (self.stem, self.group.label) if part)
+        is_only = len(self.grouping.groups) == 1
+        text = self.gsm or "-".join(part for part in (self.stem, "" if is_only else self.group.label) if part)
         name = re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-")
         taken = {row["sample_id"] for row in self.draft.rows}
         return next(one for one in (name, *(f"{name}-{i}" for i in range(2, len(taken) + 3))) if one not in taken)
@@ -447,7 +463,7 @@ class _Row:
             self._ask(column, QUESTIONS[column])
 
     def _ask(self, column: str, what: str) -> None:
-        look = self.page or "the publication"
+        look = self.page or LOOK_AT.get(self.source, "the publication")
         self.cells[column] = UNKNOWN
         self.draft.questions[self.index, column] = f"{what}; look at {look}"
 
@@ -470,20 +486,25 @@ class _Row:
             ("disease_state", STATES),
             ("preservation", PRESERVATIONS),
         ):
-            for text, where in ((own, "the sample's name"), (title, "the title")):
-                found = [value for value, pattern in vocabulary.items() if re.search(pattern, text)]
-                if found:
-                    break
-            self._set(column, found[0] if len(found) == 1 else None, where)
+            value, where = _said(((own, "the sample's name"), (title, "the title")), vocabulary)
+            self._set(column, value, where)
         if self.cells["disease_state"] == "cancer":
             self._ask("oncotree_code", QUESTIONS["oncotree_code"])
         donor = DONOR.search(label) or DONOR.search(self.group.names[0])
+        if donor and donor[0][1:].isdigit() and self.cells["species"] == "Mus musculus":
+            donor = None  # P7 is an age here
         number = f"{self.stem}-P{donor[1]}" if donor else None
         self._set("donor", number, "patient numbers in names")
         self._ask("study_link", QUESTIONS["study_link"])
 
     def _find_files(self) -> None:
         """How the fetch finds the files: by the accession, a pattern, or one by one; what it cannot find is asked."""
+        packed = [name for name in self.group.names if raw_layouts.is_archive(name)]
+        if len(packed) > 1 and len(packed) == len(self.group.names) and len(self.grouping.groups) == 1:
+            self.draft.remarks.append(
+                f"{len(packed)} archives and nothing else ({_shown(packed)}): look into them; if each holds a part of"
+                " many samples, write a row for each, its cells as <archive>!<member>"
+            )
         if self.reader is None:
             self._narrow(None)
             return
@@ -522,9 +543,7 @@ class _Row:
         if pattern:
             self.cells["files"] = pattern
         else:
-            self._ask(
-                "files", f"a pattern of its {len(self.group.names)} files ({', '.join(self.group.names[:SHOWN])})"
-            )
+            self._ask("files", f"a pattern of its {len(self.group.names)} files ({_shown(self.group.names)})")
 
     def _name_each(self, found: Assignment | None, archives: Sequence[str]) -> None:
         """Files one by one: a pattern would also be held against the names inside an archive."""
@@ -537,6 +556,16 @@ class _Row:
                 self._ask(column, f"its name has blanks ({name}), which a cell cannot hold; fetch it and use a folder")
             else:
                 self.cells[column] = name
+        if self.reader:
+            self._ask_for_strays(self.reader, named)
+
+    def _ask_for_strays(self, reader: str, named: Mapping[str, str]) -> None:
+        """Without a pattern the whole listing is looked through, and a blank role may find another sample's file."""
+        seen = assign((file.name for file in self.listing.files), reader)
+        own = {*self.group.names, *self.grouping.shared}
+        for role, name in seen.roles.items():
+            if role not in named and name not in own and role not in ("hires_image", "morphology"):
+                self._ask(role, f"{name} of another sample would be taken; fetch this sample's files and use a folder")
 
 
 def _words(text: str) -> str:
@@ -547,17 +576,31 @@ def _words(text: str) -> str:
     return " ".join(re.split(r"[^A-Za-z0-9]+", text)).lower()
 
 
+def _said(texts: Iterable[tuple[str, str]], vocabulary: Mapping[str, str]) -> tuple[str | None, str]:
+    """The one value that the first telling text names, and which text that is."""
+    for text, where in texts:
+        found = [value for value, pattern in vocabulary.items() if re.search(pattern, text)]
+        if found:
+            return (found[0] if len(found) == 1 else None), where
+    return None, ""
+
+
+def _common_start(texts: Sequence[str]) -> str:
+    first, last = min(texts), max(texts)
+    return next((first[:i] for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), first)
+
+
 def _pattern(group: Group, grouping: Grouping, names: Sequence[str], reader: str | None) -> str | None:
     """Shell patterns that choose the files of a sample and of no other, as the fetch will apply them."""
-    own, others = set(group.names), {name for one in grouping.groups if one != group for name in one.names}
+    others = [name for one in grouping.groups if one != group for name in one.names]
     folders = defaultdict(list)
     for name in group.names:
         folders[name.rpartition("/")[0]].append(name)
-    prefixes = [os.path.commonprefix(found) for found in folders.values()]
+    prefixes = [_common_start(found) for found in folders.values()]
     last = group.label.rpartition("/")[2]
     candidates = [
-        f"{_escaped(os.path.commonprefix(group.names))}*",
-        f"{_escaped(os.path.commonprefix(group.names))}[_./-]*",
+        f"{_escaped(_common_start(group.names))}*",
+        f"{_escaped(_common_start(group.names))}[_./-]*",
         f"*{_escaped(last)}*",
         f"*[_/]{_escaped(last)}[_.]* {_escaped(last)}[_.]*",
         " ".join(f"{_escaped(prefix)}*" for prefix in prefixes),
@@ -566,10 +609,9 @@ def _pattern(group: Group, grouping: Grouping, names: Sequence[str], reader: str
     ]
     wanted = assign(group.names, reader) if reader else None
     for pattern in candidates:
-        chosen = {name for name in names if matches(name, pattern)}
-        if not own <= chosen or chosen & others:
+        if any(matches(name, pattern) for name in others) or not all(matches(name, pattern) for name in group.names):
             continue
-        seen = assign(chosen, reader) if reader else None
+        seen = assign([name for name in names if matches(name, pattern)], reader) if reader else None
         if seen is None or wanted is None or (seen.roles, seen.ambiguous) == (wanted.roles, wanted.ambiguous):
             return pattern
     return None
@@ -600,8 +642,24 @@ def write(result: Draft, path: Path, *, force: bool = False) -> None:
 
 
 def open_questions(result: Draft, path: Path) -> list[str]:
-    """One line for each `?`: `file:row:column: what to find out; where to look`."""
-    return [f"{path}:{index + 2}:{column}: {what}" for (index, column), what in sorted(result.questions.items())]
+    """`file:row:column: what to find out; where to look` for each `?`; rows that ask the same share a line (`2-5`)."""
+    rows: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for (index, column), what in sorted(result.questions.items()):
+        rows[column, what].append(index + 2)  # the header is row 1
+    order = {column: i for i, column in enumerate(COLUMNS)}
+    asked = sorted(rows.items(), key=lambda one: (one[1][0], order.get(one[0][0], len(order)), one[0]))
+    return [f"{path}:{_ranges(numbers)}:{column}: {what}" for (column, what), numbers in asked]
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """Ascending numbers, runs as `2-5`."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ",".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
 
 
 def faults(path: Path, root: Path, result: Draft) -> list[str]:

@@ -73,8 +73,8 @@ class Truth:
         """Outline (5, 2) of each cell in px, closed."""
         rings = {}
         for number, (r0, r1, c0, c1) in self.cells.items():
-            corners = np.array([(c0, r0), (c1, r0), (c1, r1), (c0, r1), (c0, r0)]) + (self.first_col, self.first_row)
-            rings[number] = to_pixels(corners * float(BASE_UM))
+            corners = np.array([(c0, r0), (c1, r0), (c1, r1), (c0, r1), (c0, r0)], dtype=np.float64)
+            rings[number] = to_pixels((corners + np.array([self.first_col, self.first_row])) * BASE_UM)
         return rings
 
 
@@ -94,7 +94,7 @@ class Bins:
         return [f"s_{self.size_um:03d}um_{row:05d}_{col:05d}-1" for row, col in self.array.tolist()]
 
 
-def to_pixels(um: NDArray[np.float64]) -> NDArray[np.float64]:
+def to_pixels(um: NDArray[Any]) -> NDArray[np.float64]:
     """Places (n, 2) on the array, um, as px of the full-resolution picture: mirrored and turned."""
     turn = np.deg2rad(TURN_DEG)
     rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])

@@ -1,8 +1,8 @@
 """Simulated Xenium bundles: one small known truth in the layout of every version of Xenium Onboard Analysis.
 
-`VARIANTS` names the layouts a reader has to read alike; each writes the same cells, transcripts, outlines and alignment.
-Cells are squares on a grid, so that areas, centroids and what lies where are known in closed form; coordinates are
-multiples of 1/64 um, which every format keeps exactly.
+`VARIANTS` names the layouts a reader has to read alike; each writes the same cells, transcripts, outlines and
+alignment. Cells are squares on a grid, so that areas, centroids and what lies where are known in closed form;
+coordinates are multiples of 1/64 um, which every format keeps exactly.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ PITCH_UM = 16.0
 CELL_UM = 12.0
 NUCLEUS_UM = 5.0
 GENES = [f"GENE{i}" for i in range(8)] + ["HLA-A", "MKI67"]
+CUSTOM_GENE = GENES[-1]
 HE_PIXEL_SIZE_UM = 0.34
 MIN_QV = 20.0
 
@@ -208,7 +209,7 @@ def draw_truth(seed: int = 0) -> Truth:
     np.add.at(counts, (good["cell"].to_numpy() - 1, good["feature"].map(GENES.index).to_numpy()), 1)
     matrix = he_to_dapi()
     dapi_px = np.column_stack([xy_um / PIXEL_SIZE_UM, np.ones(len(xy_um))])
-    he_px = np.linalg.solve(matrix, dapi_px.T).T[:, :2]
+    he_px = np.asarray(np.linalg.solve(matrix, dapi_px.T).T[:, :2], dtype=np.float64)
     area = np.full(len(xy_um), CELL_UM**2)
     return Truth(xy_um, area, nucleus_area, nuclei, counts, transcripts, matrix, he_px)
 
@@ -347,13 +348,16 @@ def matrix_block(truth: Truth, version: Version) -> Block:
 
 
 def write_table(path: Path, table: pa.Table) -> Path:
-    """A table by its suffix: `.parquet` in several row groups, `.csv`, `.csv.gz`; as text, names are no bytes."""
+    """A table by its suffix: `.parquet` in several row groups, `.csv`, `.csv.gz`.
+
+    As text, names are no bytes, and numbers have all digits (of a float32 Arrow writes as few as name it).
+    """
     if path.suffix == ".parquet":
         pyarrow.parquet.write_table(table, path, row_group_size=max(1, len(table) // 3))
         return path
     for index, column in enumerate(table.schema):
-        if pa.types.is_binary(column.type):
-            table = table.set_column(index, column.name, table[column.name].cast(pa.string()))
+        as_text = {pa.binary(): pa.string(), pa.float32(): pa.float64()}.get(column.type, column.type)
+        table = table.set_column(index, column.name, table[column.name].cast(as_text))
     sink = pa.BufferOutputStream()
     pyarrow.csv.write_csv(table, sink)
     content = sink.getvalue().to_pybytes()
@@ -491,9 +495,7 @@ VARIANTS: dict[str, Variant] = {
     "xoa_3_0": Variant("XOA 3.0: is_gene and codeword_category", V3_0, {"alignment": "keypoints"}),
     "xoa_3_0_text": Variant("XOA 3.0 as packed text under outs/", V3_0, {"tables": ".csv.gz", "counts": "mex"}, "outs"),
     "xoa_4_0": Variant("XOA 4.0 under outs/", V4_0, {}, "outs"),
-    "no_alignment": Variant(
-        "no alignment: the H&E is on the grid of DAPI, or there is none", V1_3, {"alignment": None}
-    ),
+    "no_alignment": Variant("no alignment: the H&E is on the grid of DAPI", V1_3, {"alignment": None}),
     "segmented_again": Variant("segmented again by Xenium Ranger", V2_0, {"ranger": "xeniumranger-3.1.0.4"}),
     "segmented_again_old": Variant(
         "bundle of XOA 1.0 segmented again by Xenium Ranger 1.7: ids as text", V1_3, {"ranger": "1.7.0.2"}

@@ -83,7 +83,7 @@ def _study(study: str, settings: FetchSettings) -> Listing:
             size = size_of(entry.get("Size")) or size_of(entry.get("size"))
             files.append(Listed(name, f"{study}/{name}", checksum_of(size)))
     if len(files) < len(found):
-        log.warning("%s: %s folders are listed as one entry each and left out", label, len(found) - len(files))
+        log.warning("%s: left out of the listing: %s folders that are one entry each", label, len(found) - len(files))
     about = get_about(f"{HOST}/api/v1/studies/{study}", settings, label=label, denied=DENIED)
     return Listing(study, tuple(files), _attribute(about, "license"), _attribute(about, "title"))
 

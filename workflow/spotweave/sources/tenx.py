@@ -58,7 +58,7 @@ NOT_THERE = (403, 404)
 
 
 def list_files(accession: str, settings: FetchSettings) -> Listing:
-    """The files of a sample that answer when asked for: at most 17 names at two hosts.
+    """The files of a sample that answer when asked for: at most 15 names at two hosts.
 
     Raises
     ------

@@ -1,0 +1,26 @@
+"""Reduce one sample to a fingerprint by which copies of it are found in other cohorts."""
+
+from _stage import Stage
+
+stage = Stage("fingerprint_sample", __doc__, inputs=["expression", "thumbnail"], outputs=["fingerprint"])
+
+
+def work(args):
+    import anndata
+
+    from spotweave.identity.expression import sketch
+    from spotweave.identity.picture import picture_hash
+    from spotweave.io import write_json
+
+    expression = sketch(anndata.read_h5ad(args.expression))
+    digest = picture_hash(args.thumbnail)
+    write_json(args.fingerprint, {"expression": expression, "picture": digest})
+    return {
+        "genes_informative": expression["genes_informative"],
+        "counts_with_a_place": expression["entries"],
+        "picture_has_tissue": bool(digest),
+    }
+
+
+if __name__ == "__main__":
+    stage.run(work)

@@ -1,0 +1,1 @@
+"""Who is who across cohorts: the same expression, the same picture, the same donor under different names."""

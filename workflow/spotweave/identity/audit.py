@@ -1,0 +1,185 @@
+"""Pairs of samples that are not two: found in the counts and the pictures, or known from the literature."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+from spotweave.identity import picture
+from spotweave.identity.expression import containment
+
+CONFIDENCE = ("hint", "strong", "certain")
+COLUMNS = (
+    "sample_a",
+    "sample_b",
+    "relation",
+    "confidence",
+    "found_by",
+    "share",
+    "shared",
+    "donor_a",
+    "donor_b",
+    "leaks",
+    "evidence",
+)
+
+# Genes: the share of one sample's informative genes that another has too, and how many must be shared.
+GENES_CERTAIN = 0.5
+GENES_STRONG = 0.05
+GENES_MIN_SHARED = 8
+# Counts at their places: the same counts, or the same reads counted anew.
+SPOTS_CERTAIN = 0.8
+SPOTS_HINT = 0.3
+SPOTS_MIN_SHARED = 50
+# Signs of the picture's hash that differ: copies stay below, other sections above (docs/identity.md).
+PICTURE_SAME = 0.15
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One pair (or one sample of mixed donors, with an empty `sample_b`).
+
+    Attributes
+    ----------
+    relation
+        `same_sample`, `same_image`, `same_donor`, `same_block` or `mixed_donors`.
+    confidence
+        `certain`, `strong` or `hint`.
+    found_by
+        `genes`, `spots`, `picture`, or `known` for a row of resources/identities.csv.
+    share, shared
+        What the finding rests on: a share (for pictures the distance) and a number of shared hashes.
+    """
+
+    sample_a: str
+    sample_b: str
+    relation: str
+    confidence: str
+    found_by: str
+    share: float | None = None
+    shared: int | None = None
+    evidence: str = ""
+
+
+def find(prints: Mapping[str, Mapping[str, Any]]) -> list[Finding]:
+    """Pairs that the fingerprints show, sorted.
+
+    Parameters
+    ----------
+    prints
+        Sample -> fingerprint (`expression`: a sketch, `picture`: a hash).
+    """
+    names = sorted(prints)
+    found = [finding for pair in _candidates(names, prints, "genes") if (finding := _by_genes(*pair, prints))]
+    found += [finding for pair in _candidates(names, prints, "spots") if (finding := _by_spots(*pair, prints))]
+    distance = picture.distances([prints[name]["picture"] for name in names])
+    for first, second in zip(*np.nonzero(np.triu(distance < PICTURE_SAME, k=1)), strict=True):
+        share = round(float(distance[first, second]), 4)
+        found.append(Finding(names[first], names[second], "same_image", "strong", "picture", share))
+    return sorted(found, key=lambda one: (one.sample_a, one.sample_b, one.found_by))
+
+
+def _candidates(names: Sequence[str], prints: Mapping[str, Mapping[str, Any]], kind: str) -> list[tuple[str, str]]:
+    """Pairs that share a hash: an inverted index, so that unrelated samples cost nothing."""
+    having: dict[int, list[str]] = defaultdict(list)
+    for name in names:
+        for one in prints[name]["expression"][kind]:
+            having[one].append(name)
+    pairs = Counter(pair for group in having.values() if len(group) > 1 for pair in combinations(group, 2))
+    return sorted(pairs)
+
+
+def _by_genes(a: str, b: str, prints: Mapping[str, Mapping[str, Any]]) -> Finding | None:
+    first, second = prints[a]["expression"], prints[b]["expression"]
+    share, shared = containment(
+        first["genes"], second["genes"], first["genes_informative"], second["genes_informative"]
+    )
+    if shared < GENES_MIN_SHARED or share < GENES_STRONG:
+        return None
+    confidence = "certain" if share >= GENES_CERTAIN else "strong"
+    return Finding(a, b, "same_sample", confidence, "genes", round(share, 4), shared)
+
+
+def _by_spots(a: str, b: str, prints: Mapping[str, Mapping[str, Any]]) -> Finding | None:
+    first, second = prints[a]["expression"], prints[b]["expression"]
+    share, shared = containment(first["spots"], second["spots"], first["entries"], second["entries"])
+    if shared < SPOTS_MIN_SHARED or share < SPOTS_HINT:
+        return None
+    confidence = "certain" if share >= SPOTS_CERTAIN else "hint"
+    return Finding(a, b, "same_sample", confidence, "spots", round(share, 4), shared)
+
+
+def known(rows: Iterable[Mapping[str, str]], samples: Iterable[str]) -> list[Finding]:
+    """The rows of resources/identities.csv whose samples are all there."""
+    there = set(samples)
+    return [
+        Finding(
+            row["sample_a"],
+            row.get("sample_b", ""),
+            row["relation"],
+            row["confidence"],
+            "known",
+            evidence=f"{row['evidence']} ({row['source']})",
+        )
+        for row in rows
+        if row["sample_a"] in there and (not row.get("sample_b") or row["sample_b"] in there)
+    ]
+
+
+def leaks(finding: Finding, donors: Mapping[str, str]) -> bool:
+    """Whether the tables give the pair two donors, so that a split could part it."""
+    return bool(finding.sample_b) and donors[finding.sample_a] != donors[finding.sample_b]
+
+
+def donor_groups(
+    donors: Mapping[str, str], findings: Iterable[Finding], minimum_confidence: str = "strong"
+) -> dict[str, str]:
+    """Donor -> group: donors that a finding joins must stay on one side of a split.
+
+    Parameters
+    ----------
+    donors
+        Sample -> donor, as the tables have it.
+    findings
+        Pairs; those below the minimum confidence join nothing.
+
+    Returns
+    -------
+    dict
+        Donors joined with others map to all their names joined by `+`, the others to themselves.
+    """
+    names = sorted(set(donors.values()))
+    number = {name: index for index, name in enumerate(names)}
+    least = CONFIDENCE.index(minimum_confidence)
+    edges = [
+        (number[donors[one.sample_a]], number[donors[one.sample_b]])
+        for one in findings
+        if one.sample_b and CONFIDENCE.index(one.confidence) >= least
+    ]
+    rows, columns = (np.array([edge[side] for edge in edges], dtype=int) for side in (0, 1))
+    graph = coo_matrix((np.ones(len(edges)), (rows, columns)), shape=(len(names), len(names)))
+    _, labels = connected_components(graph, directed=False)
+    members: dict[int, list[str]] = defaultdict(list)
+    for name, label in zip(names, labels.tolist(), strict=True):
+        members[label].append(name)
+    return {name: "+".join(members[label]) for name, label in zip(names, labels.tolist(), strict=True)}
+
+
+def table(findings: Iterable[Finding], donors: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Rows of `identity.csv`."""
+    return [
+        {
+            **{name: getattr(one, name) for name in COLUMNS if hasattr(one, name)},
+            "donor_a": donors[one.sample_a],
+            "donor_b": donors.get(one.sample_b, ""),
+            "leaks": "yes" if leaks(one, donors) else "no",
+        }
+        for one in findings
+    ]
