@@ -9,16 +9,16 @@ def work(args):
     import anndata
 
     from spotweave.identity.expression import sketch
-    from spotweave.identity.picture import picture_hash
+    from spotweave.identity.picture import picture_hashes
     from spotweave.io import write_json
 
     expression = sketch(anndata.read_h5ad(args.expression))
-    digest = picture_hash(args.thumbnail)
-    write_json(args.fingerprint, {"expression": expression, "picture": digest})
+    hashes = picture_hashes(args.thumbnail)
+    write_json(args.fingerprint, {"expression": expression, "picture": hashes})
     return {
         "genes_informative": expression["genes_informative"],
         "counts_with_a_place": expression["entries"],
-        "picture_has_tissue": bool(digest),
+        "picture_has_tissue": bool(hashes["tissue"]),
     }
 
 

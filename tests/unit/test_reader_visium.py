@@ -500,12 +500,13 @@ def test_a_real_section_as_a_triplet_agrees_with_another_reader() -> None:
 def test_a_real_table_of_a_seurat_object_is_joined_by_barcode() -> None:
     files = {**anterior(), "counts": RawFile("counts.csv.gz", ANTERIOR / "visium_data_counts.csv.gz")}
     reading = visium.read(files)
-    filed = pd.read_csv(ANTERIOR / "visium_data_counts.csv.gz", index_col=0)
-    filed.index = [name.removesuffix("_Assay1") for name in filed.index]
+    with gzip.open(ANTERIOR / "visium_data_counts.csv.gz", "rt") as text:
+        header, *lines = text.read().splitlines()
+    filed = {line.partition(",")[0]: np.array(line.split(",")[1:], dtype=np.float32) for line in lines}
     assert reading.report["barcodes_in_counts"] == {"BARCODE-1_Assay1": 100}
-    pd.testing.assert_frame_equal(
-        reading.adata.to_df(), filed.loc[reading.adata.obs_names], check_dtype=False, check_names=False
-    )
+    assert header.split(",")[1:] == list(reading.adata.var_names)
+    for name, row in zip(reading.adata.obs_names, reading.adata.X.toarray(), strict=True):
+        assert (row == filed[f"{name}_Assay1"]).all()
 
 
 @needs_data

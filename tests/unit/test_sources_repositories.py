@@ -533,6 +533,15 @@ def test_a_token_that_has_expired_is_told_by_its_name(name, status, publisher, t
     assert TOKEN not in str(caught.value)
 
 
+def test_a_login_kept_for_other_programs_does_not_take_the_place_of_a_token(publisher, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login me password secret\n")
+    monkeypatch.setenv("ZENODO_TOKEN", TOKEN)
+    put = put_zenodo(publisher)
+    listed("zenodo", put.accession)
+    assert [asked["Authorization"] for asked in publisher.requests(put.listing)] == [f"Bearer {TOKEN}"]
+
+
 def test_without_a_token_dryad_is_listed_and_its_files_are_refused(publisher, tmp_path, monkeypatch):
     monkeypatch.delenv("DRYAD_TOKEN")
     put = put_dryad(publisher)
@@ -759,6 +768,7 @@ def test_long_names_keep_their_ends_and_stay_apart():
     names = [_api.safe_name(f"{letter * 5}/{'Ü' * 300}.ome.tif") for letter in "ab"]
     assert len(set(names)) == 2
     assert all(name.endswith("ÜÜ.ome.tif") for name in names)
+    assert all(170 < len(name.encode()) <= 180 for name in names)
 
 
 def test_a_file_is_found_by_its_path_or_its_last_part():

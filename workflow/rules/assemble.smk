@@ -150,3 +150,4 @@ rule dataset:
     """The dataset without the benchmark."""
     input:
         rules.assemble_dataset.output,
+        rules.audit_identity.output,

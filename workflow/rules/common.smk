@@ -164,6 +164,18 @@ def closing_line():
     return "\n".join(lines)
 
 
+def known_identities(samples):
+    """The rows of resources/identities.csv that speak of these samples, as JSON."""
+    there = set(samples)
+    return as_json(
+        [
+            row
+            for row in TABLES.identities
+            if there.issuperset({row["sample_a"], row.get("sample_b", row["sample_a"])})
+        ]
+    )
+
+
 def left_out_by_reason():
     """Reason -> samples that the query or the licences leave out."""
     reasons = {}

@@ -28,6 +28,7 @@ GZIP_MAGIC = b"\x1f\x8b"
 PARQUET_MAGIC = b"PAR1"
 ROWS_AT_ONCE = 1 << 18
 BYTES_AT_ONCE = 1 << 24
+BUFFER_BYTES = 1 << 20  # of each column: a row group may be the whole file
 # What reading damaged or foreign content raises, in Arrow and in gzip.
 DAMAGE = (pa.ArrowException, OSError, EOFError, UnicodeDecodeError, zlib.error)
 
@@ -103,7 +104,9 @@ def _open(
             head = packed.read(len(PARQUET_MAGIC))
     if head.startswith(PARQUET_MAGIC):
         path = stack.enter_context(_seekable(raw.path, is_packed))
-        return _of_parquet(raw, stack.enter_context(pyarrow.parquet.ParquetFile(path)), wanted, needed)
+        return _of_parquet(
+            raw, stack.enter_context(pyarrow.parquet.ParquetFile(path, buffer_size=BUFFER_BYTES)), wanted, needed
+        )
     handle = stack.enter_context(raw.path.open("rb"))
     stream = stack.enter_context(gzip.GzipFile(fileobj=handle)) if is_packed else handle
     return _of_text(raw, cast(BinaryIO, stream), wanted, needed)

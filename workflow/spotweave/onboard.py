@@ -535,7 +535,8 @@ class _Row:
         names = [file.name for file in self.listing.files]
         if len(self.grouping.groups) == 1 or (self.gsm and all(f"{self.gsm}" in name for name in self.group.names)):
             return
-        archives = found.archives if found else tuple(filter(raw_layouts.is_archive, self.group.names))
+        packed = () if _has_counts(self.group.names) else tuple(filter(raw_layouts.is_archive, self.group.names))
+        archives = found.archives if found else packed
         if archives:
             self._name_each(found, archives)
             return

@@ -42,6 +42,7 @@ class Tables:
     left_out: dict[str, str] = field(default_factory=dict)
     cohort_left_out: dict[str, int] = field(default_factory=dict)
     checksum_columns: tuple[str, ...] = ()
+    identities: tuple[Row, ...] = ()
 
     def runnable_tasks(self, names: Iterable[str]) -> tuple[list[str], dict[str, str]]:
         """The tasks that this choice of samples can run, and why each of the others cannot.
@@ -118,13 +119,14 @@ def _nearest(name: str, known: Iterable[str]) -> str:
     return f"did you mean {close[0]!r}?" if close else f"allowed: {', '.join(sorted(known))}"
 
 
-def read_table(path: Path, schema_path: Path, key: str) -> tuple[dict[str, tuple[int, Row]], list[str]]:
+def read_table(path: Path, schema_path: Path, key: str | None) -> tuple[dict[str, tuple[int, Row]], list[str]]:
     """Read and check one CSV table.
 
     Returns
     -------
     rows
-        key -> (row number in the file, non-blank cells). A repeated key keeps its first row.
+        key -> (row number in the file, non-blank cells). A repeated key keeps its first row. Without a key column, the
+        row number is the key.
     faults
         One line each.
     """
@@ -158,7 +160,9 @@ def read_table(path: Path, schema_path: Path, key: str) -> tuple[dict[str, tuple
                 if not row:
                     continue
                 faults += checker.faults(where, row)
-                if key in row and row[key] in rows:
+                if key is None:
+                    rows[str(reader.line_num)] = (reader.line_num, row)
+                elif key in row and row[key] in rows:
                     faults.append(
                         f"{where}:{key}: {row[key]!r} is already in row {rows[row[key]][0]}, allowed: unique ids"
                     )
@@ -243,6 +247,10 @@ def load(config: Mapping[str, Any], schemas: Path, library: Path, config_source:
     sources, found = read_table(library.parents[1] / "resources/sources.csv", schemas / "sources.schema.yaml", "source")
     faults += found
     accessions = {name: row for name, (_, row) in sources.items()}
+    identities, found = read_table(
+        library.parents[1] / "resources/identities.csv", schemas / "identities.schema.yaml", None
+    )
+    faults += found
     encoders = table("encoders_table", "encoders", "encoder")
     tasks = table("tasks_table", "tasks", "task")
     recipes = table("recipes_table", "recipes", "recipe")
@@ -284,6 +292,7 @@ def load(config: Mapping[str, Any], schemas: Path, library: Path, config_source:
         left_out,
         {cohort: len(names) - len(kept[cohort]) for cohort, names in cohorts.items()},
         tuple(column for column in columns if column.endswith("_checksum")),
+        tuple(row for _, row in identities.values()),
     )
 
 

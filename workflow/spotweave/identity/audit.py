@@ -38,8 +38,8 @@ GENES_MIN_SHARED = 8
 SPOTS_CERTAIN = 0.8
 SPOTS_HINT = 0.3
 SPOTS_MIN_SHARED = 50
-# Signs of the picture's hash that differ: copies stay below, other sections above (docs/identity.md).
-PICTURE_SAME = 0.15
+# Signs of a picture's hashes that differ: copies stay below, other sections above (docs/identity.md).
+PICTURE_SAME = {"whole": 0.16, "tissue": 0.25}
 
 
 @dataclass(frozen=True)
@@ -74,16 +74,27 @@ def find(prints: Mapping[str, Mapping[str, Any]]) -> list[Finding]:
     Parameters
     ----------
     prints
-        Sample -> fingerprint (`expression`: a sketch, `picture`: a hash).
+        Sample -> fingerprint (`expression`: a sketch, `picture`: hashes).
     """
     names = sorted(prints)
     found = [finding for pair in _candidates(names, prints, "genes") if (finding := _by_genes(*pair, prints))]
     found += [finding for pair in _candidates(names, prints, "spots") if (finding := _by_spots(*pair, prints))]
-    distance = picture.distances([prints[name]["picture"] for name in names])
-    for first, second in zip(*np.nonzero(np.triu(distance < PICTURE_SAME, k=1)), strict=True):
-        share = round(float(distance[first, second]), 4)
-        found.append(Finding(names[first], names[second], "same_image", "strong", "picture", share))
+    found += _by_pictures(names, prints)
     return sorted(found, key=lambda one: (one.sample_a, one.sample_b, one.found_by))
+
+
+def _by_pictures(names: Sequence[str], prints: Mapping[str, Mapping[str, Any]]) -> list[Finding]:
+    """Pairs of one picture, by the hash that shows it more clearly."""
+    best: dict[tuple[int, int], float] = {}
+    for kind, limit in PICTURE_SAME.items():
+        distance = picture.distances([prints[name]["picture"][kind] for name in names])
+        for first, second in zip(*np.nonzero(np.triu(distance < limit, k=1)), strict=True):
+            pair = (int(first), int(second))
+            best[pair] = min(best.get(pair, 1.0), float(distance[pair]))
+    return [
+        Finding(names[first], names[second], "same_image", "strong", "picture", round(share, 4))
+        for (first, second), share in sorted(best.items())
+    ]
 
 
 def _candidates(names: Sequence[str], prints: Mapping[str, Mapping[str, Any]], kind: str) -> list[tuple[str, str]]:

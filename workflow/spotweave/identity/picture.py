@@ -1,12 +1,18 @@
-"""A perceptual hash of a slide's tissue: the same for a rescaled, recompressed, turned or mirrored copy.
+"""Perceptual hashes of a slide: the same for a rescaled, recompressed, turned, mirrored or slightly cropped copy.
 
-The tissue's bounding box is reduced to 64 x 64 px of darkness; the signs of its lowest 16 x 16 cosine coefficients
-(DCT-II; Zauner 2010, the constant term left out) are the hash. Turning by 90 degrees transposes the coefficients,
-mirroring changes the sign of the odd ones: all eight positions follow from one hash.
+Two hashes, each the signs of the lowest 16 x 16 cosine coefficients of a 64 x 64 picture (DCT-II; Zauner 2010), the
+constant term left out:
+
+* of the whole picture's darkness: exact for copies of one framing,
+* of the tissue's stain in a window around its centre of mass, as wide as the tissue is spread: for other framings.
+
+Turning by 90 degrees transposes the coefficients, mirroring changes the sign of the odd ones: all eight positions
+follow from one hash.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,57 +25,72 @@ from skimage.filters import threshold_otsu
 SIDE_PX = 64
 LOW = 16
 WORK_PX = 512
-MIN_TISSUE_SHARE = 0.005
+BLUR_PX = 8
+WINDOW_SPREADS = 2.2  # half the window's side in standard deviations of the stain
+MIN_STAIN = 8.0
 
-Bits = NDArray[np.int8]
+Floats = NDArray[np.float64]
 
 
-def picture_hash(path: Path) -> str:
-    """Hash of a picture (any size, RGB): 64 hexadecimal digits; empty where it shows no tissue."""
+def picture_hashes(path: Path) -> dict[str, str]:
+    """Hashes of a picture (any size, RGB): `whole` and `tissue`, 64 hexadecimal digits; `tissue` empty without any."""
     with Image.open(path) as image:
-        image.draft("RGB", (WORK_PX, WORK_PX))
+        image.draft("RGB", (2 * WORK_PX, 2 * WORK_PX))
         rgb = image.convert("RGB")
         rgb.thumbnail((WORK_PX, WORK_PX), Image.Resampling.BOX)
-    signs = _signs(np.asarray(rgb, dtype=np.float64))
-    return "" if signs is None else np.packbits((signs.ravel() > 0).astype(np.uint8)).tobytes().hex()
+    pixels = np.asarray(rgb, dtype=np.float64)
+    return {"whole": _hash(_reduced(255 - pixels.mean(axis=2), None)), "tissue": _tissue_hash(pixels)}
 
 
-def _signs(rgb: NDArray[np.float64]) -> NDArray[np.float64] | None:
-    # Saturation and darkness both: tissue is coloured, glass is bright, and pen is as dark as tissue but small.
-    stain = gaussian_filter(rgb.max(axis=2) - rgb.min(axis=2), 2)
-    if np.ptp(stain) < 8:
-        return None
-    mask = stain > threshold_otsu(stain)
-    if mask.mean() < MIN_TISSUE_SHARE:
-        return None
-    rows, columns = np.flatnonzero(mask.mean(axis=1) > 0.01), np.flatnonzero(mask.mean(axis=0) > 0.01)
-    box = (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
-    dark = Image.fromarray(np.where(mask, 255 - rgb.mean(axis=2), 0).astype(np.float32), mode="F")
-    square = np.asarray(dark.resize((SIDE_PX, SIDE_PX), Image.Resampling.BOX, box=box), dtype=np.float64)
-    return np.asarray(np.sign(dctn(square, norm="ortho")[:LOW, :LOW]))
+def _tissue_hash(rgb: Floats) -> str:
+    stain = rgb.max(axis=2) - rgb.min(axis=2)
+    smooth = gaussian_filter(stain, BLUR_PX)
+    if np.ptp(smooth) < MIN_STAIN:
+        return ""
+    # Weights, not a mask: what lies near the threshold must not move the window from copy to copy.
+    weight = np.clip(smooth - threshold_otsu(smooth) / 2, 0, None)
+    y, x = np.mgrid[: stain.shape[0], : stain.shape[1]]
+    centre = np.array([(x * weight).sum(), (y * weight).sum()]) / weight.sum()
+    spread = [
+        np.sqrt(((axis - mean) ** 2 * weight).sum() / weight.sum()) for axis, mean in zip((x, y), centre, strict=True)
+    ]
+    half = WINDOW_SPREADS * np.array(spread)
+    margin = int(max(stain.shape))
+    framed = np.pad(stain, margin, constant_values=float(np.percentile(stain, 5)))
+    return _hash(_reduced(framed, (*(centre - half + margin), *(centre + half + margin))))
+
+
+def _reduced(values: Floats, box: tuple[float, ...] | None) -> Floats:
+    image = Image.fromarray(values.astype(np.float32), mode="F")
+    return np.asarray(image.resize((SIDE_PX, SIDE_PX), Image.Resampling.BOX, box=box), dtype=np.float64)
+
+
+def _hash(square: Floats) -> str:
+    return np.packbits(dctn(square, norm="ortho")[:LOW, :LOW].ravel() > 0).tobytes().hex()
 
 
 def positions(digest: str) -> NDArray[np.int8]:
-    """(8, 255) int8, +1 and -1: the hash in the eight positions a copy can have, the constant term left out."""
+    """(8, 255) int8, +1 and -1: a hash in the eight positions a copy can have, the constant term left out."""
     bits = np.unpackbits(np.frombuffer(bytes.fromhex(digest), dtype=np.uint8)).reshape(LOW, LOW)
     signs = bits.astype(np.int8) * 2 - 1
     odd = np.where(np.arange(LOW) % 2, -1, 1).astype(np.int8)
-    found = []
-    for one in (signs, signs.T):
-        for across in (np.ones_like(odd), odd):
-            for down in (np.ones_like(odd), odd):
-                found.append((one * across[None, :] * down[:, None]).ravel()[1:])
+    flips = (np.ones_like(odd), odd)
+    found = [
+        (one * across[None, :] * down[:, None]).ravel()[1:]
+        for one in (signs, signs.T)
+        for across in flips
+        for down in flips
+    ]
     return np.array(found, dtype=np.int8)
 
 
-def distances(digests: list[str]) -> NDArray[np.float64]:
+def distances(digests: Sequence[str]) -> Floats:
     """(N, N) share of signs that differ between two pictures in the position that fits best; NaN without a hash."""
     known = [index for index, digest in enumerate(digests) if digest]
     result = np.full((len(digests), len(digests)), np.nan)
-    if not known:
-        return result
-    turned = np.array([positions(digests[index]) for index in known], dtype=np.float32)
-    plain = turned[:, 0]
-    agreement = np.max([plain @ turned[:, position].T for position in range(turned.shape[1])], axis=0)
-    result[np.ix_(known, known)] = (1 - agreement / plain.shape[1]) / 2
+    if known:
+        turned = np.array([positions(digests[index]) for index in known], dtype=np.float32)
+        plain = turned[:, 0]
+        agreement = np.max([plain @ turned[:, position].T for position in range(turned.shape[1])], axis=0)
+        result[np.ix_(known, known)] = (1 - agreement / plain.shape[1]) / 2
     return result

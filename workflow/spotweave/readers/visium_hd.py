@@ -67,7 +67,10 @@ def read(files: Mapping[str, RawFile], *, member: str | None = None) -> Reading:
     counts = _take(matrix.counts, row_of_unit[kept])
     var, gene_report = gene_table(matrix)
     totals = np.asarray(counts @ np.ones(counts.shape[1])).astype(np.int64)
-    without_spot = np.setdiff1d(rows, row_of_unit[kept])
+    is_left = np.zeros(len(units), dtype=bool)
+    is_left[rows] = True
+    is_left[row_of_unit[kept]] = False
+    without_spot = np.flatnonzero(is_left)
     without_counts = np.flatnonzero(row_of_unit < 0)
     report = {
         "unit": units.kind,
@@ -85,7 +88,7 @@ def read(files: Mapping[str, RawFile], *, member: str | None = None) -> Reading:
         "duplicate_keys": 0,  # they are refused
         **gene_report,
         "total_counts": int(totals.sum()),
-        "zero_genes": int(counts.shape[1] - np.unique(counts.indices).size),
+        "zero_genes": int((np.bincount(counts.indices, minlength=counts.shape[1]) == 0).sum()),
         "zero_spots": int((totals == 0).sum()),
         "scalefactors": scale,
         **software.describe(files["counts"]),
@@ -165,9 +168,9 @@ def _bin_size(
     counts: str, in_counts: NDArray[np.int32], positions: str, placed: Units, scale: Mapping[str, float]
 ) -> int:
     """Size of the bins in um, by everything that states it."""
-    stated = {
-        counts: np.unique(in_counts).tolist(),
-        positions: np.unique(placed.size_um).tolist(),
+    stated: dict[str, list[Any]] = {
+        counts: np.flatnonzero(np.bincount(in_counts)).tolist(),
+        positions: np.flatnonzero(np.bincount(placed.size_um)).tolist(),
         "the scale factors": [scale["bin_size_um"]] if "bin_size_um" in scale else [],
     }
     sizes = {size for found in stated.values() for size in found}

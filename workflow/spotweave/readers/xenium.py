@@ -82,7 +82,7 @@ def read(files: Mapping[str, RawFile], *, member: str | None = None) -> Reading:
         **gene_report,
         "controls_left_out": dict(sorted(left_out.items())),
         "total_counts": int(totals.sum()),
-        "zero_genes": int(adata.n_vars - np.unique(adata.X.indices).size),
+        "zero_genes": int((np.bincount(adata.X.indices, minlength=adata.n_vars) == 0).sum()),
         "zero_spots": int((totals == 0).sum()),
         "pixel_size_um": experiment.pixel_size_um,
         "xoa_version": experiment.onboard_version,

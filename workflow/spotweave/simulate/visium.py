@@ -319,12 +319,10 @@ def write_h5ad(
 
 def position_rows(truth: Truth, spots: NDArray[np.intp], before: str = "", after: str = "-1") -> list[list[str]]:
     """Rows of tissue_positions for some spots."""
+    numbers = np.column_stack([truth.in_tissue, truth.array, truth.pixels])[spots].tolist()
     return [
-        [
-            f"{before}{truth.barcodes[spot]}{after}",
-            *map(str, (truth.in_tissue[spot], *truth.array[spot], *truth.pixels[spot])),
-        ]
-        for spot in spots
+        [f"{before}{truth.barcodes[spot]}{after}", *map(str, row)]
+        for spot, row in zip(spots.tolist(), numbers, strict=True)
     ]
 
 

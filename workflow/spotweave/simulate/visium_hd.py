@@ -6,6 +6,7 @@ the picture as real ones are; 2 um bins are drawn, and larger bins are their sum
 
 from __future__ import annotations
 
+import functools
 import gzip
 import json
 from collections.abc import Callable
@@ -88,7 +89,7 @@ class Bins:
     in_tissue: NDArray[np.int64]
     counts: NDArray[np.int64]
 
-    @property
+    @functools.cached_property
     def names(self) -> list[str]:
         """As Space Ranger writes them."""
         return [f"s_{self.size_um:03d}um_{row:05d}_{col:05d}-1" for row, col in self.array.tolist()]

@@ -137,7 +137,7 @@ def _pages(url: str, kind: str, settings: FetchSettings, label: str) -> list[dic
     """All entries of a list, page after page, held against the number of entries that Dryad states."""
     found: list[dict[str, Any]] = []
     seen: set[str] = set()
-    while url:
+    while url and url not in seen:
         seen.add(url)
         content = _ask(url, settings, label)
         found += entries(content, "_embedded", kind, label=label)

@@ -67,13 +67,13 @@ def read_outlines(raw: RawFile) -> Outlines:
             shapes = shapely.from_geojson([text for _, text in block])
         except shapely.errors.GEOSException as error:
             raise Refusal(f"{raw.name}: an outline is no geometry ({error}); download the file again") from error
+        has_place = ~shapely.is_empty(shapes)
+        shapes = shapes[has_place]
         centres = shapely.centroid(shapes)
-        measured = np.column_stack([shapely.get_x(centres), shapely.get_y(centres), shapely.area(shapes)])
-        has_place = np.isfinite(measured).all(axis=1)
+        parts.append(np.column_stack([shapely.get_x(centres), shapely.get_y(centres), shapely.area(shapes)]))
         empty += int((~has_place).sum())
-        invalid += int((~shapely.is_valid(shapes[has_place])).sum())
+        invalid += int((~shapely.is_valid(shapes)).sum())
         names += [name for (name, _), kept in zip(block, has_place, strict=True) if kept]
-        parts.append(measured[has_place])
     if not names:
         raise Refusal(f"{raw.name}: there is no outline in it; {ADVICE}")
     xy_area = np.concatenate(parts)
@@ -134,7 +134,9 @@ def _features(name: str, stream: TextIO) -> Iterator[Mapping[str, Any]]:
                 window, at = window[at:] + more, 0
                 continue
             yield feature
-    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
+    except UnicodeDecodeError as error:
+        raise Refusal(f"{name}: no text, so no GeoJSON; {ADVICE}") from error
+    except (OSError, EOFError, zlib.error) as error:
         raise Refusal(f"{name}: cut or damaged GeoJSON ({error}); download it again") from error
 
 
