@@ -5,7 +5,7 @@ RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
 SNAKEMAKE := $(RUN) snakemake --profile profiles/local
 HER2ST := $(if $(wildcard ../shared/data/her2st),config/her2st_local.yaml,config/her2st.yaml)
 
-.PHONY: setup demo her2st mob test lint bench clean
+.PHONY: setup demo her2st mob new-cohort test lint bench clean
 
 setup: $(READY)
 
@@ -30,6 +30,10 @@ her2st: $(READY)
 
 mob: $(READY)
 	$(SNAKEMAKE) --configfile config/mob.yaml
+
+# make new-cohort ACCESSION=GSE190811
+new-cohort: $(READY)
+	$(RUN) python scripts/new_cohort.py $(ACCESSION)
 
 # The report describes a finished build and is made again only after one.
 results/%/report/report.html: results/%/benchmark/leaderboard.csv results/%/MANIFEST.sha256

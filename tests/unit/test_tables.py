@@ -257,3 +257,8 @@ def test_a_choice_takes_away_the_tasks_it_leaves_without_donors(load):
 def test_an_accession_must_be_one_of_its_source(load):
     (found,) = faults(load, [{**GOOD, "source": "geo", "accession": "PRJNA5732357"}])
     assert found == "c1.csv:2:accession: 'PRJNA5732357', allowed: as geo writes it, GSM5732357"
+
+
+def test_what_a_draft_leaves_open_blocks_the_build(load):
+    found = faults(load, [{**GOOD, "organ": "?", "notes": "?"}])
+    assert [fault.split(", ")[0] for fault in found] == ["c1.csv:2:notes: still '?'", "c1.csv:2:organ: still '?'"]

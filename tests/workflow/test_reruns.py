@@ -17,9 +17,11 @@ EVERY_SAMPLE = {
     "assemble_sample",
     "extract_patches",
     "describe_sample",
+    "fingerprint_sample",
     "embed_patches",
 }
 RELEASE = {"assemble_cohort": 1, "assemble_dataset": 1, "summarise_quality": 1, "all": 1}
+AUDIT = {"audit_identity": 1}
 SCORES = {"fit_probe": 1, "rank_encoders": 1, "all": 1}
 AGGREGATES = {**RELEASE, **SCORES, "make_splits": 1}
 
@@ -51,13 +53,13 @@ def test_a_new_row_builds_its_own_jobs_and_the_aggregates_only(built):
     table = built.folder / "config/cohorts/demo.csv"
     row = table.read_text().splitlines()[1].replace("demo-a1,", "demo-a2,", 1)
     with edited(table, table.read_text() + row + "\n"):
-        assert built.planned() == {**dict.fromkeys(EVERY_SAMPLE, 1), **AGGREGATES}
+        assert built.planned() == {**dict.fromkeys(EVERY_SAMPLE, 1), **AGGREGATES, **AUDIT}
 
 
 def test_a_changed_cell_rebuilds_what_reads_it(built):
     table = built.folder / "config/cohorts/demo.csv"
     with edited(table, table.read_text().replace("demo-a1,demo-A,", "demo-a1,demo-Z,")):
-        assert built.planned() == {"describe_sample": 1, **AGGREGATES}
+        assert built.planned() == {"describe_sample": 1, **AGGREGATES, **AUDIT}
 
 
 def test_rows_in_another_order_only_reorder_the_tables(built):
@@ -93,7 +95,7 @@ def test_a_reworded_note_changes_the_description_and_no_score(built):
             "limits",
             "pixel_size_max_um",
             1.2,
-            {**dict.fromkeys(EVERY_SAMPLE - {"fetch_sample", "read_expression"}, 3), **AGGREGATES},
+            {**dict.fromkeys(EVERY_SAMPLE - {"fetch_sample", "read_expression"}, 3), **AGGREGATES, **AUDIT},
         ),
     ],
 )
@@ -117,7 +119,10 @@ def test_a_changed_setting_rebuilds_from_the_stage_that_reads_it(built, section,
         ("encoders/handcrafted.py", {"embed_patches": 3, **SCORES}),
         ("encoders/timm_model.py", {}),
         ("sources/file.py", {}),
-        ("readers/st_v1.py", {**dict.fromkeys(EVERY_SAMPLE - {"fetch_sample"}, 3), **AGGREGATES}),
+        ("readers/st_v1.py", {**dict.fromkeys(EVERY_SAMPLE - {"fetch_sample"}, 3), **AGGREGATES, **AUDIT}),
+        ("readers/visium.py", {}),
+        ("sources/geo.py", {}),
+        ("identity/audit.py", {"make_splits": 1, **AUDIT, **SCORES}),
         ("report/quality.py", {"summarise_quality": 1, "all": 1}),
         ("simulate/st_v1.py", {}),
     ],
@@ -141,7 +146,7 @@ def test_two_builds_have_the_same_manifest(built, tmp_path, deposit):
     other.snakemake("dataset")
     manifests = [(project.results / "MANIFEST.sha256").read_text() for project in (built, other)]
     assert manifests[0] == manifests[1]
-    assert len(manifests[0].splitlines()) == 3 * 10 + 2
+    assert len(manifests[0].splitlines()) == 3 * 10 + 3
 
 
 def test_a_removed_row_drops_out_of_the_aggregates(tmp_path_factory, deposit):
@@ -149,7 +154,7 @@ def test_a_removed_row_drops_out_of_the_aggregates(tmp_path_factory, deposit):
     project.snakemake()
     table = project.folder / "config/cohorts/demo.csv"
     table.write_text("".join(line for line in table.read_text().splitlines(True) if not line.startswith("demo-b1")))
-    assert project.planned() == RELEASE
+    assert project.planned() == {**RELEASE, **AUDIT}
     project.snakemake()
     assert [row["id"] for row in project.rows("demo.csv")] == ["demo-a1", "demo-c1"]
     released = [path for path in project.results.rglob("*demo-b1*") if "samples" not in path.parts]

@@ -22,7 +22,7 @@ rule fingerprint_sample:
 
 rule audit_identity:
     input:
-        fingerprints=expand(rules.fingerprint_sample.output.fingerprint, sample=SAMPLES),
+        fingerprints=expand(rules.fingerprint_sample.output.fingerprint, sample=sorted(SAMPLES)),
     output:
         table="<results>/identity.csv",
     log:
@@ -34,8 +34,8 @@ rule audit_identity:
         mem_mb=scaled_mem(4000),
         runtime="1h",
     params:
-        samples=list(SAMPLES),
-        donors=[row["donor"] for row in SAMPLES.values()],
+        samples=sorted(SAMPLES),
+        donors=[SAMPLES[sample]["donor"] for sample in sorted(SAMPLES)],
         fingerprints=per_sample("fingerprint.json"),
         known=known_identities(SAMPLES),
         code=code("audit_identity"),
