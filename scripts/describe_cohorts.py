@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-import _stage  # noqa: F401 (puts the library on the path)
 import yaml
 
+import _stage  # noqa: F401 (puts the library on the path)
 from spotweave import tables
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -36,12 +36,14 @@ def main() -> int:
 def describe(known: tables.Tables) -> str:
     """The page as Markdown."""
     rows = list(known.samples.values())
+    donors = len({row["donor"] for row in rows})
     lines = [
         "# Cohorts",
         "",
-        f"`config/catalogue.yaml` knows {len(rows)} samples of {len({row['donor'] for row in rows})} donors. Build a part:",
-        '`snakemake --configfile config/catalogue.yaml --config select="organ=Breast technology=Visium"`; look first with',
-        "`python scripts/query.py organ=Breast technology=Visium`. This page is written by `scripts/describe_cohorts.py`.",
+        f"`config/catalogue.yaml` knows {len(rows)} samples of {donors} donors. Build a part of it with",
+        '`snakemake --configfile config/catalogue.yaml --config select="organ=Breast technology=Visium"`; look first',
+        "with `python scripts/query.py organ=Breast technology=Visium`.",
+        "This page is written by `scripts/describe_cohorts.py`.",
         "",
         "How far the places of the files are known:",
         "",

@@ -459,3 +459,20 @@ def test_a_gene_that_looks_prefixed_among_others_keeps_its_name() -> None:
 def test_a_gene_without_name_and_id_is_refused() -> None:
     with pytest.raises(Refusal, match="gene 2 has neither name nor id"):
         gene_table(matrix_of(["A", ""]))
+
+
+def test_features_that_are_no_genes_may_hold_what_are_no_counts(tmp_path: Path) -> None:
+    path = tmp_path / "m.h5"
+    with h5py.File(path, "w") as file:
+        group = file.create_group("matrix")
+        group["data"] = np.array([3.0, 0.37, 2.0, 1.25])
+        group["indices"] = np.array([0, 1, 0, 1])
+        group["indptr"] = np.array([0, 2, 4])
+        group["shape"] = np.array([2, 2])
+        group["barcodes"] = np.array([b"a-1", b"b-1"])
+        group["features/id"] = np.array([b"ENSG1", b"p1"])
+        group["features/name"] = np.array([b"A", b"CD3"])
+        group["features/feature_type"] = np.array([b"Gene Expression", b"Protein Expression"])
+    matrix = read_matrix(RawFile("m.h5", path))
+    assert matrix.gene_names == ["A"]
+    assert matrix.counts.toarray().ravel().tolist() == [3, 2]

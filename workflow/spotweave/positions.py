@@ -232,8 +232,16 @@ def _numbers(raw: RawFile, table: pd.DataFrame, first_row: int) -> pd.DataFrame:
         texts = table[key].str.strip()
         if key == "in_tissue":
             texts = texts.str.lower().replace(FLAGS)
-        done[key] = _checked(raw, key, pd.to_numeric(texts, errors="coerce"), table[key], first_row)
+        done[key] = _checked(raw, key, _parsed(texts), table[key], first_row)
     return pd.DataFrame(done)
+
+
+def _parsed(texts: pd.Series) -> pd.Series:
+    """Numbers, NaN where a text is none; pandas' own parser would be off by the last digit of many."""
+    try:
+        return texts.astype(np.float64)
+    except ValueError:
+        return pd.to_numeric(texts, errors="coerce")
 
 
 def _checked(raw: RawFile, key: str, values: pd.Series, shown: pd.Series, first_row: int) -> NDArray[Any]:

@@ -61,11 +61,20 @@ def text(dataset: Any) -> list[str]:
     return [item.decode() if isinstance(item, bytes) else str(item) for item in dataset[:]]
 
 
-def read_sparse(name: str, group: Any, units: Sequence[str], genes: Sequence[str], *, by_unit: bool) -> csr_matrix:
+def read_sparse(
+    name: str,
+    group: Any,
+    units: Sequence[str],
+    genes: Sequence[str],
+    *,
+    by_unit: bool,
+    unchecked: NDArray[np.bool_] | None = None,
+) -> csr_matrix:
     """A compressed sparse matrix (`data`, `indices`, `indptr`) as canonical CSR float32, units x genes.
 
     `by_unit` says along which axis it is compressed: 10x files hold one unit after the other. Values are read and
-    checked in blocks, so that the peak is little above the result (8 bytes a value).
+    checked in blocks, so that the peak is little above the result (8 bytes a value). `unchecked` marks columns whose
+    values are taken as 0: features that are no genes may hold what are no counts (mean intensities of proteins).
     """
     indptr = group["indptr"][:].astype(np.int64)
     length = int(group["data"].shape[0])
@@ -91,7 +100,7 @@ def read_sparse(name: str, group: Any, units: Sequence[str], genes: Sequence[str
     def place(unit: int, gene: int) -> str:
         return f"gene {genes[gene]!r}, barcode {units[unit]!r}"
 
-    values, fault = read_values(group["data"])
+    values, fault = read_values(group["data"], None if unchecked is None else unchecked[indices])
     if fault:
         row = int(np.searchsorted(indptr, fault.index, side="right")) - 1
         unit, gene = (row, int(indices[fault.index])) if by_unit else (int(indices[fault.index]), row)
@@ -103,11 +112,16 @@ def read_sparse(name: str, group: Any, units: Sequence[str], genes: Sequence[str
     return canonical(name, transposed.T.tocsr(), place)
 
 
-def read_values(dataset: Any) -> tuple[NDArray[np.float32], Fault | None]:
-    """A list of counts as float32, and the first that is none (reading stops at the block it stands in)."""
+def read_values(dataset: Any, skipped: NDArray[np.bool_] | None = None) -> tuple[NDArray[np.float32], Fault | None]:
+    """A list of counts as float32, and the first that is none (reading stops at the block it stands in).
+
+    Values marked as skipped become 0, whatever they are.
+    """
     values = np.empty(dataset.shape[0], dtype=np.float32)
     for start in range(0, len(values), VALUES_AT_ONCE):
         block = dataset[start : start + VALUES_AT_ONCE]
+        if skipped is not None:
+            block = np.where(skipped[start : start + len(block)], 0, block)
         fault = find_fault(block)
         if fault:
             return values, Fault(fault.index + start, fault.found, fault.advice, fault.count)

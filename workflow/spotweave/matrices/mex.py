@@ -139,6 +139,8 @@ def _read_entries(raw: RawFile, stream: Any) -> _Entries:
     value = np.empty(entries, dtype=np.int64 if "integer" in banner else np.float64)
     done = 0
     for block in _blocks(stream):
+        if block.empty:
+            continue
         if done + len(block) > entries:
             raise ValueError(f"more than the {entries:,} entries it says it has")
         here = slice(done, done + len(block))

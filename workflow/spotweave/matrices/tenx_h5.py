@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 import h5py
+import numpy as np
 from scipy.sparse import csr_matrix, hstack
 
 from spotweave.errors import Refusal
@@ -67,7 +68,9 @@ def _read_layout_3(name: str, group: Any) -> Matrix:
 
     ids, types, genomes = column("id", ""), column("feature_type", GENE_EXPRESSION), column("genome", "")
     _lists_fit(name, group, units, names)
-    counts, genes, left_out = only_genes(name, read_sparse(name, group, units, names, by_unit=True), types)
+    other = np.array([kind != GENE_EXPRESSION for kind in types], dtype=bool)
+    whole = read_sparse(name, group, units, names, by_unit=True, unchecked=other if other.any() else None)
+    counts, genes, left_out = only_genes(name, whole, types)
     return Matrix(
         name,
         units,
