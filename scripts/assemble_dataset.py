@@ -31,7 +31,7 @@ def work(args):
         remove(path)
 
     rows = [sample["table"] for sample in accepted]
-    release.write_table(args.table, rows, list(describe.COLUMNS))
+    release.write_table(args.table, rows, describe.columns())
     refused = [{"sample_id": s["sample_id"], **s["refusal"]} for s in samples if s["refusal"] is not None]
     release.write_table(args.quarantine, refused, release.QUARANTINE_COLUMNS)
 

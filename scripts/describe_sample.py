@@ -18,7 +18,7 @@ stage.option("--settings", required=True, help="JSON of the configuration that s
 def work(args):
     import json
 
-    from spotweave.dataset import describe, layout, provenance
+    from spotweave.dataset import describe, harmonise, layout, provenance
     from spotweave.io import read_json, write_json
 
     row = json.loads(args.row)
@@ -31,6 +31,7 @@ def work(args):
         "refusal": refusal,
         "row": row,
         "measured": measured,
+        "harmonised": harmonise.harmonise(row, measured),
         "table": None if refusal else describe.table_row(row, measured),
     }
     write_json(args.metadata, content)

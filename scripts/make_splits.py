@@ -31,7 +31,7 @@ def work(args):
         for sample, path in zip(args.samples, args.records, strict=True)
     ]
     splits = make_splits(task.name, task.n_folds, members)
-    joined = [one for one in audit.table(findings, donors) if one["leaks"] == "yes"]
+    joined = [one for one in audit.table(audit.joining(findings), donors) if one["leaks"] == "yes"]
     write_json(args.splits, {**splits, "joined_donors": joined})
 
 

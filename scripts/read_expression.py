@@ -16,6 +16,7 @@ stage.option("--member", help="the section to take from raw files that hold seve
 def work(args: argparse.Namespace) -> dict[str, Any]:
     """Write `expression` and `spots`; the reading's report is the record's measures."""
     from spotweave import readers
+    from spotweave.gene_names import gene_species
     from spotweave.io import read_json
 
     manifest = read_json(args.manifest)
@@ -24,7 +25,8 @@ def work(args: argparse.Namespace) -> dict[str, Any]:
     reader = readers.load(args.reader)
     reading = reader.read(readers.pick_files(manifest, reader.ROLES, reader.OPTIONAL), member=args.member)
     reading.write(args.expression, args.spots)
-    return {"reader": args.reader, **reading.report}
+    genes = reading.adata.var
+    return {"reader": args.reader, **reading.report, "gene_species": gene_species(genes.index, genes["gene_id"])}
 
 
 if __name__ == "__main__":

@@ -713,3 +713,27 @@ def test_the_script_refuses_a_row_without_a_file_it_needs(tmp_path, run_script, 
     record = json.loads((tmp_path / "fetch.json").read_text())
     assert record["status"] == "refused"
     assert "no file for image, spots or transform" in record["reason"]
+
+
+@pytest.mark.fault("a .netrc with other logins", "not used, not sent on")
+def test_logins_of_a_netrc_are_neither_used_nor_sent_to_another_host(server, tmp_path, monkeypatch):
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login someone password secret\n")
+    (tmp_path / "netrc").chmod(0o600)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    with FaultServer() as other:
+        there = other.put("counts.tsv.gz", CONTENT).replace("127.0.0.1", "localhost")
+        url = server.put(NAME, b"", lambda exchange: exchange.reply(302, Location=there))
+        wanted = Wanted("counts", url)
+        https.download(
+            wanted,
+            tmp_path / "raw",
+            FetchSettings(2, 5, 0),
+            url=url,
+            name=NAME,
+            headers={"Authorization": "Bearer token"},
+        )
+        assert [one.get("Authorization") for one in server.requests(NAME)] == ["Bearer token"]
+        assert [one.get("Authorization") for one in other.requests("counts.tsv.gz")] == [None]
+        plain = other.put("plain.tsv.gz", CONTENT)
+        https.fetch(Wanted("counts", plain), tmp_path / "raw", FetchSettings(2, 5, 0))
+        assert [one.get("Authorization") for one in other.requests("plain.tsv.gz")] == [None]

@@ -141,17 +141,55 @@ def test_blocks_of_one_sample_are_bands_across_its_longest_axis():
     assert max(overlap) < 30, "bands follow each other along the axis, up to its error of estimate"
 
 
+def fingerprint(sample, like=None):
+    """A fingerprint of a sample's own, or a copy of another's."""
+    start = 1000 * (ord(like or sample) + 1)
+    hashes = list(range(start, start + 100))
+    sketch = {"genes": hashes, "genes_informative": 100, "spots": [], "entries": 0, "total_counts": 1}
+    return {"expression": sketch, "picture": {"whole": "", "tissue": ""}}
+
+
+def test_donors_of_a_copied_sample_are_never_split(tmp_path):
+    donors = {"a": "A", "b": "B", "c": "C", "d": "D"}
+    for name in donors:
+        (tmp_path / f"{name}.json").write_text(json.dumps({"status": "accepted", "measures": {"patches": 100}}))
+        (tmp_path / f"{name}.print.json").write_text(json.dumps(fingerprint(name, "a" if name == "c" else None)))
+    known = [
+        {
+            "sample_a": "b",
+            "sample_b": "d",
+            "relation": "same_block",
+            "confidence": "hint",
+            "evidence": "e",
+            "source": "s",
+        }
+    ]
+    task = json.dumps({"task": "demo", "cohorts": "demo", "n_genes": "5"})
+    argv = ["--samples", *donors, "--donors", *donors.values(), "--records", str(tmp_path / "{sample}.json")]
+    argv += ["--fingerprints", str(tmp_path / "{sample}.print.json"), "--known", json.dumps(known)]
+    make_splits.stage.run(make_splits.work, [*argv, "--task", task, "--splits", str(tmp_path / "splits.json")])
+    splits = json.loads((tmp_path / "splits.json").read_text())
+    assert splits["donors"] == {"a": "A+C", "b": "B", "c": "A+C", "d": "D"}
+    assert len(splits["folds"]) == 3
+    for fold in splits["folds"]:
+        assert ("a" in fold["test"]) == ("c" in fold["test"])
+    assert [(one["sample_a"], one["sample_b"]) for one in splits["joined_donors"]] == [("a", "c")]
+
+
 def test_the_script_writes_the_same_bytes_whatever_the_order_of_its_inputs(tmp_path):
     good = {"status": "accepted", "measures": {"patches": 100}}
     records = {"a": ("A", good), "b": ("B", good), "c": ("C", {"status": "passed_on"})}
     for name, (_, content) in records.items():
         (tmp_path / f"{name}.json").write_text(json.dumps(content))
+        (tmp_path / f"{name}.print.json").write_text(json.dumps(fingerprint(name)))
+    (tmp_path / "c.print.json").write_text("")  # a refused sample has none
     task = json.dumps({"task": "demo", "cohorts": "demo", "n_genes": "5"})
     written = []
     for number, order in enumerate(("abc", "cba")):
         out = tmp_path / f"{number}" / "splits.json"
         argv = ["--samples", *order, "--donors", *(records[name][0] for name in order)]
         argv += ["--records", str(tmp_path / "{sample}.json"), "--task", task, "--splits", str(out)]
+        argv += ["--fingerprints", str(tmp_path / "{sample}.print.json"), "--known", "[]"]
         make_splits.stage.run(make_splits.work, argv)
         written.append(out.read_bytes())
     assert written[0] == written[1]

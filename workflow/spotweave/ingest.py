@@ -11,7 +11,6 @@ A role that several files could fill is never chosen silently: the sample is ref
 
 from __future__ import annotations
 
-import fnmatch
 import logging
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
@@ -164,7 +163,7 @@ class _Ingest:
             return
         source = sources.load(self.request.source)
         listing = source.list_files(self.request.accession, self.settings)
-        files = {file.name: file for file in listing.files if _matches(file.name, self.request.files)}
+        files = {file.name: file for file in listing.files if raw_layouts.matches(file.name, self.request.files)}
         if not files:
             pattern = f" that match {self.request.files!r}" if self.request.files else ""
             raise Refusal(
@@ -181,14 +180,17 @@ class _Ingest:
     def take_from_archives(self) -> None:
         """Members of the archives at hand, likeliest first, until nothing needed is missing."""
         for place in self.candidates:
-            if not self.lacking() and not (self.opened and self.missing(self.roles)):
+            if not self.lacking():
                 return
             self._open(place)
 
     def _open(self, place: Place) -> None:
         self.opened.append(place.location)
         archive = _Archive(place, self.checksums.get(place, Checksum()), self.folder, self.settings)
-        names = {name: Listed(name, name) for name in archive.names() if _matches(name, self.request.files)}
+        inside = archive.names()
+        # A sample's own archive need not repeat the label that picked it out.
+        own = [name for name in inside if raw_layouts.matches(name, self.request.files)] or inside
+        names = {name: Listed(name, name) for name in own}
         self._take(
             names, lambda file: Place(place.source, place.location, file.name), f"in {_last(place.location)}, ", archive
         )
@@ -356,13 +358,6 @@ def _verified(target: Path, wanted: Wanted) -> Fetched:
         remove(target)
         raise
     return write_record(target, wanted, digests)
-
-
-def _matches(name: str, patterns: str | None) -> bool:
-    if not patterns:
-        return True
-    last = name.rpartition("/")[2]
-    return any(fnmatch.fnmatchcase(name, one) or fnmatch.fnmatchcase(last, one) for one in patterns.split())
 
 
 def _written(place: Place) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 import fastjsonschema
 import yaml
 
-from spotweave import selection
+from spotweave import selection, vocabulary
 from spotweave.encoders import check_row
 from spotweave.errors import TableFaults
 from spotweave.raw_layouts import ROLES
@@ -368,6 +368,7 @@ def _sample_faults(where: str, row: Row, technologies: Mapping[str, Row], librar
             faults.append(
                 f"{where}:{column}: there is no {location} it could be of, allowed: a checksum beside its file"
             )
+    faults += [f"{where}:{column}: {fault}" for column, fault in vocabulary.faults(row)]
     reader = technologies.get(technology, {}).get("reader", "")
     return faults + _place_faults(where, row, reader)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from spotweave.dataset.harmonise import harmonise
+
 Record = dict[str, Any]
 Column = Callable[[Mapping[str, str], Mapping[str, Mapping[str, Any]]], Any]
 
@@ -102,6 +104,25 @@ COLUMNS: dict[str, Column] = {
 }
 
 
+# What harmonising adds to an accepted sample's line; lists are joined.
+HARMONISED = (
+    "species_ncbitaxon",
+    "organ_uberon",
+    "tissue_uberon",
+    "assay_efo",
+    "oncotree_name",
+    "licence_commercial",
+    "licence_derivatives",
+    "completeness",
+    "contradictions",
+)
+
+
+def columns() -> list[str]:
+    """Columns of the released table."""
+    return [*COLUMNS, *HARMONISED]
+
+
 def table_row(row: Mapping[str, str], measured: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """An accepted sample's line in the released table.
 
@@ -112,4 +133,6 @@ def table_row(row: Mapping[str, str], measured: Mapping[str, Mapping[str, Any]])
     measured
         What the stages measured, by stage.
     """
-    return {name: column(row, measured) for name, column in COLUMNS.items()}
+    found = harmonise(row, measured)
+    joined = {name: "; ".join(found[name]) if isinstance(found[name], list) else found[name] for name in HARMONISED}
+    return {**{name: column(row, measured) for name, column in COLUMNS.items()}, **joined}

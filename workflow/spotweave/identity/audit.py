@@ -149,6 +149,12 @@ def leaks(finding: Finding, donors: Mapping[str, str]) -> bool:
     return bool(finding.sample_b) and donors[finding.sample_a] != donors[finding.sample_b]
 
 
+def joining(findings: Iterable[Finding], minimum_confidence: str = "strong") -> list[Finding]:
+    """The pairs sure enough to keep their donors together."""
+    least = CONFIDENCE.index(minimum_confidence)
+    return [one for one in findings if one.sample_b and CONFIDENCE.index(one.confidence) >= least]
+
+
 def donor_groups(
     donors: Mapping[str, str], findings: Iterable[Finding], minimum_confidence: str = "strong"
 ) -> dict[str, str]:
@@ -168,11 +174,8 @@ def donor_groups(
     """
     names = sorted(set(donors.values()))
     number = {name: index for index, name in enumerate(names)}
-    least = CONFIDENCE.index(minimum_confidence)
     edges = [
-        (number[donors[one.sample_a]], number[donors[one.sample_b]])
-        for one in findings
-        if one.sample_b and CONFIDENCE.index(one.confidence) >= least
+        (number[donors[one.sample_a]], number[donors[one.sample_b]]) for one in joining(findings, minimum_confidence)
     ]
     rows, columns = (np.array([edge[side] for edge in edges], dtype=int) for side in (0, 1))
     graph = coo_matrix((np.ones(len(edges)), (rows, columns)), shape=(len(names), len(names)))

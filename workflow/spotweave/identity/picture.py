@@ -57,10 +57,11 @@ def _tissue_hash(rgb: Floats) -> str:
     half = WINDOW_SPREADS * np.array(spread)
     margin = int(max(stain.shape))
     framed = np.pad(stain, margin, constant_values=float(np.percentile(stain, 5)))
-    return _hash(_reduced(framed, (*(centre - half + margin), *(centre + half + margin))))
+    (left, top), (right, bottom) = centre - half + margin, centre + half + margin
+    return _hash(_reduced(framed, (float(left), float(top), float(right), float(bottom))))
 
 
-def _reduced(values: Floats, box: tuple[float, ...] | None) -> Floats:
+def _reduced(values: Floats, box: tuple[float, float, float, float] | None) -> Floats:
     image = Image.fromarray(values.astype(np.float32), mode="F")
     return np.asarray(image.resize((SIDE_PX, SIDE_PX), Image.Resampling.BOX, box=box), dtype=np.float64)
 

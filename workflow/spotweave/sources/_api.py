@@ -206,18 +206,11 @@ def _answer(
 def _request(own: requests.Session, question: _Question, settings: FetchSettings) -> requests.Response:
     address = mirrored(question.url, os.environ.get(MIRRORS_VARIABLE, ""))
     try:
-        return own.request(
-            question.method, address, json=question.body, stream=True, timeout=settings.timeout_s, auth=_no_login
-        )
+        return own.request(question.method, address, json=question.body, stream=True, timeout=settings.timeout_s)
     except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
         raise _Broken(_unreached(question, error)) from None
     except requests.RequestException as error:
         raise Unreachable(_unreached(question, error)) from None
-
-
-def _no_login(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """Keep logins of the user's .netrc out: tokens come from the environment only."""
-    return request
 
 
 def _read(response: requests.Response, question: _Question) -> bytes:

@@ -168,7 +168,7 @@ def session(settings: FetchSettings, headers: Mapping[str, str] | None = None) -
         retry_after_max=LONGEST_WAIT_S,
         raise_on_status=False,
     )
-    made = requests.Session()
+    made = _Session()
     made.max_redirects = MOST_REDIRECTS
     # Compressed on the way, a file has another size and other offsets.
     made.headers.update({"User-Agent": USER_AGENT, "Accept": "*/*", "Accept-Encoding": "identity"})
@@ -176,6 +176,25 @@ def session(settings: FetchSettings, headers: Mapping[str, str] | None = None) -
     made.mount("http://", HTTPAdapter(max_retries=retry))
     made.mount("https://", HTTPAdapter(max_retries=retry))
     return made
+
+
+class _Session(requests.Session):
+    """A session that sends the login it was given and no other: requests would take one from ~/.netrc instead."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.auth = _as_it_is
+
+    def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
+        """On the way to another host, take the login off and put none on."""
+        if "Authorization" in prepared_request.headers and self.should_strip_auth(
+            str(response.request.url), str(prepared_request.url)
+        ):
+            del prepared_request.headers["Authorization"]
+
+
+def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    return request
 
 
 class _BrokeOff(Exception):
