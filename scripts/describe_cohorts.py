@@ -22,15 +22,20 @@ CONFIDENCE = {
 
 def main() -> int:
     """Write the page; returns the exit code."""
-    config = {
-        **yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8")),
-        **yaml.safe_load((ROOT / "config/catalogue.yaml").read_text(encoding="utf-8")),
-    }
-    known = tables.load(config, ROOT / "workflow/schemas", ROOT / "workflow/spotweave", "config/catalogue.yaml")
+    known = catalogue()
     page = ROOT / "docs/cohorts.md"
     page.write_text(describe(known), encoding="utf-8")
     print(f"{page.relative_to(ROOT)}: {len(known.samples)} samples of {len(known.cohorts)} tables")
     return 0
+
+
+def catalogue() -> tables.Tables:
+    """The tables of config/catalogue.yaml, read in the project's root."""
+    config = {
+        **yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8")),
+        **yaml.safe_load((ROOT / "config/catalogue.yaml").read_text(encoding="utf-8")),
+    }
+    return tables.load(config, ROOT / "workflow/schemas", ROOT / "workflow/spotweave", "config/catalogue.yaml")
 
 
 def describe(known: tables.Tables) -> str:

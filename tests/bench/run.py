@@ -89,7 +89,25 @@ def bench_tables(folder: Path) -> list[str]:
 
     schema = ROOT / "workflow/schemas/cohort.schema.yaml"
     checked, read = best(lambda: tables.read_table(path, schema, "sample_id")), best(plain)
-    return [f"| check {SAMPLES:,} table rows | {checked:.3f} s, {checked / read:.1f} times reading the CSV |"]
+    catalogue, imports = catalogue_costs(folder)
+    return [
+        f"| check {SAMPLES:,} table rows | {checked:.3f} s, {checked / read:.1f} times reading the CSV |",
+        f"| check the whole catalogue, as `scripts/query.py` does | {catalogue:.2f} CPU s,"
+        f" {catalogue / imports:.1f} times starting Python with the table library |",
+    ]
+
+
+def catalogue_costs(folder: Path) -> tuple[float, float]:
+    """CPU seconds of a query over the whole catalogue, and of importing what it needs."""
+    from measure import cost_of
+
+    query = [sys.executable, str(ROOT / "scripts/query.py"), "--count", "technology"]
+    bare = [
+        sys.executable,
+        "-c",
+        f"import sys; sys.path.insert(0, {str(ROOT / 'workflow')!r}); import spotweave.tables",
+    ]
+    return cost_of(query, folder).cpu_s, cost_of(bare, folder).cpu_s
 
 
 def bench_patches(folder: Path) -> list[str]:

@@ -1,5 +1,6 @@
 """The tables, the wildcards and every helper the rules use."""
 
+import functools
 import json
 import os
 import re
@@ -248,21 +249,27 @@ def local_bytes(row):
     ]
 
 
-def sources_of(wildcards):
-    """The modules that fetch a row's files: of its source, and of each place that names another."""
-    row = SAMPLES[wildcards.sample]
+@functools.cache
+def used_sources(sample):
+    """The sources of a row's files: its own, and that of each place that names another."""
+    row = SAMPLES[sample]
     accession = row.get("accession")
     used = {
         find_place(row[role], row["source"], accession).source
         for role in PLACES
         if role in row
     }
-    return [f"sources/{source}" for source in sorted({row["source"], *used})]
+    return frozenset({row["source"], *used})
+
+
+def sources_of(wildcards):
+    """The modules that fetch a sample's files."""
+    return [f"sources/{source}" for source in sorted(used_sources(wildcards.sample))]
 
 
 def takes_from(source):
     """Resource function: 1 for a sample that is fetched from this source, so that a profile can limit each."""
-    return lambda wildcards: int(f"sources/{source}" in sources_of(wildcards))
+    return lambda wildcards: int(source in used_sources(wildcards.sample))
 
 
 def array_options(wildcards):
