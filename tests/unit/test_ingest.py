@@ -10,13 +10,15 @@ import zipfile
 from pathlib import Path
 
 import h5py
+import numpy as np
 import pytest
 
 from faults.fault_server import FaultServer
-from spotweave import ingest, raw_layouts
+from spotweave import archives, ingest, raw_layouts
 from spotweave.errors import Refusal
 from spotweave.ingest import Request
 from spotweave.sources import Checksum, FetchSettings
+from spotweave.sources._remote_zip import open_zip
 
 SETTINGS = FetchSettings(attempts=2, timeout_s=5, backoff_s=0)
 
@@ -182,8 +184,60 @@ def test_single_members_of_a_remote_zip_are_fetched_without_the_rest(server, tmp
     assert server.bytes_sent("he_image.ome.tif") == sent
 
 
+def test_a_large_member_takes_few_requests(server, tmp_path):
+    noise = np.random.default_rng(0).bytes(60_000_000)
+    content = zipped({"a.bin": noise[:1_000_000], "b.bin": noise, "c.bin": noise[:1_000_000]}, zipfile.ZIP_STORED)
+    url = server.put("big.zip", content)
+    archive = open_zip(url, SETTINGS)
+    opened = server.bytes_sent("big.zip")
+    assert opened < 2_000_000
+    archives.extract_zip(archive, {"b.bin": tmp_path / "b.bin"}, "big.zip")
+    assert (tmp_path / "b.bin").read_bytes() == noise
+    assert len(server.statuses("big.zip")) < 20
+    assert server.bytes_sent("big.zip") < opened + len(noise) + 34_000_000
+
+
+def test_a_zip_that_changes_while_it_is_read_is_not_mixed(server, tmp_path):
+    noise = np.random.default_rng(0).bytes(3_000_000)
+    content = zipped({"a.bin": noise, "b.bin": noise}, zipfile.ZIP_STORED)
+    url = server.put("big.zip", content)
+    archive = open_zip(url, SETTINGS)
+    server.put("big.zip", content[::-1], lambda exchange: exchange.serve(etag='"second"'))
+    with pytest.raises(Refusal, match="changed while it was read"):
+        archives.extract_zip(archive, {"a.bin": tmp_path / "a.bin"}, "big.zip")
+    assert not (tmp_path / "a.bin").exists()
+
+
+def test_a_block_that_breaks_off_is_asked_for_again(server, tmp_path):
+    noise = np.random.default_rng(0).bytes(3_000_000)
+    content = zipped({"a.bin": noise, "b.bin": noise}, zipfile.ZIP_STORED)
+
+    def flaky(exchange):
+        exchange.serve(stop_at=1_000_000 if exchange.number == 5 else None)
+
+    archive = open_zip(server.put("big.zip", content, flaky), SETTINGS)
+    archives.extract_zip(archive, {"a.bin": tmp_path / "a.bin"}, "big.zip")
+    assert (tmp_path / "a.bin").read_bytes() == noise
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_a_remote_zip_that_is_gone_is_refused(server, status):
+    url = server.put("big.zip", b"", lambda exchange: exchange.reply(status))
+    with pytest.raises(Refusal, match=str(status)):
+        open_zip(url, SETTINGS)
+
+
+def test_an_archive_is_listed_once(tmp_path, monkeypatch):
+    spatial = tarred({f"spatial/{name.rpartition('/')[2]}": OUTS[name] for name in OUTS if name.startswith("spatial/")})
+    files = {"s_filtered_feature_bc_matrix.h5": H5, "s_spatial.tar.gz": spatial, "s_image.jpg": JPEG}
+    outs = folder_of(tmp_path / "outs", files)
+    request = Request("S1", "visium", "file", accession=str(outs))
+    first = ingest.ingest(request, tmp_path / "raw", SETTINGS)
+    monkeypatch.setattr(archives, "members", lambda *_: pytest.fail("listed again"))
+    assert taken(ingest.ingest(request, tmp_path / "raw", SETTINGS)) == taken(first)
+
+
 def tiff() -> bytes:
-    import numpy as np
     import tifffile
 
     buffer = io.BytesIO()

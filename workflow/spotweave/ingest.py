@@ -11,6 +11,7 @@ A role that several files could fill is never chosen silently: the sample is ref
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
@@ -20,7 +21,7 @@ from typing import Any, cast
 
 from spotweave import archives, raw_layouts, sources
 from spotweave.errors import Refusal
-from spotweave.io import remove
+from spotweave.io import read_json, remove, write_json
 from spotweave.sources import Checksum, Fetched, FetchSettings, Listed, Place, Wanted, find_place
 from spotweave.sources._api import Locating, safe_name
 from spotweave.sources._content import HEAD_BYTES, check_head
@@ -283,7 +284,20 @@ class _Archive:
         """Names of its files."""
         if self._remote:
             return [info.filename for info in self._remote.infolist() if not info.is_dir()]
-        return [member.name for member in archives.members(self._fetched().path, self.label)]
+        return self._listed()
+
+    def _listed(self) -> list[str]:
+        """Names of the members, kept beside the sample's files: listing a large tar takes reading all of it."""
+        path = self._fetched().path
+        kept_in = self.folder / "archive" / f"{safe_name(path.name)}.members.json"
+        state = {"archive": str(path), "bytes": path.stat().st_size, "mtime_ns": path.stat().st_mtime_ns}
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            content = read_json(kept_in)
+            if {key: content[key] for key in state} == state:
+                return [str(name) for name in content["members"]]
+        names = [member.name for member in archives.members(path, self.label)]
+        write_json(kept_in, {**state, "members": names})
+        return names
 
     def find(self, member: str) -> str:
         """The full name of a member that is given by the end of its path."""

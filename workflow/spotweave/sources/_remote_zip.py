@@ -16,6 +16,7 @@ from typing import Any
 
 import requests
 import tenacity
+import urllib3.exceptions
 
 from spotweave.errors import Refusal
 from spotweave.sources import FetchSettings, Unreachable
@@ -23,7 +24,9 @@ from spotweave.sources.https import MIRRORS_VARIABLE, mirrored, redacted, sessio
 
 log = logging.getLogger("spotweave")
 
-BLOCK_BYTES = 1 << 20
+# The table of contents takes small requests; a member that is read on is asked for in ever larger ones.
+FIRST_BYTES = 256 << 10
+MOST_BYTES = 32 << 20
 
 
 class NoRanges(Exception):
@@ -55,8 +58,9 @@ class RemoteFile(io.RawIOBase):
         self.position = 0
         self.validator: str | None = None
         self.size = 0
-        self.bytes_received = 0
         self.size = self._size()
+        self._start = 0
+        self._window = b""
 
     def readable(self) -> bool:
         return True
@@ -72,10 +76,16 @@ class RemoteFile(io.RawIOBase):
         return self.position
 
     def readinto(self, buffer: Any) -> int:
-        wanted = min(len(buffer), self.size - self.position)
-        if wanted <= 0:
+        if self.position >= self.size:
             return 0
-        data = self._block(self.position, wanted)
+        end = self._start + len(self._window)
+        if not self._start <= self.position < end:
+            is_read_on = self.position == end and len(self._window) > 0
+            length = min(2 * len(self._window), MOST_BYTES) if is_read_on else FIRST_BYTES
+            self._window = self._block(self.position, min(length, self.size - self.position))
+            self._start = self.position
+        offset = self.position - self._start
+        data = self._window[offset : offset + len(buffer)]
         buffer[: len(data)] = data
         self.position += len(data)
         return len(data)
@@ -106,9 +116,8 @@ class RemoteFile(io.RawIOBase):
                 raise Refusal(f"{redacted(self.url)}: the file changed while it was read; run again")
             try:
                 data = bytes(answer.raw.read(length))
-            except (OSError, requests.RequestException) as error:
+            except (OSError, requests.RequestException, urllib3.exceptions.HTTPError) as error:
                 raise Unreachable(f"{redacted(self.url)}: broke off ({type(error).__name__})") from None
-        self.bytes_received += len(data)
         if len(data) != length:
             raise Unreachable(f"{redacted(self.url)}: {len(data):,} of {length:,} bytes came")
         return data
@@ -158,7 +167,7 @@ def open_zip(url: str, settings: FetchSettings, headers: Mapping[str, str] | Non
     from spotweave.archives import check_zip, check_zip_end
 
     remote = RemoteFile(url, settings, headers)
-    buffered = io.BufferedReader(remote, BLOCK_BYTES)
+    buffered = io.BufferedReader(remote, FIRST_BYTES)
     label = redacted(url)
     check_zip_end(buffered, label)
     try:
