@@ -35,7 +35,9 @@ COHORTS = TABLES.cohorts
 # A choice of samples may leave a task without donors to test on: it is left out, and the closing lines say so.
 config["tasks"], TASKS_LEFT_OUT = TABLES.runnable_tasks(config["tasks"])
 config["recipes"] = [
-    name for name in config["recipes"] if TABLES.recipes[name]["task"] in config["tasks"]
+    name
+    for name in config["recipes"]
+    if TABLES.recipes[name]["task"] in config["tasks"]
 ]
 # Every encoder that may be asked for: the chosen ones, the recipes' own and those the recipes start from.
 ENCODERS = list(
@@ -161,7 +163,9 @@ def closing_line():
         lines.append(
             f"left out     {results}/left_out.csv  ({len(TABLES.left_out)} samples not chosen)"
         )
-    lines += [f"left out     task {task}: {why}" for task, why in TASKS_LEFT_OUT.items()]
+    lines += [
+        f"left out     task {task}: {why}" for task, why in TASKS_LEFT_OUT.items()
+    ]
     return "\n".join(lines)
 
 

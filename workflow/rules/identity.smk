@@ -22,7 +22,9 @@ rule fingerprint_sample:
 
 rule audit_identity:
     input:
-        fingerprints=expand(rules.fingerprint_sample.output.fingerprint, sample=sorted(SAMPLES)),
+        fingerprints=expand(
+            rules.fingerprint_sample.output.fingerprint, sample=sorted(SAMPLES)
+        ),
     output:
         table="<results>/identity.csv",
     log:
