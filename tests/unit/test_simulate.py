@@ -369,10 +369,11 @@ sys.exit(code)
 """
 CLIENT = """
 import os, sys, urllib.request
-*before, demo = os.environ["SPOTWEAVE_MIRRORS"].split()
+before, demo, *geo = os.environ["SPOTWEAVE_MIRRORS"].split()
 public, local = demo.split("=", 1)
+assert [one.split("=")[0] for one in geo] == ["https://ftp.ncbi.nlm.nih.gov/", "https://www.ncbi.nlm.nih.gov/"], geo
 assert public == "https://deposit.invalid/demo/" and local.startswith("http://127.0.0.1:"), demo
-print(before, urllib.request.urlopen(local + "demo-a1_selection.tsv").read(3))
+print([before], urllib.request.urlopen(local + "demo-a1_selection.tsv").read(3))
 sys.exit(7)
 """
 
@@ -435,7 +436,8 @@ def test_without_a_command_it_prints_the_export_line_and_serves_until_told_to_en
     with running(serve_command(small_deposit), env=environment) as process:
         assert process.stdout is not None
         line = process.stdout.readline().strip()
-        public, local = line.removeprefix("export SPOTWEAVE_MIRRORS='").removesuffix("'").split("=", 1)
+        mirror = line.removeprefix("export SPOTWEAVE_MIRRORS='").removesuffix("'").split()[0]
+        public, local = mirror.split("=", 1)
         assert public == "https://deposit.invalid/demo/"
         assert fetch(local + "demo-a1.tsv.gz") == (200, (small_deposit / "files/demo-a1.tsv.gz").read_bytes())
         process.send_signal(signal.SIGTERM)
