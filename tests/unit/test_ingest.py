@@ -227,6 +227,19 @@ def test_a_remote_zip_that_is_gone_is_refused(server, status):
         open_zip(url, SETTINGS)
 
 
+def test_one_member_may_fill_two_roles(tmp_path):
+    outs = folder_of(tmp_path / "outs", {"all.zip": zipped({"section.h5ad": H5}), "slide.jpg": JPEG})
+    given = {role: ("all.zip!section.h5ad", Checksum()) for role in ("counts", "spots")}
+    got = ingest.ingest(
+        Request("S1", "visium", "file", accession=str(outs), given={**given, "image": ("slide.jpg", Checksum())}),
+        tmp_path / "raw",
+        SETTINGS,
+    )
+    assert taken(got) == {"counts": H5, "spots": H5, "image": JPEG}
+    in_listing = ingest.ingest(Request("S1", "visium", "file", accession=str(outs)), tmp_path / "raw2", SETTINGS)
+    assert taken(in_listing) == taken(got)
+
+
 def test_an_archive_is_listed_once(tmp_path, monkeypatch):
     spatial = tarred({f"spatial/{name.rpartition('/')[2]}": OUTS[name] for name in OUTS if name.startswith("spatial/")})
     files = {"s_filtered_feature_bc_matrix.h5": H5, "s_spatial.tar.gz": spatial, "s_image.jpg": JPEG}

@@ -319,11 +319,15 @@ class _Archive:
         }
         targets = {role: self.folder / role / safe_name(name.rpartition("/")[2]) for role, name in wanted.items()}
         there = {role: kept(targets[role], asked[role]) for role in wanted}
-        missing = {wanted[role]: targets[role] for role, file in there.items() if file is None}
-        if self._remote:
-            archives.extract_zip(self._remote, missing, self.label)
-        elif missing:
-            archives.extract(self._fetched().path, missing, self.label)
+        missing = [(wanted[role], targets[role]) for role, file in there.items() if file is None]
+        while missing:
+            # One member may fill two roles (an h5ad with its own positions): each gets its copy.
+            once = dict(missing)
+            missing = [(name, target) for name, target in missing if once[name] != target]
+            if self._remote:
+                archives.extract_zip(self._remote, once, self.label)
+            else:
+                archives.extract(self._fetched().path, once, self.label)
         return {role: there[role] or _verified(targets[role], asked[role]) for role in wanted}
 
     def _open_remote(self) -> zipfile.ZipFile | None:
