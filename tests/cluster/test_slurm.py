@@ -8,8 +8,8 @@ import pytest
 
 from project import SMALL, Project
 
-# A sample's eight stages, its cohort and the dataset.
-JOBS = 10
+# A sample's nine stages, the audit of identity, its cohort and the dataset.
+JOBS = 12
 ONE = {**SMALL, "tasks": [], "encoders": []}
 
 
