@@ -43,15 +43,15 @@ def test_words_get_their_identifiers() -> None:
     ("row", "measured", "expected"),
     [
         ({}, {}, "EFO:0010961"),
-        ({}, {"read_expression": {"slide": "6.5 mm"}}, "EFO:0010961"),
+        ({}, {"read_expression": {"capture_area": "6.5 mm"}}, "EFO:0010961"),
         (
             {},
-            {"read_expression": {"slide": "6.5 mm"}, "fetch_sample": {"found": {"cytassist_image": "x"}}},
+            {"read_expression": {"capture_area": "6.5 mm"}, "fetch_sample": {"found": {"cytassist_image": "x"}}},
             "EFO:0022859",
         ),
         (
             {"accession": "spatial-exp/2.0.1/CytAssist_11mm_FFPE_X"},
-            {"read_expression": {"slide": "11 mm"}},
+            {"read_expression": {"capture_area": "11 mm"}},
             "EFO:0022860",
         ),
         ({"technology": "Xenium"}, {}, None),

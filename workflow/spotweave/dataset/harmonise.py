@@ -87,7 +87,7 @@ def _cell(name: str, text: str | None, column: str) -> str | None:
 
 def assay(row: Row, measured: Measured) -> str | None:
     """EFO identifier of the assay, as far as slide and instrument are known; None where none is certain."""
-    slide = measured.get("read_expression", {}).get("slide", "")
+    slide = measured.get("read_expression", {}).get("capture_area", "")
     found = measured.get("fetch_sample", {}).get("found", {})
     is_cytassist = "yes" if "cytassist_image" in found or "cytassist" in row.get("accession", "").lower() else ""
     best: tuple[int, str] = (-1, "")
