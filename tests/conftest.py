@@ -5,6 +5,11 @@ import pytest
 from project import SMALL, Project
 
 
+def pytest_make_parametrize_id(config, val, argname):
+    """Bytes are named by their argument: a packed stream holds the time, and all workers must collect the same names."""
+    return argname if isinstance(val, bytes) else None
+
+
 @pytest.fixture(scope="session")
 def deposit(tmp_path_factory):
     return tmp_path_factory.mktemp("deposit") / "demo"

@@ -17,7 +17,7 @@ from faults.fault_server import FaultServer
 from spotweave import archives, ingest, raw_layouts
 from spotweave.errors import Refusal
 from spotweave.ingest import Request
-from spotweave.sources import Checksum, FetchSettings
+from spotweave.sources import Checksum, FetchSettings, Unreachable
 from spotweave.sources._remote_zip import open_zip
 
 SETTINGS = FetchSettings(attempts=2, timeout_s=5, backoff_s=0)
@@ -203,7 +203,7 @@ def test_a_zip_that_changes_while_it_is_read_is_not_mixed(server, tmp_path):
     url = server.put("big.zip", content)
     archive = open_zip(url, SETTINGS)
     server.put("big.zip", content[::-1], lambda exchange: exchange.serve(etag='"second"'))
-    with pytest.raises(Refusal, match="changed while it was read"):
+    with pytest.raises(Unreachable, match="changed while it was read"):
         archives.extract_zip(archive, {"a.bin": tmp_path / "a.bin"}, "big.zip")
     assert not (tmp_path / "a.bin").exists()
 
@@ -328,3 +328,133 @@ def test_every_reader_has_its_roles_here():
         reader, roles = readers.load(name), raw_layouts.ROLES[name]
         assert set(reader.ROLES) <= {*roles.needed, *roles.optional}
         assert {*reader.ROLES, *reader.OPTIONAL} <= {*roles.needed, *roles.optional}
+
+
+MEX = {
+    f"{folder}/{name}.gz": gzip.compress(f"{folder} {name}".encode(), mtime=0)
+    for folder in ("filtered_feature_bc_matrix", "raw_feature_bc_matrix")
+    for name in ("matrix.mtx", "features.tsv", "barcodes.tsv")
+}
+REST = {"spatial/tissue_positions_list.csv": POSITIONS, "slide_HE.jpg": JPEG}
+
+
+@pytest.mark.parametrize("reads", ["folder", "archive"])
+def test_a_matrix_named_in_the_row_gets_its_own_lists_and_not_those_of_another(tmp_path, reads):
+    files = {**MEX, **REST} if reads == "folder" else {"all.tar.gz": tarred(MEX), **REST}
+    outs = folder_of(tmp_path / "outs", files)
+    name = ("all.tar.gz!" if reads == "archive" else "") + "raw_feature_bc_matrix/matrix.mtx.gz"
+    request = Request("S1", "visium", "file", accession=str(outs), given={"counts": (name, Checksum())})
+    got = taken(ingest.ingest(request, tmp_path / "raw", SETTINGS))
+    for role, part in {"counts": "matrix.mtx", "features": "features.tsv", "barcodes": "barcodes.tsv"}.items():
+        assert gzip.decompress(got[role]) == f"raw_feature_bc_matrix {part}".encode()
+
+
+def test_lists_of_a_matrix_that_is_not_taken_are_not_taken_either(tmp_path):
+    outs = folder_of(tmp_path / "outs", {**MEX, **REST, "other.h5": H5})
+    request = Request(
+        "S1",
+        "visium",
+        "file",
+        accession=str(outs),
+        files="filtered* spatial* slide*",
+        given={"counts": ("other.h5", Checksum())},
+    )
+    assert set(taken(ingest.ingest(request, tmp_path / "raw", SETTINGS))) == {"counts", "spots", "image"}
+
+
+def test_a_matrix_without_its_lists_is_refused_by_their_names(tmp_path):
+    outs = folder_of(tmp_path / "outs", {"matrix.mtx": b"x", **REST})
+    with pytest.raises(Refusal, match="S1: no file for features, barcodes; name them in the row"):
+        ingest.ingest(Request("S1", "visium", "file", accession=str(outs)), tmp_path / "raw", SETTINGS)
+
+
+def test_an_optional_role_that_several_files_could_fill_is_reported(tmp_path):
+    outs = folder_of(tmp_path / "outs", {**OUTS, "a_alignment.json": b"{}", "b_alignment.json": b"{}"})
+    got = ingest.ingest(Request("S1", "visium", "file", accession=str(outs)), tmp_path / "raw", SETTINGS)
+    assert got.report["left_open"] == {"alignment": ["a_alignment.json", "b_alignment.json"]}
+
+
+def test_a_packed_picture_that_was_replaced_is_unpacked_anew(tmp_path):
+    outs = folder_of(tmp_path / "outs", {"slide.jpg.gz": gzip.compress(JPEG), **REST, "a.h5": H5})
+    request = Request("S1", "visium", "file", accession=str(outs), given={"image": ("slide.jpg.gz", Checksum())})
+    assert taken(ingest.ingest(request, tmp_path / "raw", SETTINGS))["image"] == JPEG
+    other = JPEG.replace(b"picture", b"erutcip")
+    (outs / "slide.jpg.gz").write_bytes(gzip.compress(other))
+    assert taken(ingest.ingest(request, tmp_path / "raw", SETTINGS))["image"] == other
+
+
+@pytest.mark.parametrize("pack", [tarred, zipped], ids=["tar.gz", "zip"])
+def test_members_of_an_archive_that_was_replaced_are_taken_anew(tmp_path, pack):
+    name = "s_spatial.tar.gz" if pack is tarred else "s_spatial.zip"
+    other = POSITIONS.replace(b"10,20", b"30,40")
+    outs = folder_of(tmp_path / "outs", {"a.h5": H5, "slide_HE.jpg": JPEG})
+    request = Request("S1", "visium", "file", accession=str(outs))
+    for positions in (POSITIONS, other):
+        (outs / name).unlink(missing_ok=True)
+        (outs / name).write_bytes(pack({"spatial/tissue_positions_list.csv": positions}))
+        assert taken(ingest.ingest(request, tmp_path / "raw", SETTINGS))["spots"] == positions
+
+
+def test_members_of_a_remote_zip_that_was_replaced_are_taken_anew(server, tmp_path):
+    image = (server.put("he_image.ome.tif", tiff()), Checksum())
+    other = CELLS.replace(b"cells", b"sllec")
+    for cells in (CELLS, other):
+        url = server.put("run_outs.zip", zipped({**BUNDLE, "outs/cells.parquet": cells}))
+        request = Request("S1", "xenium", "https", given={"bundle": (url, Checksum()), "image": image})
+        assert taken(ingest.ingest(request, tmp_path / "raw", SETTINGS))["cells"] == cells
+
+
+def test_a_local_archive_is_read_once_to_list_and_once_to_take_and_then_no_more(tmp_path, monkeypatch):
+    outs = folder_of(tmp_path / "outs", {"s_spatial.tar.gz": tarred(REST), "a.h5": H5, "slide_HE.jpg": JPEG})
+    opened: list[Path] = []
+    open_tar = archives._open_tar
+    monkeypatch.setattr(archives, "_open_tar", lambda path, *rest: opened.append(path) or open_tar(path, *rest))
+    for reads in (2, 2):
+        ingest.ingest(Request("S1", "visium", "file", accession=str(outs)), tmp_path / "raw", SETTINGS)
+        assert len(opened) == reads
+
+
+def test_the_listing_goes_on_where_an_archive_of_the_row_ends(tmp_path):
+    files = {
+        "a_spatial.tar.gz": tarred(REST),
+        "a_filtered_feature_bc_matrix.tar.gz": tarred({name: MEX[name] for name in MEX if name.startswith("filtered")}),
+        "slide_HE.jpg": JPEG,
+    }
+    outs = folder_of(tmp_path / "outs", files)
+    request = Request("S1", "visium", "file", accession=str(outs), given={"spatial": ("a_spatial.tar.gz", Checksum())})
+    got = ingest.ingest(request, tmp_path / "raw", SETTINGS)
+    assert set(taken(got)) == {"counts", "features", "barcodes", "spots", "image"}
+    assert len(got.report["archives_opened"]) == 2
+
+
+def test_an_archive_inside_an_archive_is_refused(tmp_path):
+    given = {"bundle": ("https://host/all.zip!inner.zip", Checksum())}
+    with pytest.raises(Refusal, match=r"bundle: https://host/all\.zip!inner\.zip: an archive inside an archive"):
+        ingest.ingest(Request("S1", "xenium", "https", given=given), tmp_path / "raw", SETTINGS)
+
+
+def test_a_checksum_of_an_archive_holds_for_members_that_the_row_names(server, tmp_path):
+    url = server.put("run_outs.zip", zipped(BUNDLE))
+    given = {"bundle": (url, Checksum(sha256="0" * 64)), "cells": (f"{url}!cells.parquet", Checksum())}
+    with pytest.raises(Refusal, match="not the file of the row"):
+        ingest.ingest(Request("S1", "xenium", "https", given=given), tmp_path / "raw", SETTINGS)
+
+
+def test_a_link_to_a_zip_with_a_query_is_read_by_ranges_and_its_token_is_not_logged(server, tmp_path, caplog):
+    url = server.put("run_outs.zip", zipped(BUNDLE)) + "?download=1&token=secret"
+    image = server.put("he_image.ome.tif", tiff())
+    request = Request("S1", "xenium", "https", given={"bundle": (url, Checksum()), "image": (image, Checksum())})
+    with caplog.at_level("INFO"):
+        got = ingest.ingest(request, tmp_path / "raw", SETTINGS)
+    assert set(server.statuses("run_outs.zip")) == {206}
+    assert taken(got)["cells"] == CELLS
+    assert "outs/cells.parquet" in caplog.text
+    assert "secret" not in caplog.text
+
+
+def test_a_file_that_fills_two_roles_is_fetched_once(server, tmp_path):
+    url = server.put("section.h5ad", H5)
+    given = {role: (url, Checksum()) for role in ("counts", "spots")}
+    given["image"] = (server.put("slide.jpg", JPEG), Checksum())
+    ingest.ingest(Request("S1", "visium", "https", given=given), tmp_path / "raw", SETTINGS)
+    assert server.bytes_sent("section.h5ad") == len(H5)

@@ -15,6 +15,7 @@ import lzma
 import os
 import posixpath
 import re
+import shutil
 import struct
 import tarfile
 import zipfile
@@ -37,7 +38,18 @@ NO_READER = {
     b"7z\xbc\xaf\x27\x1c": f"a 7z archive; {BY_HAND}",
     b"Rar!\x1a\x07": f"a RAR archive; {BY_HAND}",
 }
-DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, gzip.BadGzipFile, struct.error)
+# ValueError and OverflowError: numbers and names in headers that the libraries cannot make sense of.
+DAMAGED = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    gzip.BadGzipFile,
+    struct.error,
+    ValueError,
+    OverflowError,
+)
 ZIP_END = b"PK\x05\x06"
 ZIP64_LOCATOR = b"PK\x06\x07"
 ZIP64_END = b"PK\x06\x06"
@@ -99,7 +111,13 @@ def members(path: Path, label: str, limits: ArchiveLimits = ArchiveLimits()) -> 
         return tuple(_list_tar(path, label, limits))
 
 
-def extract(path: Path, wanted: Mapping[str, Path], label: str, limits: ArchiveLimits = ArchiveLimits()) -> None:
+def extract(
+    path: Path,
+    wanted: Mapping[str, Path],
+    label: str,
+    limits: ArchiveLimits = ArchiveLimits(),
+    listed: Iterable[Member] | None = None,
+) -> None:
     """Take members out, each to its own path, written beside and renamed.
 
     Parameters
@@ -110,13 +128,15 @@ def extract(path: Path, wanted: Mapping[str, Path], label: str, limits: ArchiveL
         Name of a member -> path of the file to write.
     label, limits
         As for `members`.
+    listed
+        What `members` says of it, where that is known: a tar is read once less.
 
     Raises
     ------
     Refusal
         As `members`; also a member that is not there, or whose bytes do not meet their checksum.
     """
-    there = {member.name: member for member in members(path, label, limits)}
+    there = {member.name: member for member in (members(path, label, limits) if listed is None else listed)}
     sources = {name: _end_of_links(name, there, label) for name in wanted}
     targets: dict[str, list[Path]] = {}
     for name, source in sources.items():
@@ -127,14 +147,15 @@ def extract(path: Path, wanted: Mapping[str, Path], label: str, limits: ArchiveL
                 extract_zip(archive, wanted, label)
             return
         left = dict(targets)
-        with _open_tar(path, label, limits) as tar:
+        with _open_tar(path, label, limits) as (tar, _):
             for info in tar:
-                name = _checked_name(info.name, label)
+                name = _checked_name(info.name or ".", label)
                 if name in left and info.isreg():
                     content = cast(IO[bytes], tar.extractfile(info))  # a regular file has content
                     _write(content, left.pop(name), info.size, f"{label}!{name}")
                 if not left:
                     return
+        raise Refusal(f"{label}: {_some(left)} is not in the archive any more; it changed while it was read")
 
 
 def extract_zip(archive: zipfile.ZipFile, wanted: Mapping[str, Path], label: str) -> None:
@@ -173,7 +194,7 @@ def _list_tar(path: Path, label: str, limits: ArchiveLimits) -> Iterator[Member]
     seen: set[str] = set()
     total = 0
     most = limits.free_bytes + limits.ratio * path.stat().st_size
-    with _open_tar(path, label, limits) as tar:
+    with _open_tar(path, label, limits) as (tar, content):
         for count, info in enumerate(tar, start=1):
             _refuse_more(label, "entries", count, limits.members)
             total += info.size
@@ -192,6 +213,8 @@ def _list_tar(path: Path, label: str, limits: ArchiveLimits) -> Iterator[Member]
                 yield Member(name, info.size)
             else:
                 raise Refusal(f"{label}: {_shown(name)} is a device or a pipe, not a file; do not use this archive")
+        while content.read():  # gzip's checksum comes last
+            pass
 
 
 def _link_target(info: tarfile.TarInfo, name: str, label: str) -> str:
@@ -223,7 +246,7 @@ def _end_of_links(name: str, there: Mapping[str, Member], label: str) -> str:
 
 
 @contextlib.contextmanager
-def _open_tar(path: Path, label: str, limits: ArchiveLimits) -> Iterator[tarfile.TarFile]:
+def _open_tar(path: Path, label: str, limits: ArchiveLimits) -> Iterator[tuple[tarfile.TarFile, _Bounded]]:
     """A tar as a stream whose unpacked bytes are counted, so that a bomb ends early whatever its headers say."""
     size = path.stat().st_size
     quiet = True if size < BIG_BYTES else None
@@ -233,7 +256,7 @@ def _open_tar(path: Path, label: str, limits: ArchiveLimits) -> Iterator[tarfile
         inner: IO[bytes] = cast(IO[bytes], gzip.GzipFile(fileobj=raw)) if is_gzip else raw
         bounded = _Bounded(inner, raw, label, limits, bar)
         with tarfile.open(fileobj=cast(IO[bytes], bounded), mode="r|", bufsize=CHUNK_BYTES, errorlevel=1) as tar:
-            yield tar
+            yield tar, bounded
 
 
 class _Bounded:
@@ -264,11 +287,29 @@ class _Bounded:
 
 @contextlib.contextmanager
 def _open_zip(path: Path, label: str, limits: ArchiveLimits) -> Iterator[zipfile.ZipFile]:
-    with open(path, "rb") as handle:
-        check_zip_end(handle, label, limits)
-    with zipfile.ZipFile(path) as archive:
-        check_zip(archive, path.stat().st_size, label, limits)
+    with open(path, "rb") as handle, read_zip_table(handle, path.stat().st_size, label, limits) as archive:
         yield archive
+
+
+def read_zip_table(handle: BinaryIO, size: int, label: str, limits: ArchiveLimits = ArchiveLimits()) -> zipfile.ZipFile:
+    """Open a zip of `size` bytes by its table of contents, which is checked before and after it is loaded.
+
+    Raises
+    ------
+    Refusal
+        It is no zip, damaged, or hostile. What `handle` raises where it cannot be read comes through.
+    """
+    with _refusing_damage(label):
+        check_zip_end(handle, label, limits)
+        try:
+            archive = zipfile.ZipFile(handle)
+        except zipfile.BadZipFile as error:
+            # zipfile takes any failure to read for a file that is no zip.
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
+        check_zip(archive, size, label, limits)
+    return archive
 
 
 def check_zip_end(handle: BinaryIO, label: str, limits: ArchiveLimits = ArchiveLimits()) -> None:
@@ -287,9 +328,9 @@ def check_zip_end(handle: BinaryIO, label: str, limits: ArchiveLimits = ArchiveL
     )
     locator = tail[at - 20 : at]
     if locator.startswith(ZIP64_LOCATOR):
-        handle.seek(struct.unpack("<Q", locator[8:16])[0])
+        handle.seek(min(struct.unpack("<Q", locator[8:16])[0], size))
         end = handle.read(56)
-        if not end.startswith(ZIP64_END):
+        if not end.startswith(ZIP64_END) or len(end) < 56:
             raise Refusal(f"{label}: a damaged zip archive; compare it with the publisher's copy")
         count, directory_bytes = struct.unpack("<QQ", end[32:48])
     # An entry of the table takes 46 bytes and its name: the count may lie, the size of the table cannot.
@@ -326,6 +367,13 @@ def check_zip(archive: zipfile.ZipFile, size: int, label: str, limits: ArchiveLi
                 f"{label}: {_shown(info.filename)} shares its bytes with another member; do not use this archive"
             )
         end = info.header_offset + 30 + info.compress_size
+        if end > size:
+            raise Refusal(
+                f"{label}: {_shown(info.filename)} would end at byte {end:,} of {size:,}; compare the archive with the"
+                " publisher's copy",
+                measured=end,
+                threshold=size,
+            )
 
 
 def _refuse_encrypted(info: zipfile.ZipInfo, label: str) -> None:
@@ -374,13 +422,15 @@ def _write(handle: IO[bytes], targets: Iterable[Path], size: int | None, label: 
             raise Refusal(f"{label}: ends after {written:,} of {size:,} bytes", measured=written, threshold=size)
     for target in others:
         with atomic(target) as part:
-            part.write_bytes(first.read_bytes())
+            shutil.copyfile(first, part)
 
 
 @contextlib.contextmanager
 def _refusing_damage(label: str) -> Iterator[None]:
     try:
         yield
+    except NotImplementedError as error:  # Deflate64 and others, as Windows writes them above 2 GB
+        raise Refusal(f"{label}: packed in a way that cannot be read here ({error}); {BY_HAND}") from error
     except DAMAGED as error:
         raise Refusal(f"{label}: a damaged archive ({error}); compare it with the publisher's copy") from error
 

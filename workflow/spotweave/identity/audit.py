@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from spotweave.identity import picture
-from spotweave.identity.expression import containment
+from spotweave.identity.expression import containments
 
 CONFIDENCE = ("hint", "strong", "certain")
 COLUMNS = (
@@ -30,14 +29,12 @@ COLUMNS = (
     "evidence",
 )
 
-# Genes: the share of one sample's informative genes that another has too, and how many must be shared.
-GENES_CERTAIN = 0.5
-GENES_STRONG = 0.05
-GENES_MIN_SHARED = 8
-# Counts at their places: the same counts, or the same reads counted anew.
-SPOTS_CERTAIN = 0.8
-SPOTS_HINT = 0.3
-SPOTS_MIN_SHARED = 50
+# Share of the smaller sketch from which on a pair is called one, and how many hashes must be shared. Genes: the spots
+# are the same. Counts at their places: one is a part of the other or, less alike, the same reads were counted anew.
+GENES_SAME = {"certain": 0.5, "strong": 0.05}
+GENES_LEAST_SHARED = 8
+SPOTS_SAME = {"certain": 0.8, "hint": 0.3}
+SPOTS_LEAST_SHARED = 20
 # Signs of a picture's hashes that differ: copies stay below, other sections above (docs/identity.md).
 PICTURE_SAME = {"whole": 0.16, "tissue": 0.25}
 
@@ -76,15 +73,17 @@ def find(prints: Mapping[str, Mapping[str, Any]]) -> list[Finding]:
     prints
         Sample -> fingerprint (`expression`: a sketch, `picture`: hashes).
     """
-    names = sorted(prints)
-    found = [finding for pair in _candidates(names, prints, "genes") if (finding := _by_genes(*pair, prints))]
-    found += [finding for pair in _candidates(names, prints, "spots") if (finding := _by_spots(*pair, prints))]
-    found += _by_pictures(names, prints)
+    found = [
+        *_by_counts(prints, "genes", "genes_informative", GENES_SAME, GENES_LEAST_SHARED),
+        *_by_counts(prints, "spots", "entries", SPOTS_SAME, SPOTS_LEAST_SHARED),
+        *_by_pictures(prints),
+    ]
     return sorted(found, key=lambda one: (one.sample_a, one.sample_b, one.found_by))
 
 
-def _by_pictures(names: Sequence[str], prints: Mapping[str, Mapping[str, Any]]) -> list[Finding]:
+def _by_pictures(prints: Mapping[str, Mapping[str, Any]]) -> list[Finding]:
     """Pairs of one picture, by the hash that shows it more clearly."""
+    names = sorted(prints)
     best: dict[tuple[int, int], float] = {}
     for kind, limit in PICTURE_SAME.items():
         distance = picture.distances([prints[name]["picture"][kind] for name in names])
@@ -97,34 +96,20 @@ def _by_pictures(names: Sequence[str], prints: Mapping[str, Mapping[str, Any]]) 
     ]
 
 
-def _candidates(names: Sequence[str], prints: Mapping[str, Mapping[str, Any]], kind: str) -> list[tuple[str, str]]:
-    """Pairs that share a hash: an inverted index, so that unrelated samples cost nothing."""
-    having: dict[int, list[str]] = defaultdict(list)
-    for name in names:
-        for one in prints[name]["expression"][kind]:
-            having[one].append(name)
-    pairs = Counter(pair for group in having.values() if len(group) > 1 for pair in combinations(group, 2))
-    return sorted(pairs)
-
-
-def _by_genes(a: str, b: str, prints: Mapping[str, Mapping[str, Any]]) -> Finding | None:
-    first, second = prints[a]["expression"], prints[b]["expression"]
-    share, shared = containment(
-        first["genes"], second["genes"], first["genes_informative"], second["genes_informative"]
-    )
-    if shared < GENES_MIN_SHARED or share < GENES_STRONG:
-        return None
-    confidence = "certain" if share >= GENES_CERTAIN else "strong"
-    return Finding(a, b, "same_sample", confidence, "genes", round(share, 4), shared)
-
-
-def _by_spots(a: str, b: str, prints: Mapping[str, Mapping[str, Any]]) -> Finding | None:
-    first, second = prints[a]["expression"], prints[b]["expression"]
-    share, shared = containment(first["spots"], second["spots"], first["entries"], second["entries"])
-    if shared < SPOTS_MIN_SHARED or share < SPOTS_HINT:
-        return None
-    confidence = "certain" if share >= SPOTS_CERTAIN else "hint"
-    return Finding(a, b, "same_sample", confidence, "spots", round(share, 4), shared)
+def _by_counts(
+    prints: Mapping[str, Mapping[str, Any]], kind: str, size: str, limits: Mapping[str, float], least_shared: int
+) -> list[Finding]:
+    """Pairs of one sample, by one kind of sketch."""
+    names = sorted(prints)
+    sketches = [prints[name]["expression"] for name in names]
+    pairs = containments([sketch[kind] for sketch in sketches], [sketch[size] for sketch in sketches], least_shared)
+    found = []
+    for first, second, share, shared in pairs:
+        confidence = next((sure for sure, limit in limits.items() if share >= limit), None)
+        if confidence:
+            one = Finding(names[first], names[second], "same_sample", confidence, kind, round(share, 4), shared)
+            found.append(one)
+    return found
 
 
 def known(rows: Iterable[Mapping[str, str]], samples: Iterable[str]) -> list[Finding]:

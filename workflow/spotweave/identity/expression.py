@@ -11,18 +11,20 @@ Two sketches, both the smallest hashes of a set (bottom-k, Broder 1997):
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from anndata import AnnData
 from numpy.typing import NDArray
+from scipy.sparse import csc_matrix, csr_matrix
 
 GENE_HASHES = 512
 SPOT_HASHES = 2048
 MIN_BITS = 24.0  # chance of a coincidence: 2^-24 a pair of genes
 MIN_COUNT = 5
-HASH_BYTES = 7  # fits a whole number of JSON (2^53) once the last bits are dropped
-HASH_BITS = 53
+HASH_BITS = 53  # whole numbers that every reader of JSON keeps exact
+PAIRS_ROWS = 256  # samples compared with all others at a time
 
 
 def sketch(adata: AnnData) -> dict[str, Any]:
@@ -31,7 +33,7 @@ def sketch(adata: AnnData) -> dict[str, Any]:
     Parameters
     ----------
     adata
-        X: raw counts, CSR, units x genes; obs may have `array_col` and `array_row`; var may have `gene_id`.
+        X: raw counts, CSR, units x genes; obs may have `array_col` and `array_row`. Genes by their names in var.
 
     Returns
     -------
@@ -39,11 +41,12 @@ def sketch(adata: AnnData) -> dict[str, Any]:
         `genes`, `spots`: sorted hashes below 2^53; `genes_informative`: genes whose counts can tell samples apart;
         `entries`: counts from 5 on with a place; `total_counts`.
     """
-    counts = adata.X.tocsr()
+    counts = csr_matrix(adata.X)
+    genes, entries = _gene_hashes(counts.tocsc()), _spot_hashes(counts, adata)
     return {
-        "genes": (genes := _gene_hashes(counts.tocsc()))[:GENE_HASHES],
+        "genes": genes[:GENE_HASHES],
         "genes_informative": len(genes),
-        "spots": (entries := _spot_hashes(adata))[:SPOT_HASHES],
+        "spots": entries[:SPOT_HASHES].tolist(),
         "entries": len(entries),
         "total_counts": int(counts.data.sum(dtype=np.float64)),
     }
@@ -54,8 +57,9 @@ def _hash(content: bytes) -> int:
     return int.from_bytes(digest, "little") >> (64 - HASH_BITS)
 
 
-def _gene_hashes(counts: Any) -> list[int]:
+def _gene_hashes(counts: csc_matrix) -> list[int]:
     """Sorted hashes of the multisets of counts that cannot well arise by chance."""
+    counts.eliminate_zeros()  # some files store zeros, their copies do not
     found = set()
     for gene in range(counts.shape[1]):
         values = counts.data[counts.indptr[gene] : counts.indptr[gene + 1]]
@@ -74,26 +78,24 @@ def information_bits(times: NDArray[np.int64]) -> float:
     return float(0.5 * np.log2(4 * np.pi * times).sum()) if len(times) else 0.0
 
 
-def _spot_hashes(adata: AnnData) -> list[int]:
+def _spot_hashes(counts: csr_matrix, adata: AnnData) -> NDArray[np.uint64]:
     """Sorted hashes of (gene, place, count)."""
     if "array_col" not in adata.obs:
-        return []
-    entries = adata.X.tocoo()
-    large = entries.data >= MIN_COUNT
-    places = adata.obs[["array_col", "array_row"]].to_numpy(np.int64)[entries.row[large]]
-    names = np.array([_gene_key(adata, gene) for gene in range(adata.n_vars)], dtype=np.uint64)
-    keys = names[entries.col[large]]
+        return np.array([], dtype=np.uint64)
+    # Only the large ones are taken apart: matrices of bins have a hundred million entries.
+    large = np.flatnonzero(counts.data >= MIN_COUNT)
+    spots = np.searchsorted(counts.indptr, large, side="right") - 1
+    places = adata.obs[["array_col", "array_row"]].to_numpy(np.int64)[spots].astype(np.uint64)
+    names = np.array([_gene_key(name) for name in adata.var_names], dtype=np.uint64)
     # A cheap, well-mixing hash of whole numbers (splitmix64, Steele et al. 2014), as there may be millions.
-    mixed = _mix(keys ^ _mix(places[:, 0].astype(np.uint64) * np.uint64(1 << 20) + places[:, 1].astype(np.uint64)))
-    mixed = _mix(mixed ^ entries.data[large].astype(np.uint64))
-    return np.unique(mixed >> np.uint64(64 - HASH_BITS)).tolist()
+    mixed = _mix(names[counts.indices[large]] ^ _mix(places[:, 0] * np.uint64(1 << 20) + places[:, 1]))
+    mixed = _mix(mixed ^ counts.data[large].astype(np.uint64))
+    return np.unique(mixed >> np.uint64(64 - HASH_BITS))
 
 
-def _gene_key(adata: AnnData, gene: int) -> int:
+def _gene_key(name: str) -> int:
     """A gene by its symbol: the name that every layout has; Ensembl ids only where there is none."""
-    return int.from_bytes(
-        hashlib.blake2b(str(adata.var_names[gene]).upper().encode(), digest_size=8).digest(), "little"
-    )
+    return int.from_bytes(hashlib.blake2b(str(name).upper().encode(), digest_size=8).digest(), "little")
 
 
 def _mix(value: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -104,29 +106,48 @@ def _mix(value: NDArray[np.uint64]) -> NDArray[np.uint64]:
         return value ^ (value >> np.uint64(31))
 
 
-def containment(a: list[int], b: list[int], size_a: int, size_b: int) -> tuple[float, int]:
-    """Share of the smaller set that is in the larger one, and on how many shared hashes that rests.
+def containments(
+    sketches: Sequence[Sequence[int]], sizes: Sequence[int], least_shared: int
+) -> Iterator[tuple[int, int, float, int]]:
+    """Pairs of sets that share hashes, and the share of the smaller set that is in the larger one.
+
+    Hashes up to the smaller of the two sketches' largest ones are complete in both: among them the sets are compared.
 
     Parameters
     ----------
-    a, b
-        Sorted smallest hashes of the two sets.
-    size_a, size_b
-        Sizes of the whole sets.
+    sketches
+        The sorted smallest hashes of each set.
+    sizes
+        Size of each whole set; a sketch of that size is complete.
+    least_shared
+        Hashes that a pair must share to be told, at least 1.
 
-    Returns
-    -------
-    share, shared
-        Hashes up to the smaller of the two largest ones are complete in both sketches: among them the sets are
-        compared. 0 where there are none.
+    Yields
+    ------
+    first, second, share, shared
+        Positions of the two sets, first < second, in ascending order.
     """
-    if not a or not b:
-        return 0.0, 0
-    end_a = a[-1] if len(a) < size_a else 1 << HASH_BITS
-    end_b = b[-1] if len(b) < size_b else 1 << HASH_BITS
-    limit = min(end_a, end_b)
-    part_a = {one for one in a if one <= limit}
-    part_b = {one for one in b if one <= limit}
-    smaller = min(len(part_a), len(part_b))
-    shared = len(part_a & part_b)
-    return (shared / smaller if smaller else 0.0), shared
+    lengths = np.array([len(sketch) for sketch in sketches], dtype=np.int64)
+    if not lengths.any():
+        return
+    flat = np.concatenate([np.asarray(sketch, dtype=np.int64) for sketch in sketches])
+    hashes, ranks = np.unique(flat, return_inverse=True)
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    having = csr_matrix((np.ones(len(flat), dtype=np.int32), ranks, starts), shape=(len(sketches), len(hashes)))
+    # How many of all hashes lie within a set's complete range.
+    ends = np.full(len(sketches), len(hashes))
+    cut = (lengths > 0) & (lengths < np.asarray(sizes))
+    ends[cut] = ranks[starts[1:][cut] - 1] + 1
+    # Each sketch after the one before it: how many of its hashes lie below an end is one search for all pairs.
+    in_line = np.repeat(np.arange(len(sketches)), lengths) * len(hashes) + ranks
+    common = having[:, np.bincount(ranks, minlength=len(hashes)) > 1]
+    for begin in range(0, len(sketches), PAIRS_ROWS):
+        product = (common[begin : begin + PAIRS_ROWS] @ common.T).tocoo()
+        first, second, shared = product.row.astype(np.int64) + begin, product.col.astype(np.int64), product.data
+        kept = (first < second) & (shared >= least_shared)
+        order = np.lexsort((second[kept], first[kept]))
+        first, second, shared = first[kept][order], second[kept][order], shared[kept][order]
+        end = np.minimum(ends[first], ends[second])
+        parts = [np.searchsorted(in_line, one * len(hashes) + end) - starts[one] for one in (first, second)]
+        share = shared / np.minimum(*parts)
+        yield from zip(first.tolist(), second.tolist(), share.tolist(), shared.tolist(), strict=True)

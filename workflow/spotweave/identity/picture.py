@@ -16,11 +16,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pyvips
 from numpy.typing import NDArray
 from PIL import Image
 from scipy.fft import dctn
 from scipy.ndimage import gaussian_filter
 from skimage.filters import threshold_otsu
+
+from spotweave.reduced import as_rgb
 
 SIDE_PX = 64
 LOW = 16
@@ -28,18 +31,23 @@ WORK_PX = 512
 BLUR_PX = 8
 WINDOW_SPREADS = 2.2  # half the window's side in standard deviations of the stain
 MIN_STAIN = 8.0
+MIN_DARKNESS = 40.0  # of pictures without stain; uneven light over plain glass stays below
 
 Floats = NDArray[np.float64]
 
 
 def picture_hashes(path: Path) -> dict[str, str]:
-    """Hashes of a picture (any size, RGB): `whole` and `tissue`, 64 hexadecimal digits; `tissue` empty without any."""
-    with Image.open(path) as image:
-        image.draft("RGB", (2 * WORK_PX, 2 * WORK_PX))
-        rgb = image.convert("RGB")
-        rgb.thumbnail((WORK_PX, WORK_PX), Image.Resampling.BOX)
-    pixels = np.asarray(rgb, dtype=np.float64)
-    return {"whole": _hash(_reduced(255 - pixels.mean(axis=2), None)), "tissue": _tissue_hash(pixels)}
+    """Hashes of a picture of any size: `whole` and `tissue`, 64 hexadecimal digits.
+
+    `tissue` is empty without any stain, `whole` too where neither stain nor darkness stands out: plain glass has only
+    the microscope's illumination to compare, which is that of all its slides.
+    """
+    small = pyvips.Image.thumbnail(str(path), WORK_PX, height=WORK_PX, size="down", no_rotate=True)
+    pixels = as_rgb(small).numpy().astype(np.float64)
+    darkness = 255 - pixels.mean(axis=2)
+    tissue = _tissue_hash(pixels)
+    shows_something = tissue or np.ptp(gaussian_filter(darkness, BLUR_PX)) >= MIN_DARKNESS
+    return {"whole": _hash(_reduced(darkness, None)) if shows_something else "", "tissue": tissue}
 
 
 def _tissue_hash(rgb: Floats) -> str:
@@ -92,6 +100,8 @@ def distances(digests: Sequence[str]) -> Floats:
     if known:
         turned = np.array([positions(digests[index]) for index in known], dtype=np.float32)
         plain = turned[:, 0]
-        agreement = np.max([plain @ turned[:, position].T for position in range(turned.shape[1])], axis=0)
+        agreement = np.full((len(known), len(known)), -np.inf, dtype=np.float32)
+        for position in range(turned.shape[1]):
+            np.maximum(agreement, plain @ turned[:, position].T, out=agreement)
         result[np.ix_(known, known)] = (1 - agreement / plain.shape[1]) / 2
     return result

@@ -6,10 +6,10 @@ object that fetches the blocks it is asked for. Every block must come from the s
 
 from __future__ import annotations
 
+import bisect
 import io
 import logging
 import os
-import re
 import zipfile
 from collections.abc import Mapping
 from typing import Any
@@ -20,7 +20,17 @@ import urllib3.exceptions
 
 from spotweave.errors import Refusal
 from spotweave.sources import FetchSettings, Unreachable
-from spotweave.sources.https import MIRRORS_VARIABLE, mirrored, redacted, session
+from spotweave.sources._disk import Version
+from spotweave.sources.https import (
+    ADVICE,
+    LONGEST_WAIT_S,
+    MIRRORS_VARIABLE,
+    content_range,
+    mirrored,
+    redacted,
+    session,
+    version_of,
+)
 
 log = logging.getLogger("spotweave")
 
@@ -33,8 +43,14 @@ class NoRanges(Exception):
     """The server hands out whole files only."""
 
 
+class _BrokeOff(Unreachable):
+    """A block that did not come, or not whole: worth another attempt at once."""
+
+
 class RemoteFile(io.RawIOBase):
     """A file on a web server, read by ranges (RFC 9110, section 14); to be wrapped in `io.BufferedReader`.
+
+    At most two blocks of `MOST_BYTES` are held. No block of what is read on reaches beyond the next of `stops`.
 
     Parameters
     ----------
@@ -42,25 +58,34 @@ class RemoteFile(io.RawIOBase):
         Where it is, and what is sent besides the usual headers.
     settings
         How patiently it is asked.
+    label
+        How messages name it; without it, by its address.
 
     Raises
     ------
     NoRanges
         The server ignores ranges.
+    Refusal
+        It is gone (401, 403, 404, 410), or empty.
     Unreachable
-        It cannot be had now.
+        It cannot be had now, or changed while it was read.
     """
 
-    def __init__(self, url: str, settings: FetchSettings, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, url: str, settings: FetchSettings, headers: Mapping[str, str] | None = None, label: str | None = None
+    ) -> None:
         self.url = mirrored(url, os.environ.get(MIRRORS_VARIABLE, ""))
+        self.label = label or redacted(url)
         self.settings = settings
         self.session = session(settings, headers)
         self.position = 0
-        self.validator: str | None = None
+        self.version = Version()
         self.size = 0
-        self.size = self._size()
+        self.stops: list[int] = []
         self._start = 0
         self._window = b""
+        self._block(0, 1)
+        self.size = self.version.total or 0
 
     def readable(self) -> bool:
         return True
@@ -82,7 +107,7 @@ class RemoteFile(io.RawIOBase):
         if not self._start <= self.position < end:
             is_read_on = self.position == end and len(self._window) > 0
             length = min(2 * len(self._window), MOST_BYTES) if is_read_on else FIRST_BYTES
-            self._window = self._block(self.position, min(length, self.size - self.position))
+            self._window = self._block(self.position, min(length, self._stop() - self.position))
             self._start = self.position
         offset = self.position - self._start
         data = self._window[offset : offset + len(buffer)]
@@ -94,15 +119,16 @@ class RemoteFile(io.RawIOBase):
         self.session.close()
         super().close()
 
-    def _size(self) -> int:
-        with self._ask(0, 1) as answer:
-            return self._total(answer)
+    def _stop(self) -> int:
+        """Where the member that is being read ends."""
+        after = bisect.bisect_right(self.stops, self.position)
+        return self.stops[after] if after < len(self.stops) else self.size
 
     def _block(self, start: int, length: int) -> bytes:
         retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(Unreachable),
+            retry=tenacity.retry_if_exception_type(_BrokeOff),
             stop=tenacity.stop_after_attempt(self.settings.attempts),
-            wait=tenacity.wait_exponential(multiplier=self.settings.backoff_s, max=600),
+            wait=tenacity.wait_exponential(multiplier=self.settings.backoff_s, max=LONGEST_WAIT_S),
             reraise=True,
         )
         for attempt in retrying:
@@ -112,49 +138,55 @@ class RemoteFile(io.RawIOBase):
 
     def _try_block(self, start: int, length: int) -> bytes:
         with self._ask(start, length) as answer:
-            if self._total(answer) != self.size:
-                raise Refusal(f"{redacted(self.url)}: the file changed while it was read; run again")
+            self._refuse_other_than_the_block(answer, start)
             try:
-                data = bytes(answer.raw.read(length))
+                data = bytes(answer.raw.read(length, decode_content=False))
             except (OSError, requests.RequestException, urllib3.exceptions.HTTPError) as error:
-                raise Unreachable(f"{redacted(self.url)}: broke off ({type(error).__name__})") from None
+                raise _BrokeOff(f"{self.label}: broke off ({type(error).__name__})") from None
         if len(data) != length:
-            raise Unreachable(f"{redacted(self.url)}: {len(data):,} of {length:,} bytes came")
+            raise _BrokeOff(f"{self.label}: {len(data):,} of {length:,} bytes came")
         return data
 
     def _ask(self, start: int, length: int) -> requests.Response:
         headers = {"Range": f"bytes={start}-{start + length - 1}"}
-        if self.validator:
-            headers["If-Range"] = self.validator
+        if self.version.validator:
+            headers["If-Range"] = self.version.validator
         try:
-            answer = self.session.get(self.url, headers=headers, stream=True, timeout=self.settings.timeout_s)
+            return self.session.get(self.url, headers=headers, stream=True, timeout=self.settings.timeout_s)
         except requests.RequestException as error:
-            raise Unreachable(f"{redacted(self.url)}: cannot be reached ({type(error).__name__})") from None
-        if answer.status_code == requests.codes.partial_content:
-            etag = answer.headers.get("ETag", "")
-            self.validator = self.validator or (etag if etag and not etag.startswith("W/") else None)
-            return answer
-        answer.close()
-        if answer.status_code == requests.codes.ok:
-            if self.size:
-                raise Refusal(f"{redacted(self.url)}: the file changed while it was read; run again")
-            raise NoRanges(redacted(self.url))
-        if answer.status_code in (401, 403, 404, 410):
-            raise Refusal(
-                f"{redacted(self.url)}: {answer.status_code}, there is no such file, or access is denied",
-                measured=answer.status_code,
-                threshold=206,
-            )
-        raise Unreachable(f"{redacted(self.url)}: the server answers {answer.status_code}; run again later")
+            raise _BrokeOff(f"{self.label}: cannot be reached ({type(error).__name__})") from None
 
-    def _total(self, answer: requests.Response) -> int:
-        total = re.fullmatch(r"bytes \d+-\d+/(\d+)", answer.headers.get("Content-Range", ""))
-        if not total:
-            raise NoRanges(redacted(self.url))
-        return int(total[1])
+    def _refuse_other_than_the_block(self, answer: requests.Response, start: int) -> None:
+        status = answer.status_code
+        if status == requests.codes.partial_content:
+            self._refuse_another_version(answer, start)
+        elif status == requests.codes.ok and not self.size:
+            raise NoRanges(self.label)
+        elif status in (requests.codes.ok, requests.codes.requested_range_not_satisfiable) and self.size:
+            raise Unreachable(f"{self.label}: the file changed while it was read; run again")
+        elif status == requests.codes.requested_range_not_satisfiable:
+            raise Refusal(f"{self.label}: the file is empty", measured=0, threshold=1)
+        elif status in ADVICE and not self.size:
+            raise Refusal(f"{self.label}: {status}: {ADVICE[status]}", measured=status, threshold=206)
+        else:  # an address that was good a moment ago may have run out
+            raise Unreachable(f"{self.label}: the server answers {status}; run again later")
+
+    def _refuse_another_version(self, answer: requests.Response, start: int) -> None:
+        first, total = content_range(answer)
+        if total is None or first is None:
+            raise NoRanges(self.label)
+        if first != start:
+            raise _BrokeOff(f"{self.label}: the server sent another part than it was asked for")
+        version = version_of(answer)
+        if not version.agrees_with(self.version):
+            raise Unreachable(f"{self.label}: the file changed while it was read; run again")
+        if not self.size:
+            self.version = version
 
 
-def open_zip(url: str, settings: FetchSettings, headers: Mapping[str, str] | None = None) -> zipfile.ZipFile:
+def open_zip(
+    url: str, settings: FetchSettings, headers: Mapping[str, str] | None = None, label: str | None = None
+) -> zipfile.ZipFile:
     """The zip at an address; its members are fetched as they are read.
 
     Raises
@@ -163,16 +195,13 @@ def open_zip(url: str, settings: FetchSettings, headers: Mapping[str, str] | Non
         The server hands out whole files only.
     Refusal
         It is no zip, or a hostile one (`archives.check_zip`).
+    Unreachable
+        It cannot be had now, or changed while it was read.
     """
-    from spotweave.archives import check_zip, check_zip_end
+    from spotweave.archives import read_zip_table
 
-    remote = RemoteFile(url, settings, headers)
+    remote = RemoteFile(url, settings, headers, label)
     buffered = io.BufferedReader(remote, FIRST_BYTES)
-    label = redacted(url)
-    check_zip_end(buffered, label)
-    try:
-        archive = zipfile.ZipFile(buffered)
-    except zipfile.BadZipFile as error:
-        raise Refusal(f"{label}: no zip archive, or a damaged one ({error})") from error
-    check_zip(archive, remote.size, label)
+    archive = read_zip_table(buffered, remote.size, remote.label)
+    remote.stops = sorted({*(info.header_offset for info in archive.infolist()), archive.start_dir})
     return archive

@@ -323,7 +323,7 @@ class _Transfer:
 
     def _settle_unsatisfied_range(self, response: requests.Response) -> None:
         """416: there is nothing after the bytes at hand, either because they are all or because they are wrong."""
-        _, total = _content_range(response)
+        _, total = content_range(response)
         if (total or self.partial.version.total) == self.partial.size:
             self.partial.learn_total(self.partial.size)
             return
@@ -346,9 +346,9 @@ class _Transfer:
 
     def _join(self, response: requests.Response) -> None:
         """Place the answer after the bytes at hand, or in their stead."""
-        version = _version(response, self.asked.size)
+        version = version_of(response, self.asked.size)
         if response.status_code == requests.codes.partial_content:
-            start, _ = _content_range(response)
+            start, _ = content_range(response)
             if start != self.partial.size or version.total is None or not version.agrees_with(self.partial.version):
                 self.partial.discard()
                 raise _BrokeOff("the server sent another part, or a part of another version")
@@ -408,7 +408,7 @@ class _Transfer:
             raise
 
 
-def _content_range(response: requests.Response) -> tuple[int | None, int | None]:
+def content_range(response: requests.Response) -> tuple[int | None, int | None]:
     """First byte and total size from `bytes 100-199/200` or `bytes */200` (RFC 9110, 14.4)."""
     match = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)", response.headers.get("Content-Range", "").strip())
     if not match:
@@ -417,11 +417,11 @@ def _content_range(response: requests.Response) -> tuple[int | None, int | None]
     return int(start) if start else None, int(total) if total != "*" else None
 
 
-def _version(response: requests.Response, asked_size: int | None) -> Version:
+def version_of(response: requests.Response, asked_size: int | None = None) -> Version:
     """What the server says about the file it is sending; where it does not tell the size, the row's counts."""
     headers = response.headers
     if response.status_code == requests.codes.partial_content:
-        _, total = _content_range(response)
+        _, total = content_range(response)
     else:
         length = headers.get("Content-Length", "")
         total = int(length) if length.isdecimal() and not response.raw.chunked else asked_size
