@@ -6,7 +6,7 @@ from project import SMALL, Project
 
 
 def pytest_make_parametrize_id(config, val, argname):
-    """Bytes are named by their argument: a packed stream holds the time, and all workers must collect the same names."""
+    """Bytes are named by their argument: a packed stream holds the time, and workers must collect the same names."""
     return argname if isinstance(val, bytes) else None
 
 
