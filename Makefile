@@ -5,7 +5,7 @@ RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
 SNAKEMAKE := $(RUN) snakemake --profile profiles/local
 HER2ST := $(if $(wildcard ../shared/data/her2st),config/her2st_local.yaml,config/her2st.yaml)
 
-.PHONY: setup demo her2st mob new-cohort test lint bench clean
+.PHONY: setup demo her2st mob new-cohort test lint bench bench-fiducials detector clean
 
 setup: $(READY)
 
@@ -47,6 +47,14 @@ lint: $(READY)
 
 bench: $(READY)
 	$(RUN) python tests/bench/run.py --out docs/benchmarks.md
+
+# How well the fiducial fit does, on real and rendered frames.
+bench-fiducials: $(READY)
+	$(RUN) python tests/bench/fiducials.py --out docs/fiducials-measured.md
+
+# Train the corner detector again (about 40 minutes on two cores).
+detector: $(READY)
+	$(RUN) python scripts/train_detector.py --weights resources/fiducial_detector/weights.safetensors
 
 clean:
 	rm -rf results logs benchmarks .snakemake

@@ -32,11 +32,11 @@ def work(args):
     longest_px = max(alignment["image_width_px"], alignment["image_height_px"])
     picture, _ = read_reduced(args.slide, PICTURE_PX / longest_px)
     expression = anndata.read_h5ad(args.expression)
-    placed = np.isfinite(slide_positions(expression, alignment)).all(axis=1)
+    placed = np.isfinite(slide_positions(expression.obs, alignment)).all(axis=1)
     without_position = int((~placed).sum())
     expression = expression[placed].copy()
     fraction = tissue_fraction(
-        read_geojson(args.tissue), *slide_positions(expression, alignment).T, diameter_px=diameter_px
+        read_geojson(args.tissue), *slide_positions(expression.obs, alignment).T, diameter_px=diameter_px
     )
     spots = release_spots(expression, alignment, fraction, picture)
     in_tissue = spots.obs["in_tissue"].to_numpy()

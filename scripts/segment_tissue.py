@@ -22,6 +22,7 @@ def work(args: argparse.Namespace) -> dict[str, Any]:
 
     import pandas as pd
 
+    from spotweave.dataset.spots import slide_positions
     from spotweave.errors import Refusal
     from spotweave.io import read_json
     from spotweave.reduced import read_reduced
@@ -51,11 +52,9 @@ def work(args: argparse.Namespace) -> dict[str, Any]:
     overview.write_overlay(args.overlay, rgb, outlines, scale)
 
     spots = pd.read_csv(args.spots)
-    to_slide = float(alignment["spots_to_image_scale"])
     scores = agreement.against_spots(
         outlines,
-        spots["x_px"].to_numpy(float) * to_slide,
-        spots["y_px"].to_numpy(float) * to_slide,
+        *slide_positions(spots, alignment).T,
         spots["in_tissue"].to_numpy(),
         alignment["spot_diameter_um"] / pixel_size_um,
     )

@@ -23,6 +23,7 @@ tissue disease_comment subseries hest_version_added
 
 ALIGNMENT = {
     "spots_to_image_scale": 0.5,
+    "is_placed_by_frame": False,
     "spot_diameter_um": 100.0,
     "pixel_size_um": 0.7,
     "image_width_px": 2000,
@@ -70,6 +71,40 @@ def test_the_released_file_is_raw_counts_that_scanpy_reads(tmp_path):
 
 def test_the_table_starts_with_the_28_columns_of_hest():
     assert list(describe.COLUMNS)[:28] == HEST_COLUMNS.split()
+
+
+def test_what_harmonising_names_reaches_the_released_table():
+    row = {
+        "sample_id": "s",
+        "technology": "Visium",
+        "tissue": "Rectum",
+        "oncotree_code": "READ",
+        "licence": "CC-BY-NC-SA-4.0",
+    }
+    stages = ("align_array", "assemble_sample", "build_pyramid", "segment_tissue", "extract_patches")
+    line = describe.table_row(row, {stage: {} for stage in stages})
+    assert list(line) == describe.columns()
+    assert (line["tissue_label"], line["oncotree_tissue"]) == ("rectum", "Bowel")
+    assert line["assay_label"] == "Visium Spatial Gene Expression"
+    assert (line["licence_share_alike"], line["licence_redistribution"]) == ("yes", "yes")
+
+
+def test_donors_that_contradict_each_other_have_a_line_for_each_sample():
+    rows = {
+        "b2": {"donor": "P1", "species": "Mus musculus", "cohort": "second"},
+        "a1": {"donor": "P1", "species": "Homo sapiens", "cohort": "first"},
+        "c3": {"donor": "P2", "species": "Homo sapiens", "cohort": "first"},
+    }
+    found = describe.metadata_findings(rows)
+    assert [(line["sample_id"], line["cohort"], line["code"]) for line in found] == [
+        ("a1", "first", "donor-of-two-species"),
+        ("a1", "first", "donor-in-two-cohorts"),
+        ("b2", "second", "donor-of-two-species"),
+        ("b2", "second", "donor-in-two-cohorts"),
+    ]
+    assert found[0]["finding"] == "samples of donor P1 are of Homo sapiens and Mus musculus"
+    assert all(tuple(line) == describe.FINDING_COLUMNS for line in found)
+    assert found == describe.metadata_findings(dict(reversed(rows.items())))
 
 
 def test_the_first_refusal_in_the_order_of_the_stages_is_the_reason():

@@ -20,6 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from scipy.sparse import csr_matrix
+from scipy.stats import poisson
 
 from spotweave.identity import audit, expression, picture
 from spotweave.identity.audit import Finding
@@ -96,7 +97,7 @@ COPIES: dict[str, tuple[Callable[[AnnData], AnnData], str]] = {
     "a tenth of the genes": (some_genes, "certain"),
     "half of the spots": (some_spots, "certain"),
     "half of the spots and a tenth of the genes": (lambda adata: some_genes(some_spots(adata)), "certain"),
-    "counted again by another pipeline": (counted_again, "hint"),
+    "counted again by another pipeline": (counted_again, "strong"),
 }
 
 
@@ -186,11 +187,18 @@ def test_zeros_that_a_file_stores_change_nothing() -> None:
     assert stored.X.nnz == values.size, "the sample's counts are left as they are"
 
 
-def test_reads_counted_again_are_told_but_join_no_donors() -> None:
+def test_reads_counted_again_join_donors() -> None:
     original = section(1)
     found = audit.find(prints(a=original, b=counted_again(original)))
-    assert [one.found_by for one in found] == ["spots"]
-    assert audit.donor_groups({"a": "A", "b": "B"}, found) == {"A": "A", "B": "B"}
+    assert [(one.found_by, one.confidence) for one in found] == [("spots", "strong")]
+    assert audit.donor_groups({"a": "A", "b": "B"}, found) == {"A": "A+B", "B": "A+B"}
+
+
+@given(st.floats(0.01, 1000))
+def test_sections_of_equal_expectation_share_by_chance_far_less_than_the_limit(mean: float) -> None:
+    """The share of counts from 5 on that come out the same when every count is drawn anew from its own mean."""
+    chance = poisson.pmf(np.arange(expression.MIN_COUNT, 3000), mean)
+    assert (chance**2).sum() <= 0.125 * chance.sum() < audit.SPOTS_SAME["strong"] / 2
 
 
 def on_array(counts: Any, array_xy: Any, genes: Any) -> AnnData:
@@ -309,7 +317,7 @@ def test_no_two_real_sections_are_called_one() -> None:
     # Far from it: the limit of the weakest evidence is six times what consecutive sections share.
     sketches = [known[name]["expression"] for name in samples]
     spots = expression.containments([one["spots"] for one in sketches], [one["entries"] for one in sketches], 1)
-    assert max(share for _, _, share, _ in spots) < 0.05 < audit.SPOTS_SAME["hint"] / 5
+    assert max(share for _, _, share, _ in spots) < 0.05 < audit.SPOTS_SAME["strong"] / 5
     genes = [one["genes"] for one in sketches]
     assert list(expression.containments(genes, [one["genes_informative"] for one in sketches], 1)) == []
     copies = {"zz-copy": some_spots(samples["C3"]), "zz-panel": some_genes(samples["B4"])}

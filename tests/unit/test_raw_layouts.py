@@ -441,6 +441,46 @@ def test_an_h5ad_may_be_its_own_table_of_positions() -> None:
     assert assign(["A1.h5ad", "tissue_positions.csv"], "visium").roles["spots"] == "tissue_positions.csv"
 
 
+COUNTED = ["X_filtered_feature_bc_matrix.h5", "X_image.tif"]
+
+
+def test_positions_of_visium_are_not_needed_but_looked_for_as_if_they_were() -> None:
+    found = assign(COUNTED, "visium")
+    assert "spots" not in raw_layouts.ROLES["visium"].needed
+    assert found.missing == ("spots",)
+    assert assign([*COUNTED, "X_spatial.tar.gz"], "visium").archives == ("X_spatial.tar.gz",)
+    assert assign([*COUNTED, "X_outs.zip"], "visium").archives == ("X_outs.zip",)
+
+
+@pytest.mark.parametrize("alignment", [[], ["V19L29-035-B1.json"]])
+@pytest.mark.parametrize("positions", SPOTS_FROM_BEST)
+def test_positions_that_are_listed_are_always_taken_beside_an_alignment_too(positions, alignment) -> None:
+    found = assign([*COUNTED, positions, *alignment], "visium")
+    assert found.roles["spots"] == positions
+    assert found.missing == ()
+    assert [found.roles[role] for role in ("alignment",) if role in found.roles] == alignment
+
+
+def test_two_tables_of_positions_are_ambiguous_and_not_replaced_by_none() -> None:
+    found = assign([*COUNTED, "a/tissue_positions.csv", "b/tissue_positions.csv"], "visium")
+    assert found.ambiguous == {"spots": ("a/tissue_positions.csv", "b/tissue_positions.csv")}
+    assert "spots" not in found.missing
+
+
+@pytest.mark.parametrize(
+    ("names", "reader"),
+    [
+        ([*COUNTED, "V19L29-035-B1.json"], None),
+        (COUNTED, None),
+        (["GSM1_Visium_filtered_feature_bc_matrix.h5", "slide.tif"], "visium"),
+        ([*COUNTED, "scalefactors_json.json"], "visium"),
+        (["X_feature_slice.h5", *COUNTED], "visium_hd"),
+    ],
+)
+def test_counts_and_a_picture_alone_are_told_only_by_what_else_there_is(names: list[str], reader: str | None) -> None:
+    assert recognise(names).reader == reader
+
+
 def test_if_stains_are_not_aligned_as_he() -> None:
     assert "alignment" not in assign(["X_if_imagealignment.csv", "X_if_image.ome.tif"], "xenium").roles
     assert assign(["X_keypoints.csv"], "xenium").roles["alignment"] == "X_keypoints.csv"

@@ -18,7 +18,7 @@ import pytest
 from anndata.utils import make_index_unique
 from scipy.sparse import csc_matrix, csr_matrix
 
-from spotweave import raw_layouts
+from spotweave import barcode_lists, raw_layouts
 from spotweave.errors import Refusal
 from spotweave.positions import read_loupe, read_positions
 from spotweave.raw import RawFile
@@ -47,6 +47,8 @@ def simulated_sample(folder: Path) -> dict[str, RawFile]:
 def expected(variant: Variant, truth: Truth) -> tuple[anndata.AnnData, pd.DataFrame]:
     """The sample and its table of spots, put together from the truth alone."""
     placed, counted = getattr(truth, variant.placed), getattr(truth, variant.counted)
+    in_tissue = np.isin(truth.every, getattr(truth, variant.in_tissue)).astype(np.int64)
+    pixels = truth.pixels.astype(np.float64) if variant.positions_from != "barcode list" else truth.pixels * np.nan
     order = placed[np.lexsort((truth.array[placed, 1], truth.array[placed, 0]))]
     kept = order[np.isin(order, counted)]
     names = [f"{barcode}-1" for barcode in truth.barcodes]
@@ -55,9 +57,9 @@ def expected(variant: Variant, truth: Truth) -> tuple[anndata.AnnData, pd.DataFr
         return {
             "array_col": truth.array[spots, 1],
             "array_row": truth.array[spots, 0],
-            "x_px": truth.pixels[spots, 1].astype(np.float64),
-            "y_px": truth.pixels[spots, 0].astype(np.float64),
-            "in_tissue": truth.in_tissue[spots],
+            "x_px": pixels[spots, 1],
+            "y_px": pixels[spots, 0],
+            "in_tissue": in_tissue[spots],
         }
 
     obs = pd.DataFrame(columns(kept), index=pd.Index([names[spot] for spot in kept], dtype=object))
@@ -105,11 +107,13 @@ def drawn(capture_area: str, two_species: bool, whole_array: bool) -> Truth:
 
 
 def truth_for(name: str, *, whole_array: bool = False) -> Truth:
+    whole_array = whole_array or VARIANTS[name].positions_from != "positions file"
     return drawn(VARIANTS[name].capture_area, VARIANTS[name].two_species, whole_array)
 
 
 @every_variant
-def test_every_layout_reads_as_the_same_sample(name: str, tmp_path: Path) -> None:
+def test_every_layout_reads_as_the_same_sample(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(barcode_lists.VARIABLE, str(tmp_path / simulated.LISTS))
     variant = VARIANTS[name]
     truth = truth_for(name)
     written = variant.write(tmp_path, truth)
@@ -119,6 +123,8 @@ def test_every_layout_reads_as_the_same_sample(name: str, tmp_path: Path) -> Non
     report = reading.report
     assert report["features_left_out"] == variant.left_out
     assert report["capture_area"] == variant.capture_area
+    assert report["positions_from"] == variant.positions_from
+    assert report.get("in_tissue_known", True) == variant.in_tissue_known
     assert report["rows_in_spots"] - report["spots_kept"] == report["spots_without_counts"]
     assert report["rows_in_counts"] - report["spots_kept"] == report["counts_without_spot"]
     json.dumps(report, allow_nan=False)
@@ -396,8 +402,23 @@ def test_a_bad_file_beside_the_counts_is_refused_by_its_name(
 
 def test_an_h5ad_without_places_on_the_array_cannot_be_the_positions(tmp_path: Path) -> None:
     truth = truth_for("space_ranger_1")
-    path = simulated.write_h5ad(tmp_path / "a.h5ad", simulated.block_of(truth, truth.tissue))
-    with pytest.raises(Refusal, match=r"no array_row and array_col, or .*tissue_positions.csv"):
+    block = simulated.block_of(truth, truth.tissue)
+    counts = VARIANTS["space_ranger_1"].write(tmp_path, truth)["counts"]
+    path = simulated.write_h5ad(tmp_path / "a.h5ad", block)
+    with pytest.raises(Refusal, match=r"a.h5ad: obs has no array_row and array_col, or .*tissue_positions.csv"):
+        visium.read(raws({"counts": counts, "spots": path}))
+
+
+@pytest.mark.parametrize("part", ["pixels", "places"])
+def test_an_h5ad_of_counts_with_half_of_the_positions_is_refused_and_not_placed_without_them(
+    part: str, tmp_path: Path
+) -> None:
+    truth = truth_for("space_ranger_1")
+    array = truth.array[truth.tissue]
+    obs = {"array_row": array[:, 0], "array_col": array[:, 1]} if part == "places" else None
+    spatial = truth.pixels[truth.tissue][:, ::-1] if part == "pixels" else None
+    path = simulated.write_h5ad(tmp_path / "a.h5ad", simulated.block_of(truth, truth.tissue), obs=obs, spatial=spatial)
+    with pytest.raises(Refusal, match=r"a.h5ad: obs has no array_row and array_col, or .*tissue_positions.csv"):
         visium.read(raws({"counts": path, "spots": path}))
 
 

@@ -6,12 +6,16 @@ import ast
 import importlib
 import inspect
 import json
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import anndata
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from spotweave import readers
 from spotweave.errors import Refusal
@@ -117,6 +121,42 @@ def test_a_reading_written_twice_is_the_same_bytes_and_reads_back(name: str, tmp
     assert (back.X != reading.adata.X).nnz == 0
     pd.testing.assert_frame_equal(back.obs, reading.adata.obs, check_index_type=False)
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "a.csv"), reading.spots, check_dtype=False)
+
+
+FLOATS = st.floats() | st.floats(-1e5, 1e5) | st.integers(-(10**6), 10**6).map(float) | st.just(float("nan"))
+WORDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=6) | st.sampled_from(["1x2", "AAAC-1", 'a"b', "a,b"])
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    st.lists(st.tuples(WORDS, FLOATS, st.none() | st.integers(-(2**62), 2**62), st.booleans()), max_size=6),
+    st.sampled_from([object, pd.StringDtype("pyarrow")]),
+    st.booleans(),
+)
+def test_spots_are_written_with_the_bytes_of_pandas(
+    rows: list[tuple[str, float, int | None, bool]], strings: Any, has_bools: bool
+) -> None:
+    names, floats, counts, bools = zip(*rows, strict=True) if rows else ((), (), (), ())
+    frame = pd.DataFrame(
+        {
+            "spot_id": pd.Series(names, dtype=strings),
+            "x_px": np.array(floats, dtype=np.float64),
+            "array_x": np.full(len(rows), np.nan),
+            "total_counts": pd.array(counts, dtype="Int64"),
+            "in_tissue": np.array(bools, dtype=bool if has_bools else np.int64),
+        }
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        written = Path(folder) / "spots.csv"
+        readers._write_csv(frame, written)
+        assert written.read_bytes() == frame.to_csv(index=False, lineterminator="\n").encode()
+
+
+def test_a_table_of_many_batches_is_written_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readers, "ROWS_AT_ONCE", 7)
+    frame = pd.DataFrame({"spot_id": [f"s{i}" for i in range(50)], "x_px": np.arange(50) / 4})
+    readers.Reading(anndata.AnnData(np.zeros((1, 1), np.float32)), frame, {}).write(tmp_path / "a", tmp_path / "b.csv")
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "b.csv"), frame)
 
 
 @every_reader

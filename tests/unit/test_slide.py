@@ -1,5 +1,7 @@
 """Pyramids and patches against OpenSlide, tifffile and planted pictures."""
 
+from pathlib import Path
+
 import h5py
 import numpy as np
 import openslide
@@ -219,3 +221,23 @@ def test_a_picture_damaged_in_the_middle_is_refused(tmp_path):
     path.write_bytes(content)
     with pytest.raises(Refusal, match=r"section\.jpg: the picture cannot be decoded"):
         pyramid.build_pyramid(path, tmp_path / "slide.tif", pixel_size_um=0.5, tile_px=256, jpeg_quality=90)
+
+
+@pytest.mark.parametrize(
+    ("size", "unit", "expected"),
+    [(0.3638, "µm", 0.3638), (0.000274, "mm", 0.274), (499, "nm", 0.499), (1, "pixel", None)],
+)
+def test_the_pixel_size_of_an_ome_tiff_is_read_in_its_unit(tmp_path, size, unit, expected):
+    path = tmp_path / "section.ome.tif"
+    metadata = {"axes": "YXS", "PhysicalSizeX": size, "PhysicalSizeXUnit": unit, "PhysicalSizeY": size}
+    tifffile.imwrite(path, np.full((64, 80, 3), 200, np.uint8), photometric="rgb", metadata=metadata)
+    found = pyramid.read_header(path).pixel_size_um
+    assert found == (None if expected is None else pytest.approx(expected))
+
+
+def test_an_aperio_slides_own_statement_is_read_as_openslide_reads_it():
+    path = Path(__file__).resolve().parents[2].parent / "shared/data/slides/cmu-1-small-region.svs"
+    if not path.exists():
+        pytest.skip(f"{path} is not there")
+    expected = float(openslide.OpenSlide(str(path)).properties["openslide.mpp-x"])
+    assert pyramid.read_header(path).pixel_size_um == pytest.approx(expected)

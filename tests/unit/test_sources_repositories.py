@@ -395,6 +395,7 @@ FAULTS: dict[str, tuple[Any, type[Exception], str]] = {
     "not there": (answers(404), Refusal, "does not exist .*; correct the accession"),
     "login": (answers(401), Refusal, r"\(401\)"),
     "denied": (answers(403), Refusal, r"\(403\)"),
+    "question of no sense": (answers(400, b'{"message":\n"PID wrong"}'), Refusal, r"\(400: '.*PID wrong"),
     "trouble": (answers(503), Unreachable, "answers 503"),
     "too many": (answers(429), Unreachable, "no requests are left"),
     "always cut": (always_drops_at(0.5), Unreachable, "cannot be reached"),
@@ -411,6 +412,49 @@ def test_what_is_no_answer_is_told_in_one_line_with_the_accession(name, fault, p
         listed(name, put.accession)
     assert put.accession in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("status", [400, 405, 422])
+def test_a_question_that_is_not_understood_is_refused_with_the_address_and_what_was_said(status, publisher):
+    url = publisher.put("a.json", b"", answers(status, b'{"message": "no such\n\tspelling"}'))
+    with pytest.raises(Refusal) as caught:
+        _api.get_json(f"{url}?token={TOKEN}", SETTINGS, label="S-1")
+    assert caught.value.reason == (
+        f'S-1: {url}?… does not understand what it is asked ({status}: \'{{"message": "no such spelling"}}\');'
+        " correct the accession in the row"
+    )
+    assert (caught.value.measured, caught.value.threshold) == (status, 200)
+    assert publisher.statuses("a.json") == [status]
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"", "(400)"),
+        (HTML, "(400)"),
+        (b"x" * 5000, f"(400: '{'x' * 200}…')"),
+        (b"bad \x1b[31m\xff" + TOKEN.encode(), "(400: 'bad [31m\ufffd…')"),
+        (f"see https://a:b@x.org/q?key={TOKEN}#top now".encode(), "(400: 'see https://x.org/q?… now')"),
+    ],
+    ids=["nothing", "a web page", "long", "a token and control letters", "an address with a secret"],
+)
+def test_what_a_publisher_says_is_one_short_line_without_secrets(body, said, publisher):
+    url = publisher.put("a.json", b"", answers(400, body))
+    with pytest.raises(Refusal) as caught:
+        _api.get_text(url, SETTINGS, label="a", headers=_api.bearer(TOKEN))
+    assert said in caught.value.reason
+    assert "\n" not in caught.value.reason
+    assert TOKEN not in caught.value.reason
+
+
+def test_an_explanation_that_breaks_off_changes_nothing(publisher):
+    def breaks_off(exchange):
+        exchange._head(422, {"Content-Length": "50"})
+        exchange._send(b"wrong")
+        exchange.drop()
+
+    with pytest.raises(Refusal, match=r"\(422"):
+        _api.get_text(publisher.put("a.json", b"", breaks_off), SETTINGS, label="a")
 
 
 def test_a_broken_connection_is_tried_again_and_trouble_is_not(publisher):

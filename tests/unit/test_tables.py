@@ -59,7 +59,7 @@ def test_a_good_table_gives_its_rows_and_cohort(load):
     ("change", "expected"),
     [
         ({"sample_id": "a_1"}, "c1.csv:2:sample_id: 'a_1', allowed: letters, digits and hyphens"),
-        ({"species": "human"}, "c1.csv:2:species: 'human', allowed: Homo sapiens, Mus musculus"),
+        ({"species": "human"}, "c1.csv:2:species: 'human', allowed: Homo sapiens, Mus musculus, Rattus norvegicus, "),
         ({"technology": "Spatial Transcriptomic"}, "c1.csv:2:technology: 'Spatial Transcriptomic', did you mean"),
         ({"source": "ftp"}, "c1.csv:2:source: 'ftp' is not a module of sources/, allowed: biostudies, dryad,"),
         ({"source": "_content"}, "c1.csv:2:source: '_content' is not a module of sources/"),
@@ -195,6 +195,21 @@ def test_reading_tables_imports_nothing_heavy():
 def test_every_committed_cohort_table_is_valid(table):
     _, found = tables.read_table(table, ROOT / "workflow/schemas/cohort.schema.yaml", "sample_id")
     assert found == []
+
+
+@pytest.mark.parametrize("code", ["HCL-V", "MDS/MPN", "IMTFET-CREB", "IDC"])
+def test_codes_with_hyphens_and_slashes_are_codes(load, code):
+    assert load([{**GOOD, "oncotree_code": code}]).samples["a1"]["oncotree_code"] == code
+
+
+@pytest.mark.parametrize(("column", "vocabulary"), [("species", "species"), ("oncotree_code", "oncotree")])
+def test_the_schema_allows_every_term_of_the_vocabulary(column, vocabulary):
+    rule = yaml.safe_load((ROOT / "workflow/schemas/cohort.schema.yaml").read_text())["properties"][column]
+    with open(ROOT / f"resources/vocabulary/{vocabulary}.csv", newline="", encoding="utf-8") as handle:
+        terms = [row["term"] for row in csv.DictReader(handle)]
+    assert terms
+    assert rule.get("enum", terms) == terms
+    assert [term for term in terms if not re.search(rule.get("pattern", ""), term)] == []
 
 
 def test_every_config_key_and_column_is_described():

@@ -274,7 +274,13 @@ def run_script(folder: Path, rgb: np.ndarray, pixel_size_um: float, alignment: d
     picture.tiffsave(str(folder / "slide.tif"), tile=True, pyramid=True, compression="jpeg", Q=90)
     write_json(
         folder / "alignment.json",
-        {"pixel_size_um": pixel_size_um, "spots_to_image_scale": 1.0, "spot_diameter_um": 100.0, **alignment},
+        {
+            "pixel_size_um": pixel_size_um,
+            "spots_to_image_scale": 1.0,
+            "is_placed_by_frame": False,
+            "spot_diameter_um": 100.0,
+            **alignment,
+        },
     )
     spots.to_csv(folder / "spots.csv", index=False)
     given = {"slide": "slide.tif", "alignment": "alignment.json", "spots": "spots.csv"}

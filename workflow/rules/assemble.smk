@@ -59,6 +59,7 @@ rule extract_patches:
 
 rule describe_sample:
     input:
+        frame_record=if_frame(rules.detect_fiducials.output.record),
         records=[
             rules.fetch_sample.output.record,
             rules.read_expression.output.record,
@@ -96,7 +97,7 @@ rule describe_sample:
         code=code("describe_sample"),
     shell:
         "python scripts/describe_sample.py --sample {wildcards.sample} --row {params.row:q}"
-        " --settings {params.settings:q} --records {input.records} --manifest {input.manifest} --files {input.files}"
+        " --settings {params.settings:q} --records {input.records} {input.frame_record} --manifest {input.manifest} --files {input.files}"
         " --metadata {output.metadata} --provenance {output.provenance} > {log} 2>&1"
 
 

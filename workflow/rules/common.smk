@@ -75,15 +75,15 @@ wildcard_constraints:
     fold=r"\d+",
 
 
-def code(script, units=None):
-    """Content hash of a script and all library modules it uses.
+def code(script, units=None, files=()):
+    """Content hash of a script, all library modules it uses and the `files` it reads beside its inputs.
 
     `units` is a function of the wildcards that names the registry modules the job loads (["readers/st_v1"]): only the
     jobs that load them depend on them.
     """
     entry = ROOT / "scripts" / f"{script}.py"
     if units is None:
-        return code_hash(LIBRARY, entry)
+        return code_hash(LIBRARY, entry, *(ROOT / file for file in files))
 
     def hashed(wildcards):
         modules = [LIBRARY / "spotweave" / f"{unit}.py" for unit in units(wildcards)]
@@ -274,6 +274,16 @@ def sources_of(wildcards):
 def takes_from(source):
     """Resource function: 1 for a sample that is fetched from this source, so that a profile can limit each."""
     return lambda wildcards: int(source in used_sources(wildcards.sample))
+
+
+def has_frame(wildcards):
+    """Whether the sample's array is printed with a fiducial frame."""
+    return reader_of(wildcards) == "visium"
+
+
+def if_frame(path):
+    """Input function: `path` for samples whose array has a fiducial frame; nothing for others."""
+    return lambda wildcards: [path] if has_frame(wildcards) else []
 
 
 def array_options(wildcards):

@@ -20,6 +20,8 @@ PACKAGE = "spotweave"
 def _imports(path: Path) -> frozenset[str]:
     """Dotted names of the package's modules, or names inside them, that the file imports."""
     names: set[str] = set()
+    if path.suffix != ".py":  # a table or weights that the code reads
+        return frozenset()
     for node in ast.walk(ast.parse(path.read_bytes(), filename=str(path))):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
@@ -53,7 +55,7 @@ def closure(library: Path, *entries: Path) -> tuple[Path, ...]:
     library
         The folder that holds the package (`workflow/`).
     entries
-        Scripts or modules to start from.
+        Scripts or modules to start from, and other files whose content counts.
     """
     found: set[Path] = set()
     waiting = list(entries)

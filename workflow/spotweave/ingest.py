@@ -125,6 +125,7 @@ class _Ingest:
         roles = raw_layouts.ROLES[request.reader]
         self.needed = tuple(roles.needed)
         self.either = roles.either
+        self.wanted = roles.wanted
         self.roles = tuple(role for role in (*roles.needed, *roles.optional) if role not in NOT_FETCHED)
         self.brought: dict[str, Brought] = {}
         self.listed = 0
@@ -200,9 +201,9 @@ class _Ingest:
         self.candidates += [place for place in listed if place not in self.candidates]
 
     def take_from_archives(self) -> None:
-        """Members of the archives at hand, likeliest first, until nothing needed is missing."""
+        """Members of the archives at hand, likeliest first, until nothing needed or wanted is missing."""
         for place in self.candidates:
-            if not self.lacking():
+            if not self.lacking() and not self.missing(self.wanted):
                 return
             self._open(place)
 
@@ -252,7 +253,7 @@ class _Ingest:
         """Several names for a needed role are refused; for one that may stay open, they are reported."""
         for role in self.missing(assigned.ambiguous):
             names = assigned.ambiguous[role]
-            if role in (*self.needed, *self.either):
+            if role in (*self.needed, *self.either, *self.wanted):
                 raise Refusal(
                     f"{self.request.sample}: {len(names)} files could be its {role}: {_shown(names)}; name one in the"
                     f" column '{role}', or narrow them with 'files'",

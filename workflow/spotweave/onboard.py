@@ -511,7 +511,7 @@ class _Row:
         found = assign(self.group.names, self.reader)
         self._narrow(found)
         for role, names in found.ambiguous.items():
-            if role in (*ROLES[self.reader].needed, *ROLES[self.reader].either):
+            if role not in set(ROLES[self.reader].optional) - {*ROLES[self.reader].either, *ROLES[self.reader].wanted}:
                 self._ask(role, f"which of {len(names)} files it is: {', '.join(names)}")
         if not found.archives:
             for role in found.missing:

@@ -84,6 +84,8 @@ class Loupe:
         Of the slide, empty if not given.
     is_cytassist
         Whether the spots were moved from the instrument's picture to the H&E.
+    to_instrument
+        (3, 3) float64, px of the H&E -> px of the CytAssist picture; None for slides placed directly.
     """
 
     name: str
@@ -91,6 +93,7 @@ class Loupe:
     serial_number: str
     area: str
     is_cytassist: bool
+    to_instrument: NDArray[np.float64] | None = None
 
 
 def read_positions(raw: RawFile) -> Positions:
@@ -391,8 +394,9 @@ def read_loupe(raw: RawFile) -> Loupe:
         places = np.array([[int(spot["row"]), int(spot["col"])] for spot in oligo], dtype=np.int64)
         pixels = np.array([[float(spot["imageX"]), float(spot["imageY"])] for spot in oligo], dtype=np.float64)
         matrix = (content.get("cytAssistInfo") or {}).get("transformImages")
-        if matrix is not None:
-            inverse = np.linalg.inv(np.asarray(matrix, dtype=np.float64).reshape(3, 3))
+        to_instrument = None if matrix is None else np.asarray(matrix, dtype=np.float64).reshape(3, 3)
+        if to_instrument is not None:
+            inverse = np.linalg.inv(to_instrument)
             mapped = np.column_stack([pixels, np.ones(len(pixels))]) @ inverse.T
             pixels = mapped[:, :2] / mapped[:, 2:]
     except (KeyError, TypeError, ValueError, AttributeError, np.linalg.LinAlgError) as error:
@@ -415,7 +419,8 @@ def read_loupe(raw: RawFile) -> Loupe:
         table.sort_values(["array_row", "array_col"], ignore_index=True),
         str(content.get("serialNumber") or ""),
         str(content.get("area") or ""),
-        matrix is not None,
+        to_instrument is not None,
+        to_instrument,
     )
 
 

@@ -57,18 +57,22 @@ class Roles:
         Taken if they are there.
     either
         Optional ones of which one is needed.
+    wanted
+        Optional ones that are looked for as if they were needed, in archives too.
     """
 
     needed: tuple[str, ...]
     optional: tuple[str, ...] = ()
     either: tuple[str, ...] = ()
+    wanted: tuple[str, ...] = ()
 
 
 ROLES = {
     "st_v1": Roles(("counts", "image"), ("spots", "transform"), either=("spots", "transform")),
     "visium": Roles(
-        ("counts", "spots", "image"),
-        ("features", "barcodes", "scalefactors", "alignment", "cytassist_image", "hires_image"),
+        ("counts", "image"),
+        ("spots", "features", "barcodes", "scalefactors", "alignment", "cytassist_image", "hires_image"),
+        wanted=("spots",),
     ),
     "visium_hd": Roles(
         ("counts", "spots", "image"),
@@ -100,7 +104,7 @@ class Assignment:
     archives
         Names of archives that may hold what is missing, likeliest first.
     missing
-        Needed roles that no name fits; where one of several is needed, the first of them.
+        Needed and wanted roles that no name fits; where one of several is needed, the first of them.
     ambiguous
         Role -> names that fit it equally well; such a role is neither in `roles` nor in `missing`.
     why
@@ -438,10 +442,10 @@ class _Assigning:
                 return
 
     def missing(self) -> tuple[str, ...]:
-        """Needed roles that no name fits; where one of several roles is needed, the first of them stands for all."""
-        wanted, settled = ROLES[self.reader], {*self.roles, *self.ambiguous}
-        first = wanted.either[:1] if not settled & set(wanted.either) else ()
-        return tuple(role for role in (*wanted.needed, *first) if role not in settled)
+        """Needed and wanted roles that no name fits; where one of several is needed, the first stands for all."""
+        roles, settled = ROLES[self.reader], {*self.roles, *self.ambiguous}
+        first = roles.either[:1] if not settled & set(roles.either) else ()
+        return tuple(role for role in (*roles.needed, *first, *roles.wanted) if role not in settled)
 
     def add_cytassist(self) -> None:
         """Beside `_tissue_image`, and in any HD sample, what is called `_image` is the CytAssist instrument's."""

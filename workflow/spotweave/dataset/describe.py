@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from spotweave.dataset.harmonise import harmonise
+from spotweave.dataset.harmonise import donor_contradictions, harmonise
 
 Record = dict[str, Any]
 Column = Callable[[Mapping[str, str], Mapping[str, Mapping[str, Any]]], Any]
@@ -96,7 +96,11 @@ COLUMNS: dict[str, Column] = {
     "pixel_size_um_stated": _measure("align_array", "pixel_size_stated_um"),
     "pixel_size_se_um": _measure("align_array", "pixel_size_se_um"),
     "pixel_size_anisotropy": _measure("align_array", "anisotropy"),
+    "pixel_size_from": _measure("align_array", "pixel_size_from"),
+    "pixel_size_flagged": _measure("align_array", "pixel_size_flagged"),
     "alignment_residual_um": _measure("align_array", "residual_um"),
+    "positions_from": _measure("align_array", "positions_from"),
+    "frame_offset_um": _measure("align_array", "frame_offset_um"),
     "tissue_area_mm2": _measure("segment_tissue", "tissue_area_mm2"),
     "tissue_fraction_mean": _measure("assemble_sample", "tissue_fraction_mean"),
     "patches": _measure("extract_patches", "patches"),
@@ -109,13 +113,20 @@ HARMONISED = (
     "species_ncbitaxon",
     "organ_uberon",
     "tissue_uberon",
+    "tissue_label",
     "assay_efo",
+    "assay_label",
     "oncotree_name",
+    "oncotree_tissue",
     "licence_commercial",
     "licence_derivatives",
+    "licence_share_alike",
+    "licence_redistribution",
     "completeness",
     "contradictions",
 )
+
+FINDING_COLUMNS = ("sample_id", "cohort", "donor", "code", "finding")
 
 
 def columns() -> list[str]:
@@ -136,3 +147,24 @@ def table_row(row: Mapping[str, str], measured: Mapping[str, Mapping[str, Any]])
     found = harmonise(row, measured)
     joined = {name: "; ".join(found[name]) if isinstance(found[name], list) else found[name] for name in HARMONISED}
     return {**{name: column(row, measured) for name, column in COLUMNS.items()}, **joined}
+
+
+def metadata_findings(rows: Mapping[str, Mapping[str, str]]) -> list[dict[str, str]]:
+    """What samples say against each other: rows of `metadata_findings.csv`, by sample, in a fixed order.
+
+    Parameters
+    ----------
+    rows
+        Sample -> the cohort table's row, with `cohort`; of all cohorts, as a donor may be in several.
+    """
+    return [
+        {
+            "sample_id": sample,
+            "cohort": rows[sample].get("cohort", ""),
+            "donor": rows[sample].get("donor", ""),
+            "code": code,
+            "finding": text,
+        }
+        for sample, found in sorted(donor_contradictions(rows).items())
+        for code, _, text in (one.partition(": ") for one in found)
+    ]

@@ -7,11 +7,21 @@ from typing import Any
 
 import anndata
 import numpy as np
+import pandas as pd
+
+from spotweave.geometry import apply
 
 
-def slide_positions(expression: anndata.AnnData, alignment: Mapping[str, Any]) -> np.ndarray:
-    """(N, 2) float64, spot centres (x, y) in slide px, from the vendor's positions of a reader's AnnData."""
-    return expression.obs[["x_px", "y_px"]].to_numpy(dtype=float) * alignment["spots_to_image_scale"]
+def slide_positions(spots: pd.DataFrame, alignment: Mapping[str, Any]) -> np.ndarray:
+    """(N, 2) float64, spot centres (x, y) in slide px; NaN for a spot without a place.
+
+    `spots` has `x_px`, `y_px` in the vendor's frame and `array_col`, `array_row`; where the vendor gives no pixels, the
+    places follow from the array and the alignment's matrix.
+    """
+    if alignment["is_placed_by_frame"]:
+        array = spots[["array_col", "array_row"]].to_numpy(dtype=float)
+        return apply(np.asarray(alignment["matrix"]), array * np.asarray(alignment["array_pitch_um"]))
+    return spots[["x_px", "y_px"]].to_numpy(dtype=float) * alignment["spots_to_image_scale"]
 
 
 def release_spots(
@@ -41,7 +51,7 @@ def release_spots(
         `uns['spatial']['ST']` with the reduced picture and the scale factors.
     """
     obs = expression.obs
-    xy_px = slide_positions(expression, alignment)
+    xy_px = slide_positions(obs, alignment)
     diameter_px = alignment["spot_diameter_um"] / alignment["pixel_size_um"]
     released = anndata.AnnData(X=expression.X, obs=obs[[]].copy(), var=expression.var.copy())
     released.obs["in_tissue"] = obs["in_tissue"].to_numpy() == 1

@@ -33,7 +33,7 @@ COLUMNS = (
 # are the same. Counts at their places: one is a part of the other or, less alike, the same reads were counted anew.
 GENES_SAME = {"certain": 0.5, "strong": 0.05}
 GENES_LEAST_SHARED = 8
-SPOTS_SAME = {"certain": 0.8, "hint": 0.3}
+SPOTS_SAME = {"certain": 0.8, "strong": 0.3}
 SPOTS_LEAST_SHARED = 20
 # Signs of a picture's hashes that differ: copies stay below, other sections above (docs/identity.md).
 PICTURE_SAME = {"whole": 0.16, "tissue": 0.25}

@@ -5,6 +5,9 @@ tissue_positions in any of its forms, or the h5ad itself where it carries them. 
 nucleotides of the barcodes, never by the order of their rows; what a barcode carries before and after them
 (`-1`, a sample's prefix or number) only tells the samples of a joint table apart.
 
+A deposit without positions is read by Space Ranger's own list of barcodes, if it is at hand: the list says where on
+the array a barcode is, and the Loupe alignment, or else the aligner by the fiducial frame, where it is in the picture.
+
 Names of spots are the barcode and `-1`, as Space Ranger writes them for a lone sample.
 """
 
@@ -29,9 +32,10 @@ from spotweave.matrices.genes import gene_table
 from spotweave.positions import Positions, read_json, read_loupe, read_positions, refuse_twins
 from spotweave.raw import RawFile
 from spotweave.readers import SPOT_COLUMNS, Reading
+from spotweave.visium_places import FROM_COUNTS, carries_positions, tissue_by_counts, without_positions
 
-ROLES = ("counts", "spots")
-OPTIONAL = ("features", "barcodes", "scalefactors", "alignment")
+ROLES = ("counts",)
+OPTIONAL = ("spots", "features", "barcodes", "scalefactors", "alignment")
 
 # Rows and half-columns of the arrays, as array_row and array_col count them.
 ARRAYS = {"6.5 mm": (78, 128), "11 mm": (128, 224)}
@@ -43,6 +47,8 @@ LARGEST_AXIS_RATIO = 1.74
 # which has the same barcodes, neither is so.
 SAME_SECTION_FROM = 0.95
 SPOTS_TO_FIT = 20
+SPOT_RADIUS_UM = 27.5
+FILED = "positions file"
 EXAMPLES = 5
 MEMBERS_SHOWN = 20
 
@@ -53,14 +59,14 @@ def read(files: Mapping[str, RawFile], *, member: str | None = None) -> Reading:
     Parameters
     ----------
     files
-        Roles `counts` and `spots`; `features` and `barcodes` beside a matrix in Market Exchange format;
-        `scalefactors` and `alignment` are read for what they say of the slide.
+        Role `counts`; `spots`, without which Space Ranger's barcode lists are needed; `features` and `barcodes` beside
+        a matrix in Market Exchange format; `scalefactors` and `alignment` for what they say of the slide.
     member
         The sample to take from joint tables: a prefix (`A1`) or suffix (`-3`) of its barcodes, or, of an h5ad, a value
         of a column of obs (`A1`, or `library_id=A1`).
     """
     matrix = read_matrix(files["counts"], features=files.get("features"), barcodes=files.get("barcodes"))
-    positions = read_positions(files["spots"])
+    positions = _positions(files, matrix, member)
     rows, units, position_rows, places, selected = _select(matrix, positions, member)
     table = positions.table.iloc[position_rows].reset_index(drop=True)
     table["spot_id"] = [barcodes.canonical(core) for core in places.core]
@@ -76,6 +82,10 @@ def read(files: Mapping[str, RawFile], *, member: str | None = None) -> Reading:
     kept = np.flatnonzero(row_of_spot >= 0)
     _refuse_other_section(matrix.name, positions.name, table, kept)
     counts = csr_matrix(matrix.counts[rows][row_of_spot[kept]])
+    totals = _totals(counts)
+    if positions.report.get("in_tissue_from") == FROM_COUNTS:
+        in_tissue, positions.report["in_tissue_known"] = tissue_by_counts(matrix.name, len(table), kept, totals)
+        table["in_tissue"] = in_tissue
     adata, gene_report = _assemble(matrix, counts, table.iloc[kept])
     without_counts = table["spot_id"][row_of_spot < 0].tolist()
     report = {
@@ -100,9 +110,26 @@ def read(files: Mapping[str, RawFile], *, member: str | None = None) -> Reading:
         **gene_report,
         **slide,
         "scalefactors": scalefactors,
-        **_alignment(files.get("alignment"), table),
+        **_alignment(files.get("alignment"), table, lattice, is_compared=positions.report["positions_from"] == FILED),
     }
-    return Reading(adata, _spot_table(table, kept, counts), report)
+    return Reading(adata, _spot_table(table, kept, totals), report)
+
+
+def _positions(files: Mapping[str, RawFile], matrix: Matrix, member: str | None) -> Positions:
+    """The positions file's, or, without one, what the barcode lists and the Loupe alignment give.
+
+    The h5ad of the counts stands in for a positions file that is missing; one that holds none is none.
+    """
+    spots = files.get("spots")
+    is_stand_in = spots is not None and spots.path == files["counts"].path and matrix.container == "h5ad"
+    if spots is None or (is_stand_in and not carries_positions(spots)):
+        units = barcodes.parse(matrix.unit_names)
+        rows = _rows_of(matrix.name, units, matrix.unit_columns, member)
+        cores = units.core if rows is None else [units.core[row] for row in rows]
+        return without_positions(matrix.name, cores, files.get("alignment"))
+    positions = read_positions(spots)
+    positions.report["positions_from"] = FILED
+    return positions
 
 
 def _select(
@@ -236,6 +263,7 @@ def _refuse_other_section(counts: str, spots: str, table: pd.DataFrame, kept: ND
 
 def _fit(table: pd.DataFrame) -> LatticeFit | None:
     """The array laid onto the pixels; None where too few spots have any, or all lie on a line."""
+    table = table[np.isfinite(table[["x_px", "y_px"]]).all(axis=1)]
     if len(table) < SPOTS_TO_FIT:
         return None
     try:
@@ -320,19 +348,29 @@ def _read_scalefactors(raw: RawFile | None) -> dict[str, float]:
     return dict(sorted(numbers.items()))
 
 
-def _alignment(raw: RawFile | None, table: pd.DataFrame) -> dict[str, Any]:
-    """What a Loupe alignment says of the slide, and how far its spots lie from the positions (median, px)."""
+def _alignment(
+    raw: RawFile | None, table: pd.DataFrame, lattice: LatticeFit | None, *, is_compared: bool
+) -> dict[str, Any]:
+    """What a Loupe alignment says of the slide, and how far its spots lie from the positions.
+
+    Not compared where the positions are its own: no offset is not an offset of 0.
+    """
     if raw is None:
         return {}
     loupe = read_loupe(raw)
-    both = table.merge(loupe.table, on=["array_row", "array_col"], suffixes=("", "_loupe"))
-    distance = np.hypot(both["x_px"] - both["x_px_loupe"], both["y_px"] - both["y_px_loupe"])
+    compared = table if is_compared else table.iloc[:0]
+    both = compared.merge(loupe.table, on=["array_row", "array_col"], suffixes=("", "_loupe"))
+    distance = np.hypot(both["x_px"] - both["x_px_loupe"], both["y_px"] - both["y_px_loupe"]).dropna()
+    offset_um = float(np.median(distance)) * lattice.pixel_size_um if len(distance) and lattice is not None else None
     return {
         "slide_serial_number": loupe.serial_number,
         "slide_area": loupe.area,
         "is_cytassist": loupe.is_cytassist,
         "alignment_spots": len(loupe.table),
         "alignment_offset_px": round(float(np.median(distance)), 3) if len(distance) else None,
+        "alignment_offset_p95_px": round(float(np.percentile(distance, 95)), 3) if len(distance) else None,
+        "alignment_offset_um": None if offset_um is None else round(offset_um, 2),
+        "alignment_disagrees": offset_um is not None and offset_um > SPOT_RADIUS_UM,
     }
 
 
@@ -354,10 +392,14 @@ def _assemble(matrix: Matrix, counts: csr_matrix, kept: pd.DataFrame) -> tuple[A
     return AnnData(X=counts, obs=obs, var=var), report
 
 
-def _spot_table(table: pd.DataFrame, kept: NDArray[np.intp], counts: csr_matrix) -> pd.DataFrame:
-    total = pd.array([pd.NA] * len(table), dtype="Int64")
+def _totals(counts: csr_matrix) -> NDArray[np.float64]:
     exact = counts.astype(np.float64)  # scipy sums float32 in float32, whatever the dtype asked for
-    total[kept] = np.asarray(exact.sum(axis=1)).ravel().astype(np.int64)
+    return np.asarray(exact.sum(axis=1)).ravel()
+
+
+def _spot_table(table: pd.DataFrame, kept: NDArray[np.intp], totals: NDArray[np.float64]) -> pd.DataFrame:
+    total = pd.array([pd.NA] * len(table), dtype="Int64")
+    total[kept] = totals.astype(np.int64)
     not_measured = np.full(len(table), np.nan)
     full = table.assign(array_x=not_measured, array_y=not_measured, total_counts=total)
     return full[list(SPOT_COLUMNS)].astype({"array_col": "Int64", "array_row": "Int64"})

@@ -27,9 +27,11 @@ from scipy.io import mmwrite
 from scipy.sparse import coo_matrix, csr_matrix
 from scipy.spatial import cKDTree
 
+from spotweave.fiducials.array import capture_area, dots_of
 from spotweave.io import atomic
 from spotweave.simulate import tissue as tissues
 from spotweave.simulate.expression import draw_counts, expected_counts, panel
+from spotweave.simulate.frames import Look, draw_dots
 from spotweave.simulate.stain import Staining, paint
 from spotweave.simulate.tissue import DOMAINS, Floats
 
@@ -41,6 +43,8 @@ GENES = 60
 HEADER = ("barcode", "in_tissue", "array_row", "array_col", "pxl_row_in_fullres", "pxl_col_in_fullres")
 ANTIBODIES = ("CD3.1", "CD19.1", "EPCAM.1")
 JPEG_QUALITY = 90
+LISTS = "barcode_lists"  # the folder in which variants without positions leave their barcode list
+LIST_OF = {"6.5 mm": "visium-v1", "11 mm": "visium-v5"}
 FADE_PX = 120  # over which painted glass fades into plain glass
 
 
@@ -364,6 +368,14 @@ def write_loupe(
     return _put(path, json.dumps(content).encode())
 
 
+def write_barcode_list(folder: Path, truth: Truth, name: str | None = None) -> Path:
+    """A list as Space Ranger has them: barcode, column, row, from 1, in the order of the barcodes, without header."""
+    folder.mkdir(exist_ok=True)
+    rows = zip(truth.barcodes, truth.array.tolist(), strict=True)
+    lines = sorted(f"{barcode}\t{col + 1}\t{row + 1}\n" for barcode, (row, col) in rows)
+    return _put(folder / f"{name or LIST_OF[truth.capture_area]}_coordinates.txt", "".join(lines).encode())
+
+
 # --- layouts --------------------------------------------------------------------------------------
 
 
@@ -373,7 +385,9 @@ class Variant:
 
     `write(folder, truth)` returns the files by role. `counted` and `placed` name the spots with counts and with
     positions (`tissue`, `every`, `counted` of `Truth`), `ids` and `genome` whether genes have them, `member` the
-    sample to ask for.
+    sample to ask for. `positions_from` is `positions file`, or `loupe` or `barcode list` for those without one: they
+    leave a barcode list in the folder `LISTS`, which holds a whole array only. `in_tissue` names the spots that the
+    files, not the truth, have in tissue, `in_tissue_known` whether a reader can tell.
     """
 
     description: str
@@ -387,18 +401,36 @@ class Variant:
     capture_area: str = "6.5 mm"
     two_species: bool = False
     left_out: dict[str, int] = field(default_factory=dict)
+    positions_from: str = "positions file"
+    in_tissue: str = "tissue"
+    in_tissue_known: bool = True
 
     def truth(self, seed: int = 0, *, whole_array: bool = True) -> Truth:
         """A truth that suits the layout."""
+        whole_array = whole_array or self.positions_from != "positions file"
         return draw_truth(seed, capture_area=self.capture_area, two_species=self.two_species, whole_array=whole_array)
 
 
 VARIANTS: dict[str, Variant] = {}
 
 
-def _variant(description: str, **what: Any) -> Callable[[Callable[[Path, Truth], Written]], None]:
-    def register(write: Callable[[Path, Truth], Written]) -> None:
+Write = Callable[[Path, Truth], Written]
+
+
+def _variant(description: str, **what: Any) -> Callable[[Write], None]:
+    def register(write: Write) -> None:
         VARIANTS[write.__name__.strip("_")] = Variant(description, write, **what)
+
+    return register
+
+
+def _without_positions(description: str, **what: Any) -> Callable[[Write], None]:
+    """A layout without a positions file, on both slides."""
+
+    def register(write: Write) -> None:
+        name = write.__name__.strip("_")
+        VARIANTS[name] = Variant(description, write, **what)
+        VARIANTS[f"{name}_11_mm"] = Variant(f"{description}, 11 mm", write, capture_area="11 mm", **what)
 
     return register
 
@@ -764,6 +796,76 @@ def _cytassist(folder: Path, truth: Truth) -> Written:
     }
 
 
+SERIAL_OF = {"6.5 mm": "V10A13-001", "11 mm": "V52Y10-337"}
+
+
+@_without_positions("no positions: filtered HDF5 alone", positions_from="barcode list")
+def _filtered_alone(folder: Path, truth: Truth) -> Written:
+    write_barcode_list(folder / LISTS, truth)
+    return {"counts": _filtered(folder, truth)}
+
+
+@_without_positions(
+    "no positions: raw HDF5 alone, every barcode",
+    counted="every",
+    positions_from="barcode list",
+    in_tissue="counted",
+    in_tissue_known=False,
+)
+def _raw_alone(folder: Path, truth: Truth) -> Written:
+    write_barcode_list(folder / LISTS, truth)
+    return {"counts": write_h5_layout_3(folder / "raw_feature_bc_matrix.h5", block_of(truth, truth.every))}
+
+
+@_without_positions(
+    "no positions: raw HDF5 alone, no barcodes without reads",
+    counted="counted",
+    positions_from="barcode list",
+    in_tissue="counted",
+    in_tissue_known=False,
+)
+def _raw_counted_alone(folder: Path, truth: Truth) -> Written:
+    write_barcode_list(folder / LISTS, truth)
+    return {"counts": write_h5_layout_3(folder / "raw_feature_bc_matrix.h5", block_of(truth, truth.counted))}
+
+
+@_without_positions(
+    "no positions: one matrix of several samples, told by the number behind the barcode",
+    member="-3",
+    positions_from="barcode list",
+)
+def _joint_alone(folder: Path, truth: Truth) -> Written:
+    write_barcode_list(folder / LISTS, truth)
+    block = _three_samples(truth, (("", "-1"), ("", "-3"), ("", "-2")))
+    return {"counts": write_h5_layout_3(folder / "aggr.h5", block)}
+
+
+@_without_positions("no positions: raw HDF5 and Loupe alignment", counted="every", positions_from="loupe")
+def _loupe_and_raw(folder: Path, truth: Truth) -> Written:
+    write_barcode_list(folder / LISTS, truth)
+    return {
+        "counts": write_h5_layout_3(folder / "raw_feature_bc_matrix.h5", block_of(truth, truth.every)),
+        "alignment": write_loupe(folder / "alignment.json", truth, serial_number=SERIAL_OF[truth.capture_area]),
+    }
+
+
+@_without_positions(
+    "no positions: filtered Market Exchange and CytAssist's Loupe alignment", positions_from="loupe", genome=False
+)
+def _loupe_of_cytassist(folder: Path, truth: Truth) -> Written:
+    write_barcode_list(folder / LISTS, truth)
+    turn = np.array([[0.0, -0.25, 2900.0], [0.25, 0.0, 40.0], [0.0, 0.0, 1.0]])
+    loupe = write_loupe(folder / "alignment.json", truth, transform=turn, serial_number=SERIAL_OF[truth.capture_area])
+    return {**write_mex(folder, block_of(truth, truth.tissue)), "alignment": loupe}
+
+
+@_without_positions("AnnData as the counts and no positions in it", positions_from="barcode list")
+def _h5ad_alone(folder: Path, truth: Truth) -> Written:
+    write_barcode_list(folder / LISTS, truth)
+    path = write_h5ad(folder / "a.h5ad", block_of(truth, truth.tissue))
+    return {"counts": path, "spots": path}
+
+
 # --- a deposit with tissue and picture ------------------------------------------------------------
 
 
@@ -784,7 +886,7 @@ def write_visium_deposit(
     donor: int = 0,
     pixel_size_um: float = 1.05,
     tissue_um: float = 2600.0,
-    margin_um: float = 150.0,
+    margin_um: float = 900.0,
 ) -> Deposit:
     """Write one simulated Visium sample as GEO would hold it.
 
@@ -799,7 +901,7 @@ def write_visium_deposit(
     tissue_um
         Side of the square in which the tissue grows, in the middle of the 6.5 mm array; the rest is empty glass.
     margin_um
-        Glass around the array.
+        Glass around the array, on which the fiducial frame (of area B1) is printed.
 
     Returns
     -------
@@ -840,6 +942,9 @@ def write_visium_deposit(
         "image": folder / f"{prefix}image.jpg",
     }
     picture = _glass_with(paint_rng, grown, (shape[0], shape[1]), (int(corner_px[0]), int(corner_px[1])), pixel_size_um)
+    frame_rng = np.random.default_rng([seed, donor, 66])
+    dots_px = (dots_of(capture_area("6.5 mm"), "B1") + margin_um) / pixel_size_um
+    draw_dots(frame_rng, picture, dots_px, Look(letter="B1"), pixel_size_um)
     with atomic(files["image"]) as part:
         Image.fromarray(picture).save(part, "JPEG", quality=JPEG_QUALITY)
     return Deposit(files, truth, nuclei)

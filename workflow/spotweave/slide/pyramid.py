@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from spotweave.reduced import as_rgb
 
 # A resolution tag beyond these is no microscope's: software that knows none writes 72, 96 or 300 dpi (353, 265, 85 um).
 PLAUSIBLE_UM = (0.05, 20.0)
+OME_UNITS_UM = {"\u00b5m": 1.0, "\u03bcm": 1.0, "um": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4}  # both signs for micro
 
 
 @dataclass(frozen=True)
@@ -49,11 +51,29 @@ def _undecodable(path: Path, error: pyvips.Error) -> Refusal:
 
 
 def _embedded_pixel_size_um(image: pyvips.Image) -> float | None:
-    """um per pixel of the resolution tag; libvips gives pixels per mm, 1 where there is no tag."""
-    if image.xres <= 1.0:
+    """um per pixel as the scanner's description says, or else the resolution tag."""
+    described = _described_pixel_size_um(image)
+    if described is not None:
+        return described if PLAUSIBLE_UM[0] <= described <= PLAUSIBLE_UM[1] else None
+    if image.xres <= 1.0:  # libvips gives pixels per mm, 1 where there is no tag
         return None
     pixel_size_um = 1000.0 / image.xres
     return pixel_size_um if PLAUSIBLE_UM[0] <= pixel_size_um <= PLAUSIBLE_UM[1] else None
+
+
+def _described_pixel_size_um(image: pyvips.Image) -> float | None:
+    """Of an Aperio slide `MPP = 0.499`, of an OME-TIFF `PhysicalSizeX`; None without either."""
+    if image.get_typeof("image-description") == 0:
+        return None
+    text = str(image.get("image-description"))
+    aperio = re.search(r"\bMPP\s*=\s*(\d*\.?\d+)", text)
+    if aperio:
+        return float(aperio[1])
+    size = re.search(r'\bPhysicalSizeX="(\d*\.?\d+(?:[eE][-+]?\d+)?)"', text)
+    unit = re.search(r'\bPhysicalSizeXUnit="([^"]+)"', text)
+    if size is None or (unit is not None and unit[1] not in OME_UNITS_UM):
+        return None
+    return float(size[1]) * (OME_UNITS_UM[unit[1]] if unit else 1.0)
 
 
 def build_pyramid(source: Path, target: Path, *, pixel_size_um: float, tile_px: int, jpeg_quality: int) -> None:

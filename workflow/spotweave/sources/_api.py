@@ -46,6 +46,10 @@ log = logging.getLogger("spotweave")
 LARGEST_ANSWER = 64 << 20
 GONE = {404: "does not exist (or is not public)", 410: "has been withdrawn"}
 DENIED = (401, 403)
+# The question itself is wrong, as with an accession in another spelling: asked again, it gets the same answer.
+MISUNDERSTOOD = (400, 405, 422)
+LONGEST_SAID = 200
+LARGEST_EXPLANATION = 1 << 14
 QUOTA_SPENT = (403, 429)
 # Set by the firewalls of Amazon and Cloudflare where they want a browser to prove itself.
 CHALLENGE_HEADERS = ("x-amzn-waf-action", "cf-mitigated")
@@ -113,7 +117,7 @@ def get_text(
     Raises
     ------
     Refusal
-        There is no such thing, access is denied, or the answer is none.
+        There is no such thing, access is denied, the question is not understood, or the answer is none.
     Unreachable
         The repository is in trouble, or cannot be reached.
     """
@@ -262,8 +266,33 @@ def _refuse_status(response: requests.Response, question: _Question) -> None:
         raise Refusal(f"{label}: {GONE[status]}; correct the accession in the row", measured=status, threshold=200)
     if status in DENIED:
         raise Refusal(f"{label}: {question.denied} ({status})", measured=status, threshold=200)
+    if status in MISUNDERSTOOD:
+        raise Refusal(
+            f"{label}: {redacted(question.url)} does not understand what it is asked ({status}{_explained(response)});"
+            " correct the accession in the row",
+            measured=status,
+            threshold=200,
+        )
     if status >= 400:
         raise Unreachable(f"{label}: the repository answers {status}; run again later")
+
+
+def _explained(response: requests.Response) -> str:
+    """What a repository says of its status, for a message in brackets: one line without markup, tokens or addresses'
+    queries; empty where it says nothing, or only shows a web page."""
+    try:
+        body = bytes(response.raw.read(LARGEST_EXPLANATION, decode_content=True))
+    except (OSError, urllib3.exceptions.HTTPError):
+        return ""
+    words = " ".join(body.decode("utf-8", errors="replace").split())
+    if not words or words[:LONGEST_SAID].lower().encode().startswith(HTML_STARTS):
+        return ""
+    _, _, token = str(response.request.headers.get("Authorization", "")).partition(" ")
+    if token:
+        words = words.replace(token, "…")
+    words = re.sub(r"https?://[^\s\"'<>]+", lambda match: redacted(match[0]), words)
+    words = "".join(letter for letter in words if letter.isprintable())
+    return f": '{words[:LONGEST_SAID]}{'…' if len(words) > LONGEST_SAID else ''}'"
 
 
 def _wait_for_quota(response: requests.Response, label: str, sleep: Callable[[float], None]) -> bool:

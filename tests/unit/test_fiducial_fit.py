@@ -1,0 +1,185 @@
+"""The fit of a frame, held against rendered truth and against the vendor on real pictures; corners are made up here."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from spotweave.fiducials.array import capture_area
+from spotweave.fiducials.detection import Detection
+from spotweave.fiducials.fit import locate, relocate
+from spotweave.fiducials.printing import displacement_um
+from spotweave.fiducials.verdict import complaints, confidence, describe
+from spotweave.geometry import apply, fit_affine
+from spotweave.simulate.frames import Look, draw_look, render
+
+SHARED = Path(__file__).resolve().parents[2].parent / "shared/data"
+REAL = {
+    "151507": ("dlpfc/151507", "A1"),
+    "151669": ("dlpfc/151669", "A1"),
+    "151673": ("dlpfc/151673", "A1"),
+    "151676": ("dlpfc/151676", "D1"),
+    "anterior": ("visium_mouse_brain_anterior/spatial", None),
+    "posterior": ("visium_mouse_brain_posterior_outs/spatial", None),
+}
+
+
+def pixel_size_um(matrix):
+    return 1 / np.sqrt(abs(np.linalg.det(matrix[:2, :2])))
+
+
+def detections(area_name, matrix, *, shown=(0, 1, 2, 3), false=6, seed=0, size_px=(600, 600)):
+    """Corners where the matrix has them, a little off, and false ones."""
+    rng = np.random.default_rng(seed)
+    area, um = capture_area(area_name), pixel_size_um(matrix)
+    corners = apply(matrix, area.corners_um) + rng.normal(0, 20 / um, size=(4, 2))
+    found = [Detection(k, *corners[k], 390 / um, 350 / um, 0.9) for k in shown]
+    for _ in range(false):
+        found.append(Detection(int(rng.integers(4)), *rng.uniform(0, size_px), 390 / um, 350 / um, 0.3))
+    return found
+
+
+def error_um(fit, frame):
+    spots = capture_area(frame.look.area).spots_um()
+    off = apply(fit.matrix, spots) - apply(frame.matrix, spots)
+    return np.linalg.norm(off, axis=1) * pixel_size_um(frame.matrix)
+
+
+LOOKS = {
+    "6.5 mm": Look(),
+    "11 mm": Look(area="11 mm", letter=None, size_px=1000),
+    "mirrored": Look(mirrored=True, letter="C1"),
+    "upside down": Look(rotation_deg=180.0, letter="D1"),
+    "turned and mirrored": Look(rotation_deg=-93.0, mirrored=True, letter="B1"),
+    "11 mm turned": Look(area="11 mm", letter=None, size_px=1200, rotation_deg=91.5),
+    "half hidden": Look(hidden=0.5, letter="B1"),
+    "blurred": Look(blur_px=1.5, noise=6.0),
+    "cut at the left": Look(margins_um=(-500.0, 900.0, 900.0, 900.0)),
+    "faint": Look(dot_contrast=9.0, noise=3.0),
+}
+
+
+@pytest.mark.parametrize("name", LOOKS)
+def test_a_frame_is_found_to_a_few_um(name):
+    look = LOOKS[name]
+    frame = render(np.random.default_rng(3), look)
+    fit = locate(frame.picture, detections(look.area, frame.matrix, size_px=frame.picture.shape[1::-1]))
+    assert fit is not None
+    assert complaints(fit) == []
+    assert fit.area == look.area
+    assert fit.mirrored == look.mirrored
+    assert np.median(error_um(fit, frame)) < 2.0
+    assert fit.letter in (look.letter, None)
+    assert fit.pixel_size_um == pytest.approx(pixel_size_um(frame.matrix), rel=5e-4)
+
+
+@pytest.mark.parametrize("shown", [(0, 1), (0, 2), (1, 3), (0, 1, 3), (2, 3)])
+def test_two_corners_are_enough(shown):
+    frame = render(np.random.default_rng(4), Look(letter="A1"))
+    fit = locate(frame.picture, detections("6.5 mm", frame.matrix, shown=shown))
+    assert fit is not None and complaints(fit) == []
+    assert np.median(error_um(fit, frame)) < 2.0
+
+
+def test_the_capture_area_is_read_from_the_gap():
+    for letter in ("A1", "B1", "C1", "D1"):
+        frame = render(np.random.default_rng(7), Look(letter=letter, size_px=900, tissue_share=0.2))
+        assert locate(frame.picture, detections("6.5 mm", frame.matrix)).letter == letter
+
+
+def test_a_gap_that_is_covered_names_no_area():
+    look = Look(letter="A1", size_px=900)
+    frame = render(np.random.default_rng(7), look)
+    picture = frame.picture.copy()
+    gap = apply(frame.matrix, capture_area("6.5 mm").gaps_um).mean(axis=0).astype(int)
+    picture[gap[1] - 60 : gap[1] + 60, gap[0] - 90 : gap[0] + 90] = (120, 60, 110)
+    fit = locate(picture, detections("6.5 mm", frame.matrix))
+    assert complaints(fit) == []
+    assert fit.letter is None
+
+
+def test_a_wrong_place_is_refused_even_where_most_dots_coincide():
+    frame = render(np.random.default_rng(8), Look(tissue_share=0.2))
+    fit = locate(frame.picture, detections("6.5 mm", frame.matrix))
+    move = np.eye(3)
+    move[0, 2] = 150.0  # one dot to the right along the top
+    moved = relocate(frame.picture, replace(fit, matrix=fit.matrix @ move))
+    assert moved is None or complaints(moved)
+
+
+def test_no_frame_gives_no_accepted_fit():
+    for seed in range(6):
+        rng = np.random.default_rng([seed, 9])
+        frame = render(rng, draw_look(rng, "no_frame", size_px=700))
+        fit = locate(frame.picture, detections(frame.look.area, frame.matrix, seed=seed))
+        assert complaints(fit)
+
+
+def test_no_detections_give_no_fit():
+    picture = np.full((600, 600, 3), 200, dtype=np.uint8)
+    assert locate(picture, []) is None
+    assert "no fiducial frame" in complaints(None)[0].reason
+    assert describe(None) == {}
+
+
+def test_dots_bring_the_fit_nearer_than_corners_alone():
+    corners, dots = [], []
+    for seed in range(5):
+        frame = render(np.random.default_rng(seed), Look(tissue_share=0.3))
+        fit = locate(frame.picture, detections("6.5 mm", frame.matrix, seed=seed))
+        spots = capture_area("6.5 mm").spots_um()
+        off = apply(fit.corners_matrix, spots) - apply(frame.matrix, spots)
+        corners.append(np.median(np.linalg.norm(off, axis=1)) * pixel_size_um(frame.matrix))
+        dots.append(np.median(error_um(fit, frame)))
+    assert 10 * np.median(dots) < np.median(corners)
+
+
+def test_a_fit_moves_with_its_picture():
+    frame = render(np.random.default_rng(3), Look())
+    fit = locate(frame.picture, detections("6.5 mm", frame.matrix))
+    larger = fit.in_larger_picture((4.0, 4.0))
+    np.testing.assert_allclose(apply(larger.matrix, fit.dots_um), 4 * apply(fit.matrix, fit.dots_um))
+    assert larger.pixel_size_um == pytest.approx(fit.pixel_size_um / 4)
+    assert confidence(fit) == confidence(larger) > 0.6
+
+
+def vendor(name):
+    folder = SHARED / REAL[name][0]
+    if not folder.exists():
+        pytest.skip(f"{folder} is not there")
+    scale = json.loads((folder / "scalefactors_json.json").read_text())["tissue_lowres_scalef"]
+    table = pd.read_csv(next(folder.glob("tissue_positions_list.*")), header=None)
+    spots_um = capture_area("6.5 mm").spots_um(table[[2, 3]].to_numpy())
+    picture = np.asarray(Image.open(folder / "tissue_lowres_image.png").convert("RGB"))
+    return picture, spots_um, table[[5, 4]].to_numpy() * scale
+
+
+@pytest.mark.parametrize("name", REAL)
+@pytest.mark.parametrize("printing", [True, False])
+def test_on_real_frames_the_fit_agrees_with_the_vendor(name, printing):
+    picture, spots_um, spots_px = vendor(name)
+    found = detections("6.5 mm", fit_affine(spots_um, spots_px))
+    fit = locate(picture, found) if printing else locate(picture, found, printing=None)
+    assert complaints(fit) == []
+    off_px = np.linalg.norm(apply(fit.matrix, spots_um) - spots_px, axis=1)
+    assert np.median(off_px) <= 0.5
+    assert np.percentile(off_px, 95) <= 1.0
+    assert not fit.mirrored and abs(fit.rotation_deg) < 2
+    assert REAL[name][1] in (fit.letter, None)
+    assert fit.held_out_um / fit.pixel_size_um < (0.3 if printing else 0.6)
+
+
+def test_the_print_moves_no_dot_far_and_the_frame_not_at_all():
+    area = capture_area("6.5 mm")
+    for letter in ("A1", "B1", "C1", "D1", None):
+        moved = displacement_um(area, letter)
+        assert 2 < np.sqrt((moved**2).mean()) < 12
+        assert np.abs(moved).max() < 30
+        matrix = fit_affine(area.dots_um, area.dots_um + moved)
+        np.testing.assert_allclose(matrix[:2, 2], 0, atol=8)
+        np.testing.assert_allclose(np.linalg.svd(matrix[:2, :2])[1], 1, atol=0.003)
+    assert not displacement_um(capture_area("11 mm"), None).any()

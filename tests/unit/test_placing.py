@@ -1,0 +1,146 @@
+"""Which source places the spots, and what happens when two disagree."""
+
+import json
+
+import numpy as np
+import pytest
+
+from spotweave.align import placing
+from spotweave.errors import Refusal
+from spotweave.fiducials.array import capture_area
+from spotweave.fiducials.cytassist import to_slide
+from spotweave.geometry import apply
+from spotweave.positions import read_loupe
+from spotweave.raw import RawFile
+
+LIMITS = {"frame_offset_max_um": 100.0}
+ARRAY_UM = capture_area("6.5 mm").spots_um()
+MATRIX = np.array([[0.4, 0.01, 500.0], [-0.01, 0.4, 700.0], [0, 0, 1]])
+NONE = np.full_like(ARRAY_UM, np.nan)
+
+
+def frame(**changes):
+    return {
+        "is_usable": True,
+        "complaints": [],
+        "matrix_to_slide": MATRIX.tolist(),
+        "pixel_size_um": 2.5,
+        **changes,
+    }
+
+
+def test_without_positions_the_frame_places_every_spot():
+    placed = placing.place(ARRAY_UM, NONE, "barcode list", frame(), LIMITS)
+    assert placed.source == placing.FRAME
+    np.testing.assert_allclose(placed.xy_px, apply(MATRIX, ARRAY_UM))
+
+
+def test_positions_come_first_and_are_compared_with_the_frame():
+    vendor = apply(MATRIX, ARRAY_UM) + np.array([4.0, 0.0])  # 10 um at 2.5 um/px
+    placed = placing.place(ARRAY_UM, vendor, "loupe", frame(), LIMITS)
+    assert placed.source == "loupe"
+    assert (placed.xy_px == vendor).all()
+    assert placed.report["frame_offset_um"] == pytest.approx(10.0, rel=0.01)
+    assert placed.report["frame_disagrees"] is False
+
+
+def test_a_difference_above_a_spots_radius_is_reported():
+    vendor = apply(MATRIX, ARRAY_UM) + np.array([16.0, 0.0])
+    placed = placing.place(ARRAY_UM, vendor, "positions file", frame(), LIMITS)
+    assert placed.report["frame_disagrees"] is True
+    assert (placed.xy_px == vendor).all()
+
+
+def test_a_difference_above_a_spot_is_refused_with_its_size():
+    with pytest.raises(Refusal, match=r"lie .* um \(median\) from where the fiducial frame") as refusal:
+        placing.place(ARRAY_UM, 0.15 * apply(MATRIX, ARRAY_UM), "positions file", frame(), LIMITS)
+    assert refusal.value.measured > 100 == refusal.value.threshold
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (None, "no fiducial frame"),
+        (frame(is_usable=False, complaints=["only 12 dots of the frame were found"]), "only 12 dots"),
+        (frame(matrix_to_slide=None), "CytAssist picture"),
+    ],
+)
+def test_with_neither_positions_nor_frame_the_sample_is_refused_with_the_reason(given, words):
+    with pytest.raises(Refusal, match=words):
+        placing.place(ARRAY_UM, NONE, "barcode list", given, LIMITS)
+
+
+def test_a_frame_that_may_not_be_used_is_not_compared():
+    placed = placing.place(ARRAY_UM, apply(MATRIX, ARRAY_UM), "loupe", frame(is_usable=False), LIMITS)
+    assert placed.report == {"positions_from": "loupe"}
+
+
+def test_the_pitch_is_the_rows_or_else_the_capture_areas():
+    assert placing.array_pitch_um((200.0, 200.0), None) == (200.0, 200.0)
+    assert placing.array_pitch_um((None, None), "6.5 mm") == (50.0, 87.0)
+    assert placing.array_pitch_um((None, None), "11 mm") == (50.0, 86.5)
+    assert placing.array_pitch_um((None, None), None) is None
+
+
+def test_a_cytassist_frame_is_carried_to_the_picture_through_the_inverse_of_its_registration(tmp_path):
+    # The H&E is turned by 90 degrees, four times as fine and shifted against the instrument's picture.
+    to_instrument = np.array([[0.0, -0.25, 3000.0], [0.25, 0.0, 120.0], [0, 0, 1]])
+    frame_on_instrument = np.array([[0.09, 0.0, 400.0], [0.0, 0.09, 380.0], [0, 0, 1]])
+    on_slide = to_slide(frame_on_instrument, to_instrument)
+    np.testing.assert_allclose(apply(to_instrument, apply(on_slide, ARRAY_UM)), apply(frame_on_instrument, ARRAY_UM))
+
+    # and it agrees with the spots of a Loupe file written for the same slide
+    places = capture_area("6.5 mm").places()
+    pixels = apply(frame_on_instrument, ARRAY_UM)
+    oligo = [
+        {"row": int(row), "col": int(col), "imageX": x, "imageY": y}
+        for (row, col), (x, y) in zip(places, pixels, strict=True)
+    ]
+    path = tmp_path / "alignment.json"
+    path.write_text(json.dumps({"oligo": oligo, "cytAssistInfo": {"transformImages": to_instrument.tolist()}}))
+    loupe = read_loupe(RawFile("alignment.json", path))
+    np.testing.assert_allclose(loupe.to_instrument, to_instrument)
+    np.testing.assert_allclose(loupe.table[["x_px", "y_px"]], apply(on_slide, ARRAY_UM), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "words"),
+    [([[1, 0, 0], [0, 1, 0], [0.001, 0, 1]], "no affine map"), ([[1, 1, 0], [1, 1, 0], [0, 0, 1]], "no inverse")],
+)
+def test_a_registration_that_is_none_is_refused(matrix, words):
+    with pytest.raises(Refusal, match=words):
+        to_slide(MATRIX, np.array(matrix, dtype=float))
+
+
+def test_spots_off_the_picture_keep_their_negative_coordinates_and_count_only_in_tissue():
+    from spotweave.align import lattice
+
+    shifted = MATRIX.copy()
+    shifted[:2, 2] = (-150.0, -90.0)  # the picture cuts the first columns and rows
+    placed = placing.place(ARRAY_UM, NONE, "barcode list", frame(matrix_to_slide=shifted.tolist()), LIMITS)
+    assert placed.xy_px.min() < 0
+    limits = {
+        "pixel_size_max_um": 5,
+        "pixel_size_min_um": 0.1,
+        "residual_max_um": 27.5,
+        "anisotropy_max": 0.03,
+        "spots_outside_max": 0,
+    }
+    inside = ~lattice.outside_picture(placed.xy_px, (3000, 3000))
+    array = capture_area("6.5 mm").places()[:, ::-1]
+    picture = lattice.Picture("cut.tif", (3000, 3000))
+    fit = lattice.align(lattice.Spots(array, placed.xy_px, inside), (50.0, 87.0), picture, limits)
+    np.testing.assert_allclose(fit.matrix, shifted, atol=1e-6)
+    with pytest.raises(Refusal, match="in-tissue spots lie outside"):
+        lattice.align(lattice.Spots(array, placed.xy_px, np.ones(len(array), bool)), (50.0, 87.0), picture, limits)
+
+
+def test_spots_without_the_vendors_pixels_are_released_where_the_frame_has_them():
+    import pandas as pd
+
+    from spotweave.dataset.spots import slide_positions
+
+    places = capture_area("6.5 mm").places()
+    spots = pd.DataFrame({"array_row": places[:, 0], "array_col": places[:, 1], "x_px": np.nan, "y_px": np.nan})
+    alignment = {"is_placed_by_frame": True, "matrix": MATRIX.tolist(), "array_pitch_um": [50.0, 87.0]}
+    np.testing.assert_allclose(slide_positions(spots, alignment), apply(MATRIX, ARRAY_UM))

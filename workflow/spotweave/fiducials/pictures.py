@@ -1,0 +1,639 @@
+"""Pictures by which a person judges in seconds whether a Visium array lies right; fixed sizes, no dates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from textwrap import wrap
+from typing import Any
+
+import cv2
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import EllipseCollection
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Polygon, Rectangle
+from matplotlib.patheffects import withStroke
+from numpy.typing import NDArray
+from PIL import Image
+
+from spotweave.fiducials.array import DOT_DIAMETER_UM, GAP_COLUMN, SHAPES, CaptureArea, capture_area, dots_of
+from spotweave.fiducials.detection import Detection
+from spotweave.fiducials.fit import MATCH_UM, FrameFit
+from spotweave.fiducials.printing import TABLE, displacement_um
+from spotweave.geometry import Points, apply, fit_similarity
+from spotweave.io import atomic
+
+RGB = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+
+# Blue for what was found, orange for what was not: told apart by everyone (Okabe and Ito's palette).
+FOUND, MISSED, SPOT, CROSS, UNUSED = "#0072B2", "#D55E00", "#009E73", "#F0E442", "#404040"
+MARKS = (FOUND, MISSED, SPOT, CROSS, UNUSED, "#000000", "#FFFFFF")
+SPOT_DIAMETER_UM = 55.0
+CORNER_UM = 520.0  # half the side of a zoomed corner
+# Times their length; the largest that keeps nearly all arrows below LONGEST_UM is taken, and drawn to scale.
+MAGNIFICATIONS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
+LONGEST_UM = 600.0
+SCALE_ARROWS_UM = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0)
+SEEN_AS = ("upper left", "upper right", "lower left", "lower right")
+EVERY = 10  # spots: one arrow each
+MOST_CONTRAST = 4.0  # times which a faint corner is stretched
+
+# The layout, in px of the picture drawn.
+WIDTH, MARGIN, GAP = 1600, 16, 12
+WHOLE, CORNER, BETWEEN = 936, 300, 28
+LINE = 19
+NAME_WIDTH, REASON_WIDTH = 80, 205  # characters
+
+
+def write_overlay(
+    path: Path,
+    picture: RGB,
+    fit: FrameFit | None,
+    detections: Sequence[Detection],
+    *,
+    title: str,
+    reasons: Sequence[str] = (),
+    pixel_size_um: float | None = None,
+    printing: Path = TABLE,
+) -> None:
+    """Write `overlay(picture, fit, ...)` as a PNG."""
+    _write(
+        path,
+        overlay(picture, fit, detections, title=title, reasons=reasons, pixel_size_um=pixel_size_um, printing=printing),
+    )
+
+
+def overlay(
+    picture: RGB,
+    fit: FrameFit | None,
+    detections: Sequence[Detection],
+    *,
+    title: str,
+    reasons: Sequence[str] = (),
+    pixel_size_um: float | None = None,
+    printing: Path = TABLE,
+) -> Image.Image:
+    """Draw the frame, the spots, the corners and the residuals of a fit; or what was detected where there is none.
+
+    Parameters
+    ----------
+    picture
+        (H, W, 3) uint8 RGB; `fit` and `detections` are in its px.
+    title
+        The sample's name.
+    reasons
+        Why the fit must not be used; none for one that may.
+    pixel_size_um
+        To be named instead of the fit's, where `picture` is a reduced copy: that of the picture as filed.
+    printing
+        Table of the dots' printed places that the fit was made with.
+
+    Returns
+    -------
+    Image
+        RGB, 1,600 px wide.
+    """
+    is_used = fit is not None and not reasons
+    named_um = fit.pixel_size_um if fit is not None and pixel_size_um is None else pixel_size_um
+    if fit is None or named_um is None:
+        sheet = _Sheet(title, "not used", False, [], ["no frame found: " + "; ".join(reasons)])
+        whole, _ = sheet.whole(picture)
+        _draw_detections(whole, detections)
+        _zoom_detections(sheet, picture, detections)
+        sheet.legend([_ring_key(MISSED, f"corner shape detected, with its score ({len(detections)})", marker="s")])
+        return sheet.image()
+    sheet = _Sheet(title, "accepted" if is_used else "not used", is_used, [_measures(fit, named_um)], reasons)
+    whole, size = sheet.whole(picture)
+    frame = _Frame.of(fit, printing)
+    _draw_frame(whole, frame, size)
+    if not is_used:
+        _draw_detections(whole, detections)
+    _zoom_corners(sheet, picture, frame)
+    _draw_residuals(sheet, frame)
+    _draw_lengths(sheet.chart(1, "distance of dots found from the fit, um"), fit)
+    sheet.legend(_legend(frame))
+    return sheet.image()
+
+
+def write_positions_overlay(
+    path: Path, picture: RGB, vendor_px: Points, frame_px: Points, pixel_size_um: float, *, title: str
+) -> None:
+    """Write `positions_overlay(picture, ...)` as a PNG."""
+    _write(path, positions_overlay(picture, vendor_px, frame_px, pixel_size_um, title=title))
+
+
+def positions_overlay(
+    picture: RGB, vendor_px: Points, frame_px: Points, pixel_size_um: float, *, title: str
+) -> Image.Image:
+    """Draw how far two sources of positions are apart, with one arrow for every tenth spot.
+
+    Parameters
+    ----------
+    picture
+        (H, W, 3) uint8 RGB.
+    vendor_px, frame_px
+        (N, 2) places of the same spots in px of `picture`, as the deposit and as the fiducial frame has them; spots
+        with NaN in either are left out.
+    pixel_size_um
+        um per px of `picture`.
+    title
+        The sample's name.
+
+    Returns
+    -------
+    Image
+        RGB, 1,600 px wide.
+
+    Raises
+    ------
+    ValueError
+        When fewer than two spots have both places.
+    """
+    known = np.isfinite(vendor_px).all(axis=1) & np.isfinite(frame_px).all(axis=1)
+    if known.sum() < 2:
+        raise ValueError("to compare two sources of positions at least two spots must have both")
+    vendor, frame = vendor_px[known], frame_px[known]
+    offset_um = (frame - vendor) * pixel_size_um
+    length_um = np.linalg.norm(offset_um, axis=1)
+    is_near = float(np.median(length_um)) <= SPOT_DIAMETER_UM / 2
+    verdict = f"{'less' if is_near else 'more'} than a spot's radius apart"
+    sheet = _Sheet(title, verdict, is_near, [_comparison(vendor, frame, pixel_size_um)], [])
+    whole, size = sheet.whole(picture)
+    diameter_px = SPOT_DIAMETER_UM / pixel_size_um
+    _ellipses(whole, vendor, diameter_px / 2, facecolors=UNUSED, alpha=0.3, linewidths=0)
+    times = _magnification(length_um)
+    _arrows(whole, vendor[::EVERY], times * (frame - vendor)[::EVERY], FOUND, 0.0022)
+    _draw_scale_arrow(whole, times, pixel_size_um, size)
+    for place, (x, y) in enumerate(((-1, -1), (1, -1), (-1, 1), (1, 1))):
+        k = int((x * vendor[:, 0] + y * vendor[:, 1]).argmax())
+        axes = sheet.corner(place, f"the {SEEN_AS[place]} spot: {length_um[k]:.1f} um apart")
+        if _zoom(axes, picture, vendor[k], CORNER_UM / 2 / pixel_size_um):
+            _rings(axes, vendor, diameter_px, MISSED, 1.6)
+            _rings(axes, frame, diameter_px, FOUND, 1.6)
+    _draw_offsets(sheet.chart(0, "distance of the two, um", columns=2), length_um)
+    arrow = Line2D([], [], linestyle="none", marker=r"$\rightarrow$", color=FOUND, ms=16, label="from deposit to frame")
+    sheet.legend([_ring_key(MISSED, "spot by the deposit"), _ring_key(FOUND, "spot by the fiducial frame"), arrow])
+    return sheet.image()
+
+
+class _Sheet:
+    """A figure of fixed size: headlines, a large panel at the left, small ones at the right, a legend below."""
+
+    def __init__(self, name: str, verdict: str, is_good: bool, lines: Sequence[str], reasons: Sequence[str]) -> None:
+        notes = [(line, "black") for line in lines] + [(line, MISSED) for line in _wrapped(reasons, REASON_WIDTH)]
+        self._top = 2 * MARGIN + 44 + LINE * len(notes)
+        self._below = self._top + WHOLE
+        self.height = self._top + 3 * CORNER + 2 * BETWEEN + MARGIN + 20
+        self._figure = Figure(figsize=(WIDTH / 100, self.height / 100), dpi=100, facecolor="white")
+        self._canvas = FigureCanvasAgg(self._figure)
+        shown = name if len(name) <= NAME_WIDTH else name[: NAME_WIDTH - 1] + "…"
+        self._text(MARGIN, MARGIN + 12, shown, size=15, weight="bold", va="center")
+        badge = {"boxstyle": "round,pad=0.35", "facecolor": FOUND if is_good else MISSED, "edgecolor": "none"}
+        self._text(
+            WIDTH - MARGIN - 8, MARGIN + 12, verdict, size=14, weight="bold", va="center", ha="right", color="white"
+        ).set_bbox(badge)
+        for k, (line, colour) in enumerate(notes):
+            self._text(MARGIN, MARGIN + 34 + LINE * k, line, size=10.5, va="top", color=colour)
+
+    def _text(self, left: float, top: float, text: str, **style: Any) -> Any:
+        return self._figure.text(left / WIDTH, 1 - top / self.height, text, parse_math=False, **style)
+
+    def _panel(self, left: float, top: float, width: float, height: float) -> Any:
+        return self._figure.add_axes(
+            (left / WIDTH, 1 - (top + height) / self.height, width / WIDTH, height / self.height)
+        )
+
+    def whole(self, picture: RGB) -> tuple[Any, float]:
+        """Axes in px of the picture, the picture in them; and how many px of the sheet one of its px takes."""
+        height, width = picture.shape[:2]
+        scale = min(WHOLE / width, WHOLE / height)
+        shown = max(round(width * scale), 1), max(round(height * scale), 1)
+        axes = self._panel(MARGIN, self._top, *shown)
+        self._below = self._top + shown[1]
+        smaller = cv2.resize(picture, shown, interpolation=cv2.INTER_AREA) if scale < 1 else picture
+        _show(axes, _brightened(np.asarray(smaller)), (0.0, 0.0, width, height))
+        return axes, scale
+
+    def corner(self, place: int, title: str) -> Any:
+        """One of four square panels, row by row."""
+        return self._square(place, title)
+
+    def map(self, title: str) -> Any:
+        """The square panel below the corners."""
+        return self._square(4, title)
+
+    def chart(self, column: int, title: str, *, columns: int = 1) -> Any:
+        """A panel below the corners with axes, one column wide or two."""
+        left, top = self._titled(4 + column, title)
+        axes = self._panel(left + 32, top, columns * CORNER + (columns - 1) * GAP - 40, CORNER - 6)
+        axes.tick_params(labelsize=8)
+        axes.spines[["top", "right"]].set_visible(False)
+        return axes
+
+    def _square(self, place: int, title: str) -> Any:
+        axes = self._panel(*self._titled(place, title), CORNER, CORNER)
+        axes.set_axis_off()
+        return axes
+
+    def _titled(self, place: int, title: str) -> tuple[float, float]:
+        """Write a panel's title; the left and top of the panel."""
+        row, column = divmod(place, 2)
+        left = WIDTH - MARGIN - (2 - column) * CORNER - (1 - column) * GAP
+        top = self._top + row * (CORNER + BETWEEN)
+        self._text(left, top - 12, title, size=10, va="center")
+        return left, top
+
+    def legend(self, handles: Sequence[Line2D]) -> None:
+        self._figure.legend(
+            handles=list(handles),
+            loc="upper left",
+            bbox_to_anchor=(MARGIN / WIDTH, 1 - (self._below + 12) / self.height),
+            ncols=len(handles),
+            fontsize=10.5,
+            frameon=False,
+            handletextpad=0.3,
+            columnspacing=1.6,
+            borderaxespad=0,
+            borderpad=0,
+        )
+
+    def image(self) -> Image.Image:
+        """What was drawn."""
+        self._canvas.draw()
+        return Image.fromarray(np.asarray(self._canvas.buffer_rgba())[..., :3].copy())
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """Where a fit has everything, in px of the picture."""
+
+    fit: FrameFit
+    area: CaptureArea
+    dots_px: Points
+    found: Mask
+    measured_px: Points
+    unused_px: Points  # dots between the four gaps, which are not fitted
+    gap_px: Points
+    spots_px: Points
+    outline_px: Points
+    corners_px: Points
+
+    @classmethod
+    def of(cls, fit: FrameFit, printing: Path) -> _Frame:
+        area = capture_area(fit.area)
+        found = _found(area, fit)
+        moved = displacement_um(area, fit.letter, printing) if fit.is_print else np.zeros_like(area.dots_um)
+        expected_um = area.dots_um + moved
+        gap = [k for k, letter in enumerate(GAP_COLUMN) if letter == fit.letter]
+        spots_um = area.spots_um()
+        low, high = spots_um.min(axis=0) - SPOT_DIAMETER_UM, spots_um.max(axis=0) + SPOT_DIAMETER_UM
+        box = np.array([low, (high[0], low[1]), high, (low[0], high[1])])
+        return cls(
+            fit=fit,
+            area=area,
+            dots_px=apply(fit.matrix, expected_um),
+            found=found,
+            measured_px=apply(fit.matrix, expected_um[found] + fit.residual_um),
+            unused_px=apply(fit.matrix, dots_of(area, fit.letter)[len(area.dots_um) :]),
+            gap_px=apply(fit.matrix, area.gaps_um[gap]),
+            spots_px=apply(fit.matrix, spots_um),
+            outline_px=apply(fit.matrix, box),
+            corners_px=apply(fit.matrix, area.corners_um),
+        )
+
+
+def _write(path: Path, image: Image.Image) -> None:
+    with atomic(path) as part:
+        _with_palette(image).save(part, format="png")
+
+
+def _with_palette(image: Image.Image) -> Image.Image:
+    """In 256 colours, which take a third of the bytes: H&E has few hues, and the marks keep theirs."""
+    marks = [[int(colour[at : at + 2], 16) for at in (1, 3, 5)] for colour in MARKS]
+    own = image.quantize(256 - len(MARKS), method=Image.Quantize.FASTOCTREE).getpalette() or []
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([*np.ravel(marks).tolist(), *own][: 3 * 256])
+    reduced = image.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG)
+    index, pixels = np.array(reduced), np.asarray(image)
+    for number, colour in enumerate(marks):
+        index[(pixels == colour).all(axis=2)] = number
+    exact = Image.fromarray(index)
+    exact.putpalette(reduced.getpalette() or [])
+    return exact
+
+
+def _wrapped(lines: Sequence[str], width: int) -> list[str]:
+    return [part for line in lines for part in wrap(line, width)]
+
+
+def _measures(fit: FrameFit, pixel_size_um: float) -> str:
+    letter = f", area {fit.letter}" if fit.letter else ", area not readable" if fit.area == "6.5 mm" else ""
+    return (
+        f"{fit.area} frame{letter}  |  {pixel_size_um:.4f} um/px, turned {round(fit.rotation_deg, 1) + 0.0:.1f} deg"
+        f"{', MIRRORED' if fit.mirrored else ''}{', affine' if fit.is_affine else ''}  |  {fit.dots_matched} of"
+        f" {fit.dots_inside} dots found, {fit.residual_median_um:.1f} um off (95 %: {fit.residual_p95_um:.1f}), held"
+        f" out {fit.held_out_um:.1f} um, farthest spot ± {fit.spot_se_um:.1f} um, margin {fit.margin} places"
+    )
+
+
+def _comparison(vendor_px: Points, frame_px: Points, pixel_size_um: float) -> str:
+    """What the difference consists of: a similarity about the middle, and the rest that no similarity explains."""
+    middle = vendor_px.mean(axis=0)
+    length_um = np.linalg.norm(frame_px - vendor_px, axis=1) * pixel_size_um
+    shift_um = (frame_px.mean(axis=0) - middle) * pixel_size_um
+    map_px = fit_similarity(vendor_px, frame_px)
+    rest_um = np.linalg.norm(frame_px - apply(map_px, vendor_px), axis=1) * pixel_size_um
+    turn_deg = np.degrees(np.arctan2(map_px[1, 0], map_px[0, 0]))
+    scale = np.hypot(map_px[0, 0], map_px[1, 0]) - 1
+    return (
+        f"{len(vendor_px):,} spots  |  frame against deposit: {np.median(length_um):.1f} um apart (95 %:"
+        f" {np.percentile(length_um, 95):.1f}, most: {length_um.max():.1f})  |  shifted by"
+        f" ({shift_um[0]:+.1f}, {shift_um[1]:+.1f}) um, turned {turn_deg:+.3f} deg, scale {scale:+.2%}, rest"
+        f" {np.median(rest_um):.1f} um"
+    )
+
+
+def _brightened(picture: RGB) -> RGB:
+    """The glass nearly white, so that lines stand out."""
+    bright = max(float(np.percentile(picture, 95)), 1.0)
+    gain = min(max(243 / bright, 1.0), 1.6)
+    return np.minimum(picture * gain, 255).astype(np.uint8)
+
+
+def _stretched(picture: RGB) -> RGB:
+    """Contrast for faint dots; all channels alike, that hues stay."""
+    low, high = np.percentile(picture, (0.5, 99.5))
+    gain = min(235 / max(high - low, 1.0), MOST_CONTRAST)
+    return np.clip(245 - (high - picture.astype(np.float32)) * gain, 0, 255).astype(np.uint8)
+
+
+def _show(axes: Any, picture: RGB, box: tuple[float, float, float, float]) -> None:
+    left, top, right, bottom = box
+    axes.imshow(picture, extent=(left, right, bottom, top), interpolation="bicubic", aspect="auto")
+    axes.set(xlim=(left, right), ylim=(bottom, top))
+    axes.set_axis_off()
+    axes.set_autoscale_on(False)
+
+
+def _zoom(axes: Any, picture: RGB, centre: NDArray[np.float64], reach_px: float) -> bool:
+    """Show a square of the picture, white beyond its edges; whether any of it lies inside."""
+    low, high = np.floor(centre - reach_px).astype(int), np.ceil(centre + reach_px).astype(int)
+    first, last = np.clip(low, 0, picture.shape[1::-1]), np.clip(high, 0, picture.shape[1::-1])
+    (left, top), (right, bottom) = first, last
+    is_inside = bool(left < right and top < bottom)
+    if is_inside:
+        part = picture[top:bottom, left:right]
+        factor = CORNER / (high - low).max()
+        if factor < 1:
+            size = max(round((right - left) * factor), 1), max(round((bottom - top) * factor), 1)
+            part = np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_AREA))
+        _show(axes, _stretched(part), (left, top, right, bottom))
+    else:
+        _say(axes, "outside the picture")
+    edge = centre[:, None] + reach_px * np.array([(-1, 1), (-1, 1)])
+    axes.set(xlim=edge[0], ylim=edge[1, ::-1])
+    axes.add_patch(Rectangle((0, 0), 1, 1, transform=axes.transAxes, fill=False, edgecolor="0.6", clip_on=False))
+    return is_inside
+
+
+def _say(axes: Any, text: str) -> None:
+    axes.set_axis_off()
+    axes.text(0.5, 0.5, text, size=10.5, ha="center", va="center", transform=axes.transAxes, parse_math=False)
+
+
+def _in_view(axes: Any, points: Points, margin: float) -> Points:
+    """Those of (N, 2) points that a panel shows: a section has thousands of spots, and a zoomed corner a few."""
+    low = np.array([axes.get_xlim()[0], axes.get_ylim()[1]]) - margin
+    high = np.array([axes.get_xlim()[1], axes.get_ylim()[0]]) + margin
+    return points[((points >= low) & (points <= high)).all(axis=1)]
+
+
+def _ellipses(axes: Any, centres: Points, diameter_px: float, **style: Any) -> None:
+    centres = _in_view(axes, centres, diameter_px)
+    size = np.full(len(centres), diameter_px)
+    axes.add_collection(
+        EllipseCollection(
+            size, size, np.zeros(len(centres)), units="xy", offsets=centres, offset_transform=axes.transData, **style
+        ),
+        autolim=False,
+    )
+
+
+def _rings(axes: Any, centres: Points, diameter_px: float, colour: str, line: float, dash: Any = "-") -> None:
+    _ellipses(axes, centres, diameter_px, facecolors="none", edgecolors=colour, linewidths=line, linestyles=dash)
+
+
+def _found(area: CaptureArea, fit: FrameFit) -> Mask:
+    used = {(round(x, 1), round(y, 1)) for x, y in fit.dots_um}
+    return np.array([(round(x, 1), round(y, 1)) in used for x, y in area.dots_um])
+
+
+def _draw_dots(axes: Any, frame: _Frame, line: float) -> None:
+    diameter_px = DOT_DIAMETER_UM / frame.fit.pixel_size_um
+    _rings(axes, frame.unused_px, diameter_px, UNUSED, 0.8 * line)
+    _rings(axes, frame.gap_px, diameter_px, UNUSED, line, (0, (1, 2.5)))
+    _rings(axes, frame.dots_px[~frame.found], diameter_px, MISSED, 1.4 * line)
+    _rings(axes, frame.dots_px[frame.found], diameter_px, FOUND, line)
+
+
+def _draw_frame(axes: Any, frame: _Frame, scale: float) -> None:
+    """The frame over the whole picture, of which one px takes `scale` px of the sheet."""
+    fit = frame.fit
+    _ellipses(
+        axes, frame.spots_px, 0.5 * SPOT_DIAMETER_UM / fit.pixel_size_um, facecolors=SPOT, alpha=0.45, linewidths=0
+    )
+    axes.add_patch(Polygon(frame.outline_px, fill=False, edgecolor=SPOT, linewidth=1.6))
+    _draw_dots(axes, frame, 0.9)
+    middle = frame.outline_px.mean(axis=0)
+    reach = CORNER_UM / fit.pixel_size_um
+    for shape, corner in zip(SHAPES, frame.corners_px, strict=True):
+        axes.add_patch(Rectangle(tuple(corner - reach), 2 * reach, 2 * reach, fill=False, edgecolor="black", lw=0.8))
+        inward = np.sign(middle - corner)
+        _label(axes, corner + inward * reach - (0, inward[1] * 4 / scale), _named(shape), inward)
+    if len(frame.gap_px):
+        outward = (frame.gap_px[0] - middle) / np.linalg.norm(frame.gap_px[0] - middle)
+        _label(axes, frame.gap_px[0] + outward * 330 / fit.pixel_size_um, str(fit.letter), (0, 0))
+    _draw_bar(axes, fit.pixel_size_um, scale)
+
+
+def _named(shape: str) -> str:
+    return {"hexagon_filled": "filled hexagon", "hexagon_open": "open hexagon"}.get(shape, shape)
+
+
+def _label(axes: Any, at: Points, text: str, inward: Any) -> None:
+    plate = {"boxstyle": "square,pad=0.2", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}
+    sides = {-1: "right", 0: "center", 1: "left"}
+    ends = {-1: "bottom", 0: "center", 1: "top"}
+    axes.text(
+        *at,
+        text,
+        size=10,
+        weight="bold",
+        ha=sides[int(inward[0])],
+        va=ends[int(inward[1])],
+        bbox=plate,
+        clip_on=True,
+        parse_math=False,
+    )
+
+
+def _draw_bar(axes: Any, pixel_size_um: float, scale: float) -> None:
+    """A bar of 1 mm on a plate at the lower left."""
+    left, bottom = axes.get_xlim()[0] + 10 / scale, axes.get_ylim()[0] - 10 / scale
+    length, inset = 1000 / pixel_size_um, 8 / scale
+    width, height = length + 2 * inset, 34 / scale
+    axes.add_patch(Rectangle((left, bottom - height), width, height, facecolor="white", alpha=0.85, zorder=3))
+    x, y = left + inset, bottom - inset
+    axes.plot([x, x + length], [y, y], color="black", linewidth=4, solid_capstyle="butt", zorder=4)
+    axes.text(x + length / 2, y - 5 / scale, "1 mm", size=10.5, ha="center", va="bottom", zorder=4)
+
+
+def _zoom_corners(sheet: _Sheet, picture: RGB, frame: _Frame) -> None:
+    """The corners enlarged, laid out as the picture has them."""
+    fit = frame.fit
+    for place, shape in enumerate(_as_seen(frame.corners_px)):
+        centre = frame.corners_px[shape]
+        of_shape = frame.area.shape == shape
+        axes = sheet.corner(
+            place, f"{_named(SHAPES[shape])}: {int(frame.found[of_shape].sum())} of {int(of_shape.sum())} dots found"
+        )
+        if not _zoom(axes, picture, centre, CORNER_UM / fit.pixel_size_um):
+            continue
+        _rings(axes, frame.spots_px, SPOT_DIAMETER_UM / fit.pixel_size_um, SPOT, 1.0)
+        _draw_dots(axes, frame, 1.7)
+        at = _in_view(axes, frame.measured_px, 0.0)
+        axes.plot(*at.T, "x", color="black", ms=7, mew=2.9)
+        axes.plot(*at.T, "x", color=CROSS, ms=6, mew=1.3)
+
+
+def _as_seen(corners_px: Points) -> list[int]:
+    """Which corner is the upper left, upper right, lower left and lower right of the picture."""
+    by_height = np.argsort(corners_px[:, 1], kind="stable")
+    return [int(k) for half in (by_height[:2], by_height[2:]) for k in half[np.argsort(corners_px[half, 0])]]
+
+
+def _magnification(length_um: NDArray[np.float64]) -> int:
+    usual = float(np.percentile(length_um, 95))
+    return max((times for times in MAGNIFICATIONS if times * usual <= LONGEST_UM), default=MAGNIFICATIONS[0])
+
+
+def _arrows(axes: Any, tails: Points, shift: Points, colour: str, width: float, zorder: float = 2) -> None:
+    axes.quiver(
+        *tails.T,
+        *shift.T,
+        angles="xy",
+        scale_units="xy",
+        scale=1,
+        width=width,
+        headwidth=4,
+        headlength=4,
+        headaxislength=3.6,
+        minlength=0,
+        color=colour,
+        zorder=zorder,
+    )
+
+
+def _scale_arrow_um(times: int) -> float:
+    return max(length for length in SCALE_ARROWS_UM if times * length <= LONGEST_UM)
+
+
+def _draw_scale_arrow(axes: Any, times: int, pixel_size_um: float, scale: float) -> None:
+    """A plate at the lower left with the arrow that stands for a round length."""
+    um = _scale_arrow_um(times)
+    length = times * um / pixel_size_um
+    left, bottom = axes.get_xlim()[0] + 10 / scale, axes.get_ylim()[0] - 10 / scale
+    width, height = max(length, 130 / scale) + 24 / scale, 46 / scale
+    axes.add_patch(Rectangle((left, bottom - height), width, height, facecolor="white", alpha=0.85, zorder=3))
+    x, y = left + 12 / scale, bottom - 12 / scale
+    _arrows(axes, np.array([(x, y)]), np.array([(length, 0.0)]), "black", 0.003, zorder=4)
+    axes.text(x, y - 8 / scale, f"{um:g} um (x {times})", size=10.5, va="bottom", zorder=4)
+
+
+def _draw_residuals(sheet: _Sheet, frame: _Frame) -> None:
+    """Residuals as arrows over the frame, seen as in the picture."""
+    fit = frame.fit
+    times = _magnification(np.linalg.norm(fit.residual_um, axis=1))
+    axes = sheet.map(f"residuals of the dots, x {times}")
+    um = fit.pixel_size_um
+    tails = apply(fit.matrix, fit.dots_um) * um
+    shift = times * fit.residual_um @ fit.matrix[:2, :2].T * um
+    outline = apply(fit.matrix, frame.area.outline_um()) * um
+    middle, reach = outline.mean(axis=0), np.ptp(outline, axis=0).max() / 2 + LONGEST_UM
+    axes.set(xlim=(middle[0] - reach, middle[0] + reach), ylim=(middle[1] + reach, middle[1] - reach))
+    axes.set_aspect("equal")
+    axes.add_patch(Polygon(frame.outline_px * um, fill=False, edgecolor=SPOT, linewidth=1))
+    _arrows(axes, tails, shift, FOUND, 0.004)
+    scale_um = _scale_arrow_um(times)
+    length = times * scale_um
+    _arrows(axes, np.array([(middle[0] - length / 2, middle[1])]), np.array([(length, 0.0)]), "black", 0.008)
+    axes.text(middle[0], middle[1] - 0.05 * reach, f"{scale_um:g} um", size=10, ha="center", va="bottom")
+
+
+def _draw_lengths(axes: Any, fit: FrameFit) -> None:
+    """How far dots are from the fit; the same axis for all samples, that they compare at sight."""
+    axes.hist(np.linalg.norm(fit.residual_um, axis=1), bins=np.arange(0, MATCH_UM + 0.5, 1.0), color=FOUND)
+    axes.set_xlim(0, MATCH_UM)
+    _mark(axes, fit.residual_median_um, f"median {fit.residual_median_um:.1f}")
+
+
+def _draw_offsets(axes: Any, length_um: NDArray[np.float64]) -> None:
+    limit = max(1.5 * SPOT_DIAMETER_UM / 2, float(length_um.max()))
+    axes.hist(length_um, bins=np.linspace(0, limit, 41).tolist(), color=FOUND)
+    axes.set_xlim(0, limit)
+    _mark(axes, float(np.median(length_um)), f"median {np.median(length_um):.1f}")
+    axes.axvline(SPOT_DIAMETER_UM / 2, color=MISSED, linewidth=1.5)
+    axes.text(SPOT_DIAMETER_UM / 2, 0.8, " a spot's radius", size=9, color=MISSED, transform=axes.get_xaxis_transform())
+
+
+def _mark(axes: Any, at: float, text: str) -> None:
+    axes.axvline(at, color="black", linewidth=1.2)
+    halo = [withStroke(linewidth=3, foreground="white")]
+    side = "right" if at > sum(axes.get_xlim()) / 2 else "left"
+    axes.text(at, 0.95, f" {text} ", size=9, ha=side, transform=axes.get_xaxis_transform(), path_effects=halo)
+
+
+def _draw_detections(axes: Any, detections: Sequence[Detection]) -> None:
+    halo = [withStroke(linewidth=3, foreground="white")]
+    for found in detections:
+        x, y = found.x_px - found.width_px / 2, found.y_px - found.height_px / 2
+        axes.add_patch(Rectangle((x, y), found.width_px, found.height_px, fill=False, edgecolor=MISSED, linewidth=1.5))
+        text = f"{_named(SHAPES[found.shape])} {found.score:.2f}"
+        is_right = found.x_px > sum(axes.get_xlim()) / 2
+        at, side = (x + found.width_px, "right") if is_right else (x, "left")
+        axes.text(at, y, text, size=9, color=MISSED, ha=side, va="bottom", clip_on=True, path_effects=halo)
+
+
+def _zoom_detections(sheet: _Sheet, picture: RGB, detections: Sequence[Detection]) -> None:
+    """The surest detection of every shape, enlarged."""
+    for place, shape in enumerate((0, 1, 3, 2)):  # as an upright frame has them
+        of_shape = [found for found in detections if found.shape == shape]
+        if not of_shape:
+            _say(sheet.corner(place, _named(SHAPES[shape])), "not detected")
+            continue
+        best = max(of_shape, key=lambda found: found.score)
+        axes = sheet.corner(place, f"{_named(SHAPES[shape])}: score {best.score:.2f}")
+        _zoom(axes, picture, np.array([best.x_px, best.y_px]), 1.4 * max(best.width_px, best.height_px))
+
+
+def _ring_key(colour: str, text: str, marker: str = "o") -> Line2D:
+    return Line2D([], [], linestyle="none", marker=marker, ms=9, mfc="none", mec=colour, mew=1.6, label=text)
+
+
+def _legend(frame: _Frame) -> list[Line2D]:
+    fit = frame.fit
+    cross = Line2D([], [], linestyle="none", marker="x", color=CROSS, ms=7, mew=1.6, label="measured place")
+    cross.set_path_effects([withStroke(linewidth=3, foreground="black")])
+    keys = [
+        _ring_key(FOUND, f"dot found ({fit.dots_matched})"),
+        _ring_key(MISSED, f"dot expected, not found ({fit.dots_inside - fit.dots_matched})"),
+        cross,
+        Line2D([], [], linestyle="none", marker="o", color=SPOT, ms=4, label="spot"),
+    ]
+    if len(frame.unused_px):
+        keys.insert(2, _ring_key(UNUSED, "dot beside the gap, not fitted"))
+    return keys
