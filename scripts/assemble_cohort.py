@@ -12,7 +12,7 @@ def work(args):
     samples = []
     for path in args.metadata:
         metadata = read_json(path)
-        entry = {key: metadata[key] for key in ("sample_id", "refusal", "table")}
+        entry = {key: metadata[key] for key in ("sample_id", "refusal", "row", "table")}
         if metadata["status"] == "accepted":
             store = path.parent
             paths = layout.released(metadata["sample_id"])

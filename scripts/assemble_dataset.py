@@ -6,7 +6,7 @@ stage = Stage(
     "assemble_dataset",
     __doc__,
     inputs=["shards+"],
-    outputs=["table", "quarantine", "left_out", "manifest"],
+    outputs=["table", "quarantine", "left_out", "findings", "manifest"],
     record=False,
 )
 stage.option("--choice", default="{}", help="JSON: reason -> samples that the configuration left out")
@@ -39,11 +39,15 @@ def work(args):
     left_out = [{"sample_id": sample, "reason": reasons[sample]} for sample in sorted(reasons)]
     release.write_table(args.left_out, left_out, release.LEFT_OUT_COLUMNS)
 
+    findings = describe.metadata_findings({sample["sample_id"]: sample["row"] for sample in samples})
+    release.write_table(args.findings, findings, describe.FINDING_COLUMNS)
+
     hashes = {file["released"]: file["sha256"] for file in files}
     tables = {
         f"{root.name}.csv": file_hash(args.table),
         "quarantine.csv": file_hash(args.quarantine),
         "left_out.csv": file_hash(args.left_out),
+        "metadata_findings.csv": file_hash(args.findings),
     }
     release.write_manifest(args.manifest, {**hashes, **tables})
 

@@ -123,7 +123,6 @@ def test_an_h5ad_that_carries_no_positions_is_placed_by_the_lists(deposit: Path,
     assert visium.read(files).report["positions_from"] == "barcode list"
 
 
-@pytest.mark.xfail(strict=True, reason="ingest looks no further once the row names all that is needed")
 def test_positions_are_looked_for_in_the_listing_of_a_row_that_names_all_that_is_needed(
     deposit: Path, truth: Truth
 ) -> None:

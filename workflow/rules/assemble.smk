@@ -129,6 +129,7 @@ rule assemble_dataset:
         table=f"<results>/{config['dataset']}.csv",
         quarantine="<results>/quarantine.csv",
         left_out="<results>/left_out.csv",
+        findings="<results>/metadata_findings.csv",
         manifest="<results>/MANIFEST.sha256",
     log:
         "<logs>/assemble_dataset.log",
@@ -143,7 +144,7 @@ rule assemble_dataset:
         code=code("assemble_dataset"),
     shell:
         "python scripts/assemble_dataset.py --shards {input.shards} --table {output.table}"
-        " --quarantine {output.quarantine} --left-out {output.left_out} --choice {params.choice:q}"
+        " --quarantine {output.quarantine} --left-out {output.left_out} --findings {output.findings} --choice {params.choice:q}"
         " --manifest {output.manifest} > {log} 2>&1"
 
 

@@ -182,7 +182,7 @@ class _Ingest:
 
     def take_listed(self) -> None:
         """What the accession's listing offers for roles that are still open."""
-        if self.request.accession is None or not self.lacking():
+        if self.request.accession is None or not (self.lacking() or self.missing(self.wanted)):
             return
         source = sources.load(self.request.source)
         listing = source.list_files(self.request.accession, self.settings)
