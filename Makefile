@@ -52,7 +52,7 @@ bench: $(READY)
 bench-fiducials: $(READY)
 	$(RUN) python tests/bench/fiducials.py --out docs/fiducials-measured.md
 
-# Train the corner detector again (about 40 minutes on two cores).
+# Train the corner detector again (about 50 minutes on one core).
 detector: $(READY)
 	$(RUN) python scripts/train_detector.py --weights resources/fiducial_detector/weights.safetensors
 

@@ -36,6 +36,7 @@ def work(args):
     header = read_header(image)
     size_px = (header.width_px, header.height_px)
     array = table[["array_col", "array_row"]].to_numpy()
+    area_report = placing.check_area(placing.usable(frame), reading.get("capture_area"), reading.get("slide_area"))
     placed = placing.place(
         array * np.asarray(pitch_um),
         table[["x_px", "y_px"]].to_numpy(dtype=float) * args.spots_to_image_scale,
@@ -45,7 +46,7 @@ def work(args):
     )
     spots = lattice.Spots(array=array, xy_px=placed.xy_px, in_tissue=table["in_tissue"].to_numpy() == 1)
     fit = lattice.align(spots, pitch_um, lattice.Picture(image.name, size_px), limits)
-    measured = {**lattice.describe(fit), **placed.report}
+    measured = {**lattice.describe(fit), **placed.report, **area_report}
     scalefactors = reading.get("scalefactors", {})
     estimates = pixel_size.gather(
         fit=fit,

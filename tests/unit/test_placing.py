@@ -25,6 +25,8 @@ def frame(**changes):
         "complaints": [],
         "matrix_to_slide": MATRIX.tolist(),
         "pixel_size_um": 2.5,
+        "frame": "6.5 mm",
+        "capture_area_letter": "B1",
         **changes,
     }
 
@@ -144,3 +146,16 @@ def test_spots_without_the_vendors_pixels_are_released_where_the_frame_has_them(
     spots = pd.DataFrame({"array_row": places[:, 0], "array_col": places[:, 1], "x_px": np.nan, "y_px": np.nan})
     alignment = {"is_placed_by_frame": True, "matrix": MATRIX.tolist(), "array_pitch_um": [50.0, 87.0]}
     np.testing.assert_allclose(slide_positions(spots, alignment), apply(MATRIX, ARRAY_UM))
+
+
+@pytest.mark.parametrize(("told", "agrees"), [("B1", True), ("b1", True), ("A1", False), ("", None), (None, None)])
+def test_the_letter_read_from_the_frame_is_compared_with_the_one_told(told, agrees):
+    assert placing.check_area(frame(), "6.5 mm", told) == {"capture_area_letter": "B1", "capture_area_agrees": agrees}
+    unread = placing.check_area(frame(capture_area_letter=None), "6.5 mm", told)
+    assert unread["capture_area_agrees"] is None
+
+
+def test_a_picture_of_another_kind_of_slide_is_refused():
+    with pytest.raises(Refusal, match=r"that of a 6\.5 mm capture area, and the barcodes are of a 11 mm one"):
+        placing.check_area(frame(), "11 mm", None)
+    assert placing.check_area(None, "11 mm", "A1") == {}

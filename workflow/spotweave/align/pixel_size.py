@@ -22,6 +22,7 @@ from typing import Any, Literal, TypeGuard
 import numpy as np
 
 from spotweave.errors import Refusal
+from spotweave.fiducials.array import SOFTWARE_SPOT_UM
 from spotweave.geometry import LatticeFit
 
 Source = Literal["frame", "lattice", "scalefactors", "tag", "stated"]
@@ -46,7 +47,6 @@ VENDOR_MAP_SHARE = 1e-4
 FRAME_SE_FACTOR = 2.0
 # Spot and fiducial dot, um, in the pixels of scale factors: 6.5 mm arrays, 11 mm arrays, the first Space Rangers.
 SOFTWARE_DIAMETERS_UM = ((65.0, 105.0), (60.0, 105.0), (70.0, 105.0))
-SOFTWARE_SPOT_UM = {"6.5 mm": 65.0, "11 mm": 60.0}  # where the dot's diameter is not given
 DAPI_UM = 0.2125  # of every Xenium morphology picture
 DEFAULT_DPI = (72, 96, 150, 300)
 SAME_VALUE = 1e-3  # a default is met exactly but for rounding

@@ -79,6 +79,44 @@ def usable(frame: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     return frame if frame is not None and frame["is_usable"] and frame["matrix_to_slide"] is not None else None
 
 
+def check_area(
+    frame: Mapping[str, Any] | None, capture_area_read: str | None, letter_told: str | None
+) -> dict[str, Any]:
+    """What the frame says of the capture area, held against what is known of it.
+
+    Parameters
+    ----------
+    frame
+        Content of `fiducials.json`, where the frame may be used.
+    capture_area_read
+        `6.5 mm` or `11 mm` by the places of the barcodes.
+    letter_told
+        The area's name (`A1`) by the Loupe alignment; empty or None if nobody tells.
+
+    Returns
+    -------
+    dict
+        `capture_area_letter` and `capture_area_agrees` (None where one of the two is not known).
+
+    Raises
+    ------
+    Refusal
+        The frame is of another size than the array: picture and counts are of different slides.
+    """
+    if frame is None:
+        return {}
+    if capture_area_read is not None and frame["frame"] != capture_area_read:
+        raise Refusal(
+            f"the frame in the picture is that of a {frame['frame']} capture area, and the barcodes are of a"
+            f" {capture_area_read} one; pair the picture with the counts of its own slide",
+            measured=frame["frame"],
+            threshold=capture_area_read,
+        )
+    letter = frame["capture_area_letter"]
+    agrees = letter == letter_told.upper() if letter and letter_told else None
+    return {"capture_area_letter": letter, "capture_area_agrees": agrees}
+
+
 def array_pitch_um(stated: tuple[float | None, float | None], area: str | None) -> tuple[float, float] | None:
     """um between array columns and rows: as the row or its technology states, else of the capture area read."""
     if stated[0] is not None and stated[1] is not None:

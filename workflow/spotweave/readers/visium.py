@@ -26,6 +26,7 @@ from scipy.sparse import csr_matrix
 from spotweave import barcodes
 from spotweave.barcodes import Barcodes
 from spotweave.errors import Refusal
+from spotweave.fiducials.array import SOFTWARE_SPOT_UM
 from spotweave.geometry import LatticeFit, fit_lattice
 from spotweave.matrices import Matrix, read_matrix
 from spotweave.matrices.genes import gene_table
@@ -40,7 +41,6 @@ OPTIONAL = ("spots", "features", "barcodes", "scalefactors", "alignment")
 # Rows and half-columns of the arrays, as array_row and array_col count them.
 ARRAYS = {"6.5 mm": (78, 128), "11 mm": (128, 224)}
 PITCH_UM = (50.0, 87.0)  # between half-columns and rows; 86.5 between rows of 11 mm, which does not matter here
-SOFTWARE_SPOT_UM = {"6.5 mm": 65.0, "11 mm": 60.0}  # what spot_diameter_fullres stands for
 # With rows and columns confused, um per px along x and y differ (87/50)^2 = 3.03-fold; half way, on a log scale:
 LARGEST_AXIS_RATIO = 1.74
 # A filtered matrix holds spots in tissue only, a raw one holds them all. With the positions of another section,
