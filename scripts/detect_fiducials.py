@@ -1,6 +1,7 @@
-"""Find the printed frame of a Visium slide in its picture and lay the array onto it, measured; never refuses a sample.
+"""Find the printed frame of a Visium slide in its picture and lay the array onto it, measured.
 
-A picture may have no frame (cropped, or another instrument's): whether a sample needs one is the aligner's to say.
+A picture without a frame (cropped, or another instrument's) is no reason to refuse: whether a sample needs one is the
+aligner's to say. Refused is what cannot be read.
 """
 
 from _stage import Stage

@@ -23,7 +23,7 @@ from spotweave.fiducials.array import DOT_DIAMETER_UM, GAP_COLUMN, SHAPES, Captu
 from spotweave.fiducials.detection import Detection
 from spotweave.fiducials.fit import MATCH_UM, FrameFit
 from spotweave.fiducials.printing import TABLE, displacement_um
-from spotweave.geometry import Points, apply, fit_similarity
+from spotweave.geometry import Points, apply
 from spotweave.io import atomic
 
 RGB = NDArray[np.uint8]
@@ -38,8 +38,6 @@ CORNER_UM = 520.0  # half the side of a zoomed corner
 MAGNIFICATIONS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
 LONGEST_UM = 600.0
 SCALE_ARROWS_UM = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0)
-SEEN_AS = ("upper left", "upper right", "lower left", "lower right")
-EVERY = 10  # spots: one arrow each
 MOST_CONTRAST = 4.0  # times which a faint corner is stretched
 
 # The layout, in px of the picture drawn.
@@ -119,67 +117,6 @@ def overlay(
     return sheet.image()
 
 
-def write_positions_overlay(
-    path: Path, picture: RGB, vendor_px: Points, frame_px: Points, pixel_size_um: float, *, title: str
-) -> None:
-    """Write `positions_overlay(picture, ...)` as a PNG."""
-    _write(path, positions_overlay(picture, vendor_px, frame_px, pixel_size_um, title=title))
-
-
-def positions_overlay(
-    picture: RGB, vendor_px: Points, frame_px: Points, pixel_size_um: float, *, title: str
-) -> Image.Image:
-    """Draw how far two sources of positions are apart, with one arrow for every tenth spot.
-
-    Parameters
-    ----------
-    picture
-        (H, W, 3) uint8 RGB.
-    vendor_px, frame_px
-        (N, 2) places of the same spots in px of `picture`, as the deposit and as the fiducial frame has them; spots
-        with NaN in either are left out.
-    pixel_size_um
-        um per px of `picture`.
-    title
-        The sample's name.
-
-    Returns
-    -------
-    Image
-        RGB, 1,600 px wide.
-
-    Raises
-    ------
-    ValueError
-        When fewer than two spots have both places.
-    """
-    known = np.isfinite(vendor_px).all(axis=1) & np.isfinite(frame_px).all(axis=1)
-    if known.sum() < 2:
-        raise ValueError("to compare two sources of positions at least two spots must have both")
-    vendor, frame = vendor_px[known], frame_px[known]
-    offset_um = (frame - vendor) * pixel_size_um
-    length_um = np.linalg.norm(offset_um, axis=1)
-    is_near = float(np.median(length_um)) <= SPOT_DIAMETER_UM / 2
-    verdict = f"{'less' if is_near else 'more'} than a spot's radius apart"
-    sheet = _Sheet(title, verdict, is_near, [_comparison(vendor, frame, pixel_size_um)], [])
-    whole, size = sheet.whole(picture)
-    diameter_px = SPOT_DIAMETER_UM / pixel_size_um
-    _ellipses(whole, vendor, diameter_px / 2, facecolors=UNUSED, alpha=0.3, linewidths=0)
-    times = _magnification(length_um)
-    _arrows(whole, vendor[::EVERY], times * (frame - vendor)[::EVERY], FOUND, 0.0022)
-    _draw_scale_arrow(whole, times, pixel_size_um, size)
-    for place, (x, y) in enumerate(((-1, -1), (1, -1), (-1, 1), (1, 1))):
-        k = int((x * vendor[:, 0] + y * vendor[:, 1]).argmax())
-        axes = sheet.corner(place, f"the {SEEN_AS[place]} spot: {length_um[k]:.1f} um apart")
-        if _zoom(axes, picture, vendor[k], CORNER_UM / 2 / pixel_size_um):
-            _rings(axes, vendor, diameter_px, MISSED, 1.6)
-            _rings(axes, frame, diameter_px, FOUND, 1.6)
-    _draw_offsets(sheet.chart(0, "distance of the two, um", columns=2), length_um)
-    arrow = Line2D([], [], linestyle="none", marker=r"$\rightarrow$", color=FOUND, ms=16, label="from deposit to frame")
-    sheet.legend([_ring_key(MISSED, "spot by the deposit"), _ring_key(FOUND, "spot by the fiducial frame"), arrow])
-    return sheet.image()
-
-
 class _Sheet:
     """A figure of fixed size: headlines, a large panel at the left, small ones at the right, a legend below."""
 
@@ -226,10 +163,10 @@ class _Sheet:
         """The square panel below the corners."""
         return self._square(4, title)
 
-    def chart(self, column: int, title: str, *, columns: int = 1) -> Any:
-        """A panel below the corners with axes, one column wide or two."""
+    def chart(self, column: int, title: str) -> Any:
+        """A panel below the corners with axes."""
         left, top = self._titled(4 + column, title)
-        axes = self._panel(left + 32, top, columns * CORNER + (columns - 1) * GAP - 40, CORNER - 6)
+        axes = self._panel(left + 32, top, CORNER - 40, CORNER - 6)
         axes.tick_params(labelsize=8)
         axes.spines[["top", "right"]].set_visible(False)
         return axes
@@ -337,23 +274,6 @@ def _measures(fit: FrameFit, pixel_size_um: float) -> str:
         f"{', MIRRORED' if fit.mirrored else ''}{', affine' if fit.is_affine else ''}  |  {fit.dots_matched} of"
         f" {fit.dots_inside} dots found, {fit.residual_median_um:.1f} um off (95 %: {fit.residual_p95_um:.1f}), held"
         f" out {fit.held_out_um:.1f} um, farthest spot ± {fit.spot_se_um:.1f} um, margin {fit.margin} places"
-    )
-
-
-def _comparison(vendor_px: Points, frame_px: Points, pixel_size_um: float) -> str:
-    """What the difference consists of: a similarity about the middle, and the rest that no similarity explains."""
-    middle = vendor_px.mean(axis=0)
-    length_um = np.linalg.norm(frame_px - vendor_px, axis=1) * pixel_size_um
-    shift_um = (frame_px.mean(axis=0) - middle) * pixel_size_um
-    map_px = fit_similarity(vendor_px, frame_px)
-    rest_um = np.linalg.norm(frame_px - apply(map_px, vendor_px), axis=1) * pixel_size_um
-    turn_deg = np.degrees(np.arctan2(map_px[1, 0], map_px[0, 0]))
-    scale = np.hypot(map_px[0, 0], map_px[1, 0]) - 1
-    return (
-        f"{len(vendor_px):,} spots  |  frame against deposit: {np.median(length_um):.1f} um apart (95 %:"
-        f" {np.percentile(length_um, 95):.1f}, most: {length_um.max():.1f})  |  shifted by"
-        f" ({shift_um[0]:+.1f}, {shift_um[1]:+.1f}) um, turned {turn_deg:+.3f} deg, scale {scale:+.2%}, rest"
-        f" {np.median(rest_um):.1f} um"
     )
 
 
@@ -542,18 +462,6 @@ def _scale_arrow_um(times: int) -> float:
     return max(length for length in SCALE_ARROWS_UM if times * length <= LONGEST_UM)
 
 
-def _draw_scale_arrow(axes: Any, times: int, pixel_size_um: float, scale: float) -> None:
-    """A plate at the lower left with the arrow that stands for a round length."""
-    um = _scale_arrow_um(times)
-    length = times * um / pixel_size_um
-    left, bottom = axes.get_xlim()[0] + 10 / scale, axes.get_ylim()[0] - 10 / scale
-    width, height = max(length, 130 / scale) + 24 / scale, 46 / scale
-    axes.add_patch(Rectangle((left, bottom - height), width, height, facecolor="white", alpha=0.85, zorder=3))
-    x, y = left + 12 / scale, bottom - 12 / scale
-    _arrows(axes, np.array([(x, y)]), np.array([(length, 0.0)]), "black", 0.003, zorder=4)
-    axes.text(x, y - 8 / scale, f"{um:g} um (x {times})", size=10.5, va="bottom", zorder=4)
-
-
 def _draw_residuals(sheet: _Sheet, frame: _Frame) -> None:
     """Residuals as arrows over the frame, seen as in the picture."""
     fit = frame.fit
@@ -579,15 +487,6 @@ def _draw_lengths(axes: Any, fit: FrameFit) -> None:
     axes.hist(np.linalg.norm(fit.residual_um, axis=1), bins=np.arange(0, MATCH_UM + 0.5, 1.0), color=FOUND)
     axes.set_xlim(0, MATCH_UM)
     _mark(axes, fit.residual_median_um, f"median {fit.residual_median_um:.1f}")
-
-
-def _draw_offsets(axes: Any, length_um: NDArray[np.float64]) -> None:
-    limit = max(1.5 * SPOT_DIAMETER_UM / 2, float(length_um.max()))
-    axes.hist(length_um, bins=np.linspace(0, limit, 41).tolist(), color=FOUND)
-    axes.set_xlim(0, limit)
-    _mark(axes, float(np.median(length_um)), f"median {np.median(length_um):.1f}")
-    axes.axvline(SPOT_DIAMETER_UM / 2, color=MISSED, linewidth=1.5)
-    axes.text(SPOT_DIAMETER_UM / 2, 0.8, " a spot's radius", size=9, color=MISSED, transform=axes.get_xaxis_transform())
 
 
 def _mark(axes: Any, at: float, text: str) -> None:
