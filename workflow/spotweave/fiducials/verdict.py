@@ -21,8 +21,8 @@ class Check:
     complaint: str
 
 
-# Set by what each measure means, and held against rendered frames of known truth: no fit off by more than a spot's radius
-# (27.5 um) passed; docs/fiducials-measured.md has the table.
+# Set by what each measure means, and held against rendered frames of known truth: no fit off by more than a spot's
+# radius (27.5 um) passed; docs/fiducials-measured.md has the table.
 CHECKS = (
     Check("dots_matched", 60, True, "only {} dots of the frame were found"),
     Check("support", 0.3, True, "only {:.0%} of the frame's places are as they should be, beyond chance"),
