@@ -13,6 +13,7 @@ from typing import Any
 import anndata
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.io
 from scipy.sparse import coo_matrix, csc_matrix, csr_matrix
@@ -244,7 +245,7 @@ def test_counts_of_an_h5ad_are_found_where_they_are_and_the_rest_is_named(tmp_pa
 
 
 def test_of_two_matrices_of_counts_the_one_with_more_genes_is_taken(tmp_path: Path) -> None:
-    adata = anndata.AnnData(csr_matrix(small().counts.astype(np.float32)))
+    adata = anndata.AnnData(csr_matrix(small().counts.astype(np.float32)), var=pd.DataFrame(index=small().names))
     adata.raw = adata
     adata[:, :2].copy().write_h5ad(tmp_path / "a.h5ad")
     matrix = read_matrix(raw(tmp_path / "a.h5ad"))
@@ -253,12 +254,13 @@ def test_of_two_matrices_of_counts_the_one_with_more_genes_is_taken(tmp_path: Pa
 
 
 def test_an_h5ad_compressed_by_genes_is_read(tmp_path: Path) -> None:
-    anndata.AnnData(csc_matrix(small().counts.astype(np.float32))).write_h5ad(tmp_path / "a.h5ad")
+    var = pd.DataFrame(index=small().names)
+    anndata.AnnData(csc_matrix(small().counts.astype(np.float32)), var=var).write_h5ad(tmp_path / "a.h5ad")
     assert read_matrix(raw(tmp_path / "a.h5ad")).counts.toarray().tolist() == small().counts.tolist()
 
 
 def test_an_h5ad_without_counts_is_refused_by_all_it_has(tmp_path: Path) -> None:
-    adata = anndata.AnnData(csr_matrix(small().counts.astype(np.float32)))
+    adata = anndata.AnnData(csr_matrix(small().counts.astype(np.float32)), var=pd.DataFrame(index=small().names))
     adata.raw = adata
     adata.layers["counts"] = adata.X.copy()
     adata.write_h5ad(tmp_path / "a.h5ad")
@@ -270,7 +272,7 @@ def test_an_h5ad_without_counts_is_refused_by_all_it_has(tmp_path: Path) -> None
 
 
 def test_an_h5ad_whose_index_is_ensembl_ids_gets_its_symbols(tmp_path: Path) -> None:
-    adata = anndata.AnnData(csr_matrix(small().counts.astype(np.float32)))
+    adata = anndata.AnnData(csr_matrix(small().counts.astype(np.float32)), var=pd.DataFrame(index=small().names))
     adata.var_names = small().ids
     adata.var["feature_name"] = small().names
     adata.write_h5ad(tmp_path / "a.h5ad")

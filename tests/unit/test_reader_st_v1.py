@@ -497,7 +497,10 @@ BAD = {
         ["row 2 (8x3), column 2 (GENE0.1)", "not a whole number", "more such cells", "not normalised"],
     ),
     "a negative count": (with_cell(21, 8, "-1"), ["row 21", "column 8 (HLA-A)", "-1 is negative", "raw counts"]),
-    "a word": (with_cell(2, 3, "many"), ["row 2 (8x3), column 3 (GENE1.1): 'many' is not a number", "fetch"]),
+    "a word": (
+        with_cell(2, 3, "many"),
+        ["row 2 (8x3), column 3 (GENE1.1): 'many' is not a number", "first column only"],
+    ),
     "NA": (with_cell(2, 3, "NA"), ["row 2", "column 3", "'NA' is not a number", "0 where nothing was counted"]),
     "NaN": (with_cell(2, 3, "NaN"), ["row 2", "column 3", "'NaN' is not a number"]),
     "infinity": (with_cell(2, 3, "inf"), ["row 2", "column 3", "'inf' is not a number"]),
@@ -525,9 +528,8 @@ BAD = {
         ["row 7 (9x4) has 9 fields where 8 are expected (and 1 more such rows)"],
     ),
     "a table cut in a row": (with_bytes(lambda text: text[:-9]), ["row 21", "has ", "8 are expected", "cut"]),
-    "a blank row of tabs": (with_counts(lambda grid: grid.insert(4, [""] * 8)), ["row 5 (), column 2", "is empty"]),
     "one column": (with_counts(lambda grid: [line.__delitem__(slice(1, None)) for line in grid[1:]]), ["c.tsv: row 2"]),
-    "no delimiter": (with_layout(Counts(mark=";")), ["c.tsv: row 1 has fewer than 2 columns", "tabs or commas"]),
+    "no delimiter": (with_layout(Counts(mark="|")), ["c.tsv: row 1 has fewer than 2 columns", "tabs or commas"]),
     "a header and no rows": (
         with_counts(lambda grid: grid.__delitem__(slice(1, None))),
         ["c.tsv", "no rows", "download"],
@@ -544,7 +546,11 @@ BAD = {
         ["Git LFS pointer", "download the file itself"],
     ),
     "a workbook": (with_bytes(lambda _: b"PK\x03\x04\x14\x00"), ["zip archive or an Excel workbook", "save it as"]),
-    "UTF-16": (with_bytes(lambda text: text.decode().encode("utf-16")), ["UTF-16 text; save it as UTF-8"]),
+    "UTF-16, damaged": (with_bytes(lambda _: b"\xff\xfe\x00\xdcA\x00"), ["UTF-16 text that is cut or damaged"]),
+    "UTF-16 without its mark": (
+        with_bytes(lambda text: text.decode().encode("utf-16-le")),
+        ["UTF-16 text without its mark; save it as UTF-8"],
+    ),
     "binary": (with_bytes(lambda _: b"\x01\x00\x02\x00"), ["c.tsv: the file is binary"]),
     "a cut gzip file": (
         with_bytes(lambda text: gzip.compress(text)[:-20]),
@@ -572,8 +578,8 @@ BAD = {
         ["c.tsv: unknown layout", "rows start with '8x3', '8x4', columns with '1x0', '1x1'"],
     ),
     "rows that are no spots": (
-        with_counts(lambda grid: grid.extend([["total", *"1234567"], ["mean", *"1234567"]])),
-        ["c.tsv: row 22: 'total' is no spot such as 10x14 (and 1 more such names)", "remove"],
+        with_counts(lambda grid: grid.extend([["blanks", *"1234567"], ["mean", *"1234567"]])),
+        ["c.tsv: row 22: 'blanks' is no spot such as 10x14 (and 1 more such names)", "remove"],
     ),
     "a gene without a name": (with_cell(1, 5, " "), ["c.tsv: column 5 has no gene name", "remove its counts"]),
     "a spot counted twice": (
@@ -627,7 +633,7 @@ BAD = {
     "a column twice": (with_spots(put(1, 3, "X")), ["s.tsv: unknown layout", "found x, y, X"]),
     "a spot row cut short": (with_spots(lambda grid: grid[9].pop()), ["s.tsv: row 10 (10) has 6 fields where 7"]),
     "a spot header and no rows": (with_spots(lambda grid: grid.__delitem__(slice(1, None))), ["s.tsv", "no rows"]),
-    "a spot file of one column": (with_spots(lambda _: None, mark=" "), ["s.tsv: row 1 has fewer than 2 columns"]),
+    "a spot file of one column": (with_spots(lambda _: None, mark="|"), ["s.tsv: row 1 has fewer than 2 columns"]),
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import gzip
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from spotweave.errors import Refusal
 from spotweave.positions import read_loupe, read_positions
 from spotweave.raw import RawFile
 from spotweave.readers import Reading, visium
+from spotweave.scalefactors import read_scalefactors
 from spotweave.simulate import visium as simulated
 from spotweave.simulate.visium import VARIANTS, Truth, Variant, Written
 
@@ -149,8 +151,9 @@ def read(folder: Path, name: str = "space_ranger_1", truth: Truth | None = None,
 
 def test_counts_without_a_position_are_counted_and_named(tmp_path: Path) -> None:
     report = read(tmp_path, "barcodes_without_position").report
-    assert report["counts_without_spot"] == 3
-    assert report["counts_without_spot_examples"] == ["A" * 16 + "-1", "C" * 16 + "-1", "unmapped"]
+    assert report["counts_without_spot"] == 2
+    assert report["counts_without_spot_examples"] == ["A" * 16 + "-1", "C" * 16 + "-1"]
+    assert report["summary_units_left_out"] == {"unmapped": 1}
 
 
 def test_barcodes_that_a_raw_matrix_lacks_are_counted(tmp_path: Path) -> None:
@@ -336,6 +339,11 @@ def one(at: int, column: int, text: str) -> Any:
     return change
 
 
+def one_in_tissue(column: int, text: str) -> Any:
+    """A change of one field of the first spot in tissue."""
+    return lambda rows: one(next(at for at, row in enumerate(rows) if row[1] == "1"), column, text)(rows)
+
+
 @pytest.mark.parametrize(
     ("change", "match"),
     [
@@ -344,13 +352,13 @@ def one(at: int, column: int, text: str) -> Any:
         (one(4, 2, "-2"), r"rows -2 to"),
         (one(4, 1, "2"), r"row 5, in_tissue: '2' is neither 0 nor 1"),
         (one(4, 2, "1.5"), r"row 5, array_row: '1.5' is no whole number"),
-        (one(4, 4, "NA"), r"row 5, pxl_row_in_fullres: 'NA' is no number"),
-        (one(4, 5, ""), r"row 5, pxl_col_in_fullres: '' is no number"),
+        (one_in_tissue(4, "NA"), r"row \d[\d,]*, pxl_row_in_fullres: 'NA' is no number"),
+        (one_in_tissue(5, ""), r"row \d[\d,]*, pxl_col_in_fullres: '' is no number"),
         (one(4, 5, "inf"), r"'inf' is no number"),
         (lambda rows: [*rows, rows[7]], r"comes twice"),
         (lambda rows: [*rows, ["A" * 16 + "-1", *rows[7][1:]]], r"two spots are at row 0, column 14"),
         (lambda rows: [row[:4] for row in rows], r"unknown layout"),
-        (lambda rows: [*rows[:9], rows[9][:3], *rows[10:]], r"is no whole number|cut or damaged|no number"),
+        (lambda rows: [*rows[:9], rows[9][:3], *rows[10:]], r"row 10 has 3 fields where 6 are expected"),
         (lambda rows: [[*r[:2], str(int(r[2]) + 1), str(int(r[3]) + 1), *r[4:]] for r in rows], r"count from 1"),
     ],
 )
@@ -363,7 +371,7 @@ def test_wrong_positions_are_refused_by_their_place(change: Any, match: str, tmp
     [
         (b"<!DOCTYPE html><html></html>", "not a table of positions"),
         (b"\x00\x01\x02\x03" * 99, "not a table of positions"),
-        (b"\xff\xfe\x00", "not a table of text"),
+        (b"\xff\xfe\x00", "not a table of positions in text"),
         (b"PAR1garbage", "damaged parquet"),
         (b"\x89HDF\r\n\x1a\nrest", "damaged or incomplete HDF5"),
         (gzip.compress(b"A" * 999)[:-9], "gzip stream is cut"),
@@ -380,24 +388,69 @@ def test_a_file_that_is_no_table_of_positions_is_refused(content: bytes, match: 
     assert "bad.csv" in refusal.value.reason
 
 
+BAD_SCALES = {
+    "one-element lists of R": ({"spot_diameter_fullres": [130.0], "tissue_hires_scalef": [0.17]}, (130.0, 0.17)),
+    "text": ({"spot_diameter_fullres": "130.0", "tissue_hires_scalef": " 0.17 "}, (130.0, 0.17)),
+    "decimal commas": ({"spot_diameter_fullres": "130,0", "tissue_hires_scalef": "1,7e-1"}, (130.0, 0.17)),
+    "lists of text": ([{"spot_diameter_fullres": [["130"]], "tissue_hires_scalef": [0.17]}], (130.0, 0.17)),
+    "null": ({"spot_diameter_fullres": None, "tissue_hires_scalef": 0.17}, (None, 0.17)),
+    "NA of R": ({"spot_diameter_fullres": "NA", "tissue_hires_scalef": 0.17}, (None, 0.17)),
+    "NaN": ({"spot_diameter_fullres": float("nan"), "tissue_hires_scalef": 0.17}, (None, 0.17)),
+    "infinity": ({"spot_diameter_fullres": float("inf"), "tissue_hires_scalef": 0.17}, (None, 0.17)),
+    "400 digits": ({"spot_diameter_fullres": int("9" * 400), "tissue_hires_scalef": 0.17}, (None, 0.17)),
+    "400 digits of text": ({"spot_diameter_fullres": "9" * 400, "tissue_hires_scalef": 0.17}, (None, 0.17)),
+    "two numbers": ({"spot_diameter_fullres": [130.0, 131.0], "tissue_hires_scalef": 0.17}, (None, 0.17)),
+    "truth": ({"spot_diameter_fullres": True, "tissue_hires_scalef": 0.17}, (None, 0.17)),
+    "below 0": ({"spot_diameter_fullres": -130.0, "tissue_hires_scalef": 0.17}, (None, 0.17)),
+    "none of them": ({"a": 1}, (None, None)),
+    "nothing": ({}, (None, None)),
+    "a list": ([1], (None, None)),
+    "a number": (5, (None, None)),
+}
+
+
+@pytest.mark.parametrize("what", BAD_SCALES)
+def test_scale_factors_are_read_or_passed_over_and_never_refuse(what: str, tmp_path: Path) -> None:
+    content, (diameter, scale) = BAD_SCALES[what]
+    path = tmp_path / "scalefactors_json.json"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    numbers, notes = read_scalefactors(RawFile(path.name, path))
+    assert (numbers.get("spot_diameter_fullres"), numbers.get("tissue_hires_scalef")) == (diameter, scale)
+    assert bool(notes) == (diameter is None)
+    assert all(note.startswith(path.name) and "\n" not in note for note in notes)
+
+
 @pytest.mark.parametrize(
     ("role", "content", "match"),
     [
         ("scalefactors", b"{", "not JSON"),
-        ("scalefactors", b"[1]", "no scale factors"),
-        ("scalefactors", b'{"a": 1}', "no scale factors"),
+        ("scalefactors", b"<html>", "not JSON"),
+        ("scalefactors", b"", "not JSON"),
         ("alignment", b'{"a": 1}', "no list 'oligo'"),
         ("alignment", b'{"oligo": [{"row": 1}]}', "lack row, col, imageX or imageY"),
     ],
 )
-def test_a_bad_file_beside_the_counts_is_refused_by_its_name(
+def test_a_bad_optional_file_beside_the_positions_is_passed_over_and_named(
     role: str, content: bytes, match: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "beside.json"
     path.write_bytes(content)
-    with pytest.raises(Refusal, match=match) as refusal:
-        visium.read(raws({**VARIANTS["mex"].write(tmp_path, simulated.draw_truth()), role: path}))
-    assert "beside.json" in refusal.value.reason
+    truth = simulated.draw_truth()
+    written = VARIANTS["mex"].write(tmp_path, truth)
+    report = visium.read(raws({**written, role: path})).report
+    (note,) = report["optional_files_passed_over"]
+    assert re.search(rf"beside.json: .*{match}.*passed over", note)
+    assert report["spots_kept"] == len(truth.tissue)
+
+
+def test_a_bad_alignment_that_the_positions_would_come_from_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(barcode_lists.VARIABLE, str(tmp_path / simulated.LISTS))
+    written = VARIANTS["loupe_and_raw"].write(tmp_path, truth_for("loupe_and_raw"))
+    written["alignment"].write_text('{"a": 1}', encoding="utf-8")
+    with pytest.raises(Refusal, match="no list 'oligo'"):
+        visium.read(raws(written))
 
 
 def test_an_h5ad_without_places_on_the_array_cannot_be_the_positions(tmp_path: Path) -> None:

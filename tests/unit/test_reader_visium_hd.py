@@ -408,11 +408,28 @@ def test_outlines_for_bins_and_positions_for_cells_are_refused(tmp_path: Path) -
         visium_hd.read({**cells, "spots": bins["spots"]})
 
 
-@pytest.mark.parametrize("content", ["[]", '{"a": 1, "microns_per_pixel": 0}', "{}", "<html>"])
-def test_bad_scale_factors_are_refused(content: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", ["[]", '{"a": 1, "microns_per_pixel": 0}', "{}", "<html>", '{"bin_size_um": null}'])
+def test_bad_scale_factors_are_passed_over_and_named(content: str, tmp_path: Path) -> None:
     files = write("square_016um", tmp_path)
-    with pytest.raises(Refusal, match=r"scalefactors_json\.json"):
-        visium_hd.read({**files, "scalefactors": write_text(tmp_path / "scalefactors_json.json", content)})
+    bad = write_text(tmp_path / "scalefactors_json.json", content)
+    report = visium_hd.read({**files, "scalefactors": bad}).report
+    assert report["scalefactors"] == {}
+    (note,) = report["optional_files_passed_over"]
+    assert note.startswith("scalefactors_json.json: ")
+
+
+def test_scale_factors_that_r_wrote_are_held_against_the_names_like_any_other(tmp_path: Path) -> None:
+    files = write("square_008um", tmp_path)
+    bad = write_text(tmp_path / "scalefactors_json.json", '{"bin_size_um": ["16.0"]}')
+    with pytest.raises(Refusal, match="bins of several sizes"):
+        visium_hd.read({**files, "scalefactors": bad})
+
+
+def test_a_bad_map_of_barcodes_is_passed_over_and_named(tmp_path: Path) -> None:
+    files = write("cells", tmp_path)
+    report = visium_hd.read({**files, "barcode_mappings": write_text(tmp_path / "m.parquet", "PAR1garbage")}).report
+    (note,) = report["optional_files_passed_over"]
+    assert note.startswith("m.parquet: ")
 
 
 def test_too_few_bins_for_a_fit_are_read_without_one(tmp_path: Path) -> None:

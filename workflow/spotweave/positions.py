@@ -5,6 +5,8 @@
 
 Space Ranger 1 writes no header, 2 and later do, and so do some deposits of 1; Visium HD writes parquet. The pixel
 columns come row (y) first. Columns with a header may stand in any order; R adds a column of row names and quotes.
+Tables that went through a spreadsheet or a hand have a line `sep=;`, comments, titles, blank rows, UTF-16, semicolons,
+blanks or decimals with commas; spots off the tissue without numbers are left out and counted.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import csv
 import gzip
 import io
 import json
+import re
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +28,8 @@ from numpy.typing import NDArray
 from spotweave.barcodes import looks_like_barcode
 from spotweave.errors import Refusal
 from spotweave.matrices import GZIP_MAGIC, HDF5_MAGIC
+from spotweave.matrices.count_table import SEPARATOR_LINE, UTF16_BOMS
+from spotweave.matrices.features import UNKNOWN
 from spotweave.raw import RawFile
 
 COLUMNS = ("barcode", "in_tissue", "array_row", "array_col", "y_px", "x_px")  # the order of a file without header
@@ -40,9 +45,15 @@ NAMES = {
     "x_px": ("pxl_col_in_fullres", "pxl_col", "imagecol", "image_col", "pxl_col_in_full_res"),
 }
 PARQUET_MAGIC = b"PAR1"
-UTF8_BOM = b"\xef\xbb\xbf"
+KNOWN_NAMES = {name for names in NAMES.values() for name in names}
 DELIMITERS = (",", "\t", ";")
-FLAGS = {"true": "1", "false": "0"}
+FEWEST_FIELDS = len(COLUMNS) - 1  # R writes no name over its row names
+MOST_PREAMBLE = 50  # lines of comments and titles above a table
+COMMENTS = ("#", "%", "//")
+CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f]")
+THOUSANDS = r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?"
+HEAD_BYTES = 512
+FLAGS = {"true": "1", "false": "0", "t": "1", "f": "0", "yes": "1", "no": "0"}
 EXPECTED = "barcode, in_tissue, array_row, array_col, pxl_row_in_fullres, pxl_col_in_fullres"
 
 
@@ -58,7 +69,8 @@ class Positions:
         One row per spot as filed: `barcode` (str, as filed), `in_tissue` (int64, 0/1), `array_row`, `array_col`
         (int64), `y_px`, `x_px` (float64, px of the full-resolution image).
     report
-        JSON-ready: `positions_layout`, `rows_in_positions`, `spots_in_tissue`, `columns_unused`.
+        JSON-ready: `positions_layout`, `rows_in_positions`, `spots_in_tissue`, `position_columns_unused`,
+        `positions_without_numbers` (left out), and for text `position_rows_blank`.
     unit_columns
         Further columns as text, of tables with a header and of h5ad.
     """
@@ -102,7 +114,7 @@ def read_positions(raw: RawFile) -> Positions:
     Raises
     ------
     Refusal
-        The file is damaged or of another layout, a number is missing or none, or a barcode or place comes twice.
+        The file is damaged or of another layout, a number is missing in tissue or none, or a barcode comes twice.
     """
     with open(raw.path, "rb") as handle:
         head = handle.read(len(HDF5_MAGIC))
@@ -112,14 +124,15 @@ def read_positions(raw: RawFile) -> Positions:
     if content is not None:
         head = content[: len(HDF5_MAGIC)]
     columns: dict[str, list[str]] = {}
+    left_out: dict[str, int] = {}
     if head.startswith(HDF5_MAGIC):
-        table, unused, columns = _read_h5ad(raw)
+        table, unused, columns, left_out = _read_h5ad(raw)
         layout = "h5ad"
     elif head.startswith(PARQUET_MAGIC):
-        table, unused = _read_parquet(raw, content)
+        table, unused, left_out = _read_parquet(raw, content)
         layout = "parquet"
     else:
-        table, columns, layout = _read_text(raw, raw.path.read_bytes() if content is None else content)
+        table, columns, layout, left_out = _read_text(raw, raw.path.read_bytes() if content is None else content)
         unused = list(columns)
     _check(raw, table, columns)
     report = {
@@ -127,6 +140,7 @@ def read_positions(raw: RawFile) -> Positions:
         "rows_in_positions": len(table),
         "spots_in_tissue": int(table["in_tissue"].sum()),
         "position_columns_unused": unused,
+        **left_out,
     }
     return Positions(raw.name, table, report, columns)
 
@@ -139,50 +153,178 @@ def _unpacked(raw: RawFile) -> bytes:
         raise Refusal(f"{raw.name}: the gzip stream is cut or damaged ({error}); download it again") from error
 
 
-def _read_text(raw: RawFile, content: bytes) -> tuple[pd.DataFrame, dict[str, list[str]], str]:
-    try:
-        text = content.removeprefix(UTF8_BOM).decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise Refusal(f"{raw.name}: not a table of text ({error.reason} at byte {error.start:,})") from error
-    first = next((line for line in text.splitlines() if line.strip()), "")
-    if not first or "\x00" in text[:512] or first.lstrip().startswith("<"):
+def _decoded(raw: RawFile, content: bytes) -> str:
+    """Text in UTF-8, in UTF-16 (what spreadsheets call Unicode text), or in the code page of Windows."""
+    if b"\x00" in content[:HEAD_BYTES] and not content.startswith(UTF16_BOMS):
+        at = content.index(b"\x00") % 2
+        encodings: tuple[str, ...] = ("utf-16-le" if at else "utf-16-be",)
+    else:
+        encodings = ("utf-16",) if content.startswith(UTF16_BOMS) else ("utf-8-sig", "cp1252")
+    error: UnicodeDecodeError | None = None
+    for encoding in encodings:
+        try:
+            text = content.decode(encoding)
+        except UnicodeDecodeError as found:
+            error = error or found
+            continue
+        if not CONTROL.search(text[:HEAD_BYTES]):
+            return text
+    why = f" ({error.reason} at byte {error.start:,})" if error else ""
+    raise Refusal(f"{raw.name}: not a table of positions in text{why}; download it again and check the address")
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Where the table of a text begins: its first line (the header, if it has one), and what separates its fields."""
+
+    at: int
+    header: list[str]
+    delimiter: str
+
+
+def _fields(line: str, delimiter: str) -> list[str]:
+    return [
+        part.strip() for part in next(csv.reader([line.strip(" ")], delimiter=delimiter, skipinitialspace=True), [])
+    ]
+
+
+def _is_blank(line: str) -> bool:
+    return not line.strip(" \t,;\"'")
+
+
+def _find_layout(lines: Sequence[str]) -> _Layout | None:
+    """The first line of the table, below `sep=`, comments and titles; None if there is no table."""
+    stated = ""
+    for at, line in enumerate(lines[:MOST_PREAMBLE]):
+        separator = SEPARATOR_LINE.fullmatch(line)
+        if separator:
+            stated = separator["mark"]
+        if separator or _is_blank(line):
+            continue
+        is_comment = line.lstrip(' "').startswith(COMMENTS)
+        bare = line.lstrip(' "#%/') if is_comment else line
+        delimiter = stated or max(DELIMITERS, key=bare.count)
+        header = _fields(bare, delimiter if delimiter in bare else " ")
+        known = {_normal(name) for name in header} & KNOWN_NAMES
+        is_table = len(header) >= FEWEST_FIELDS or len(known) > 1
+        if not is_table or (is_comment and len(known) < len(NEEDED)):
+            continue
+        return _Layout(at, header, delimiter if delimiter in bare else " ")
+    return None
+
+
+def _read_text(raw: RawFile, content: bytes) -> tuple[pd.DataFrame, dict[str, list[str]], str, dict[str, int]]:
+    text = _decoded(raw, content)
+    lines = text.splitlines()
+    first = next((line for line in lines if line.strip()), "")
+    if not first or first.lstrip().startswith("<"):
         raise Refusal(
             f"{raw.name}: {'not a table of positions' if first else 'the file is empty'}; download it again and"
             " check the address"
         )
-    delimiter = max(DELIMITERS, key=first.count)
-    header = [name.strip() for name in next(csv.reader([first], delimiter=delimiter))]
+    layout = _find_layout(lines)
+    if layout is None:
+        raise Refusal(f"{raw.name}: unknown layout, expected are {EXPECTED}; the first row is {first[:200]}")
+    header, delimiter = layout.header, layout.delimiter
     has_header = not any(looks_like_barcode(name) for name in header)
+    start = layout.at + has_header
+    numbers = [at for at in range(start, len(lines)) if not (_is_blank(lines[at]) or lines[at].startswith(COMMENTS))]
+    if not numbers:
+        raise Refusal(f"{raw.name}: the table has a header and no rows; download the file again")
     try:
         frame = pd.read_csv(
-            io.StringIO(text),
-            sep=delimiter,
+            io.StringIO("\n".join(lines[at] for at in numbers)),
+            sep=delimiter if delimiter != " " else r"\s+",
             header=None,
-            skiprows=text.splitlines().index(first) + has_header,
             dtype=str,
             keep_default_na=False,
             skipinitialspace=True,
         )
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise Refusal(f"{raw.name}: cut or damaged ({' '.join(str(error).split())}); download it again") from error
-    width = frame.shape[1]
-    if has_header and len(header) == width - 1:  # R writes no name over its row names
+    # Row 1 is the first line of the file; only a quoted line break makes a row of two lines.
+    frame.index = pd.Index(numbers[: len(frame)]) + 1
+    is_corner_missing = has_header and header[-1] and len(header) == frame.shape[1] - 1
+    if is_corner_missing:  # R writes no name over its row names
         header = ["", *header]
+    while has_header and header and not header[-1] and len(header) <= frame.shape[1]:
+        if len(header) == frame.shape[1] and (frame.iloc[:, -1].str.strip() == "").all():
+            frame = frame.iloc[:, :-1]
+        header = header[:-1]
+    width = frame.shape[1]
     if has_header and len(header) != width:
         raise Refusal(f"{raw.name}: {width} columns under a header of {len(header)}; download the file again")
     places, unused = _columns_by_name(raw, header, frame) if has_header else ({}, [])
     if not places:
         places, unused = _columns_by_order(raw, header if has_header else [], frame)
-    table = pd.DataFrame({key: frame[at] for key, at in places.items()})
-    if delimiter == ";":  # a spreadsheet that separates with semicolons writes its decimals with commas
-        table[list(NEEDED)] = table[list(NEEDED)].apply(lambda column: column.str.replace(",", "."))
-    others = {name: frame[header.index(name)].tolist() for name in unused}
-    return _numbers(raw, table, first_row=1 + has_header), others, "text with header" if has_header else "text"
+    table = pd.DataFrame({key: frame[at].str.strip() for key, at in places.items()})
+    others = {name: frame[header.index(name)] for name in unused}
+    off = _off_tissue_without_numbers(table)
+    for at in table.index[off] - 1:
+        there = len(_fields(lines[at], delimiter))
+        if there < width:
+            raise Refusal(
+                f"{raw.name}: row {at + 1:,} has {there} fields where {width} are expected; the table is cut or"
+                " damaged, download it again",
+                measured=there,
+                threshold=width,
+            )
+    table = table[~off]
+    for key in NEEDED:
+        table[key] = _with_points(raw, key, table[key])
+    left_out = {
+        "position_rows_blank": len(lines) - start - len(numbers),
+        "positions_without_numbers": int(off.sum()),
+    }
+    return (
+        _numbers(raw, table),
+        {name: values[~off].tolist() for name, values in others.items()},
+        "text with header" if has_header else "text",
+        left_out,
+    )
+
+
+def _off_tissue_without_numbers(table: pd.DataFrame) -> NDArray[np.bool_]:
+    """(rows,) bool: spots that are not in tissue and lack a number, as tables made by hand have them."""
+    lacks = np.zeros(len(table), dtype=bool)
+    for key in ("array_row", "array_col", "y_px", "x_px"):
+        lacks |= _is_missing(table[key])
+    if not lacks.any():
+        return lacks
+    flags = table["in_tissue"]
+    is_off = flags.astype(str).str.strip().str.lower().replace(FLAGS).isin(("0", "0.0")).to_numpy()
+    return lacks & (is_off | _is_missing(flags))
+
+
+def _is_missing(values: pd.Series) -> NDArray[np.bool_]:
+    if pd.api.types.is_numeric_dtype(values.dtype):
+        return values.isna().to_numpy(dtype=bool)
+    return (values.isna() | values.astype(str).str.strip().str.lower().isin(UNKNOWN)).to_numpy(dtype=bool)
+
+
+def _with_points(raw: RawFile, key: str, texts: pd.Series) -> pd.Series:
+    """Numbers with a point before their decimals; refused where a comma may as well part thousands."""
+    commas = texts[texts.str.contains(",", regex=False)]
+    if commas.empty:
+        return texts
+    if commas.str.fullmatch(THOUSANDS).all():
+        raise Refusal(
+            f"{raw.name}: row {commas.index[0]:,}, {_header_name(key)}: {commas.iloc[0]!r} may be thousands or"
+            " decimals; save the table with plain numbers such as 5546.12",
+            measured=len(commas),
+            threshold=0,
+        )
+    return texts.str.replace(",", ".", regex=False)
+
+
+def _normal(name: str) -> str:
+    """A name of a column in small letters, with `_` for what R and people write there."""
+    return re.sub(r"[\s.-]+", "_", name.strip().lower())
 
 
 def _columns_by_name(raw: RawFile, header: Sequence[str], frame: pd.DataFrame) -> tuple[dict[str, int], list[str]]:
     """Where the columns of `COLUMNS` are; nothing if the header has none of their names (R's V1, V2 …)."""
-    lower = [name.lower() for name in header]
+    lower = [_normal(name) for name in header]
     found = {key: [lower.index(name) for name in names if name in lower] for key, names in NAMES.items()}
     twice = [
         name for name in lower if name and lower.count(name) > 1 and any(name in known for known in NAMES.values())
@@ -228,14 +370,12 @@ def _barcode_column(frame: pd.DataFrame) -> int | None:
     return None
 
 
-def _numbers(raw: RawFile, table: pd.DataFrame, first_row: int) -> pd.DataFrame:
-    """Text to numbers; what is none is refused with its row."""
-    done: dict[str, Any] = {"barcode": table["barcode"].str.strip()}
+def _numbers(raw: RawFile, table: pd.DataFrame) -> pd.DataFrame:
+    """Text to numbers; what is none is refused with its row, which the index counts."""
+    done: dict[str, Any] = {"barcode": table["barcode"].reset_index(drop=True)}
     for key in NEEDED:
-        texts = table[key].str.strip()
-        if key == "in_tissue":
-            texts = texts.str.lower().replace(FLAGS)
-        done[key] = _checked(raw, key, _parsed(texts), table[key], first_row)
+        texts = table[key].str.lower().replace(FLAGS) if key == "in_tissue" else table[key]
+        done[key] = _checked(raw, key, _parsed(texts), table[key])
     return pd.DataFrame(done)
 
 
@@ -247,7 +387,7 @@ def _parsed(texts: pd.Series) -> pd.Series:
         return pd.to_numeric(texts, errors="coerce")
 
 
-def _checked(raw: RawFile, key: str, values: pd.Series, shown: pd.Series, first_row: int) -> NDArray[Any]:
+def _checked(raw: RawFile, key: str, values: pd.Series, shown: pd.Series) -> NDArray[Any]:
     """One column as int64 or float64; missing, infinite and, for places, broken numbers are refused."""
     numbers = values.to_numpy(dtype=np.float64, na_value=np.nan)
     good = np.isfinite(numbers)
@@ -260,7 +400,7 @@ def _checked(raw: RawFile, key: str, values: pd.Series, shown: pd.Series, first_
         what = {"in_tissue": "neither 0 nor 1"}.get(key, "no whole number" if key in WHOLE else "no number")
         more = f" (and {bad.size - 1:,} more such rows)" if bad.size > 1 else ""
         raise Refusal(
-            f"{raw.name}: row {bad[0] + first_row:,}, {_header_name(key)}: {str(shown.iloc[bad[0]])[:40]!r} is {what}"
+            f"{raw.name}: row {shown.index[bad[0]]:,}, {_header_name(key)}: {str(shown.iloc[bad[0]])[:40]!r} is {what}"
             f"{more}; correct the table or download it again",
             measured=int(bad.size),
             threshold=0,
@@ -268,7 +408,7 @@ def _checked(raw: RawFile, key: str, values: pd.Series, shown: pd.Series, first_
     return numbers.astype(np.int64) if key in WHOLE else numbers
 
 
-def _read_parquet(raw: RawFile, content: bytes | None) -> tuple[pd.DataFrame, list[str]]:
+def _read_parquet(raw: RawFile, content: bytes | None) -> tuple[pd.DataFrame, list[str], dict[str, int]]:
     """Parquet, only the columns needed; barcodes stay in Arrow's memory, as Visium HD has eleven million."""
     import pyarrow
     import pyarrow.parquet
@@ -276,7 +416,7 @@ def _read_parquet(raw: RawFile, content: bytes | None) -> tuple[pd.DataFrame, li
     try:
         file = pyarrow.parquet.ParquetFile(raw.path if content is None else io.BytesIO(content))
         header = [str(name) for name in file.schema_arrow.names]
-        lower = [name.lower() for name in header]
+        lower = [_normal(name) for name in header]
         places = {key: next((lower.index(n) for n in names if n in lower), None) for key, names in NAMES.items()}
         index = "__index_level_0__"  # how pandas files an index without a name
         if places["barcode"] is None and index in header:
@@ -292,16 +432,19 @@ def _read_parquet(raw: RawFile, content: bytes | None) -> tuple[pd.DataFrame, li
     except (pyarrow.ArrowException, OSError) as error:
         text = " ".join(str(error).split())[:200]
         raise Refusal(f"{raw.name}: cut or damaged parquet ({text}); download it again") from error
-    done: dict[str, Any] = {
-        "barcode": pd.Series(pd.array(read[wanted["barcode"]], dtype=pd.StringDtype("pyarrow"))),
-    }
-    for key in NEEDED:
-        values = read[wanted[key]].to_pandas()
-        done[key] = _checked(raw, key, pd.to_numeric(values, errors="coerce"), values, first_row=1)
-    return pd.DataFrame(done), [name for name in header if name not in wanted.values() and name != "__index_level_0__"]
+    columns = {key: read[wanted[key]].to_pandas() for key in NEEDED}
+    off = _off_tissue_without_numbers(pd.DataFrame(columns))
+    barcode = pd.Series(pd.array(read[wanted["barcode"]], dtype=pd.StringDtype("pyarrow")))
+    done: dict[str, Any] = {"barcode": barcode[~off].reset_index(drop=True)}
+    for key, values in columns.items():
+        values.index += 1
+        kept = values[~off] if off.any() else values
+        done[key] = _checked(raw, key, pd.to_numeric(kept, errors="coerce"), kept)
+    unused = [name for name in header if name not in wanted.values() and name != "__index_level_0__"]
+    return pd.DataFrame(done), unused, {"positions_without_numbers": int(off.sum())}
 
 
-def _read_h5ad(raw: RawFile) -> tuple[pd.DataFrame, list[str], dict[str, list[str]]]:
+def _read_h5ad(raw: RawFile) -> tuple[pd.DataFrame, list[str], dict[str, list[str]], dict[str, int]]:
     """Positions that an AnnData file carries: places in `obs`, pixels in `obsm['spatial']` (x first) or `obs`."""
     from anndata.io import read_elem
 
@@ -313,7 +456,7 @@ def _read_h5ad(raw: RawFile) -> tuple[pd.DataFrame, list[str], dict[str, list[st
             raise Refusal(f"{raw.name}: an HDF5 file without positions; give tissue_positions.csv as the spots")
         obs = read_frame(raw.name, file["obs"], "obs")
         spatial = np.asarray(read_elem(file["obsm/spatial"])) if "spatial" in keys(file.get("obsm")) else None
-    lower = {str(name).lower(): str(name) for name in obs}
+    lower = {_normal(str(name)): str(name) for name in obs}
     places = {
         key: lower[next(n for n in names if n in lower)]
         for key, names in NAMES.items()
@@ -324,7 +467,6 @@ def _read_h5ad(raw: RawFile) -> tuple[pd.DataFrame, list[str], dict[str, list[st
             f"{raw.name}: obs has no array_row and array_col, or there are no pixels in obsm['spatial']; give"
             " tissue_positions.csv as the spots"
         )
-    done: dict[str, Any] = {"barcode": pd.Series([str(name) for name in obs.index])}
     if "in_tissue" not in places:
         obs = obs.assign(in_tissue=1)
         places["in_tissue"] = "in_tissue"
@@ -333,11 +475,15 @@ def _read_h5ad(raw: RawFile) -> tuple[pd.DataFrame, list[str], dict[str, list[st
             raise Refusal(f"{raw.name}: obsm['spatial'] has the shape {spatial.shape} for {len(obs):,} spots")
         obs = obs.assign(spatial_x=spatial[:, 0], spatial_y=spatial[:, 1])
         places["x_px"], places["y_px"] = "spatial_x", "spatial_y"
+    off = _off_tissue_without_numbers(pd.DataFrame({key: obs[places[key]] for key in NEEDED}))
+    obs = obs[~off]
+    done: dict[str, Any] = {"barcode": pd.Series([str(name) for name in obs.index])}
     for key in NEEDED:
-        values = obs[places[key]].reset_index(drop=True)
+        values = obs[places[key]].set_axis(np.flatnonzero(~off) + 1)
         texts = values.astype(str).str.lower().replace(FLAGS) if key == "in_tissue" else values.astype(str)
-        done[key] = _checked(raw, key, pd.to_numeric(texts, errors="coerce"), values, first_row=1)
-    return pd.DataFrame(done), [], text_columns(obs.drop(columns=list(places.values())))
+        done[key] = _checked(raw, key, pd.to_numeric(texts, errors="coerce"), values)
+    others = text_columns(obs.drop(columns=list(places.values())))
+    return pd.DataFrame(done), [], others, {"positions_without_numbers": int(off.sum())}
 
 
 def _check(raw: RawFile, table: pd.DataFrame, columns: Mapping[str, list[str]]) -> None:

@@ -3,17 +3,16 @@
     read_matrix(counts, features=None, barcodes=None) -> Matrix
 
 What a file is shows in its first bytes, not in its name. Whatever the container, the result is the same: units
-(spots, bins, cells) in rows as filed, genes in columns as filed, whole counts; other features than genes are left out
-and counted.
+(spots, bins, cells) in rows as filed, genes in columns as filed, whole counts; other features than genes, and rows and
+columns that are sums or leftovers of a counting program, are left out, named and counted.
 """
 
 from __future__ import annotations
 
 import gzip
 import zlib
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,9 +20,9 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from spotweave.errors import Refusal
+from spotweave.matrices import features as feature_rules
 from spotweave.raw import RawFile
 
-GENE_EXPRESSION = "Gene Expression"
 LARGEST_COUNT = 1 << 24  # beyond, float32 no longer holds every whole number
 GZIP_MAGIC = b"\x1f\x8b"
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
@@ -46,13 +45,14 @@ class Matrix:
     gene_ids, genomes
         One per gene, empty strings where the container has none.
     feature_types
-        One per gene; only `Gene Expression` is kept.
+        One per gene, as filed.
     counts
         CSR float32, units x genes, whole numbers, canonical, no explicit zeros.
     container
         What the file was.
     report
-        JSON-ready: `container`, `features_left_out` by type, and what the container says of itself.
+        JSON-ready: `container`, `features_left_out` by type, `summary_genes_left_out` and `summary_units_left_out` by
+        name, and what the container says of itself.
     unit_columns
         Further columns of the units, one value per unit; only h5ad has them.
     """
@@ -91,10 +91,38 @@ def read_matrix(counts: RawFile, *, features: RawFile | None = None, barcodes: R
     _refuse_foreign(counts, head)
     if head.startswith(HDF5_MAGIC):
         read = h5ad.read if h5ad.is_h5ad(counts) else tenx_h5.read
-        return read(counts)
+        return _without_summaries(read(counts))
     if head.lstrip().startswith(MEX_MAGIC):
-        return mex.read(counts, features, barcodes, is_packed=is_packed)
-    return dense.read(counts)
+        return _without_summaries(mex.read(counts, features, barcodes, is_packed=is_packed))
+    return _without_summaries(dense.read(counts))
+
+
+def _without_summaries(matrix: Matrix) -> Matrix:
+    """The matrix less what is neither a unit nor a gene, which its report names."""
+    judged = feature_rules.judge(
+        matrix.name, matrix.counts, matrix.unit_names, matrix.gene_names, gene_ids=matrix.gene_ids
+    )
+    report = {**matrix.report, **judged.report}
+    if judged.is_whole:
+        return replace(matrix, report=report)
+
+    def genes_of(names: list[str]) -> list[str]:
+        return [names[i] for i in judged.genes]
+
+    def units_of(names: list[str]) -> list[str]:
+        return [names[i] for i in judged.units]
+
+    return replace(
+        matrix,
+        unit_names=units_of(matrix.unit_names),
+        gene_names=genes_of(matrix.gene_names),
+        gene_ids=genes_of(matrix.gene_ids),
+        feature_types=genes_of(matrix.feature_types),
+        genomes=genes_of(matrix.genomes),
+        counts=csr_matrix(matrix.counts[judged.units][:, judged.genes]),
+        report=report,
+        unit_columns={name: units_of(values) for name, values in matrix.unit_columns.items()},
+    )
 
 
 def read_head(raw: RawFile) -> tuple[bytes, bool]:
@@ -188,17 +216,3 @@ def canonical(name: str, counts: csr_matrix, place: Callable[[int, int], str]) -
         )
     counts.eliminate_zeros()
     return counts
-
-
-def only_genes(name: str, counts: csr_matrix, types: list[str]) -> tuple[csr_matrix, NDArray[np.intp], dict[str, int]]:
-    """The columns that are genes, their indices, and the other features counted by type; refused if none is."""
-    left_out = Counter(kind for kind in types if kind != GENE_EXPRESSION)
-    genes = np.flatnonzero([kind == GENE_EXPRESSION for kind in types])
-    if not genes.size or not counts.shape[0]:
-        there = ", ".join(f"{count:,} of type {kind}" for kind, count in sorted(left_out.items())) or "no features"
-        raise Refusal(
-            f"{name}: {counts.shape[0]:,} barcodes, {there} and no genes; give the matrix with the gene expression",
-            measured=0,
-            threshold=1,
-        )
-    return (counts[:, genes] if left_out else counts), genes, dict(sorted(left_out.items()))

@@ -1,15 +1,20 @@
 """Delimited text tables, strictly: dense count tables (sparse at once) and small tables of records.
 
+Fields are separated by tabs, commas, semicolons or blanks, in UTF-8 or UTF-16. A line `sep=;` of a spreadsheet,
+comments before the header, blank rows and blank columns behind the last are passed over.
+
 Rows are counted like a spreadsheet or an editor does: row 1 is the first line of the file, column 1 the first field.
 Every fault is a `Refusal` that names the file, the first offending row and column, and how many more there are.
 """
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import csv
 import gzip
 import io
+import itertools
 import re
 import zlib
 from collections.abc import Iterator, Sequence
@@ -22,11 +27,15 @@ from scipy.sparse import csr_matrix
 
 from spotweave.errors import Refusal
 from spotweave.matrices import GZIP_MAGIC, LARGEST_COUNT
+from spotweave.matrices.features import NUMBER, UNKNOWN, are_summaries, is_summary
 from spotweave.raw import RawFile
 
-DELIMITERS = ("\t", ",")
-NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)  # float() also takes 1_0, nan and inf
+DELIMITERS = {"\t": "tab", ",": "comma", ";": "semicolon"}
+BLANK = " "  # where there is none of them
+SEPARATOR_LINE = re.compile(r"\ufeff?\s*\"?sep=(?P<mark>\t|[,; |])\"?[\s,;]*", re.IGNORECASE)
+COMMENT = "#"
 UTF8_BOM = b"\xef\xbb\xbf"
+UTF16_BOMS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 HEAD_BYTES = 512
 FOREIGN = {
     b"PK\x03\x04": "a zip archive or an Excel workbook; unpack it, or save it as tab-separated text",
@@ -34,8 +43,6 @@ FOREIGN = {
     b"BZh9": "packed with bzip2; unpack it, or pack it with gzip",
     b"\xfd7zXZ": "packed with xz; unpack it, or pack it with gzip",
     GZIP_MAGIC: "packed with gzip twice; unpack it once",
-    b"\xff\xfe": "UTF-16 text; save it as UTF-8",
-    b"\xfe\xff": "UTF-16 text; save it as UTF-8",
     b"version https://git-lfs": "a Git LFS pointer, not the file it stands for; download the file itself",
     b"<": "a web page or XML, not a table; the address leads to an error or login page, check it and download again",
 }
@@ -101,11 +108,11 @@ class _Faults:
 def read_counts(raw: RawFile) -> CountTable:
     """Read a dense table of counts, names in the first row and the first column, in one pass over the file.
 
-    Cells must be whole numbers from 0 to 2^24; `3.0` is one. Tab or comma, plain or gzip, with or without a name over
-    the column of row names.
+    Cells must be whole numbers from 0 to 2^24; `3.0` is one. Plain or gzip, with or without a name over the column of
+    row names. Rows and columns that are summaries by their name may hold anything; what is no count there is read as 0.
     """
-    with _numbered_lines(raw) as lines:
-        header, delimiter = _read_header(raw, lines)
+    with _numbered_lines(raw) as whole:
+        header, delimiter, lines = _read_header(raw, whole)
         return _CountRows(raw, header, delimiter).read(lines)
 
 
@@ -114,10 +121,11 @@ def read_records(raw: RawFile) -> Records:
     rows: list[list[str]] = []
     numbers: list[int] = []
     ragged = _Faults()
-    with _numbered_lines(raw) as lines:
-        header, delimiter = _read_header(raw, lines)
+    with _numbered_lines(raw) as whole:
+        header, delimiter, lines = _read_header(raw, whole)
+        header, blank = _without_blank_tail(header)
         for number, line in lines:
-            fields = _split(raw, number, line, delimiter)
+            fields = _split(raw, number, _cut_tail(line, delimiter, blank), delimiter)
             if not rows:
                 header = _without_missing_corner(header, len(fields))
             if len(fields) != len(header):
@@ -149,8 +157,9 @@ class _CountRows:
 
     def __init__(self, raw: RawFile, header: list[str], delimiter: str) -> None:
         self.raw = raw
-        self.header = header
+        self.header, self.blank_columns = _without_blank_tail(header)
         self.delimiter = delimiter
+        self.is_summary = np.zeros(0, dtype=bool)
         self.digits = b"0123456789" + delimiter.encode()
         self.digits_and_signs = self.digits + b".eE+-"
         self.names: list[str] = []
@@ -164,10 +173,12 @@ class _CountRows:
     def read(self, lines: Iterator[tuple[int, bytes]]) -> CountTable:
         for number, line in lines:
             if not self.names:
-                self.header = _without_missing_corner(self.header, len(_split(self.raw, number, line, self.delimiter)))
+                cut = _cut_tail(line, self.delimiter, self.blank_columns)
+                self.header = _without_missing_corner(self.header, len(_split(self.raw, number, cut, self.delimiter)))
                 if len(self.header) < 2:
                     raise _too_narrow(self.raw, number, line)
-            self._take(number, line)
+                self.is_summary = are_summaries(self.header[1:])
+            self._take(number, _cut_tail(line, self.delimiter, self.blank_columns))
         self.ragged.refuse(self.raw.name, "rows")
         self.bad_cells.refuse(self.raw.name, "cells")
         if not self.names:
@@ -191,6 +202,9 @@ class _CountRows:
             self.names.append(_decode(self.raw, number, name).strip().strip('"').strip())
             self.lines.append(number)
         good = (values >= 0) & (values <= LARGEST_COUNT) & (values == np.floor(values))
+        if not good.all() and (self.is_summary.any() or is_summary(self.names[-1])):
+            left_out = ~good & (self.is_summary | is_summary(self.names[-1]))
+            values, good = np.where(left_out, 0, values), good | left_out
         if not good.all():
             self._note_bad_cells(number, line, np.flatnonzero(~good))
             return
@@ -238,6 +252,11 @@ class _CountRows:
 def _judge_count(text: str) -> tuple[str, str]:
     """What is wrong with a cell that is no count, and what to do."""
     value = float(text) if NUMBER.fullmatch(text) else float("nan")
+    if np.isnan(value) and text.lower() not in UNKNOWN:
+        return (
+            f"{_quote(text)}, a count is expected",
+            "names stand in the first row and the first column only: remove what else is no count",
+        )
     if np.isnan(value):
         return f"{_quote(text)}, a count is expected", "fetch the complete table, with 0 where nothing was counted"
     if value < 0:
@@ -271,8 +290,8 @@ def _ragged(number: int, fields: list[str], expected: int) -> tuple[str, str]:
 def _too_narrow(raw: RawFile, number: int, line: bytes) -> Refusal:
     found = _shorten(line.decode("utf-8", errors="replace"))
     return Refusal(
-        f"{raw.name}: row {number} has fewer than 2 columns when split at tabs or commas: '{found}'; a table separated "
-        "by tabs or commas is expected, with names in the first row and the first column",
+        f"{raw.name}: row {number} has fewer than 2 columns when split at tabs, commas, semicolons or blanks: "
+        f"'{found}'; a table separated by tabs or commas is expected, with names in the first row and the first column",
         measured=1,
         threshold=2,
     )
@@ -283,23 +302,60 @@ def _without_missing_corner(header: list[str], width: int) -> list[str]:
     return ["", *header] if len(header) == width - 1 else header
 
 
-def _read_header(raw: RawFile, lines: Iterator[tuple[int, bytes]]) -> tuple[list[str], str]:
-    """The header's fields and the delimiter, which is the more frequent one in the header."""
+def _without_blank_tail(header: list[str]) -> tuple[list[str], int]:
+    """The header less the columns without a name behind the last, and how many they are: spreadsheets save them."""
+    width = next((at for at in range(len(header), 0, -1) if header[at - 1]), len(header))
+    return header[:width], len(header) - width
+
+
+def _cut_tail(line: bytes, delimiter: str, blank: int) -> bytes:
+    """A row less as many empty fields at its end."""
+    for _ in range(blank):
+        rest = line.rstrip(b" ")
+        line = rest[:-1] if rest.endswith(delimiter.encode()) else line
+    return line
+
+
+def _read_header(
+    raw: RawFile, lines: Iterator[tuple[int, bytes]]
+) -> tuple[list[str], str, Iterator[tuple[int, bytes]]]:
+    """The header's fields, the delimiter (the most frequent one in the header), and the lines below."""
     number, line = next(lines, (1, None))
+    stated = SEPARATOR_LINE.fullmatch(line.decode("utf-8", errors="replace")) if line is not None else None
+    if stated:
+        number, line = next(lines, (2, None))
+    while line is not None and line.startswith(COMMENT.encode()):
+        below = next(lines, None)
+        if below is not None and _is_header(line, below[1]):
+            line, lines = line.lstrip(b"# "), itertools.chain([below], lines)
+            break
+        number, line = below or (number, None)
     if line is None:
         raise Refusal(f"{raw.name}: the file is empty; download it again")
-    delimiter = max(DELIMITERS, key=lambda mark: line.count(mark.encode()))
-    if delimiter.encode() not in line:
+    delimiter = stated["mark"] if stated else _most_frequent(line)
+    if delimiter.encode() not in line.strip(b" "):
         raise _too_narrow(raw, number, line)
-    return _split(raw, number, line, delimiter), delimiter
+    return _split(raw, number, line, delimiter), delimiter, lines
+
+
+def _most_frequent(line: bytes) -> str:
+    delimiter = max(DELIMITERS, key=lambda mark: line.count(mark.encode()))
+    return delimiter if delimiter.encode() in line else BLANK
+
+
+def _is_header(line: bytes, below: bytes) -> bool:
+    """Whether a line that starts like a comment has a field over each field of the line below."""
+    mark = _most_frequent(below).encode()
+    return mark != BLANK.encode() and below.count(mark) - 1 <= line.count(mark) <= below.count(mark)
 
 
 def _split(raw: RawFile, number: int, line: bytes, delimiter: str) -> list[str]:
     text = _decode(raw, number, line)
     if '"' not in text:
-        return [part.strip() for part in text.split(delimiter)]
+        return text.split() if delimiter == BLANK else [part.strip() for part in text.split(delimiter)]
     try:
-        return [part.strip() for part in next(csv.reader([text], delimiter=delimiter))]
+        reader = csv.reader([text.strip(BLANK)], delimiter=delimiter, skipinitialspace=True)
+        return [part.strip() for part in next(reader)]
     except csv.Error as error:
         raise Refusal(f"{raw.name}: row {number}: {error}; check its quotes, or download the file again") from error
 
@@ -322,7 +378,12 @@ def _numbered_lines(raw: RawFile) -> Iterator[Iterator[tuple[int, bytes]]]:
         is_gzip = packed.peek(2).startswith(GZIP_MAGIC)
         stream = io.BufferedReader(cast(io.RawIOBase, gzip.GzipFile(fileobj=packed))) if is_gzip else packed
         try:
-            yield _lines(raw, cast(BinaryIO, stream))
+            is_utf16 = stream.peek(2).startswith(UTF16_BOMS)
+            yield _lines(raw, cast(BinaryIO, codecs.EncodedFile(stream, "utf-8", "utf-16") if is_utf16 else stream))
+        except UnicodeDecodeError as error:
+            raise Refusal(
+                f"{raw.name}: UTF-16 text that is cut or damaged ({error.reason}); save it as UTF-8"
+            ) from error
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise Refusal(
                 f"{raw.name}: the gzip stream is cut or damaged ({error}); download the file again"
@@ -336,7 +397,7 @@ def _lines(raw: RawFile, stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
         for line in chunk.splitlines():  # \n, \r\n, and the lone \r of old spreadsheets
             number += 1
             content = line.removeprefix(UTF8_BOM) if number == 1 else line
-            if not content.strip(b" "):
+            if not content.strip(b' \t,;"'):
                 continue
             if not known_to_be_text:
                 _refuse_foreign(raw, content[:HEAD_BYTES])
@@ -349,5 +410,7 @@ def _refuse_foreign(raw: RawFile, head: bytes) -> None:
     for magic, what in FOREIGN.items():
         if start.startswith(magic):
             raise Refusal(f"{raw.name}: the file is {what}")
+    if b"\x00" in head and not head.replace(b"\x00", b"").translate(None, bytes(range(9, 127))):
+        raise Refusal(f"{raw.name}: UTF-16 text without its mark; save it as UTF-8")
     if b"\x00" in head:
         raise Refusal(f"{raw.name}: the file is binary; a table of text, plain or packed with gzip, is expected")

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 
 from spotweave.barcodes import looks_like_barcode
 from spotweave.errors import Refusal
-from spotweave.matrices import GENE_EXPRESSION, Matrix, canonical
+from spotweave.matrices import Matrix, canonical
 from spotweave.matrices.count_table import read_counts
+from spotweave.matrices.features import GENE_EXPRESSION
 from spotweave.raw import RawFile
 
 

@@ -15,16 +15,24 @@ import h5py
 import numpy as np
 import pandas as pd
 from anndata.io import read_elem
+from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, vstack
 
 from spotweave.errors import Refusal
-from spotweave.matrices import GENE_EXPRESSION, Matrix, canonical, find_fault, only_genes, refuse_fault
+from spotweave.matrices import Matrix, canonical, find_fault, refuse_fault
+from spotweave.matrices.features import (
+    ENSEMBL,
+    GENE_EXPRESSION,
+    NUMBER,
+    blank_if_unknown,
+    need_no_check,
+    only_genes,
+)
 from spotweave.matrices.hdf5 import keys, open_file, read_sparse
 from spotweave.raw import RawFile
 
 COUNT_LAYER = re.compile(r"counts?|raw|umi", re.IGNORECASE)
 NO_COUNT_LAYER = re.compile(r"log|norm|scale|cpm|tpm|sct", re.IGNORECASE)
-ENSEMBL = re.compile(r"ENS[A-Z]{0,4}G\d{11}(\.\d+)?")
 ID_COLUMNS = ("gene_ids", "gene_id", "ensembl_id", "ensembl", "ENSEMBL", "id")
 SYMBOL_COLUMNS = ("feature_name", "gene_symbols", "gene_symbol", "gene_name", "gene_names", "SYMBOL", "symbol", "name")
 TYPE_COLUMNS = ("feature_types", "feature_type")
@@ -45,8 +53,8 @@ def read(counts: RawFile) -> Matrix:
         units = list(map(str, obs.index))
         where, matrix, var, passed_over = _read_counts(counts.name, file, units)
     symbols, ids = _gene_names(var)
-    types = next((list(map(str, var[key])) for key in TYPE_COLUMNS if key in var), [GENE_EXPRESSION] * len(var))
-    genomes = list(map(str, var["genome"])) if "genome" in var else [""] * len(var)
+    types = _types(var)
+    genomes = _texts(var["genome"]) if "genome" in var else [""] * len(var)
     matrix, genes, left_out = only_genes(counts.name, matrix, types)
     return Matrix(
         counts.name,
@@ -93,8 +101,9 @@ def _read_counts(name: str, file: h5py.File, units: list[str]) -> tuple[str, csr
         var["raw/var"] = read_frame(name, file["raw"]["var"], "raw/var")
     for where, of in _candidates(file):
         genes = list(map(str, var[of].index))
+        unchecked = need_no_check(_types(var[of]), *_gene_names(var[of]))
         try:
-            matrix = _read_matrix(f"{name}: {where}", file[where], units, genes)
+            matrix = _read_matrix(f"{name}: {where}", file[where], units, genes, unchecked)
         except Refusal as refusal:
             faults[where] = refusal
             continue
@@ -123,14 +132,17 @@ def _candidates(file: h5py.File) -> Iterator[tuple[str, str]]:
         yield "raw/X", "raw/var"
 
 
-def _read_matrix(name: str, node: Any, units: list[str], genes: list[str]) -> csr_matrix:
+def _read_matrix(name: str, node: Any, units: list[str], genes: list[str], unchecked: NDArray[np.bool_]) -> csr_matrix:
     if isinstance(node, h5py.Dataset):
-        return _read_dense(name, node, units, genes)
+        return _read_dense(name, node, units, genes, unchecked)
     kind = str(node.attrs.get("encoding-type", node.attrs.get("h5sparse_format", "csr")))
-    return read_sparse(name, node, units, genes, by_unit="csc" not in kind)
+    chosen = unchecked if unchecked.any() else None
+    return read_sparse(name, node, units, genes, by_unit="csc" not in kind, unchecked=chosen)
 
 
-def _read_dense(name: str, dataset: h5py.Dataset, units: list[str], genes: list[str]) -> csr_matrix:
+def _read_dense(
+    name: str, dataset: h5py.Dataset, units: list[str], genes: list[str], unchecked: NDArray[np.bool_]
+) -> csr_matrix:
     if dataset.shape != (len(units), len(genes)):
         raise Refusal(
             f"{name}: a matrix of {' x '.join(f'{size:,}' for size in dataset.shape)} for {len(units):,} units and"
@@ -143,6 +155,7 @@ def _read_dense(name: str, dataset: h5py.Dataset, units: list[str], genes: list[
     parts = []
     for start in range(0, len(units), ROWS_AT_ONCE):
         block = dataset[start : start + ROWS_AT_ONCE]
+        block[:, unchecked] = 0
         fault = find_fault(block.ravel())
         if fault:
             unit, gene = divmod(fault.index, len(genes))
@@ -151,12 +164,26 @@ def _read_dense(name: str, dataset: h5py.Dataset, units: list[str], genes: list[
     return canonical(name, csr_matrix(vstack(parts, format="csr")), place)
 
 
+def _types(var: pd.DataFrame) -> list[str]:
+    """Feature types as filed, empty where an outer join left none."""
+    column = next((key for key in TYPE_COLUMNS if key in var), None)
+    return _texts(var[column]) if column else [GENE_EXPRESSION] * len(var)
+
+
+def _texts(column: pd.Series) -> list[str]:
+    return [blank_if_unknown(value) for value in column]
+
+
 def _gene_names(var: pd.DataFrame) -> tuple[list[str], list[str]]:
-    """Symbols and ids: the index of `var` may be either."""
+    """Symbols and ids: the index of `var` may be either, or the numbers of its rows."""
     index = list(map(str, var.index))
+    symbols_in = next((key for key in SYMBOL_COLUMNS if key in var), None)
+    ids_in = next((key for key in ID_COLUMNS if key in var), None)
     is_ids = sum(ENSEMBL.fullmatch(name) is not None for name in index) > 0.5 * len(index)
     if is_ids:
-        column = next((key for key in SYMBOL_COLUMNS if key in var), None)
-        return (list(map(str, var[column])) if column else index), index
-    column = next((key for key in ID_COLUMNS if key in var), None)
-    return index, list(map(str, var[column])) if column else [""] * len(index)
+        return (_texts(var[symbols_in]) if symbols_in else index), index
+    ids = _texts(var[ids_in]) if ids_in else [""] * len(index)
+    is_numbers = sum(NUMBER.fullmatch(name) is not None for name in index) > 0.5 * len(index)
+    if is_numbers and (symbols_in or ids_in):
+        return (_texts(var[symbols_in]) if symbols_in else ids), ids
+    return index, ids

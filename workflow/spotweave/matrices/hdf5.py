@@ -100,7 +100,10 @@ def read_sparse(
     def place(unit: int, gene: int) -> str:
         return f"gene {genes[gene]!r}, barcode {units[unit]!r}"
 
-    values, fault = read_values(group["data"], None if unchecked is None else unchecked[indices])
+    skipped = None
+    if unchecked is not None:
+        skipped = unchecked[indices] if by_unit else np.repeat(unchecked, np.diff(indptr))
+    values, fault = read_values(group["data"], skipped)
     if fault:
         row = int(np.searchsorted(indptr, fault.index, side="right")) - 1
         unit, gene = (row, int(indices[fault.index])) if by_unit else (int(indices[fault.index]), row)

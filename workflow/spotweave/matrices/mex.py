@@ -22,22 +22,26 @@ from scipy.sparse import csr_matrix
 
 from spotweave.errors import Refusal
 from spotweave.matrices import (
-    GENE_EXPRESSION,
     GZIP_MAGIC,
     Matrix,
     canonical,
     find_fault,
-    only_genes,
     refuse_fault,
+)
+from spotweave.matrices.features import (
+    BIOTYPES,
+    ENSEMBL,
+    GENE_EXPRESSION,
+    GENE_TYPES,
+    OTHER_TYPES,
+    need_no_check,
+    only_genes,
 )
 from spotweave.raw import RawFile
 
 ENTRIES_AT_ONCE = 1 << 20
 UTF8_BOM = "\ufeff"
-ENSEMBL = re.compile(r"(\w+?_+)?ENS[A-Z]{0,4}G\d{11}(\.\d+)?")
 BARCODE = re.compile(r"[ACGTN]{14,}|s_\d{3}um_\d+_\d+|cellid_\d+|[a-p]{8}-\d+")
-# A third column that has none of these is something else, such as a biotype.
-TYPES = {GENE_EXPRESSION, "Antibody Capture", "CRISPR Guide Capture", "Multiplexing Capture", "Custom"}
 # Last names of the headers that R and people put over these lists.
 HEADERS = re.compile(
     r"x|v\d|barcodes?|cells?|spots?|genes?|(gene_?)?(names?|symbols?|ids?)|feature_?types?|type", re.IGNORECASE
@@ -62,6 +66,8 @@ def read(counts: RawFile, features: RawFile | None, barcodes: RawFile | None, *,
         return f"gene {names[gene]!r}, barcode {units[unit]!r}"
 
     rows, columns = (matrix.rows, matrix.columns) if is_turned else (matrix.columns, matrix.rows)
+    other = need_no_check(types, names, ids)
+    matrix.values[other[columns]] = 0  # may hold what are no counts (mean intensities of proteins, sums)
     fault = find_fault(matrix.values)
     if fault:
         raise refuse_fault(counts.name, fault, place(int(rows[fault.index]), int(columns[fault.index])))
@@ -240,16 +246,22 @@ def _unit_names(rows: list[list[str]]) -> list[str]:
 def _gene_columns(rows: list[list[str]]) -> tuple[list[str], list[str], list[str]]:
     """Symbols, ids and types; a column of row numbers before them is skipped."""
     columns = _columns(rows)
-    if len(columns) > 1 and all(number == str(i) for i, number in enumerate(columns[0], start=1)):
+    if len(columns) > 1 and any(columns[0] == [str(i + first) for i in range(len(rows))] for first in (0, 1)):
         columns = columns[1:]
+    # Types stand last, or are told by their words, also where there is but one column of names before them.
+    types_at = next((i for i in range(len(columns) - 1, 0, -1) if _says_types(columns[i], i)), None)
+    types = [GENE_EXPRESSION] * len(rows) if types_at is None else columns.pop(types_at)
     ids_at = next((i for i, column in enumerate(columns) if _share([[n] for n in column], ENSEMBL) > 0.5), None)
     if len(columns) == 1:
         ids = columns[0] if ids_at == 0 else [""] * len(columns[0])
-        return columns[0], ids, [GENE_EXPRESSION] * len(columns[0])
+        return columns[0], ids, types
     at = 0 if ids_at is None else ids_at
     symbols_at = 0 if at == 1 else 1
-    rest = [i for i in range(len(columns)) if i not in (at, symbols_at)]
-    types = columns[rest[0]] if rest else []
-    if not TYPES & set(types):
-        types = [GENE_EXPRESSION] * len(columns[0])
     return columns[symbols_at], columns[at], types
+
+
+def _says_types(column: list[str], at: int) -> bool:
+    """Whether a column of a gene list holds types of features or biotypes: few words, unless it is the third."""
+    kinds = set(column)
+    says = any(GENE_TYPES.fullmatch(kind) or BIOTYPES.fullmatch(kind) or OTHER_TYPES.search(kind) for kind in kinds)
+    return says and (at >= 2 or len(kinds) <= max(len(column) / 2, 2))

@@ -11,11 +11,11 @@ from __future__ import annotations
 from typing import Any
 
 import h5py
-import numpy as np
 from scipy.sparse import csr_matrix, hstack
 
 from spotweave.errors import Refusal
-from spotweave.matrices import GENE_EXPRESSION, Matrix, only_genes
+from spotweave.matrices import Matrix
+from spotweave.matrices.features import GENE_EXPRESSION, need_no_check, only_genes
 from spotweave.matrices.hdf5 import keys, open_file, read_sparse, text
 from spotweave.raw import RawFile
 
@@ -68,7 +68,7 @@ def _read_layout_3(name: str, group: Any) -> Matrix:
 
     ids, types, genomes = column("id", ""), column("feature_type", GENE_EXPRESSION), column("genome", "")
     _lists_fit(name, group, units, names)
-    other = np.array([kind != GENE_EXPRESSION for kind in types], dtype=bool)
+    other = need_no_check(types, names, ids)
     whole = read_sparse(name, group, units, names, by_unit=True, unchecked=other if other.any() else None)
     counts, genes, left_out = only_genes(name, whole, types)
     return Matrix(
@@ -93,7 +93,8 @@ def _read_layout_2(name: str, file: h5py.File, genomes: list[str]) -> Matrix:
         genes = text(group["gene_names"] if "gene_names" in group else group["genes"])
         here = text(group["barcodes"])
         _lists_fit(name, group, here, genes)
-        part = read_sparse(name, group, here, genes, by_unit=True)
+        other = need_no_check([GENE_EXPRESSION] * len(genes), genes, text(group["genes"]))
+        part = read_sparse(name, group, here, genes, by_unit=True, unchecked=other if other.any() else None)
         if here != units:  # each genome has a list of its own, which need not be in the same order
             units, parts, part = _union(units, parts, here, part)
         parts.append(part)

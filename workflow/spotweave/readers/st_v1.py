@@ -28,7 +28,15 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from spotweave.errors import Refusal
-from spotweave.matrices.count_table import CountTable, Records, parse_numbers, read_counts, read_records
+from spotweave.matrices import features
+from spotweave.matrices.count_table import (
+    DELIMITERS,
+    CountTable,
+    Records,
+    parse_numbers,
+    read_counts,
+    read_records,
+)
 from spotweave.raw import RawFile
 from spotweave.readers import SPOT_COLUMNS, Reading
 
@@ -99,7 +107,7 @@ def read(files: Mapping[str, RawFile], *, member: str | None = None) -> Reading:
         The section to take from a table that names several before each spot.
     """
     table = read_counts(files["counts"])
-    counts, places, genes, orientation = _orient(table)
+    counts, places, genes, found = _orient(table)
     counts, places, members = _select_member(counts, places, member, table.name)
     if "spots" in files:
         spots = _read_spots(files["spots"], member)
@@ -122,12 +130,12 @@ def read(files: Mapping[str, RawFile], *, member: str | None = None) -> Reading:
     without_counts = [spots.ids[spot] for spot in np.flatnonzero(row_of_spot < 0)]
     report = {
         "unit": "spot",
-        "orientation": orientation,
+        **found,
         "key_format": places.format,
         "joined_by": join,
         "largest_offset_array_steps": float(np.abs(places.xy - _round(places.xy)).max().round(6)),
         "members_in_counts": members,
-        "delimiter": {"\t": "tab", ",": "comma"}[table.delimiter],
+        "delimiter": DELIMITERS.get(table.delimiter, "blank"),
         "whole_numbers_with_decimal_point": table.decimals,
         "rows_in_counts": len(places.names),
         "rows_in_spots": len(spots),
@@ -143,8 +151,11 @@ def read(files: Mapping[str, RawFile], *, member: str | None = None) -> Reading:
     return Reading(adata, _spot_table(spots, kept, adata.X), report)
 
 
-def _orient(table: CountTable) -> tuple[csr_matrix, _Places, list[str], str]:
-    """Counts as spots x genes, the places of the spots, the names of the genes, and how the file had them."""
+def _orient(table: CountTable) -> tuple[csr_matrix, _Places, list[str], dict[str, Any]]:
+    """Counts as spots x genes, the places of the spots, the names of the genes, and how the file had them.
+
+    Sums and leftovers of counting programs are left out and named.
+    """
     rows_where = [f"row {line}" for line in table.row_lines]
     columns_where = [f"column {index + 2}" for index in range(len(table.column_names))]
     in_rows, in_columns = _share_of_places(table.row_names), _share_of_places(table.column_names)
@@ -155,15 +166,21 @@ def _orient(table: CountTable) -> tuple[csr_matrix, _Places, list[str], str]:
             measured=f"{in_rows:.0%} of the rows, {in_columns:.0%} of the columns are spots",
             threshold="over half of one and not of the other",
         )
-    if in_rows > 0.5:
-        places = _parse_places(table.name, table.row_names, rows_where)
-        counts, genes, genes_where, orientation = table.counts, table.column_names, columns_where, "spots x genes"
-    else:
-        places = _parse_places(table.name, table.column_names, columns_where)
-        counts, genes, genes_where, orientation = table.counts.T.tocsr(), table.row_names, rows_where, "genes x spots"
+    by_row = in_rows > 0.5
+    counts = table.counts if by_row else table.counts.T.tocsr()
+    names, where, genes, genes_where = (
+        (table.row_names, rows_where, table.column_names, columns_where)
+        if by_row
+        else (table.column_names, columns_where, table.row_names, rows_where)
+    )
+    judged = features.judge(table.name, counts, names, genes)
+    places = _parse_places(table.name, [names[i] for i in judged.units], [where[i] for i in judged.units])
+    genes, genes_where = [genes[i] for i in judged.genes], [genes_where[i] for i in judged.genes]
     if "" in genes:
         raise Refusal(f"{table.name}: {genes_where[genes.index('')]} has no gene name; add it or remove its counts")
-    return counts, places, genes, orientation
+    if not judged.is_whole:
+        counts = csr_matrix(counts[judged.units][:, judged.genes])
+    return counts, places, genes, {"orientation": "spots x genes" if by_row else "genes x spots", **judged.report}
 
 
 def _some(names: Sequence[str]) -> str:

@@ -30,9 +30,10 @@ from spotweave.fiducials.array import SOFTWARE_SPOT_UM
 from spotweave.geometry import LatticeFit, fit_lattice
 from spotweave.matrices import Matrix, read_matrix
 from spotweave.matrices.genes import gene_table
-from spotweave.positions import Positions, read_json, read_loupe, read_positions, refuse_twins
+from spotweave.positions import Positions, read_loupe, read_positions, refuse_twins
 from spotweave.raw import RawFile
 from spotweave.readers import SPOT_COLUMNS, Reading
+from spotweave.scalefactors import read_scalefactors
 from spotweave.visium_places import FROM_COUNTS, carries_positions, tissue_by_counts, without_positions
 
 ROLES = ("counts",)
@@ -73,7 +74,7 @@ def read(files: Mapping[str, RawFile], *, member: str | None = None) -> Reading:
     refuse_twins(positions.name, table)
     lattice = _fit(table)
     _refuse_swapped(positions.name, lattice)
-    scalefactors = _read_scalefactors(files.get("scalefactors"))
+    scalefactors, notes = read_scalefactors(files.get("scalefactors"))
     slide = _slide(positions.name, table, lattice, scalefactors)
 
     order = np.lexsort((table["array_col"], table["array_row"]))
@@ -110,8 +111,15 @@ def read(files: Mapping[str, RawFile], *, member: str | None = None) -> Reading:
         **gene_report,
         **slide,
         "scalefactors": scalefactors,
-        **_alignment(files.get("alignment"), table, lattice, is_compared=positions.report["positions_from"] == FILED),
+        "optional_files_passed_over": notes,
     }
+    is_compared = positions.report["positions_from"] == FILED
+    try:
+        report |= _alignment(files.get("alignment"), table, lattice, is_compared=is_compared)
+    except Refusal as refusal:  # where the positions are not its own, they do without it
+        if not is_compared:
+            raise
+        notes.append(f"{refusal.reason}; passed over")
     return Reading(adata, _spot_table(table, kept, totals), report)
 
 
@@ -333,19 +341,6 @@ def _slide(
     if spot_um is not None:
         report["software_spot_diameter_um"] = round(spot_um, 2)
     return report
-
-
-def _read_scalefactors(raw: RawFile | None) -> dict[str, float]:
-    """Numbers of scalefactors_json.json; nothing without the file."""
-    if raw is None:
-        return {}
-    content = read_json(raw)
-    if not isinstance(content, Mapping):
-        raise Refusal(f"{raw.name}: no scale factors, but a JSON {type(content).__name__}; give scalefactors_json.json")
-    numbers = {str(key): float(value) for key, value in content.items() if isinstance(value, int | float)}
-    if not any(key.endswith(("_scalef", "_fullres")) for key in numbers):
-        raise Refusal(f"{raw.name}: no scale factors in it; give scalefactors_json.json, or leave it out")
-    return dict(sorted(numbers.items()))
 
 
 def _alignment(

@@ -22,9 +22,10 @@ from spotweave.errors import Refusal
 from spotweave.geometry import LatticeFit, fit_lattice
 from spotweave.matrices import read_head, read_matrix
 from spotweave.matrices.genes import gene_table
-from spotweave.positions import read_json, read_positions
+from spotweave.positions import read_positions
 from spotweave.raw import RawFile
 from spotweave.readers import SPOT_COLUMNS, Reading
+from spotweave.scalefactors import read_scalefactors
 from spotweave.visium_hd import mappings, software
 from spotweave.visium_hd.names import Units, bin_names, cell_name, take_apart
 from spotweave.visium_hd.outlines import read_outlines
@@ -52,7 +53,7 @@ def read(files: Mapping[str, RawFile], *, member: str | None = None) -> Reading:
     matrix = read_matrix(files["counts"], features=files.get("features"), barcodes=files.get("barcodes"))
     units = take_apart(matrix.name, matrix.unit_names)
     rows = _rows_of_member(matrix.name, units, member)
-    scale = _read_scalefactors(files.get("scalefactors"))
+    scale, notes = read_scalefactors(files.get("scalefactors"))
     read_units = _read_bins if units.kind == "bin" else _read_cells
     table, row_of_unit, more = read_units(files, units, rows, scale)
     kept = np.flatnonzero(row_of_unit >= 0)
@@ -91,11 +92,15 @@ def read(files: Mapping[str, RawFile], *, member: str | None = None) -> Reading:
         "zero_genes": int((np.bincount(counts.indices, minlength=counts.shape[1]) == 0).sum()),
         "zero_spots": int((totals == 0).sum()),
         "scalefactors": scale,
+        "optional_files_passed_over": notes,
         **software.describe(files["counts"]),
     }
     obs = _obs(table, kept, units.kind)
     if units.kind == "cell" and "barcode_mappings" in files:
-        report |= mappings.summarise(files["barcode_mappings"], obs.index)
+        try:
+            report |= mappings.summarise(files["barcode_mappings"], obs.index)
+        except Refusal as refusal:  # no count depends on it
+            notes.append(f"{refusal.reason}; passed over")
     return Reading(AnnData(X=counts, obs=obs, var=var), _spot_table(table, kept, totals), report)
 
 
@@ -258,26 +263,6 @@ def _read_cells(
         "median_cell_area_um2": None if np.isnan(pixel_size_um) else float(table["cell_area_um2"].median()),
     }
     return table, row_of_unit, report
-
-
-def _read_scalefactors(raw: RawFile | None) -> dict[str, float]:
-    """Numbers of scalefactors_json.json; nothing without the file."""
-    if raw is None:
-        return {}
-    content = read_json(raw)
-    if not isinstance(content, Mapping):
-        raise Refusal(f"{raw.name}: no scale factors, but a JSON {type(content).__name__}; give scalefactors_json.json")
-    numbers = {
-        str(key): float(value)
-        for key, value in sorted(content.items())
-        if isinstance(value, int | float) and not isinstance(value, bool)
-    }
-    wrong = [key for key in ("bin_size_um", "microns_per_pixel") if key in numbers and not numbers[key] > 0]
-    if not numbers or wrong:
-        raise Refusal(
-            f"{raw.name}: no scale factors in it, or not above 0; give scalefactors_json.json, or leave it out"
-        )
-    return numbers
 
 
 def _take(counts: csr_matrix, rows: NDArray[np.int64]) -> csr_matrix:

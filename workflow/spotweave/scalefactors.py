@@ -1,0 +1,67 @@
+"""Scale factors as Space Ranger and copies of its file write them (`scalefactors_json.json`), for every reader.
+
+The file is optional: what cannot be read of it is passed over and noted, and never refuses a sample.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from spotweave.errors import Refusal
+from spotweave.matrices.features import NUMBER, blank_if_unknown
+from spotweave.positions import read_json
+from spotweave.raw import RawFile
+
+# What the names of diameters, scales and sizes end with; all of them are above 0.
+KNOWN = re.compile(r".*(_scalef|_fullres)|bin_size_um|microns_per_pixel")
+LONGEST_NUMBER = 40  # characters
+
+
+def read_scalefactors(raw: RawFile | None) -> tuple[dict[str, float], list[str]]:
+    """Numbers by name, sorted, and notes on what was passed over, one line each; nothing without a file.
+
+    R writes a number as a list of one (`[130.0]`), spreadsheets as text, with a point or a comma.
+    """
+    if raw is None:
+        return {}, []
+    try:
+        content = read_json(raw)
+    except Refusal as refusal:
+        return {}, [f"{refusal.reason.split(';')[0]}; passed over"]
+    if isinstance(content, list) and len(content) == 1:
+        content = content[0]
+    if not isinstance(content, Mapping):
+        return {}, [f"{raw.name}: no scale factors, but a JSON {type(content).__name__}; passed over"]
+    numbers: dict[str, float] = {}
+    wrong: list[str] = []
+    for key, value in content.items():
+        if not KNOWN.fullmatch(str(key)):
+            continue
+        number = _number(value)
+        if number is None or not number > 0:
+            wrong.append(f"{key} = {str(value)[:40]!r}")
+        else:
+            numbers[str(key)] = number
+    notes = [f"{raw.name}: no number above 0: {', '.join(sorted(wrong))[:400]}; passed over"] if wrong else []
+    if not numbers and not wrong:
+        notes = [f"{raw.name}: no scale factors in it; passed over"]
+    return dict(sorted(numbers.items())), notes
+
+
+def _number(value: Any) -> float | None:
+    """A finite number, None for anything else."""
+    while isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if isinstance(value, str):
+        text = blank_if_unknown(value).replace(",", ".")
+        value = float(text) if len(text) <= LONGEST_NUMBER and NUMBER.fullmatch(text) else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
