@@ -69,7 +69,7 @@ def test_a_good_table_gives_its_rows_and_cohort(load):
         ({"spots_to_image_scale": "0"}, "c1.csv:2:spots_to_image_scale: '0', allowed: a positive number"),
         ({"counts_checksum": "sha256:12"}, "c1.csv:2:counts_checksum: "),
         ({"publication_date": "Jan 2021"}, "c1.csv:2:publication_date: 'Jan 2021', allowed: YYYY"),
-        ({"counts": "two words"}, "c1.csv:2:counts: 'two words', allowed: one address or path without blanks"),
+        ({"counts": "https://a.org/two words"}, "c1.csv:2:counts: 'https://a.org/two words', allowed: one path"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
 )

@@ -17,7 +17,7 @@ sys.path.insert(0, str(LIBRARY))
 from spotweave import tables
 from spotweave.codehash import code_hash
 from spotweave.errors import TableFaults
-from spotweave.sources import find_place, local_path
+from spotweave.sources import files_below, find_place, local_path
 from spotweave.sources import names as source_names
 
 try:
@@ -246,7 +246,7 @@ def local_bytes(row):
     ]
     if accession and not row.get("counts"):
         folder = local_path(accession)
-        paths += sorted(path for path in folder.rglob("*") if path.is_file())
+        paths += files_below(folder)[0] if folder.is_dir() else []
     return [
         f"{path}:{path.stat().st_size if path.is_file() else 'missing'}"
         for path in paths

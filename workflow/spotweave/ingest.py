@@ -129,6 +129,7 @@ class _Ingest:
         self.roles = tuple(role for role in (*roles.needed, *roles.optional) if role not in NOT_FETCHED)
         self.brought: dict[str, Brought] = {}
         self.listed = 0
+        self.notes: list[str] = []
         self.opened: list[str] = []
         self.candidates: list[Place] = []
         self.checksums: dict[Place, Checksum] = {}
@@ -186,12 +187,13 @@ class _Ingest:
             return
         source = sources.load(self.request.source)
         listing = source.list_files(self.request.accession, self.settings)
+        self.notes += listing.notes
         files = {file.name: file for file in listing.files if raw_layouts.matches(file.name, self.request.files)}
         if not files:
             pattern = f" that match {self.request.files!r}" if self.request.files else ""
             raise Refusal(
                 f"{self.request.accession}: {len(listing.files)} files, none{pattern};"
-                f" {_shown(file.name for file in listing.files)}",
+                f" {_shown([*(file.name for file in listing.files), *self.notes])}",
                 measured=0,
                 threshold=1,
             )
@@ -315,8 +317,17 @@ class _Ingest:
         advice = f"name {'it' if len(missing) == 1 else 'them'} in the row"
         if missing == ["image"] and hires:
             advice = f"only a reduced picture is there ({_last(hires[0])}); give the full-resolution one in the row"
+        units = raw_layouts.units_of(self.seen) if self.request.reader == "visium_hd" else []
+        asked = self.request.unit or raw_layouts.DEFAULT_UNIT
+        if units and asked not in units and {"counts", "spots"} & set(missing):
+            advice = (
+                f"there is only {', '.join(units)}, and not {asked}"
+                f"{'' if self.request.unit else ', which is read where the row says nothing'}; write {units[0]} in the"
+                " column 'unit'"
+            )
         raise Refusal(
-            f"{self.request.sample}: no file for {', '.join(missing)}; {advice}. Seen: {_shown(self.seen)}",
+            f"{self.request.sample}: no file for {', '.join(missing)}; {advice}. Seen: {_shown(self.seen)}"
+            + "".join(f". {note}" for note in self.notes[:SHOWN]),
             measured=len(missing),
             threshold=0,
         )
@@ -329,6 +340,7 @@ class _Ingest:
             "archives_opened": [_last(location) for location in self.opened],
             "found": {role: one.why for role, one in self.brought.items()},
             **({"left_open": self.left_open} if self.left_open else {}),
+            **({"links_passed_over": self.notes} if self.notes else {}),
         }
 
 

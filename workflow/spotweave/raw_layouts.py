@@ -176,6 +176,7 @@ CYTASSIST = (
     Look("CytAssist picture", r"cytassist_image[^/]*\.tiff?$"),
     Look("CytAssist picture", r"cytassist[^/_]*\.tiff?$"),
 )
+POSITIONS = rf"tissue_positions(_list)?(?P<more>[^/]*)(\.parquet$|{TABLE})"
 SCALEFACTORS = (
     Look("scale factors", r"scalefactors_json[^/]*\.json$"),
     Look("scale factors", r"scale_?factors?[^/]*\.json$"),
@@ -491,11 +492,13 @@ class _Assigning:
         A matrix in Market Exchange format without its two lists is only taken where there is nothing else.
         """
         incomplete: tuple[list[str], str] = ([], "")
+        names = self._vendors_positions(names) if role == "spots" else names
         for look in self.looks[role]:
             found = [name for name in names if re.search(look.pattern, self.plain[name])]
             if look in GUESSED_SLIDES:
                 found = [name for name in found if not NO_SLIDE_UNLESS_NAMED.search(self.plain[name])]
             found = _one_format(found, self.plain) if role == "image" else _without_repeats(found)
+            found = _exact(found, look, self.plain)
             if found and self.plain[found[0]].endswith(".mtx"):
                 complete = [name for name in found if len(self._partners(name)) == 2]
                 incomplete = incomplete if complete or incomplete[0] else (found, f"{look.words}, alone")
@@ -503,6 +506,15 @@ class _Assigning:
             if found:
                 return found, look.words
         return incomplete
+
+    def _vendors_positions(self, names: Sequence[str]) -> Sequence[str]:
+        """The names less tables of positions that lengthen the vendor's name, where the vendor's own is beside them."""
+        found = {name: match for name in names if (match := re.search(POSITIONS, self.plain[name]))}
+        exact = {name: match for name, match in found.items() if not match["more"]}
+        before = {self.plain[name][: match.start()] for name, match in exact.items()}
+        if len(before) != 1 or not all(self.plain[name].startswith(tuple(before)) for name in found):
+            return names
+        return [name for name in names if name not in found or name in exact]
 
     def _partners(self, matrix: str) -> dict[str, str]:
         """The gene and spot lists of a matrix in Market Exchange format: same folder, same prefix, same label."""
@@ -516,12 +528,36 @@ class _Assigning:
         return partners
 
 
+def units_of(names: Iterable[str]) -> list[str]:
+    """Units of Visium HD that a set of names has, the finest first, cells last."""
+    found = {_unit_of(_plain(name)) for name in names}
+    return sorted((unit for unit in found if unit), key=lambda unit: (unit == "cell", unit))
+
+
 def _unit_of(plain: str) -> str | None:
     """The unit a file of Visium HD belongs to, if its folder or its name says so."""
     bins = re.search(rf"{BREAK}(?:square_)?(002|008|016)um(?![a-z0-9])", plain)
     if bins:
         return f"square_{bins[1]}um"
     return "cell" if re.search(r"segmented_outputs|feature_cell_matrix|cell_segmentations", plain) else None
+
+
+def _exact(names: list[str], look: Look, plain: Mapping[str, str]) -> list[str]:
+    """Of names of one folder that fit a look, the one that is just what the look is called, if one is.
+
+    `tissue_positions_list.csv` is the vendor's, `tissue_positions_list_log_UMI.csv` beside it somebody's. With a prefix
+    before it (`GSM1_tissue_positions_list.csv`) it is the exact one of the names with that prefix only.
+    """
+    if len(names) < 2 or look in GUESSED_SLIDES:
+        return names
+    pattern = re.compile(look.pattern.replace(REST, "").replace("[^/]*", ""))
+    exact = [(name, match) for name in names if (match := pattern.search(plain[name]))]
+    if len(exact) != 1:
+        return names
+    name, match = exact[0]
+    stem = plain[name][: plain[name].rindex(".")]
+    others = [plain[other] for other in names if other != name]
+    return [name] if all(re.match(rf"{re.escape(stem)}[_. -][^/]*$", other) for other in others) else names
 
 
 def _one_format(names: Sequence[str], plain: Mapping[str, str]) -> list[str]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import pkgutil
 import re
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from urllib.parse import unquote, urlsplit
 from spotweave.errors import Refusal
 
 HEX_DIGITS = {"sha256": 64, "md5": 32}
+MOST_FILES = 200_000  # of a folder: no deposit has more, but the disk behind a link has
 
 
 @dataclass(frozen=True)
@@ -54,13 +56,66 @@ class Checksum:
 
 
 def local_path(location: str) -> Path:
-    """The path that a location names; a relative one stays relative."""
+    """The path that a location names; a relative one stays relative.
+
+    A path is written as it is on the disk. One that is not there, but is there once `%20` and the like are read as what
+    they stand for, was copied from an address and is taken as that; in a `file://` address it is the other way round.
+    """
     parts = urlsplit(location)
     if parts.scheme == "file":
         if parts.netloc not in ("", "localhost"):
             raise Refusal(f"{location}: names a file of another machine ({parts.netloc}); write file:///path")
-        return Path(unquote(parts.path))
-    return Path(location).expanduser()
+        return _first_there(unquote(parts.path), parts.path)
+    return _first_there(location, unquote(location))
+
+
+def _first_there(text: str, other: str) -> Path:
+    """The path that is there, the first if neither or both are."""
+    path = Path(text).expanduser()
+    return Path(other).expanduser() if other != text and not os.path.lexists(path) and os.path.lexists(other) else path
+
+
+def files_below(folder: Path) -> tuple[list[Path], list[str]]:
+    """All files of a folder at any depth, sorted, and notes on links that lead nowhere or in a circle.
+
+    Folders behind links are looked through like any other, each once: under its own path where it has one here.
+    """
+    paths: list[Path] = []
+    notes: list[str] = []
+    seen: set[str] = set()
+    ahead: list[tuple[Path, bool]] = [(folder, False)]
+    while ahead:
+        # Links last: a folder that has a place of its own here is listed at that place.
+        ahead.sort(key=lambda entry: (entry[1], entry[0].as_posix()))
+        here, is_link = ahead.pop(0)
+        real = os.path.realpath(here)
+        if real in seen:
+            if is_link and _is_below(os.path.realpath(here.parent), real):
+                notes.append(f"{here.relative_to(folder).as_posix()}: a link that leads in a circle; passed over")
+            continue
+        seen.add(real)
+        where = here.relative_to(folder).as_posix()
+        try:
+            entries = sorted(here.iterdir())
+        except PermissionError:
+            notes.append(f"{where}: a folder that may not be read; passed over")
+            continue
+        for path in entries:
+            if path.is_dir():
+                ahead.append((path, path.is_symlink()))
+            elif path.is_file():
+                paths.append(path)
+            elif path.is_symlink():
+                link = path.relative_to(folder).as_posix()
+                notes.append(f"{link}: a link that leads nowhere or in a circle; passed over")
+        if len(paths) > MOST_FILES:
+            notes.append(f"{where}: more than {MOST_FILES:,} files up to here; what is behind was not looked at")
+            break
+    return sorted(paths), sorted(notes)
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return os.path.commonpath([path, folder]) == folder
 
 
 def parse_checksum(text: str | None) -> Checksum:
@@ -162,12 +217,16 @@ class Listed:
 
 @dataclass(frozen=True)
 class Listing:
-    """What an accession holds: files in the publisher's order; licence and title as the publisher writes them."""
+    """What an accession holds: files in the publisher's order; licence and title as the publisher writes them.
+
+    `notes` says what could not be listed, one line each.
+    """
 
     accession: str
     files: tuple[Listed, ...]
     licence: str | None = None
     title: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -187,18 +246,32 @@ def find_place(text: str, source: str, accession: str | None) -> Place:
     * anything else: a file of the row's source and accession; with the source `file`, a path (relative to the
       accession's folder if the row has one)
 
-    `…!member/path` behind it is a file inside that archive; the member may be given by the end of its path.
+    `…!member/path` behind it is a file inside that archive; the member may be given by the end of its path. A path on
+    this machine is written as it is: a `!` in it parts an archive from its member only where no file of the whole name
+    is there.
     """
+    whole = text
     text, _, member = text.partition("!")
     if re.match("https?://", text, re.IGNORECASE):
         return Place("https", text, member or None)
     prefix, colon, rest = text.partition(":")
-    if colon and prefix in names():
+    if colon and prefix in names() and prefix != "file":
         return Place(prefix, rest, member or None)
-    if source == "file":
-        is_relative = accession and not text.startswith(("/", "~"))
-        return Place(source, f"{accession}/{text}" if is_relative else text, member or None)
+    is_address = bool(colon) and prefix == "file"
+    if source == "file" or is_address:
+        is_relative = accession and not is_address and not text.startswith(("/", "~"))
+        return Place("file", *_split_local(f"{accession}/{whole}" if is_relative else whole))
     return Place(source, f"{accession}/{text}" if accession else text, member or None)
+
+
+def _split_local(text: str) -> tuple[str, str | None]:
+    """A path on this machine, and the member of the archive that it is."""
+    if "!" not in text or os.path.lexists(local_path(text)):
+        return text, None
+    marks = [at for at, letter in enumerate(text) if letter == "!"]
+    archives = [at for at in marks if local_path(text[:at]).is_file()]
+    archives += [at for at in marks if re.search(r"\.(tar|tgz|zip|tar\.gz)$", text[:at], re.IGNORECASE)]
+    return (text[: archives[0]], text[archives[0] + 1 :] or None) if archives else (text, None)
 
 
 @dataclass(frozen=True)

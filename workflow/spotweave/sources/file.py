@@ -6,20 +6,21 @@ import stat
 from pathlib import Path
 
 from spotweave.errors import Refusal
-from spotweave.sources import Fetched, FetchSettings, Listed, Listing, Wanted, local_path
+from spotweave.sources import Fetched, FetchSettings, Listed, Listing, Wanted, files_below, local_path
 from spotweave.sources._content import HEAD_BYTES, check_head, check_whole
 from spotweave.sources._digests import check, digest_file
 
-ACCESSION = r"\S+"
+ACCESSION = r"\S(.*\S)?"
 
 
 def list_files(accession: str, settings: FetchSettings) -> Listing:
-    """All files of a folder, at any depth, sorted; nothing is said of their bytes."""
+    """All files of a folder, at any depth and behind links, sorted; nothing is said of their bytes."""
     folder = local_path(accession)
     if not folder.is_dir():
         raise Refusal(f"{accession}: there is no such folder; correct the path in the row")
-    paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    return Listing(accession, tuple(Listed(path.relative_to(folder).as_posix(), str(path)) for path in paths))
+    paths, notes = files_below(folder)
+    files = tuple(Listed(path.relative_to(folder).as_posix(), str(path)) for path in paths)
+    return Listing(accession, files, notes=tuple(notes))
 
 
 def fetch(wanted: Wanted, folder: Path, settings: FetchSettings) -> Fetched:
