@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from faults.fault_server import FaultServer
-from spotweave import archives, ingest, raw_layouts
+from spotweave import archives, ingest, raw_layouts, sources
 from spotweave.errors import Refusal
 from spotweave.ingest import Request
-from spotweave.sources import Checksum, FetchSettings, Unreachable
+from spotweave.sources import Checksum, FetchSettings, Unreachable, find_place, local_path
 from spotweave.sources._remote_zip import open_zip
 
 SETTINGS = FetchSettings(attempts=2, timeout_s=5, backoff_s=0)
@@ -458,3 +458,122 @@ def test_a_file_that_fills_two_roles_is_fetched_once(server, tmp_path):
     given["image"] = (server.put("slide.jpg", JPEG), Checksum())
     ingest.ingest(Request("S1", "visium", "https", given=given), tmp_path / "raw", SETTINGS)
     assert server.bytes_sent("section.h5ad") == len(H5)
+
+
+# --- links and paths of one's own machine ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("linked", ["outs", "outs/spatial"])
+def test_files_behind_a_linked_folder_are_found(tmp_path, linked):
+    folder_of(tmp_path / "deposit/outs", OUTS)
+    away = tmp_path / "elsewhere"
+    (tmp_path / "deposit" / linked).rename(away)
+    (tmp_path / "deposit" / linked).symlink_to(away)
+    request = Request("S1", "visium", "file", accession=str(tmp_path / "deposit"))
+    got = ingest.ingest(request, tmp_path / "raw", SETTINGS)
+    assert taken(got) == {"counts": H5, "spots": POSITIONS, "scalefactors": SCALES, "image": JPEG}
+    assert got.report["files_listed"] == len(OUTS)
+    assert "links_passed_over" not in got.report
+
+
+def test_a_folder_that_two_links_lead_to_is_listed_once_and_at_its_own_place(tmp_path):
+    outs = folder_of(tmp_path / "outs", OUTS)
+    (outs / "a_spatial").symlink_to(outs / "spatial")
+    (outs / "b_spatial").symlink_to("spatial")
+    listing = sources.load("file").list_files(str(outs), SETTINGS)
+    assert [file.name for file in listing.files] == sorted(OUTS)
+    assert listing.notes == ()
+
+
+def test_links_in_a_circle_and_links_to_nothing_are_said_and_the_rest_is_found(tmp_path):
+    outs = folder_of(tmp_path / "outs", OUTS)
+    (outs / "spatial/up").symlink_to("..")
+    (outs / "self").symlink_to("self")
+    (outs / "gone.h5").symlink_to("nothing.h5")
+    (outs / "a").symlink_to("b")
+    (outs / "b").symlink_to("a")
+    got = ingest.ingest(Request("S1", "visium", "file", accession=str(outs)), tmp_path / "raw", SETTINGS)
+    assert got.report["files_listed"] == len(OUTS)
+    said = got.report["links_passed_over"]
+    assert [note.split(":")[0] for note in said] == ["a", "b", "gone.h5", "self", "spatial/up"]
+    assert all("circle" in note for note in said)
+
+
+def test_a_deposit_of_nothing_but_circles_says_so(tmp_path):
+    (tmp_path / "outs").mkdir()
+    (tmp_path / "outs/again").symlink_to(".")
+    with pytest.raises(Refusal, match="again: a link that leads in a circle"):
+        ingest.ingest(Request("S1", "visium", "file", accession=str(tmp_path / "outs")), tmp_path / "raw", SETTINGS)
+
+
+AS_WRITTEN = ["my counts.h5", "a%20b.h5", "new!.h5", "old!data/c.h5", "100% sure!.h5", "#1 (copy).h5", "größe.h5"]
+
+
+@pytest.mark.parametrize("name", AS_WRITTEN)
+@pytest.mark.parametrize("how", ["absolute", "relative to the folder", "the folder's listing"])
+def test_a_path_is_written_as_it_is_on_the_disk(tmp_path, name, how):
+    files = {name: content for name, content in OUTS.items() if not name.endswith(".h5")}
+    outs = folder_of(tmp_path / "a !%20 folder", {**files, name: H5 + b"mine"})
+    cell = {"absolute": str(outs / name), "relative to the folder": name}
+    given = {"counts": (cell[how], Checksum())} if how in cell else {}
+    got = ingest.ingest(Request("S1", "visium", "file", accession=str(outs), given=given), tmp_path / "raw", SETTINGS)
+    assert taken(got)["counts"] == H5 + b"mine"
+
+
+def test_a_path_copied_from_an_address_is_found_too_and_the_literal_one_first(tmp_path):
+    folder = folder_of(tmp_path, {"my counts.h5": b"blank"})
+    assert local_path(f"{folder}/my%20counts.h5").read_bytes() == b"blank"
+    assert local_path(f"file://{folder}/my%20counts.h5").read_bytes() == b"blank"
+    folder_of(tmp_path, {"my%20counts.h5": b"literal"})
+    assert local_path(f"{folder}/my%20counts.h5").read_bytes() == b"literal"
+    assert local_path(f"file://{folder}/my%20counts.h5").read_bytes() == b"blank"
+
+
+def test_a_mark_in_a_local_path_parts_an_archive_only_where_no_file_has_the_whole_name(tmp_path):
+    folder = folder_of(tmp_path / "x!y", {"outs.zip": zipped(OUTS), "a.zip!b.h5": H5})
+    inside = find_place(f"{folder}/outs.zip!spatial/tissue_positions_list.csv", "file", None)
+    assert (inside.location, inside.member) == (f"{folder}/outs.zip", "spatial/tissue_positions_list.csv")
+    whole = find_place("a.zip!b.h5", "file", str(folder))
+    assert (whole.location, whole.member) == (f"{folder}/a.zip!b.h5", None)
+    absent = find_place("none!.h5", "file", str(folder))
+    assert (absent.location, absent.member) == (f"{folder}/none!.h5", None)
+    not_yet = find_place("later.tar.gz!m.h5", "file", str(folder))
+    assert (not_yet.location, not_yet.member) == (f"{folder}/later.tar.gz", "m.h5")
+
+
+# --- names ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pack", [tarred, zipped], ids=["tar.gz", "zip"])
+def test_a_member_is_the_end_of_a_path_and_not_of_a_name(tmp_path, pack):
+    archive = tmp_path / ("a.tar.gz" if pack is tarred else "a.zip")
+    archive.write_bytes(pack({"x/old_counts.h5": H5 + b"old", "x/new/counts.h5": H5 + b"new"}))
+    outs = folder_of(tmp_path / "outs", {name: content for name, content in OUTS.items() if not name.endswith("h5")})
+    given = {"counts": (f"{archive}!counts.h5", Checksum())}
+    got = ingest.ingest(Request("S1", "visium", "file", accession=str(outs), given=given), tmp_path / "raw", SETTINGS)
+    assert taken(got)["counts"] == H5 + b"new"
+    wrong = {"counts": (f"{archive}!ounts.h5", Checksum())}
+    with pytest.raises(Refusal, match=r"0 members are called 'ounts.h5'"):
+        ingest.ingest(Request("S1", "visium", "file", accession=str(outs), given=wrong), tmp_path / "raw2", SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("there", "asked", "write"),
+    [
+        (["square_002um"], None, "square_002um"),
+        (["square_008um", "square_002um"], None, "square_002um"),
+        (["square_002um", "square_016um"], "square_008um", "square_002um"),
+        (["square_016um"], "cell", "square_016um"),
+    ],
+)
+def test_an_hd_deposit_without_the_unit_says_which_there_are_and_what_to_write(tmp_path, there, asked, write):
+    files = {
+        f"binned_outputs/{unit}/{name}": content
+        for unit in there
+        for name, content in {"filtered_feature_bc_matrix.h5": H5, "spatial/tissue_positions.parquet": CELLS}.items()
+    }
+    outs = folder_of(tmp_path / "outs", {**files, "tissue_image.jpg": JPEG})
+    with pytest.raises(Refusal, match=rf"there is only {', '.join(sorted(there))}, and not (\w+)") as refusal:
+        ingest.ingest(Request("S1", "visium_hd", "file", accession=str(outs), unit=asked), tmp_path / "raw", SETTINGS)
+    assert f"and not {asked or 'square_016um'}" in refusal.value.reason
+    assert f"write {write} in the column 'unit'" in refusal.value.reason

@@ -720,3 +720,39 @@ def real_names(folder: str) -> list[str]:
     if not path.is_dir():
         pytest.skip(f"real data are not here ({folder})")
     return [file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file()]
+
+
+@pytest.mark.parametrize(
+    ("role", "exact", "longer"),
+    [
+        ("spots", "tissue_positions_list.csv", "tissue_positions_list_log_UMI.csv"),
+        ("spots", "tissue_positions_list.csv", "tissue_positions_log_UMI.csv"),
+        ("spots", "tissue_positions_list.csv", "tissue_positions_old.parquet"),
+        ("spots", "spatial/GSM1_tissue_positions.csv.gz", "spatial/GSM1_tissue_positions_scaled.csv.gz"),
+        ("scalefactors", "scalefactors_json.json", "scalefactors_json_old.json"),
+        ("counts", "GSM1_filtered_feature_bc_matrix.h5", "GSM1_filtered_feature_bc_matrix_soupx.h5"),
+        ("image", "HE.tif", "HE_small.tif"),
+    ],
+)
+def test_an_exact_name_beats_a_longer_one_beside_it(role: str, exact: str, longer: str) -> None:
+    others = {key: name for key, name in GEO.items() if key not in (role, "hires_image")}
+    found = assign([*others.values(), exact, longer], "visium")
+    assert found.roles[role] == exact
+    assert role not in found.ambiguous
+
+
+@pytest.mark.parametrize(
+    ("role", "names"),
+    [
+        ("spots", ["A_tissue_positions_list.csv", "B_tissue_positions_list.csv"]),
+        ("spots", ["A/tissue_positions_list.csv", "B/tissue_positions_list_2.csv"]),
+        ("spots", ["tissue_positions_list_1.csv", "tissue_positions_list_2.csv"]),
+        ("image", ["A.tif", "A_2.tif"]),
+        ("counts", ["A/filtered_feature_bc_matrix.h5", "B/filtered_feature_bc_matrix_2.h5"]),
+    ],
+)
+def test_names_of_two_samples_are_still_ambiguous(role: str, names: list[str]) -> None:
+    others = {key: name for key, name in GEO.items() if key not in (role, "hires_image")}
+    if role == "counts":
+        others = {key: name for key, name in others.items() if key not in ("features", "barcodes")}
+    assert set(assign([*others.values(), *names], "visium").ambiguous.get(role, ())) == set(names)
