@@ -24,6 +24,7 @@ from spotweave.benchmark.scores import pearson_by_unit
 from spotweave.benchmark.splits import Member, make_splits
 from spotweave.benchmark.targets import target_of
 from spotweave.benchmark.tasks import Task
+from spotweave.gene_names import meeting_names
 
 DIMENSIONS, GENES = 16, 60
 TASK = Task("demo", 20, None, 0.1, "simulated")
@@ -53,7 +54,7 @@ class Cohort:
     def genes(self):
         return [f"G{number:02d}" for number in range(GENES)]
 
-    def write_expression(self, name, in_tissue=None, genes=None):
+    def write_expression(self, name, in_tissue=None, genes=None, gene_ids=None):
         counts = self.counts[name]
         rows = np.arange(len(counts))
         data = anndata.AnnData(
@@ -64,6 +65,8 @@ class Cohort:
             ),
             var=pd.DataFrame(index=genes or self.genes()[: counts.shape[1]]),
         )
+        if gene_ids is not None:
+            data.var["gene_id"] = gene_ids
         data.obsm["spatial"] = np.stack([rows % 10, rows // 10], 1) * 100.0
         self.expression[name] = self.folder / f"{name}.h5ad"
         data.write_h5ad(self.expression[name])
@@ -428,3 +431,56 @@ def test_the_script_writes_the_table_and_the_folds_and_the_same_bytes_again(coho
     fold = json.loads(written[0]["fold0.json"])
     assert {"genes", "alpha", "alpha_curve", "choices", "components", "samples", "seed", "train", "test"} <= set(fold)
     assert fold["choices"]["fit"]["alpha_grid"][0] == 0.01
+
+
+# --- names of genes -------------------------------------------------------------------------------
+
+IDS = [f"ENSG{number:011d}" for number in range(GENES)]
+
+
+def test_a_sample_that_names_its_genes_by_id_meets_the_others_by_id(tmp_path):
+    cohort = Cohort(tmp_path)
+    expected = cohort.evaluate()
+    order = np.random.default_rng(3).permutation(GENES)
+    for name in DONOR_OF:
+        cohort.write_expression(name, gene_ids=IDS)
+    cohort.counts["b1"] = cohort.counts["b1"][:, order]
+    ids = [IDS[gene] for gene in order]
+    cohort.write_expression("b1", genes=ids, gene_ids=ids)
+    outcomes = cohort.evaluate()
+    assert [outcome.row for outcome in outcomes] == [outcome.row for outcome in expected]
+    for outcome, by_name in zip(outcomes, expected, strict=True):
+        assert outcome.record["genes"] == by_name.record["genes"]  # under the names that the others display
+
+
+def test_where_names_cannot_meet_the_note_says_so(tmp_path):
+    cohort = Cohort(tmp_path)
+    cohort.write_expression("b1", genes=IDS, gene_ids=IDS)
+    notes = {outcome.row["note"] for outcome in cohort.evaluate(protocol="hest_exact")}
+    assert len(notes) == 1
+    note = notes.pop()
+    assert "a1 calls its genes G00, G01 and b1 ENSG00000000000, ENSG00000000001" in note
+    assert "gene_id" in note
+    by_fold = {outcome.row["test_donors"]: outcome.row["note"] for outcome in cohort.evaluate()}
+    assert by_fold["B"] == "none of the genes is in b1, by name or by gene_id"
+
+
+def test_names_of_most_samples_are_shown_and_stay_unique():
+    names = [["A", "B", "C"], ["A", "B", "C"], ["ENSG00000000001", "B-1", "A"]]
+    ids = [["ENSG00000000001", "ENSG00000000002", ""]] * 2 + [["ENSG00000000001", "ENSG00000000002", ""]]
+    met = meeting_names(names, ids)
+    assert met[:2] == names[:2]
+    assert met[2] == ["ENSG00000000001", "B", "A"]  # another gene, without an id, is called A there already
+    met = meeting_names([["T", "T-1", "T-2"], ["V", "U"]], [["E1", "E1", "E1"], ["E1", "E2"]])
+    assert [len(set(of_sample)) for of_sample in met] == [3, 2]
+    assert met[1] == ["T", "U"]
+
+
+def test_gene_lists_of_one_sample_are_sorted_like_those_of_several(tmp_path):
+    cohort = Cohort(tmp_path)
+    turned = cohort.genes()[::-1]
+    cohort.write_expression("a1", genes=turned)
+    sample = read_expression(cohort.expression["a1"], "a1")
+    assert candidates([sample], 0.1) == sorted(candidates([sample], 0.1))
+    assert most_variable_genes([sample], 20, 0.1) == sorted(most_variable_genes([sample], 20, 0.1))
+    assert len(most_variable_genes([sample], 20, 0.1)) == 20

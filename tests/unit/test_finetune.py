@@ -194,17 +194,16 @@ def test_augmentation_moves_pixels_but_invents_none():
 # Pairs and folds
 
 
-def write_sample(folder, name, *, spots=6, genes=("a", "b", "c", "d"), counts=None, seed=0, images=None):
+def write_sample(folder, name, *, spots=6, genes=("a", "b", "c", "d"), ids=None, counts=None, seed=0, images=None):
     rng = np.random.default_rng(seed)
     counts = rng.poisson(3, (spots, len(genes))) if counts is None else np.asarray(counts)
-    ids = [f"{i}x{i}" for i in range(len(counts))]
-    table = anndata.AnnData(
-        sparse.csr_matrix(counts.astype(np.float32)), obs=pd.DataFrame(index=ids), var=pd.DataFrame(index=list(genes))
-    )
+    spot_ids = [f"{i}x{i}" for i in range(len(counts))]
+    var = pd.DataFrame({} if ids is None else {"gene_id": list(ids)}, index=list(genes))
+    table = anndata.AnnData(sparse.csr_matrix(counts.astype(np.float32)), obs=pd.DataFrame(index=spot_ids), var=var)
     table.write_h5ad(folder / f"{name}.h5ad")
     with h5py.File(folder / f"{name}.h5", "w") as opened:
-        opened["img"] = rng.integers(0, 256, (len(ids), 32, 32, 3), dtype=np.uint8) if images is None else images
-        opened.create_dataset("barcode", data=np.array(ids, dtype=object)[:, None], dtype=h5py.string_dtype())
+        opened["img"] = rng.integers(0, 256, (len(spot_ids), 32, 32, 3), dtype=np.uint8) if images is None else images
+        opened.create_dataset("barcode", data=np.array(spot_ids, dtype=object)[:, None], dtype=h5py.string_dtype())
     return Sample(name, folder / f"{name}.h5", folder / f"{name}.h5ad")
 
 
@@ -245,6 +244,20 @@ def test_only_genes_of_all_training_samples_are_used(tmp_path):
     first = write_sample(tmp_path, "A1", genes=("a", "b", "c"))
     second = write_sample(tmp_path, "B1", genes=("b", "c", "d", "d"))
     assert finetune.read_pairs([first, second], 9, identity).genes == ("b", "c")
+
+
+def test_genes_of_samples_that_name_them_by_id_meet_by_id(tmp_path):
+    ids = [f"ENSG0000000000{number}" for number in range(4)]
+    by_name = [write_sample(tmp_path, name, seed=seed) for seed, name in enumerate(["A1", "B1"])]
+    expected = finetune.read_pairs(by_name, 3, identity)
+    first = write_sample(tmp_path, "A1", ids=ids, seed=0)
+    second = write_sample(tmp_path, "B1", genes=ids, ids=ids, seed=1)
+    pairs = finetune.read_pairs([first, second], 3, identity)
+    assert pairs.genes == expected.genes
+    np.testing.assert_array_equal(pairs.expression, expected.expression)
+    unnamed = write_sample(tmp_path, "B1", genes=ids, seed=1)
+    with pytest.raises(Refusal, match="A1 calls its genes a, b and B1 ENSG00000000000"):
+        finetune.read_pairs([write_sample(tmp_path, "A1"), unnamed], 3, identity)
 
 
 def test_patches_and_spots_stay_together_and_empty_spots_are_left_out(tmp_path):

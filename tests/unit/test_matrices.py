@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import scipy.io
 from scipy.sparse import coo_matrix, csc_matrix, csr_matrix
 
 from spotweave.errors import Refusal
-from spotweave.matrices import LARGEST_COUNT, Matrix, find_fault, hdf5, mex, read_matrix
+from spotweave.matrices import LARGEST_COUNT, Matrix, features, find_fault, hdf5, mex, read_matrix
 from spotweave.matrices.genes import gene_table
 from spotweave.raw import RawFile
 from spotweave.simulate import visium as simulated
@@ -478,3 +478,276 @@ def test_features_that_are_no_genes_may_hold_what_are_no_counts(tmp_path: Path) 
     matrix = read_matrix(RawFile("m.h5", path))
     assert matrix.gene_names == ["A"]
     assert matrix.counts.toarray().ravel().tolist() == [3, 2]
+
+
+# --- what is a gene, and what is none -------------------------------------------------------------
+
+
+def larger(genes: int = 12, units: int = 14, seed: int = 5) -> Block:
+    """Enough genes and units for a sum to be no coincidence."""
+    rng = np.random.default_rng(seed)
+    barcodes = ["".join(rng.choice(list("ACGT"), 16)) + "-1" for _ in range(units)]
+    return Block(
+        barcodes,
+        rng.poisson(3, (units, genes)),
+        [f"GENE{i}" for i in range(genes)],
+        [f"ENSG{i:011d}" for i in range(genes)],
+        ["Gene Expression"] * genes,
+        ["GRCh38"] * genes,
+    )
+
+
+def with_genes(block: Block, names: Sequence[str], values: Any, ids: Sequence[str] | None = None) -> Block:
+    """The block with more columns, between the first and the second."""
+    values = np.asarray(values).reshape(len(block.units), -1)
+
+    def between(old: Sequence[str], new: Sequence[str]) -> list[str]:
+        return [old[0], *new, *old[1:]]
+
+    return replace(
+        block,
+        counts=np.concatenate([block.counts[:, :1], values, block.counts[:, 1:]], axis=1),
+        names=between(block.names, names),
+        ids=between(block.ids, names if ids is None else ids),
+        types=between(block.types, ["Gene Expression"] * len(names)),
+        genomes=between(block.genomes, ["GRCh38"] * len(names)),
+    )
+
+
+SUMMARIES = {
+    "HTSeq": ["__no_feature", "__ambiguous", "__too_low_aQual", "__not_aligned", "__alignment_not_unique"],
+    "HTSeq without underscores": ["no_feature", "ambiguous", "too_low_aQual", "not_aligned", "alignment_not_unique"],
+    "HTSeq through R": ["X__no_feature", "X__ambiguous"],
+    "STAR": ["N_unmapped", "N_multimapping", "N_noFeature", "N_ambiguous"],
+    "featureCounts": ["Unassigned_Unmapped", "Unassigned_NoFeatures", "Unassigned_Ambiguity"],
+    "spreadsheet": ["Total", "SUM", "Grand Total", "total_counts", "Column sums"],
+    "small letters": ["total", "sum", "n_unmapped", "__NO_FEATURE"],
+    "spots' own": ["nCount_RNA", "nFeature_Spatial", "n_genes_by_counts", "in_tissue", "array_row"],
+}
+
+
+@pytest.mark.parametrize("kind", SUMMARIES)
+@every_container
+def test_summaries_among_the_genes_are_left_out_and_named(container: str, kind: str, tmp_path: Path) -> None:
+    block = larger()
+    names = SUMMARIES[kind]
+    filed = with_genes(block, names, np.tile(block.counts.sum(axis=1)[:, None], len(names)))
+    matrix = read(WRITERS[container](tmp_path, filed))
+    assert matrix.gene_names == block.names
+    assert matrix.counts.toarray().tolist() == block.counts.tolist()
+    assert matrix.report["summary_genes_left_out"] == dict.fromkeys(sorted(names), 1)
+    assert matrix.report["summary_units_left_out"] == {}
+
+
+@pytest.mark.parametrize("name", ["Total", "sum", "__no_feature", "N_unmapped", "no_feature"])
+@every_container
+def test_summaries_among_the_units_are_left_out_and_named(container: str, name: str, tmp_path: Path) -> None:
+    block = larger()
+    filed = replace(
+        block,
+        units=[*block.units[:3], name, *block.units[3:]],
+        counts=np.insert(block.counts, 3, block.counts.sum(axis=0), axis=0),
+    )
+    matrix = read(WRITERS[container](tmp_path, filed))
+    assert matrix.unit_names == block.units
+    assert matrix.counts.toarray().tolist() == block.counts.tolist()
+    assert matrix.report["summary_units_left_out"] == {name: 1}
+
+
+@pytest.mark.parametrize("along", ["genes", "units", "both"])
+@every_container
+def test_a_sum_by_any_other_name_is_found_by_what_it_is(container: str, along: str, tmp_path: Path) -> None:
+    block = larger()
+    filed = with_genes(block, ["Gesamt"], block.counts.sum(axis=1)) if along in ("genes", "both") else block
+    if along in ("units", "both"):
+        filed = replace(
+            filed,
+            units=[*filed.units, "Summe aller"],
+            counts=np.concatenate([filed.counts, filed.counts.sum(axis=0, keepdims=True)]),
+        )
+    matrix = read(WRITERS[container](tmp_path, filed))
+    assert (matrix.gene_names, matrix.unit_names) == (block.names, block.units)
+    assert matrix.counts.toarray().tolist() == block.counts.tolist()
+    assert matrix.report["summary_genes_left_out"] == ({"Gesamt": 1} if along != "units" else {})
+    assert matrix.report["summary_units_left_out"] == ({"Summe aller": 1} if along != "genes" else {})
+
+
+@pytest.mark.parametrize("value", [0.5, -1.0, float(LARGEST_COUNT * 2)])
+@pytest.mark.parametrize("container", ["h5ad", "h5ad dense", "layout 3", "table", "triplet"])
+def test_a_summary_may_hold_what_is_no_count(container: str, value: float, tmp_path: Path) -> None:
+    block = larger()
+    filed = with_genes(replace(block, counts=block.counts.astype(float)), ["Total"], np.full(14, value))
+    matrix = read(WRITERS[container](tmp_path, filed))
+    assert matrix.counts.toarray().tolist() == block.counts.tolist()
+
+
+REAL_GENES = ["SUMO1", "MAX", "TOTAL1", "SUMF1", "AMBP", "NOFA", "N", "Nono", "ISUM", "SUM3", "UNMAP1", "TCEAL"]
+
+
+@every_container
+def test_real_genes_are_never_taken_for_summaries(container: str, tmp_path: Path) -> None:
+    block = replace(larger(), names=REAL_GENES)
+    assert read(WRITERS[container](tmp_path, block)).gene_names == REAL_GENES
+
+
+@pytest.mark.parametrize("container", ["h5ad", "layout 3", "layout 2", "triplet"])
+def test_a_gene_with_an_ensembl_id_is_a_gene_whatever_its_name(container: str, tmp_path: Path) -> None:
+    block = larger()
+    names = ["Total", "ambiguous", *block.names[2:]]
+    assert read(WRITERS[container](tmp_path, replace(block, names=names))).gene_names == names
+
+
+def test_a_gene_that_has_half_of_the_counts_in_a_few_spots_only_is_a_gene() -> None:
+    counts = csr_matrix(np.vstack([np.eye(12), np.zeros((1, 12))]))
+    counts[12, 0] = 11
+    units = [f"{'ACGT' * 3}{a}{b}CC-1" for a in "ACGT" for b in "ACGT"][:13]
+    judged = features.judge("a", csr_matrix(counts), units, [f"G{i}" for i in range(12)])
+    assert judged.is_whole
+
+
+TYPES = {
+    "biotypes": ["protein_coding", "lncRNA", "snoRNA", "processed_pseudogene", "IG_V_gene", "TEC"] * 2,
+    "after an outer join": ["Gene Expression", "nan", "", "Gene Expression"] * 3,
+    "both": ["Gene Expression", "protein_coding", "", "lncRNA", "NaN", "misc_RNA"] * 2,
+    "blank": [""] * 12,
+    "small letters": ["gene_expression"] * 12,
+    "words of its own": ["housekeeping", "marker", "other"] * 4,
+}
+OTHERS = ["Antibody Capture", "Negative Control Probe", "CRISPR Guide Capture", "Protein Expression", "Hashtag"]
+
+
+@pytest.mark.parametrize("kind", TYPES)
+@pytest.mark.parametrize("container", ["h5ad", "h5ad dense", "layout 3", "triplet"])
+def test_genes_are_genes_by_one_rule_in_every_container(container: str, kind: str, tmp_path: Path) -> None:
+    block = replace(larger(), types=TYPES[kind])
+    matrix = read(WRITERS[container](tmp_path, block))
+    assert matrix.gene_names == block.names
+    assert matrix.report["features_left_out"] == {}
+    filed = with_genes(block, OTHERS, np.full((14, len(OTHERS)), 0.5))  # antibodies may hold what are no counts
+    filed = replace(filed, types=[block.types[0], *OTHERS, *block.types[1:]])
+    matrix = read(WRITERS[container](tmp_path, filed))
+    assert matrix.gene_names == block.names
+    assert matrix.counts.toarray().tolist() == block.counts.tolist()
+    assert matrix.report["features_left_out"] == dict.fromkeys(sorted(OTHERS), 1)
+
+
+def test_beside_gene_expression_a_word_that_is_no_biotype_is_something_else() -> None:
+    assert features.are_genes(["Gene Expression", "Weather"]).tolist() == [True, False]
+    assert features.are_genes(["Weather", "lncRNA"]).tolist() == [True, True]
+
+
+def test_missing_values_of_a_joined_h5ad_are_no_names(tmp_path: Path) -> None:
+    block = larger()
+    one = anndata.read_h5ad(simulated.write_h5ad(tmp_path / "one.h5ad", block))
+    other = anndata.AnnData(one.X.copy(), obs=one.obs.set_axis([f"{name[:-1]}2" for name in one.obs_names]))
+    other.var_names = [*block.names[:-1], "OTHER"]
+    joined = anndata.concat([one, other], join="outer", merge="first")
+    joined.var = one.var.reindex(joined.var_names)
+    assert joined.var.isna().to_numpy().any()
+    joined.write_h5ad(tmp_path / "a.h5ad")
+    matrix = read_matrix(raw(tmp_path / "a.h5ad"))
+    assert sorted(matrix.gene_names) == sorted([*block.names, "OTHER"])
+    assert dict(zip(matrix.gene_names, matrix.gene_ids, strict=True))["OTHER"] == ""
+    assert "nan" not in {*matrix.genomes, *matrix.gene_ids}
+
+
+@every_container
+def test_genes_that_are_called_by_numbers_are_refused(container: str, tmp_path: Path) -> None:
+    block = larger()
+    numbers = [str(i) for i in range(12)]
+    with pytest.raises(Refusal, match=r"called by numbers \('0', '1', '2'\).*header.*Entrez") as refusal:
+        read(WRITERS[container](tmp_path, replace(block, names=numbers, ids=numbers)))
+    assert refusal.value.measured == 1.0
+
+
+def test_a_table_that_has_lost_its_header_is_refused(tmp_path: Path) -> None:
+    for turned in (False, True):
+        path = simulated.write_table(tmp_path / "a.csv", larger(), by_unit=not turned)
+        path.write_text("".join(path.read_text().splitlines(keepends=True)[1:]))
+        with pytest.raises(Refusal, match="header"):
+            read_matrix(raw(path))
+
+
+def test_symbols_or_ids_stand_in_for_the_numbers_of_an_index(tmp_path: Path) -> None:
+    block = larger()
+    adata = anndata.read_h5ad(simulated.write_h5ad(tmp_path / "a.h5ad", block))
+    adata.var = pd.DataFrame({"gene_name": block.names, "gene_id": block.ids}, index=list(map(str, range(12))))
+    adata.write_h5ad(tmp_path / "a.h5ad")
+    matrix = read_matrix(raw(tmp_path / "a.h5ad"))
+    assert (matrix.gene_names, matrix.gene_ids) == (block.names, block.ids)
+    adata.var = adata.var.drop(columns="gene_name")
+    adata.write_h5ad(tmp_path / "a.h5ad")
+    assert read_matrix(raw(tmp_path / "a.h5ad")).gene_names == block.ids
+
+
+@pytest.mark.parametrize("container", ["h5ad", "layout 3", "triplet"])
+def test_rows_and_columns_exchanged_are_refused(container: str, tmp_path: Path) -> None:
+    block = larger(genes=14)
+    turned = replace(block, units=block.names, names=block.units, ids=block.units, counts=block.counts.T)
+    with pytest.raises(Refusal, match=r"rows and columns are exchanged.*transpose"):
+        read(WRITERS[container](tmp_path, turned))
+
+
+@pytest.mark.parametrize("first", [0, 1])
+@every_container
+def test_a_column_of_row_numbers_is_refused(container: str, first: int, tmp_path: Path) -> None:
+    block = with_genes(larger(), ["Unnamed: 0"], np.arange(first, 14 + first))
+    with pytest.raises(Refusal, match=rf"'Unnamed: 0' are {first}, {first + 1}, {first + 2} .*remove it"):
+        read(WRITERS[container](tmp_path, block))
+
+
+def test_a_column_of_words_in_a_table_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    lines = simulated.write_table(tmp_path / "a.csv", larger()).read_text().splitlines()
+    wide = [line.replace(",", ",gene_name," if not at else ",TP53,", 1) for at, line in enumerate(lines)]
+    (tmp_path / "a.csv").write_text("\n".join(wide))
+    with pytest.raises(Refusal, match=r"column 2 \(gene_name\): 'TP53' is not a number.*first column only: remove"):
+        read_matrix(raw(tmp_path / "a.csv"))
+
+
+HANDS: dict[str, Callable[[str], bytes]] = {
+    "semicolons": lambda text: text.replace(",", ";").encode(),
+    "blanks": lambda text: text.replace(",", " ").encode(),
+    "aligned blanks": lambda text: text.replace(",", "   ").encode(),
+    "a line of Excel": lambda text: ("sep=;\n" + text.replace(",", ";")).encode(),
+    "comments": lambda text: ("# made by hand\n#\n" + text).encode(),
+    "a header like a comment": lambda text: ("#" + text).encode(),
+    "UTF-16": lambda text: text.replace(",", "\t").encode("utf-16"),
+    "UTF-16, packed": lambda text: gzip.compress(text.encode("utf-16")),
+    "a mark before UTF-8": lambda text: text.encode("utf-8-sig"),
+    "Windows": lambda text: text.replace("\n", "\r\n").encode(),
+    "blank rows": lambda text: (text.replace("\n", "\n,,,,,,,,,,,,\n\n", 2) + ",,,\n\n").encode(),
+    "blank columns": lambda text: text.replace("\n", ",,,\n").encode(),
+    "quotes": lambda text: "\n".join(
+        ",".join(f'"{field}"' for field in line.split(",")) for line in text.splitlines()
+    ).encode(),
+}
+
+
+@pytest.mark.parametrize("hand", HANDS)
+def test_count_tables_that_went_through_a_hand_are_read(hand: str, tmp_path: Path) -> None:
+    block = larger()
+    path = simulated.write_table(tmp_path / "a.csv", block)
+    path.write_bytes(HANDS[hand](path.read_text()))
+    matrix = read_matrix(raw(path))
+    assert (matrix.gene_names, matrix.unit_names) == (block.names, block.units)
+    assert matrix.counts.toarray().tolist() == block.counts.tolist()
+
+
+@pytest.mark.parametrize("columns", [(1,), (0, 1), (1, 0), (1, 3), (4, 1), (4, 0, 1), (4, 1, 3), (0, 1, 3)])
+def test_gene_lists_are_told_by_what_is_in_them(columns: tuple[int, ...], tmp_path: Path) -> None:
+    """Row numbers from 0, symbols, ids, types, in any number: the types are never the names."""
+    block = replace(larger(), types=["Gene Expression"] * 11 + ["Antibody Capture"])
+    files = simulated.write_mex(tmp_path, block)
+    rows = list(zip(block.ids, block.names, block.types, block.genomes, map(str, range(12)), strict=True))
+    path = tmp_path / "features.tsv"
+    for shown in (columns, (*columns, 2)):
+        path.write_text("".join("\t".join(row[i] for i in shown) + "\n" for row in rows))
+        matrix = read_matrix(raw(files["counts"]), features=raw(path), barcodes=raw(files["barcodes"]))
+        assert matrix.gene_names == (block.names if 2 not in shown else block.names[:11])
+
+
+@pytest.mark.parametrize("container", ["layout 3", "layout 2", "triplet"])
+def test_ids_stand_in_for_names_that_are_numbers(container: str, tmp_path: Path) -> None:
+    block = larger()
+    matrix = read(WRITERS[container](tmp_path, replace(block, names=[str(i) for i in range(12)])))
+    assert matrix.gene_names == block.ids

@@ -16,11 +16,12 @@ from tqdm import tqdm
 
 from spotweave import probes, protocols
 from spotweave.benchmark.genes import most_variable_genes
-from spotweave.benchmark.samples import Expression, Joined, join, read_embeddings, read_expression
+from spotweave.benchmark.samples import Expression, Joined, join, read_embeddings, read_expression, with_meeting_genes
 from spotweave.benchmark.scores import null_means, pearson_by_unit, summarise
 from spotweave.benchmark.splits import inner_folds
 from spotweave.benchmark.targets import target_of
 from spotweave.benchmark.tasks import Task
+from spotweave.gene_names import why_they_do_not_meet
 from spotweave.io import is_empty, remove, write_json
 from spotweave.probes import Training
 from spotweave.protocols import Protocol
@@ -152,7 +153,8 @@ def evaluate(
         _require_embeddings(samples, embeddings, refusals or {})
     except NotScored as reason:
         return [Outcome(_row(cell, note=str(reason)))]
-    counts = {name: read_expression(expression[name], name) for name in tqdm(samples, desc="expression", disable=None)}
+    read = [read_expression(expression[name], name) for name in tqdm(samples, desc="expression", disable=None)]
+    counts = dict(zip(samples, with_meeting_genes(read), strict=True))
     protocol = protocols.load(cell.protocol)
     outcomes = []
     for split in tqdm(splits["folds"], desc="folds", disable=None):
@@ -205,7 +207,8 @@ def assemble(
     genes = most_variable_genes([counts[name] for name in chosen_on], cell.task.n_genes, cell.task.min_spot_share)
     if not genes:
         share = f"{cell.task.min_spot_share:.0%}"
-        raise NotScored(f"no gene is counted in {share} of the spots of every sample it is chosen on")
+        why = why_they_do_not_meet(chosen_on, [counts[name].genes.tolist() for name in chosen_on])
+        raise NotScored(why or f"no gene is counted in {share} of the spots of every sample it is chosen on")
     train = [_joined(name, split["fold"], counts, embeddings) for name in split["train"]]
     test = [_joined(name, split["fold"], counts, embeddings) for name in split["test"]]
     least = protocol.min_spots if protocol.pearson_over == "sample" else 1
@@ -301,7 +304,13 @@ def _score(cell: Cell, protocol: Protocol, fold: Fold, donors: Mapping[str, str]
         "samples": {sample.expression.sample_id: _spots_record(sample) for sample in (*fold.train, *fold.test)},
         "samples_too_small_to_score": fold.too_small,
     }
-    return Outcome(_row(cell, fold.split, **numbers), record)
+    return Outcome(_row(cell, fold.split, note=_unmet(fold), **numbers), record)
+
+
+def _unmet(fold: Fold) -> str:
+    """The test samples that have none of the genes, by name or by id; empty if all have some."""
+    names = [sample.expression.sample_id for sample in fold.test if not set(fold.genes) & set(sample.expression.genes)]
+    return f"none of the genes is in {', '.join(names)}, by name or by gene_id" if names else ""
 
 
 def _spots_record(sample: Joined) -> Row:

@@ -25,7 +25,8 @@ def columns(expression: Expression, genes: Sequence[str]) -> scipy.sparse.csr_ma
 def candidates(samples: Sequence[Expression], min_spot_share: float) -> list[str]:
     """Genes counted in at least `min_spot_share` of the spots of every sample, sorted, control probes left out."""
     common = reduce(np.intersect1d, (_widely_counted(sample, min_spot_share) for sample in samples))
-    return [gene for gene in common.tolist() if not any(word in gene for word in CONTROL_WORDS)]
+    # Of one sample there is nothing to intersect, and its genes are in the order of its file.
+    return [gene for gene in np.sort(common).tolist() if not any(word in gene for word in CONTROL_WORDS)]
 
 
 def _widely_counted(sample: Expression, min_spot_share: float) -> NDArray[np.str_]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import anndata
@@ -10,6 +11,8 @@ import h5py
 import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
+
+from spotweave.gene_names import meeting_names
 
 
 @dataclass(frozen=True)
@@ -21,11 +24,13 @@ class Expression:
     barcodes
         (N,) str, unique.
     genes
-        (G,) str, unique.
+        (G,) str, unique; once several samples are read together, one name for one id in all of them.
     counts
         (N, G) raw counts, CSR.
     positions_px
         (N, 2) float64, x and y in px of the full-resolution image.
+    gene_ids
+        (G,) str, empty where unknown; None if the file has none.
     """
 
     sample_id: str
@@ -33,6 +38,7 @@ class Expression:
     genes: NDArray[np.str_]
     counts: scipy.sparse.csr_matrix
     positions_px: NDArray[np.float64]
+    gene_ids: NDArray[np.str_] | None = None
 
 
 @dataclass(frozen=True)
@@ -78,7 +84,18 @@ def read_expression(path: Path, sample_id: str) -> Expression:
         data.var_names.to_numpy().astype(str),
         scipy.sparse.csr_matrix(data.X)[in_tissue],
         np.asarray(data.obsm["spatial"], dtype=np.float64)[in_tissue, :2],
+        data.var["gene_id"].fillna("").to_numpy().astype(str) if "gene_id" in data.var else None,
     )
+
+
+def with_meeting_genes(samples: Sequence[Expression]) -> list[Expression]:
+    """The samples with their genes renamed so that those of the same id meet (`gene_names.meeting_names`)."""
+    names = [sample.genes.tolist() for sample in samples]
+    ids = [[""] * len(sample.genes) if sample.gene_ids is None else sample.gene_ids.tolist() for sample in samples]
+    return [
+        replace(sample, genes=np.array(met, dtype=str))
+        for sample, met in zip(samples, meeting_names(names, ids), strict=True)
+    ]
 
 
 def read_embeddings(path: Path, fold: int) -> Embeddings | None:
@@ -112,12 +129,11 @@ def join(expression: Expression, embeddings: Embeddings) -> Joined:
     row_of = {barcode: row for row, barcode in enumerate(embeddings.barcodes.tolist())}
     found = np.array([row_of.get(barcode, -1) for barcode in expression.barcodes.tolist()], dtype=np.int64)
     both = found >= 0
-    reduced = Expression(
-        expression.sample_id,
-        expression.barcodes[both],
-        expression.genes,
-        expression.counts[both],
-        expression.positions_px[both],
+    reduced = replace(
+        expression,
+        barcodes=expression.barcodes[both],
+        counts=expression.counts[both],
+        positions_px=expression.positions_px[both],
     )
     return Joined(
         reduced,

@@ -17,6 +17,7 @@ import numpy as np
 from scipy import sparse
 
 from spotweave.errors import Refusal
+from spotweave.gene_names import meeting_names, why_they_do_not_meet
 from spotweave.io import is_empty
 
 COUNTS_PER_SPOT = 1e4
@@ -105,8 +106,13 @@ def read_pairs(samples: Sequence[Sample], n_genes: int, shrink: Callable[[np.nda
     shrink
         Applied to patches (n, 224, 224, 3) uint8 as they are read, so that no more is held than is used.
     """
-    tables = [_read_expression(sample) for sample in samples]
+    tables = _with_meeting_genes([_read_expression(sample) for sample in samples])
     genes = highly_variable(tables, n_genes)
+    if not genes:
+        why = why_they_do_not_meet(
+            [sample.sample for sample in samples], [table.var_names.tolist() for table in tables]
+        )
+        raise Refusal(f"no gene is in every sample to train on: {why}", measured=0, threshold=1)
     kept = [np.asarray(table.X.sum(axis=1)).ravel() > 0 for table in tables]
     expression = [
         log_normalise(table.X)[rows][:, table.var_names.get_indexer(genes)].toarray()
@@ -159,6 +165,16 @@ def _read_expression(sample: Sample) -> anndata.AnnData:
     table = table[barcodes, ~table.var_names.duplicated(keep=False)].copy()
     table.X = sparse.csr_matrix(table.X)
     return table
+
+
+def _with_meeting_genes(tables: Sequence[anndata.AnnData]) -> Sequence[anndata.AnnData]:
+    """The tables with one name for one gene id in all of them."""
+    ids = [
+        table.var["gene_id"].fillna("").tolist() if "gene_id" in table.var else [""] * table.n_vars for table in tables
+    ]
+    for table, names in zip(tables, meeting_names([table.var_names.tolist() for table in tables], ids), strict=True):
+        table.var_names = names
+    return tables
 
 
 def _read_images(path: Path, rows: np.ndarray, shrink: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:

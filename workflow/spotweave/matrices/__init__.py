@@ -99,6 +99,7 @@ def read_matrix(counts: RawFile, *, features: RawFile | None = None, barcodes: R
 
 def _without_summaries(matrix: Matrix) -> Matrix:
     """The matrix less what is neither a unit nor a gene, which its report names."""
+    matrix = replace(matrix, gene_names=feature_rules.best_names(matrix.gene_names, matrix.gene_ids))
     judged = feature_rules.judge(
         matrix.name, matrix.counts, matrix.unit_names, matrix.gene_names, gene_ids=matrix.gene_ids
     )

@@ -11,7 +11,7 @@ from spotweave.barcodes import looks_like_barcode
 from spotweave.errors import Refusal
 from spotweave.matrices import Matrix, canonical
 from spotweave.matrices.count_table import read_counts
-from spotweave.matrices.features import GENE_EXPRESSION
+from spotweave.matrices.features import GENE_EXPRESSION, are_numbers
 from spotweave.raw import RawFile
 
 
@@ -22,7 +22,8 @@ def read(counts: RawFile) -> Matrix:
     if (in_rows > 0.5) == (in_columns > 0.5):
         raise Refusal(
             f"{counts.name}: either the rows or the columns must be barcodes such as AAACAACGAATAGTTC-1; rows start"
-            f" with {_some(table.row_names)}, columns with {_some(table.column_names)}",
+            f" with {_some(table.row_names)}, columns with {_some(table.column_names)}"
+            + ("; the header with their names is missing" if are_numbers(table.column_names) else ""),
             measured=f"{in_rows:.0%} of the rows, {in_columns:.0%} of the columns are barcodes",
             threshold="over half of one and not of the other",
         )

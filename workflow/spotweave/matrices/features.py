@@ -177,7 +177,7 @@ def judge(
         The matrix lies the other way round, its genes are called 0, 1, 2, or a column numbers the rows.
     """
     _refuse_turned(name, units, genes)
-    _refuse_numbers(name, genes, gene_ids)
+    _refuse_numbers(name, genes)
     odd_genes = are_summaries(genes, gene_ids)
     odd_units = are_summary_units(units)
     for _ in range(2):  # a sum may include what the names have told, or not
@@ -254,10 +254,20 @@ def _share(names: Sequence[str]) -> float:
     return sum(map(looks_like_barcode, sample)) / max(len(sample), 1)
 
 
-def _refuse_numbers(name: str, genes: Sequence[str], gene_ids: Sequence[str] | None) -> None:
+def are_numbers(names: Sequence[str]) -> bool:
+    """Whether most names are numbers: of rows, of another list, or counts that stand where a header should."""
+    return sum(NUMBER.fullmatch(name) is not None for name in names) > 0.5 * len(names)
+
+
+def best_names(names: list[str], gene_ids: list[str]) -> list[str]:
+    """Names of genes, or, where these are but numbers, their Ensembl ids if there are any."""
+    has_ids = sum(ENSEMBL.fullmatch(gene_id) is not None for gene_id in gene_ids) > 0.5 * len(names)
+    return gene_ids if has_ids and are_numbers(names) else names
+
+
+def _refuse_numbers(name: str, genes: Sequence[str]) -> None:
     numbers = sum(NUMBER.fullmatch(gene) is not None for gene in genes)
-    ids = sum(ENSEMBL.fullmatch(gene_id) is not None for gene_id in gene_ids or ())
-    if numbers > 0.5 * len(genes) and ids <= 0.5 * len(genes):
+    if are_numbers(genes):
         raise Refusal(
             f"{name}: {numbers:,} of {len(genes):,} genes are called by numbers ({', '.join(_some(genes))}): the table"
             " has lost its header, or they are row numbers or Entrez ids; give it with gene symbols or Ensembl ids",

@@ -257,6 +257,10 @@ def _gene_columns(rows: list[list[str]]) -> tuple[list[str], list[str], list[str
         return columns[0], ids, types
     at = 0 if ids_at is None else ids_at
     symbols_at = 0 if at == 1 else 1
+    if ids_at is None and 2 * len(set(columns[1])) < len(set(columns[0])):  # few words: of genomes or chromosomes
+        return columns[0], [""] * len(rows), types
+    if ids_at is not None and 2 * len(set(columns[symbols_at])) < len(set(columns[at])):
+        return columns[at], columns[at], types
     return columns[symbols_at], columns[at], types
 
 

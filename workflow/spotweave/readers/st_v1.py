@@ -162,7 +162,8 @@ def _orient(table: CountTable) -> tuple[csr_matrix, _Places, list[str], dict[str
     if (in_rows > 0.5) == (in_columns > 0.5):
         raise Refusal(
             f"{table.name}: unknown layout: either the rows or the columns must be spots such as 10x14; rows start "
-            f"with {_some(table.row_names)}, columns with {_some(table.column_names)}",
+            f"with {_some(table.row_names)}, columns with {_some(table.column_names)}"
+            + ("; the header with their names is missing" if features.are_numbers(table.column_names) else ""),
             measured=f"{in_rows:.0%} of the rows, {in_columns:.0%} of the columns are spots",
             threshold="over half of one and not of the other",
         )
