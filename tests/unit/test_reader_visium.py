@@ -453,6 +453,131 @@ def test_a_bad_alignment_that_the_positions_would_come_from_is_refused(
         visium.read(raws(written))
 
 
+HEADER = ("barcode", "in_tissue", "array_row", "array_col", "pxl_row_in_fullres", "pxl_col_in_fullres")
+
+
+def by_hand(rows: list[list[str]], mark: str = ",", header: Sequence[str] | None = HEADER) -> str:
+    return "".join(mark.join(row) + "\n" for row in ([list(header)] if header else []) + rows)
+
+
+HANDS: dict[str, Any] = {
+    "sep= and semicolons": lambda rows: ("sep=;\n" + by_hand(rows, ";")).encode(),
+    "sep= and tabs": lambda rows: ("sep=\t\n" + by_hand(rows, "\t")).encode(),
+    "sep= in quotes, no header": lambda rows: ('"sep=,"\r\n' + by_hand(rows, header=None)).encode(),
+    "semicolons, no header": lambda rows: by_hand(rows, ";", header=None).encode(),
+    "a comment": lambda rows: ("# exported 2024, by hand; see notes\n" + by_hand(rows)).encode(),
+    "comments of another program": lambda rows: ("% a\n//b\n\n" + by_hand(rows)).encode(),
+    "a header like a comment": lambda rows: ("#" + by_hand(rows)).encode(),
+    "a comment, no header": lambda rows: ("#exported\n" + by_hand(rows, header=None)).encode(),
+    "a comment at the end": lambda rows: (by_hand(rows) + "# 461 spots\n").encode(),
+    "a title": lambda rows: ("Positions of section A\n\n" + by_hand(rows)).encode(),
+    "blanks": lambda rows: by_hand(rows, " ").encode(),
+    "aligned blanks": lambda rows: by_hand([[f"{field:>8}" for field in row] for row in rows], "  ").encode(),
+    "blanks, no header": lambda rows: by_hand(rows, " ", header=None).encode(),
+    "blanks around the fields": lambda rows: by_hand([[f" {field} " for field in row] for row in rows]).encode(),
+    "blank rows": lambda rows: (
+        by_hand(rows[:9]) + ",,,,,\n\n  \n" + by_hand(rows[9:], header=None) + ",,,,,\n" * 3
+    ).encode(),
+    "blank columns": lambda rows: by_hand([[*row, "", ""] for row in rows], header=(*HEADER, "", "")).encode(),
+    "one more column": lambda rows: by_hand([[*row, "x"] for row in rows], header=(*HEADER, "cluster")).encode(),
+    "UTF-16": lambda rows: by_hand(rows, "\t").encode("utf-16"),
+    "UTF-16, the other way round": lambda rows: b"\xfe\xff" + by_hand(rows, "\t").encode("utf-16-be"),
+    "UTF-16 without its mark": lambda rows: by_hand(rows, "\t").encode("utf-16-le"),
+    "UTF-16, packed": lambda rows: gzip.compress(by_hand(rows).encode("utf-16")),
+    "a mark before UTF-8": lambda rows: by_hand(rows).encode("utf-8-sig"),
+    "umlauts of Windows": lambda rows: ("# für Prüfung\n" + by_hand(rows)).encode("cp1252"),
+    "Windows": lambda rows: by_hand(rows).replace("\n", "\r\n").encode(),
+    "old Mac": lambda rows: by_hand(rows).replace("\n", "\r").encode(),
+    "quotes": lambda rows: by_hand([[f'"{field}"' for field in row] for row in rows]).encode(),
+    "quotes and tabs": lambda rows: by_hand([[f'"{field}"' for field in row] for row in rows], "\t").encode(),
+    "capitals": lambda rows: by_hand(rows, header=[name.upper() for name in HEADER]).encode(),
+    "words with blanks": lambda rows: by_hand(
+        rows, header=[name.replace("_", " ").title() for name in HEADER]
+    ).encode(),
+    "words with points": lambda rows: by_hand(rows, header=[name.replace("_", ".") for name in HEADER]).encode(),
+    "decimal commas": lambda rows: by_hand([[*row[:4], *(f"{x},0" for x in row[4:])] for row in rows], ";").encode(),
+    "decimal commas and tabs": lambda rows: by_hand(
+        [[*row[:4], *(f"{x},00" for x in row[4:])] for row in rows], "\t"
+    ).encode(),
+    "yes and no": lambda rows: by_hand([[row[0], "no" if row[1] == "0" else "Yes", *row[2:]] for row in rows]).encode(),
+    "TRUE and FALSE": lambda rows: by_hand(
+        [[row[0], "FALSE" if row[1] == "0" else "TRUE", *row[2:]] for row in rows]
+    ).encode(),
+}
+
+
+@pytest.mark.parametrize("hand", HANDS)
+def test_positions_that_went_through_a_hand_are_read(hand: str, tmp_path: Path) -> None:
+    truth = truth_for("space_ranger_1", whole_array=True)
+    plain = simulated.write_positions(tmp_path / "plain.csv", simulated.position_rows(truth, truth.every[:200]))
+    path = tmp_path / "by_hand.txt"
+    path.write_bytes(HANDS[hand](simulated.position_rows(truth, truth.every[:200])))
+    found, expected = read_positions(RawFile(path.name, path)), read_positions(RawFile(plain.name, plain))
+    pd.testing.assert_frame_equal(found.table, expected.table)
+    assert found.report["position_rows_blank"] == {"blank rows": 6, "a comment at the end": 1}.get(hand, 0)
+    assert found.report["positions_without_numbers"] == 0
+
+
+@pytest.mark.parametrize(
+    ("container", "missing"), [("csv", "NA"), ("csv", ""), ("no header", "nan"), ("csv", "-"), ("parquet", "None")]
+)
+def test_spots_off_the_tissue_without_numbers_are_left_out_and_counted(
+    container: str, missing: str, tmp_path: Path
+) -> None:
+    truth = truth_for("space_ranger_1", whole_array=True)
+    rows = simulated.position_rows(truth, truth.every)
+    off = [at for at, row in enumerate(rows) if row[1] == "0"][:7]
+    for at in off:
+        rows[at][4:] = [missing, missing]
+    rows[off[0]][1:] = [missing] * 5
+    path = tmp_path / "changed"
+    if container == "parquet":
+        frame = pd.DataFrame(rows, columns=list(HEADER))
+        frame[list(HEADER[1:])] = frame[list(HEADER[1:])].apply(pd.to_numeric, errors="coerce")
+        frame.to_parquet(path)
+    else:
+        simulated.write_positions(path, rows, header=HEADER if container == "csv" else None)
+    positions = read_positions(RawFile("changed", path))
+    assert positions.report["positions_without_numbers"] == 7
+    assert positions.table["barcode"].tolist() == [row[0] for at, row in enumerate(rows) if at not in off]
+    reading = read(tmp_path, truth=truth, spots=path)
+    assert reading.report["spots_kept"] == len(truth.tissue)
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        (
+            lambda rows: by_hand([[*row[:4], *(f'"{int(x):,}"' for x in row[4:])] for row in rows]),
+            "thousands or dec",
+        ),
+        (lambda rows: by_hand(rows, "|"), "unknown layout, expected are barcode"),
+        (lambda rows: by_hand([[*row, "x"] for row in rows], header=None), "unknown layout"),
+        (lambda rows: "a title\n" * 99, "unknown layout"),
+        (lambda rows: "sep=;\n", "unknown layout"),
+        (lambda rows: "# nothing\n", "unknown layout"),
+        (lambda rows: by_hand(rows).replace("array_row", "array_line"), "no column for array_row"),
+    ],
+)
+def test_positions_by_hand_that_cannot_be_read_say_what_is_wrong(content: Any, match: str, tmp_path: Path) -> None:
+    truth = truth_for("space_ranger_1", whole_array=True)
+    path = tmp_path / "by_hand.csv"
+    path.write_text(content(simulated.position_rows(truth, truth.every)), encoding="utf-8")
+    with pytest.raises(Refusal, match=f"by_hand.csv: .*{match}") as refusal:
+        read_positions(RawFile(path.name, path))
+    assert "\n" not in refusal.value.reason
+
+
+def test_a_row_of_a_table_is_named_by_its_line_in_the_file(tmp_path: Path) -> None:
+    truth = truth_for("space_ranger_1", whole_array=True)
+    rows = one_in_tissue(4, "many")(simulated.position_rows(truth, truth.every))
+    path = tmp_path / "by_hand.csv"
+    path.write_text("# a comment\n\n" + by_hand(rows), encoding="utf-8")
+    line = 1 + next(at for at, text in enumerate(path.read_text().splitlines()) if "many" in text)
+    with pytest.raises(Refusal, match=f"row {line:,}, pxl_row_in_fullres: 'many' is no number"):
+        read_positions(RawFile(path.name, path))
+
+
 def test_an_h5ad_without_places_on_the_array_cannot_be_the_positions(tmp_path: Path) -> None:
     truth = truth_for("space_ranger_1")
     block = simulated.block_of(truth, truth.tissue)
