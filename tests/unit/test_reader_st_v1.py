@@ -615,7 +615,7 @@ BAD = {
         ["s.tsv: row 6, column 5 (pixel_x): the cell is empty, a number is expected; correct"],
     ),
     "places that are words": (
-        with_spots(lambda grid: [put(6, 2, "north")(grid), put(8, 2, "nan")(grid)]),
+        with_spots(lambda grid: [put(6, 2, "north")(grid), put(8, 2, "south")(grid)]),
         ["s.tsv: row 6, column 2 (y): 'north' is not a number, a number is expected (and 1 more such rows)"],
     ),
     "a selected that is no flag": (
@@ -650,6 +650,85 @@ def test_a_bad_table_is_refused_with_one_line_that_says_where(tmp_path: Path, fa
     for fragment in fragments:
         assert fragment in reason
     json.dumps([refusal.value.measured, refusal.value.threshold])
+
+
+SUMMARIES = ("Total", "sum", "__no_feature", "no_feature", "N_unmapped", "N_noFeature", "library_size")
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("value", ["7", "2.5", "", "99999999"])
+def test_summaries_among_genes_and_spots_are_left_out_and_named(tmp_path: Path, transposed: bool, value: str) -> None:
+    truth = simulate()
+    grid = Counts().grid(truth)
+    for at, name in enumerate(SUMMARIES):
+        for line in grid:
+            line.insert(2 + at, value)
+        grid[0][2 + at] = name
+        grid.insert(3 + at, [name, *[value] * (len(grid[0]) - 1)])
+    for at in range(len(SUMMARIES)):  # as long as all others, though written before the last columns were
+        grid[3 + at] = [grid[3 + at][0], *[value] * (len(grid[0]) - 1)]
+    grid = [list(line) for line in zip(*grid, strict=True)] if transposed else grid
+    files = {"counts": write_grid(tmp_path / "c.tsv", grid), "spots": PLAIN.write(tmp_path / "s.tsv", truth)}
+    reading = st_v1.read(files)
+    (tmp_path / "plain").mkdir()
+    plain = read_simulated(tmp_path / "plain", truth, Counts(transposed=transposed), PLAIN)
+    assert reading.adata.var_names.tolist() == plain.adata.var_names.tolist()
+    assert (reading.adata.X != plain.adata.X).nnz == 0
+    assert reading.report["summary_genes_left_out"] == dict.fromkeys(sorted(SUMMARIES), 1)
+    assert reading.report["summary_units_left_out"] == dict.fromkeys(sorted(SUMMARIES), 1)
+    assert reading.report["counts_without_spot"] == plain.report["counts_without_spot"]
+
+
+def test_a_table_without_its_header_or_with_numbers_for_genes_is_refused(tmp_path: Path) -> None:
+    truth = simulate()
+    spots = PLAIN.write(tmp_path / "s.tsv", truth)
+    for transposed, match in (
+        (False, r"7 of 7 genes are called by numbers.*header"),
+        (True, "header with their names"),
+    ):
+        counts = write_grid(tmp_path / "c.tsv", Counts(transposed=transposed).grid(truth)[1:])
+        with pytest.raises(Refusal, match=match):
+            st_v1.read({"counts": counts, "spots": spots})
+    numbered = Counts(gene=lambda i, truth: str(i)).write(tmp_path / "n.tsv", truth)
+    with pytest.raises(Refusal, match="called by numbers"):
+        st_v1.read({"counts": numbered, "spots": spots})
+
+
+HANDS: dict[str, Callable[[str], bytes]] = {
+    "semicolons": lambda text: text.replace("\t", ";").encode(),
+    "a line of Excel": lambda text: ("sep=;\n" + text.replace("\t", ";")).encode(),
+    "blanks": lambda text: text.replace("\t", " ").encode(),
+    "a comment": lambda text: ("# by hand\n" + text).encode(),
+    "UTF-16": lambda text: text.encode("utf-16"),
+    "blank rows and columns": lambda text: (text.replace("\n", "\t\t\n") + "\t" * 8 + "\n\n").encode(),
+    "capitals": lambda text: text.upper().encode(),
+}
+
+
+@pytest.mark.parametrize("hand", HANDS)
+def test_spot_files_that_went_through_a_hand_are_read(tmp_path: Path, hand: str) -> None:
+    truth = simulate()
+    plain = PLAIN.write(tmp_path / "plain.tsv", truth)
+    changed = RawFile("hand.tsv", tmp_path / "hand.tsv")
+    changed.path.write_bytes(HANDS[hand](plain.path.read_text()))
+    counts = Counts().write(tmp_path / "c.tsv", truth)
+    expected, found = (st_v1.read({"counts": counts, "spots": spots}) for spots in (plain, changed))
+    pd.testing.assert_frame_equal(found.spots, expected.spots)
+
+
+@pytest.mark.parametrize("missing", ["NA", "", "nan"])
+def test_spots_off_the_tissue_without_numbers_are_left_out_and_counted(tmp_path: Path, missing: str) -> None:
+    truth = simulate()
+    grid = PLAIN.grid(truth)
+    off = [line for line in grid[1:] if line[-1] == "0"][:2]
+    for line in off:
+        line[4:6] = [missing, missing]
+    counts, spots = Counts().write(tmp_path / "c.tsv", truth), write_grid(tmp_path / "s.tsv", grid)
+    report = st_v1.read({"counts": counts, "spots": spots}).report
+    assert (report["positions_without_numbers"], report["rows_in_spots"]) == (2, 18)
+    next(line for line in grid[1:] if line[-1] == "1")[4] = missing
+    with pytest.raises(Refusal, match=r"column 5 \(pixel_x\).*a number is expected"):
+        st_v1.read({"counts": counts, "spots": write_grid(tmp_path / "s.tsv", grid)})
 
 
 def test_a_member_that_is_not_there_is_refused_with_those_that_are(tmp_path: Path) -> None:

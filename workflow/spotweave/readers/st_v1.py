@@ -244,6 +244,7 @@ def _rows_of_member(members: list[str], member: str | None, file: str) -> tuple[
 def _read_spots(raw: RawFile, member: str | None) -> _Spots:
     records = read_records(raw)
     column = _find_columns(records)
+    records, without_numbers = _without_unmeasured(records, column)
     places = np.full((len(records.rows), 2), np.nan)
     if column.keys:
         keys = _parse_places(records.name, records.column(0), [f"row {line}" for line in records.lines])
@@ -273,6 +274,7 @@ def _read_spots(raw: RawFile, member: str | None) -> _Spots:
         "spots_with_pixels": int(np.isfinite(pixels).all(axis=1).sum()),
         "spots_in_tissue": int(in_tissue.sum()),
         "in_tissue_given": column.selected is not None,
+        "positions_without_numbers": without_numbers,
     }
     return _Spots(array[order], measured[order], pixels[order], in_tissue[order], report)
 
@@ -342,6 +344,22 @@ def _find_columns(records: Records) -> _SpotColumns:
     selected = index.get("selected")
     unused = [name for i, name in enumerate(records.header) if i not in used and i != selected and name]
     return _SpotColumns(keys, place, measured, pixels, selected, unused)
+
+
+def _without_unmeasured(records: Records, column: _SpotColumns) -> tuple[Records, int]:
+    """The records less the spots that are not selected and lack a number, and how many these are."""
+    if column.selected is None:
+        return records, 0
+    numbers = [at for pair in (column.place, column.measured, column.pixels) if pair for at in pair]
+    kept = [
+        FLAGS.get(row[column.selected].lower()) != 0 or all(row[at].lower() not in features.UNKNOWN for at in numbers)
+        for row in records.rows
+    ]
+    rows = [row for row, is_kept in zip(records.rows, kept, strict=True) if is_kept]
+    lines = [line for line, is_kept in zip(records.lines, kept, strict=True) if is_kept]
+    if not rows:
+        raise Refusal(f"{records.name}: no spot is selected and has numbers; give the table of the spot detector")
+    return Records(records.name, records.header, rows, lines), len(records.rows) - len(rows)
 
 
 def _pair(records: Records, columns: tuple[int, int] | None) -> NDArray[np.float64]:
