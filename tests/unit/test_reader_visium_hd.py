@@ -16,8 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spotweave.errors import Refusal
+from spotweave.matrices import read_matrix
 from spotweave.raw import RawFile
 from spotweave.readers import Reading, visium_hd
+from spotweave.simulate import visium as simulated
 from spotweave.simulate import visium_hd as simulate
 from spotweave.simulate.visium_hd import VARIANTS, Truth, Variant, cell_id, draw_truth
 from spotweave.visium_hd import names, outlines, software
@@ -430,6 +432,29 @@ def test_a_bad_map_of_barcodes_is_passed_over_and_named(tmp_path: Path) -> None:
     report = visium_hd.read({**files, "barcode_mappings": write_text(tmp_path / "m.parquet", "PAR1garbage")}).report
     (note,) = report["optional_files_passed_over"]
     assert note.startswith("m.parquet: ")
+
+
+@pytest.mark.parametrize("name", ["Total", "__no_feature", "N_unmapped"])
+@pytest.mark.parametrize("layout", ["square_016um", "cells", "mex"])
+def test_summaries_beside_bins_and_cells_are_left_out_and_named(layout: str, name: str, tmp_path: Path) -> None:
+    files = write(layout, tmp_path)
+    plain = visium_hd.read(files)
+    lists = {role: files[role] for role in ("features", "barcodes") if role in files}
+    matrix = read_matrix(files["counts"], **lists)
+    block = simulated.Block(
+        [*matrix.unit_names, name],
+        np.pad(matrix.counts.toarray().astype(int), ((0, 1), (0, 1)), constant_values=9),
+        [*matrix.gene_names, name],
+        [*matrix.gene_ids, ""],
+        [*matrix.feature_types, ""],
+        ["GRCh38"] * (len(matrix.gene_names) + 1),
+    )
+    counts = RawFile("sums.h5", simulated.write_h5_layout_3(tmp_path / "sums.h5", block))
+    found = visium_hd.read({**files, "counts": counts})
+    assert found.adata.var_names.tolist() == plain.adata.var_names.tolist()
+    assert found.adata.obs_names.tolist() == plain.adata.obs_names.tolist()
+    assert (found.adata.X != plain.adata.X).nnz == 0
+    assert found.report["summary_genes_left_out"] == found.report["summary_units_left_out"] == {name: 1}
 
 
 def test_too_few_bins_for_a_fit_are_read_without_one(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from spotweave.matrices import read_matrix
 from spotweave.raw import RawFile
 from spotweave.readers import Reading, xenium
 from spotweave.simulate import xenium as simulate
+from spotweave.simulate.visium import write_h5_layout_3
 from spotweave.simulate.xenium import VARIANTS, Truth, Variant, draw_truth
 from spotweave.xenium import transcripts
 from spotweave.xenium.alignment import read_he_alignment
@@ -192,6 +194,56 @@ def test_the_versions_of_the_bundle_and_of_a_new_segmentation_are_told_apart(tmp
     assert again["segmented_again"]
     assert read_experiment(write("segmented_again", tmp_path / "c")["experiment"]).version == "3.1.0.4"
     assert read_experiment(write("xoa_1_0", tmp_path / "d")["experiment"]).version == "1.0.1"
+
+
+@pytest.mark.parametrize(
+    ("content", "version", "stated", "again"),
+    [
+        ({"analysis_sw_version": "R&D", "major_version": 4, "minor_version": 0}, "4.0", "R&D", False),
+        ({"analysis_sw_version": "R&D"}, "", "R&D", False),
+        ({"analysis_sw_version": None}, "", "", False),
+        ({"analysis_sw_version": "xenium-3.1.0.1", "xenium_ranger": {"version": "R&D"}}, "3.1.0.1", None, True),
+        ({"analysis_sw_version": "R&D", "xenium_ranger": "xeniumranger-4.0.1"}, "4.0.1", "R&D", True),
+    ],
+)
+def test_a_version_without_a_number_is_told_as_far_as_it_can_be(
+    content: dict[str, Any], version: str, stated: str | None, again: bool, tmp_path: Path
+) -> None:
+    found = read_experiment(write_text(tmp_path / "experiment.xenium", json.dumps({"pixel_size": 0.2125, **content})))
+    assert (found.version, found.segmented_again) == (version, again)
+    assert found.onboard_stated == (content["analysis_sw_version"] if stated is None else stated)
+
+
+@pytest.mark.parametrize("size", ["0.2125", "0,2125", [0.2125], ["0.2125"]])
+def test_a_pixel_size_that_r_wrote_is_read(size: Any, tmp_path: Path) -> None:
+    file = write_text(tmp_path / "experiment.xenium", json.dumps({"pixel_size": size}))
+    assert read_experiment(file).pixel_size_um == 0.2125
+
+
+@pytest.mark.parametrize("name", ["Total", "__no_feature", "N_unmapped"])
+def test_a_bundle_of_research_software_with_summaries_is_read_to_the_same_cells(name: str, tmp_path: Path) -> None:
+    truth = simulate.draw_truth()
+    variant = VARIANTS["xoa_4_0"]
+    files = {role: raw(path) for role, path in variant.write(tmp_path, truth).items()}
+    plain = xenium.read(files)
+    content = json.loads(files["experiment"].path.read_text())
+    write_text(files["experiment"].path, json.dumps({**content, "analysis_sw_version": "R&D"}))
+    block = simulate.matrix_block(truth, variant.version)
+    with_sums = replace(
+        block,
+        units=[*block.units, name],
+        names=[*block.names, name],
+        ids=[*block.ids, ""],
+        types=[*block.types, ""],
+        genomes=[*block.genomes, ""],
+        counts=np.pad(block.counts, ((0, 1), (0, 1)), constant_values=9),
+    )
+    found = xenium.read({**files, "counts": raw(write_h5_layout_3(tmp_path / "sums.h5", with_sums))})
+    assert found.adata.var_names.tolist() == plain.adata.var_names.tolist()
+    assert (found.adata.X != plain.adata.X).nnz == 0
+    assert found.report["xoa_version"] == "4.0"
+    assert found.report["summary_genes_left_out"] == found.report["summary_units_left_out"] == {name: 1}
+    assert found.report["controls_left_out"] == plain.report["controls_left_out"]
 
 
 def test_controls_are_counted_by_kind_and_as_a_share(tmp_path: Path) -> None:
@@ -558,6 +610,39 @@ def test_keypoint_columns_may_stand_in_any_order(tmp_path: Path) -> None:
     assert found.matrix == pytest.approx(np.array([[2, 0, 5], [0, 2, 7], [0, 0, 1]]))
 
 
+@pytest.mark.parametrize(("count", "wrong"), [(4, 2), (5, 0), (9, 8)])
+def test_of_more_than_three_keypoints_a_wrong_one_is_found(count: int, wrong: int, tmp_path: Path) -> None:
+    he_px = np.random.default_rng(3).uniform(0, 20_000, (count, 2))
+    path = simulate.write_keypoints(tmp_path / "k.csv", simulate.he_to_dapi(2.0), he_px, error_px=5.0)
+    assert read_he_alignment(raw(path)).residual_rms_px < 20
+    lines = path.read_text().splitlines()
+    x, *others = lines[1 + wrong].split(",")
+    lines[1 + wrong] = ",".join([str(float(x) + 4_000), *others])
+    with pytest.raises(Refusal, match=rf"the {count} keypoints do not agree: .* px of DAPI apart") as refusal:
+        read_he_alignment(write_text(tmp_path / "k.csv", *lines))
+    assert refusal.value.measured > refusal.value.threshold
+
+
+def test_keypoint_files_that_went_through_a_hand_are_read(tmp_path: Path) -> None:
+    he_px = np.random.default_rng(3).uniform(0, 20_000, (6, 2))
+    path = simulate.write_keypoints(tmp_path / "k.csv", simulate.he_to_dapi(2.0), he_px)
+    text = path.read_text()
+    plain = read_he_alignment(raw(path))
+    for changed in (
+        "# saved by hand\n" + text,
+        text.replace("\n", "\r\n"),
+        text.upper(),
+        text.replace(",", ";"),
+        text.replace(",", "\t"),
+        text + ",,,\n\n",
+        "\ufeff" + text,
+    ):
+        path.write_bytes(changed.encode())
+        found = read_he_alignment(raw(path))
+        assert found.keypoints == 6
+        assert found.matrix == pytest.approx(plain.matrix, abs=1e-9)
+
+
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
@@ -589,7 +674,8 @@ def test_what_is_no_alignment_is_refused(lines: list[str], message: str, tmp_pat
     ("content", "message"),
     [
         ("{}", "no pixel_size"),
-        ('{"pixel_size": "0.2125"}', "no pixel_size"),
+        ('{"pixel_size": "small"}', "no pixel_size"),
+        ('{"pixel_size": [0.2125, 0.2125]}', "no pixel_size"),
         ('{"pixel_size": NaN}', "no pixel_size"),
         ('{"pixel_size": true}', "no pixel_size"),
         ('{"pixel_size": 212.5}', "a pixel_size of 212.5"),

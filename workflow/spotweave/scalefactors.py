@@ -40,7 +40,7 @@ def read_scalefactors(raw: RawFile | None) -> tuple[dict[str, float], list[str]]
     for key, value in content.items():
         if not KNOWN.fullmatch(str(key)):
             continue
-        number = _number(value)
+        number = plain_number(value)
         if number is None or not number > 0:
             wrong.append(f"{key} = {str(value)[:40]!r}")
         else:
@@ -51,8 +51,8 @@ def read_scalefactors(raw: RawFile | None) -> tuple[dict[str, float], list[str]]
     return dict(sorted(numbers.items())), notes
 
 
-def _number(value: Any) -> float | None:
-    """A finite number, None for anything else."""
+def plain_number(value: Any) -> float | None:
+    """The finite number that a value of a JSON file is, also as text or as a list of one; None for anything else."""
     while isinstance(value, list) and len(value) == 1:
         value = value[0]
     if isinstance(value, str):

@@ -21,6 +21,8 @@ from spotweave.geometry import Points, apply, fit_affine
 from spotweave.raw import RawFile
 
 KEYPOINTS = ("alignmentX", "alignmentY", "fixedX", "fixedY")
+# Pairs set by hand agree to some um; half the diameter of a spot, 27.5 um of 0.2125 um px, is beyond any care.
+MAX_KEYPOINT_RMS_PX = 129.4
 MAX_ANISOTROPY = 0.10  # both pictures have square pixels: a true map stretches no direction more than another
 
 
@@ -99,12 +101,13 @@ def read_he_alignment(raw: RawFile) -> HeAlignment:
     Raises
     ------
     Refusal
-        It is neither a matrix nor a table of keypoints, cannot be inverted, or stretches one direction over 10 % more
-        than another.
+        It is neither a matrix nor a table of keypoints, its keypoints do not agree, it cannot be inverted, or stretches
+        one direction over 10 % more than another.
     """
     rows = _read_rows(raw)
-    if rows and set(KEYPOINTS) <= set(rows[0]):
-        return _of_keypoints(raw.name, rows)
+    header = [name.lower() for name in rows[0]] if rows else []
+    if {key.lower() for key in KEYPOINTS} <= set(header):
+        return _of_keypoints(raw.name, header, rows[1:])
     return _describe(raw.name, _of_matrix(raw.name, rows), kind="matrix")
 
 
@@ -114,7 +117,7 @@ def _read_rows(raw: RawFile) -> list[list[str]]:
         text = (gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data).decode("utf-8-sig")
     except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
         raise Refusal(f"{raw.name}: not a table of text, or a cut one ({error}); download it again") from error
-    lines = [line for line in text.splitlines() if line.strip(" ,\t")]
+    lines = [line for line in text.splitlines() if line.strip(' ,;\t"') and not line.startswith("#")]
     if not lines:
         raise Refusal(f"{raw.name}: the file is empty; download it again")
     delimiter = max(",\t; ", key=lines[0].count)
@@ -148,11 +151,10 @@ def _of_matrix(name: str, rows: list[list[str]]) -> NDArray[np.float64]:
     return matrix
 
 
-def _of_keypoints(name: str, rows: list[list[str]]) -> HeAlignment:
-    header, body = rows[0], rows[1:]
+def _of_keypoints(name: str, header: list[str], body: list[list[str]]) -> HeAlignment:
     if any(len(row) != len(header) for row in body):
         raise Refusal(f"{name}: rows of keypoints are of different lengths; save the keypoints again")
-    at = [header.index(key) for key in KEYPOINTS]
+    at = [header.index(key.lower()) for key in KEYPOINTS]
     values = _numbers(name, [[row[i] for i in at] for row in body], 2).reshape(-1, len(KEYPOINTS))
     source, target = values[:, :2], values[:, 2:]
     try:
@@ -164,12 +166,21 @@ def _of_keypoints(name: str, rows: list[list[str]]) -> HeAlignment:
             threshold=3,
         ) from error
     left = np.linalg.norm(target - apply(matrix, source), axis=1)
+    rms = float(np.sqrt(np.mean(left**2)))
+    if rms > MAX_KEYPOINT_RMS_PX:
+        raise Refusal(
+            f"{name}: the {len(values)} keypoints do not agree: after the fit they are {rms:.0f} px of DAPI apart (root"
+            f" mean square), pair {int(left.argmax()) + 1} the most, {left.max():.0f} px; set them again in Xenium"
+            " Explorer",
+            measured=rms,
+            threshold=MAX_KEYPOINT_RMS_PX,
+        )
     return _describe(
         name,
         matrix,
         kind="keypoints",
         keypoints=len(values),
-        residual_rms_px=float(np.sqrt(np.mean(left**2))),
+        residual_rms_px=rms,
         residual_max_px=float(left.max()),
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from spotweave.errors import Refusal
 from spotweave.positions import read_json
 from spotweave.raw import RawFile
+from spotweave.scalefactors import plain_number
 
 VERSION = re.compile(r"(\d+)\.(\d+)(?:\.\d+)*")
 PIXEL_SIZES_UM = (0.05, 1.0)  # the instrument's is 0.2125 um
@@ -31,9 +31,14 @@ class Experiment:
     pixel_size_um
         um per px of the DAPI picture.
     onboard_version
-        Version of Xenium Onboard Analysis, empty if not given.
+        Version of Xenium Onboard Analysis: its number, or, where it has none ("R&D"), the manifest's own major and
+        minor version; empty if not given.
+    onboard_stated
+        What the manifest says, as it stands there; empty if not given.
     ranger_version
-        Version of Xenium Ranger, where the cells were segmented again; empty otherwise.
+        Version of Xenium Ranger, where the cells were segmented again; empty otherwise, or if it has no number.
+    segmented_again
+        Whether Xenium Ranger segmented the cells again, whatever its version.
     cells
         Number of cells, None if not given.
     panel
@@ -44,7 +49,9 @@ class Experiment:
 
     pixel_size_um: float
     onboard_version: str
+    onboard_stated: str
     ranger_version: str
+    segmented_again: bool
     cells: int | None
     panel: dict[str, str | int]
     names: dict[str, str]
@@ -66,22 +73,26 @@ def read_experiment(raw: RawFile) -> Experiment:
     content = read_json(raw)
     if not isinstance(content, Mapping):
         raise Refusal(f"{raw.name}: not the manifest of a Xenium bundle; download the file again")
-    size = content.get("pixel_size")
-    if isinstance(size, bool) or not isinstance(size, int | float) or not math.isfinite(size):
+    size = plain_number(content.get("pixel_size"))
+    if size is None:
         raise Refusal(f"{raw.name}: no pixel_size; is it the experiment.xenium of a Xenium bundle? Download it again")
     if not PIXEL_SIZES_UM[0] <= size <= PIXEL_SIZES_UM[1]:
         raise Refusal(
             f"{raw.name}: a pixel_size of {size:g}; Xenium's is 0.2125 um, check the file and its unit",
-            measured=float(size),
+            measured=size,
             threshold=f"{PIXEL_SIZES_UM[0]:g} to {PIXEL_SIZES_UM[1]:g} um",
         )
+    stated = content.get("analysis_sw_version")
+    stated = stated.strip() if isinstance(stated, str) else ""
     ranger = content.get("xenium_ranger")
     cells = content.get("num_cells")
     named = ("run_name", "region_name", "slide_id", "cassette_name", "preservation_method")
     return Experiment(
-        pixel_size_um=float(size),
-        onboard_version=_version(content.get("analysis_sw_version")),
+        pixel_size_um=size,
+        onboard_version=_version(stated) or _version(f"{content.get('major_version')}.{content.get('minor_version')}"),
+        onboard_stated=stated,
         ranger_version=_version(ranger.get("version") if isinstance(ranger, Mapping) else ranger),
+        segmented_again=bool(ranger),
         cells=cells if isinstance(cells, int) and not isinstance(cells, bool) else None,
         panel={new: content[old] for old, new in PANEL.items() if isinstance(content.get(old), str | int)},
         names={key: content[key] for key in named if isinstance(content.get(key), str) and content[key]},
