@@ -469,6 +469,7 @@ HANDS: dict[str, Any] = {
     "comments of another program": lambda rows: ("% a\n//b\n\n" + by_hand(rows)).encode(),
     "a header like a comment": lambda rows: ("#" + by_hand(rows)).encode(),
     "a comment, no header": lambda rows: ("#exported\n" + by_hand(rows, header=None)).encode(),
+    "sums below": lambda rows: (by_hand(rows) + "Total,461,1,2,3,4\n" + "Sum,,,,,\n").encode(),
     "a comment at the end": lambda rows: (by_hand(rows) + "# 461 spots\n").encode(),
     "a title": lambda rows: ("Positions of section A\n\n" + by_hand(rows)).encode(),
     "blanks": lambda rows: by_hand(rows, " ").encode(),

@@ -22,7 +22,8 @@ CONFIG = {
 def ingested(tmp_path_factory, deposit):
     """The demo's Visium sample by its accession, and folders of Visium HD and Xenium."""
     project = Project(tmp_path_factory.mktemp("ingested"), deposit, CONFIG)
-    raw = tmp_path_factory.mktemp("deposits")
+    raw = tmp_path_factory.mktemp("deposits") / "my data! 100%20"  # a path is written as it is
+    raw.mkdir()
     written = {"xe1": "Xenium", "hd1": "Visium HD", "empty1": "Visium"}
     rows = []
     for sample, technology in written.items():
@@ -32,6 +33,9 @@ def ingested(tmp_path_factory, deposit):
         rows.append({**row, "licence": "CC-BY-NC-4.0" if sample == "empty1" else "CC-BY-4.0"})
     xenium.VARIANTS["xoa_2_0"].write(raw / "xe1", xenium.draw_truth())
     visium_hd.VARIANTS["square_016um"].write(raw / "hd1", visium_hd.draw_truth())
+    (raw / "xe1").rename(raw / "elsewhere")  # and links are followed
+    (raw / "xe1").mkdir()
+    (raw / "xe1/outs").symlink_to(raw / "elsewhere")
     for sample, name in (("xe1", "he_image.ome.tif"), ("hd1", "tissue_image.tif")):
         Image.new("RGB", (64, 64), "white").save(raw / sample / name)
     (raw / "empty1/readme.txt").write_text("nothing of use")

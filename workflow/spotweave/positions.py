@@ -29,7 +29,7 @@ from spotweave.barcodes import looks_like_barcode
 from spotweave.errors import Refusal
 from spotweave.matrices import GZIP_MAGIC, HDF5_MAGIC
 from spotweave.matrices.count_table import SEPARATOR_LINE, UTF16_BOMS
-from spotweave.matrices.features import UNKNOWN
+from spotweave.matrices.features import UNKNOWN, is_summary
 from spotweave.raw import RawFile
 
 COLUMNS = ("barcode", "in_tissue", "array_row", "array_col", "y_px", "x_px")  # the order of a file without header
@@ -259,7 +259,8 @@ def _read_text(raw: RawFile, content: bytes) -> tuple[pd.DataFrame, dict[str, li
         places, unused = _columns_by_order(raw, header if has_header else [], frame)
     table = pd.DataFrame({key: frame[at].str.strip() for key, at in places.items()})
     others = {name: frame[header.index(name)] for name in unused}
-    off = _off_tissue_without_numbers(table)
+    is_sum = np.array([is_summary(name) for name in table["barcode"]], dtype=bool)
+    off = _off_tissue_without_numbers(table) & ~is_sum
     for at in table.index[off] - 1:
         there = len(_fields(lines[at], delimiter))
         if there < width:
@@ -269,16 +270,17 @@ def _read_text(raw: RawFile, content: bytes) -> tuple[pd.DataFrame, dict[str, li
                 measured=there,
                 threshold=width,
             )
-    table = table[~off]
+    table = table[~off & ~is_sum]
     for key in NEEDED:
         table[key] = _with_points(raw, key, table[key])
     left_out = {
         "position_rows_blank": len(lines) - start - len(numbers),
         "positions_without_numbers": int(off.sum()),
+        "summary_positions_left_out": int(is_sum.sum()),
     }
     return (
         _numbers(raw, table),
-        {name: values[~off].tolist() for name, values in others.items()},
+        {name: values[~off & ~is_sum].tolist() for name, values in others.items()},
         "text with header" if has_header else "text",
         left_out,
     )

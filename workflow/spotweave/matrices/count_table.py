@@ -40,6 +40,7 @@ HEAD_BYTES = 512
 FOREIGN = {
     b"PK\x03\x04": "a zip archive or an Excel workbook; unpack it, or save it as tab-separated text",
     b"\x89HDF": "an HDF5 file; choose the reader for that format",
+    b"PAR1": "a parquet table; save it as tab-separated text, or give the count matrix as 10x HDF5 or h5ad",
     b"BZh9": "packed with bzip2; unpack it, or pack it with gzip",
     b"\xfd7zXZ": "packed with xz; unpack it, or pack it with gzip",
     GZIP_MAGIC: "packed with gzip twice; unpack it once",
