@@ -578,7 +578,7 @@ BAD = {
         ["c.tsv: unknown layout", "rows start with '8x3', '8x4', columns with '1x0', '1x1'"],
     ),
     "rows that are no spots": (
-        with_counts(lambda grid: grid.extend([["blanks", *"1234567"], ["mean", *"1234567"]])),
+        with_counts(lambda grid: grid.extend([["blanks", *"1234567"], ["other", *"1234567"]])),
         ["c.tsv: row 22: 'blanks' is no spot such as 10x14 (and 1 more such names)", "remove"],
     ),
     "a gene without a name": (with_cell(1, 5, " "), ["c.tsv: column 5 has no gene name", "remove its counts"]),
@@ -652,7 +652,7 @@ def test_a_bad_table_is_refused_with_one_line_that_says_where(tmp_path: Path, fa
     json.dumps([refusal.value.measured, refusal.value.threshold])
 
 
-SUMMARIES = ("Total", "sum", "__no_feature", "no_feature", "N_unmapped", "N_noFeature", "library_size")
+SUMMARIES = ("Total", "sum", "Mean", "__no_feature", "no_feature", "N_unmapped", "N_noFeature", "library_size")
 
 
 @pytest.mark.parametrize("transposed", [False, True])

@@ -480,6 +480,7 @@ HANDS: dict[str, Any] = {
         by_hand(rows[:9]) + ",,,,,\n\n  \n" + by_hand(rows[9:], header=None) + ",,,,,\n" * 3
     ).encode(),
     "blank columns": lambda rows: by_hand([[*row, "", ""] for row in rows], header=(*HEADER, "", "")).encode(),
+    "separators behind the rows": lambda rows: by_hand([[*row, ""] for row in rows]).encode(),
     "one more column": lambda rows: by_hand([[*row, "x"] for row in rows], header=(*HEADER, "cluster")).encode(),
     "UTF-16": lambda rows: by_hand(rows, "\t").encode("utf-16"),
     "UTF-16, the other way round": lambda rows: b"\xfe\xff" + by_hand(rows, "\t").encode("utf-16-be"),

@@ -244,13 +244,8 @@ def _read_text(raw: RawFile, content: bytes) -> tuple[pd.DataFrame, dict[str, li
         raise Refusal(f"{raw.name}: cut or damaged ({' '.join(str(error).split())}); download it again") from error
     # Row 1 is the first line of the file; only a quoted line break makes a row of two lines.
     frame.index = pd.Index(numbers[: len(frame)]) + 1
-    is_corner_missing = has_header and header[-1] and len(header) == frame.shape[1] - 1
-    if is_corner_missing:  # R writes no name over its row names
-        header = ["", *header]
-    while has_header and header and not header[-1] and len(header) <= frame.shape[1]:
-        if len(header) == frame.shape[1] and (frame.iloc[:, -1].str.strip() == "").all():
-            frame = frame.iloc[:, :-1]
-        header = header[:-1]
+    if has_header:
+        header, frame = _without_blank_ends(header, frame)
     width = frame.shape[1]
     if has_header and len(header) != width:
         raise Refusal(f"{raw.name}: {width} columns under a header of {len(header)}; download the file again")
@@ -284,6 +279,19 @@ def _read_text(raw: RawFile, content: bytes) -> tuple[pd.DataFrame, dict[str, li
         "text with header" if has_header else "text",
         left_out,
     )
+
+
+def _without_blank_ends(header: list[str], frame: pd.DataFrame) -> tuple[list[str], pd.DataFrame]:
+    """Header and rows less blank columns behind the last; a corner that R left out is put in."""
+    if len(header) == frame.shape[1] - 1 and (frame.iloc[:, -1].str.strip() == "").all():
+        frame = frame.iloc[:, :-1]  # separators at the ends of the rows, and none at that of the header
+    if header[-1] and len(header) == frame.shape[1] - 1:  # R writes no name over its row names
+        header = ["", *header]
+    while header and not header[-1] and len(header) <= frame.shape[1]:
+        if len(header) == frame.shape[1] and (frame.iloc[:, -1].str.strip() == "").all():
+            frame = frame.iloc[:, :-1]
+        header = header[:-1]
+    return header, frame
 
 
 def _off_tissue_without_numbers(table: pd.DataFrame) -> NDArray[np.bool_]:

@@ -41,7 +41,7 @@ BIOTYPES = re.compile(
 SUMMARY = re.compile(
     # Sums of spreadsheets.
     r"(grand|column|row|sub)?[ _.-]?(totals?|sums?)([ _.-]?(of[ _.-])?(umis?|counts?|reads?|genes?|expression))?"
-    r"|library[ _.-]?size"
+    r"|library[ _.-]?size|means?|averages?|medians?"
     # HTSeq, with and without its underscores.
     r"|(x?_)*(no[ _.-]?feature|ambiguous|too[ _.-]low[ _.-]aqual|not[ _.-]aligned|alignment[ _.-]not[ _.-]unique)"
     # STAR.
