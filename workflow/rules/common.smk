@@ -17,7 +17,7 @@ sys.path.insert(0, str(LIBRARY))
 from spotweave import tables
 from spotweave.codehash import code_hash
 from spotweave.errors import TableFaults
-from spotweave.sources import files_below, find_place, local_path
+from spotweave.sources import find_place, local_sizes
 from spotweave.sources import names as source_names
 
 try:
@@ -26,6 +26,7 @@ try:
         schemas=LIBRARY / "schemas",
         library=LIBRARY / "spotweave",
         config_source=" + ".join(map(str, dict.fromkeys(workflow.configfiles))),
+        config_files=map(Path, dict.fromkeys(map(str, workflow.configfiles))),
     )
 except TableFaults as faults:
     raise WorkflowError(str(faults))
@@ -235,22 +236,13 @@ def wanted_files(wildcards):
 
 
 def local_bytes(row):
-    """Sizes of the local files that a row names, by path."""
+    """Sizes of the local files that a row names, by path; what cannot be looked at is the fetch's to refuse."""
     if row["source"] != "file":
         return []
     accession = row.get("accession")
-    paths = [
-        local_path(find_place(row[role], "file", accession).location)
-        for role in PLACES
-        if role in row and find_place(row[role], "file", accession).source == "file"
-    ]
-    if accession and not row.get("counts"):
-        folder = local_path(accession)
-        paths += files_below(folder)[0] if folder.is_dir() else []
-    return [
-        f"{path}:{path.stat().st_size if path.is_file() else 'missing'}"
-        for path in paths
-    ]
+    places = [find_place(row[role], "file", accession) for role in PLACES if role in row]
+    named = [place.location for place in places if place.source == "file"]
+    return local_sizes(named, accession if not row.get("counts") else None)
 
 
 @functools.cache

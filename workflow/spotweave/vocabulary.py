@@ -31,6 +31,7 @@ VOCABULARIES = {
 # Those whose few allowed words the table's schema does not list itself.
 CHECKED = ("organ", "oncotree_code", "licence")
 OPEN = "?"  # what a draft of a table holds where a person has to look
+LONGEST = 100  # what is longer is not compared: the time grows with its square
 USES = ("commercial", "derivatives", "share_alike", "redistribution")
 CREATIVE_COMMONS = re.compile(r"https?://(?:www\.)?creativecommons\.org/(?:licenses|publicdomain)/([^?#]*)", re.I)
 
@@ -74,7 +75,7 @@ class Vocabulary:
 
     def nearest(self, text: str) -> str | None:
         """The term whose spelling comes closest."""
-        close = difflib.get_close_matches(normalised(text), list(self.spellings), n=1)
+        close = difflib.get_close_matches(normalised(text[:LONGEST]), list(self.spellings), n=1)
         return self.spellings[close[0]].name if close else None
 
 
@@ -136,6 +137,20 @@ def licence(text: str) -> Licence | None:
         text = "CC " + " ".join(part for part in address[1].split("/") if part and not part.startswith("legalcode"))
     term = words.find(text or "unspecified") or words.find(re.split(r"[(;]", text)[0])
     return Licence(term.id or None, term) if term else None
+
+
+def nearest_of(column: str, text: str) -> str | None:
+    """The allowed word that a cell of a column may mean; None where the column has no vocabulary, or nothing is near."""
+    if column not in VOCABULARIES:
+        return None
+    words = load(VOCABULARIES[column])
+    term = words.find(text)
+    return term.name if term else words.nearest(text)
+
+
+def words_of(column: str) -> tuple[str, ...]:
+    """All allowed words of a column that has a vocabulary, in the vocabulary's order."""
+    return tuple(term.name for term in load(VOCABULARIES[column]).terms)
 
 
 def faults(row: Mapping[str, str], columns: Iterable[str] = CHECKED) -> Iterator[tuple[str, str]]:
