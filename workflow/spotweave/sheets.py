@@ -141,7 +141,7 @@ def _decoded(content: bytes) -> str:
 
 def _header(text: str, known: Collection[str]) -> tuple[list[str], str]:
     """The names of the columns, and the character that parts the most known ones."""
-    found = []
+    found: list[tuple[int, list[str], str]] = []
     for delimiter in DELIMITERS:
         try:
             cells = next((cells for _, cells in _records(text, delimiter)), [])

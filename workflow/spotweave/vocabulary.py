@@ -140,7 +140,7 @@ def licence(text: str) -> Licence | None:
 
 
 def nearest_of(column: str, text: str) -> str | None:
-    """The allowed word that a cell of a column may mean; None where the column has no vocabulary, or nothing is near."""
+    """The allowed word that a cell may mean; None where its column has no vocabulary, or nothing is near."""
     if column not in VOCABULARIES:
         return None
     words = load(VOCABULARIES[column])

@@ -16,7 +16,6 @@ from __future__ import annotations
 import contextlib
 import importlib
 import json
-import os
 import pkgutil
 import re
 from collections.abc import Iterable
@@ -148,7 +147,14 @@ def local_sizes(locations: Iterable[str], folder: str | None = None) -> list[str
     if folder is not None:
         with contextlib.suppress(Refusal, OSError, ValueError):
             paths += files_below(local_path(folder))[0] if local_path(folder).is_dir() else []
-    return sizes + [f"{path}:{os.path.getsize(path) if os.path.isfile(path) else 'missing'}" for path in paths]
+    return sizes + [f"{path}:{_size(path)}" for path in paths]
+
+
+def _size(path: Path) -> int | str:
+    try:
+        return path.stat().st_size if path.is_file() else "missing"
+    except (OSError, ValueError):
+        return "missing"
 
 
 def parse_checksum(text: str | None) -> Checksum:
@@ -321,15 +327,23 @@ class FetchSettings:
         Seconds before the second attempt; doubled for each one after it.
     chunk_bytes
         Most bytes read at once; also the progress that an attempt must make not to count.
+    unannounced_max_bytes
+        Most bytes that are taken from a server that does not tell how many there are.
+    free_min_bytes
+        Free space that a download must leave on the disk.
     """
 
     attempts: int = 5
     timeout_s: float = 60.0
     backoff_s: float = 1.0
     chunk_bytes: int = 1 << 20
+    unannounced_max_bytes: int = 20 * 10**9
+    free_min_bytes: int = 10**8
 
     def __post_init__(self) -> None:
-        if self.attempts < 1 or self.timeout_s <= 0 or self.backoff_s < 0 or self.chunk_bytes < 1:
+        if min(self.attempts, self.chunk_bytes, self.unannounced_max_bytes) < 1 or self.timeout_s <= 0:
+            raise ValueError(f"fetch settings out of range: {self}")
+        if min(self.backoff_s, self.free_min_bytes) < 0:
             raise ValueError(f"fetch settings out of range: {self}")
 
 
