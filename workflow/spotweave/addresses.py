@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from urllib.parse import parse_qsl, urlencode
 
 HIDDEN = "…"
@@ -55,7 +55,7 @@ def public_place(cell: str) -> str:
     return identity(address) + mark + member if address != cell or "://" in cell else cell
 
 
-def public_row(row: Mapping[str, str], places: frozenset[str]) -> dict[str, str]:
+def public_row(row: Mapping[str, str], places: Collection[str]) -> dict[str, str]:
     """A row of a table without secrets; `places` are the columns that say where files are."""
     return {name: public_place(cell) if name in places else without_secrets(cell) for name, cell in row.items()}
 

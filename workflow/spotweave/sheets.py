@@ -16,6 +16,8 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from spotweave.addresses import without_secrets
+
 SAVE_AS = "save it as 'CSV UTF-8'"
 LARGEST_BYTES = 64 << 20
 MOST_CHARACTERS = 10_000
@@ -90,8 +92,19 @@ def read(path: Path, known: Collection[str]) -> Sheet:
     return Sheet([name.strip() for name in header], records[1:], delimiter)
 
 
+def cells_of(path: Path, key: str, value: str) -> dict[str, str]:
+    """The non-blank cells of the first record whose column `key` holds `value`; none where there is no such record."""
+    sheet = read(path, (key,))
+    for record in sheet.records:
+        row = {name: cleaned(cell) for name, cell in zip(sheet.header, record.cells, strict=False) if name}
+        if row.get(key) == value:
+            return {name: cell for name, cell in row.items() if cell}
+    return {}
+
+
 def shown(text: str) -> str:
-    """A cell for a message: quoted, and not longer than a line."""
+    """A cell for a message: quoted, without tokens, and not longer than a line."""
+    text = without_secrets(text[: 2 * SHOWN_CHARACTERS])
     return repr(text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + "…")
 
 
