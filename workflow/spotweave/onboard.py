@@ -593,7 +593,7 @@ def _words(text: str) -> str:
 
 @functools.cache
 def _spellings(column: str) -> tuple[tuple[str, str], ...]:
-    """Pattern and value of what names may say: our own words, then the vocabulary's spellings, the longest first."""
+    """Pattern and value of what names may say: phrases of the vocabulary, our own words, the vocabulary's words."""
     own = {"species": SPECIES, "organ": ORGANS, "disease_state": STATES, "preservation": PRESERVATIONS}[column]
     spelled: dict[str, str] = {}
     if column != "disease_state":
@@ -603,7 +603,9 @@ def _spellings(column: str) -> tuple[tuple[str, str], ...]:
                 if words not in TOO_LITTLE:
                     spelled[words] = term.cells.get("organ") or term.name
     longest = sorted(spelled, key=lambda words: (-len(words), words))
-    return (*((pattern, value) for value, pattern in own.items()), *((rf"\b{one}\b", spelled[one]) for one in longest))
+    told = [(rf"\b{words}\b", spelled[words]) for words in longest]
+    phrases = [one for one, words in zip(told, longest, strict=True) if " " in words]
+    return (*phrases, *((pattern, value) for value, pattern in own.items()), *told)
 
 
 def _said(texts: Iterable[tuple[str, str]], spellings: Sequence[tuple[str, str]]) -> tuple[str | None, str]:
