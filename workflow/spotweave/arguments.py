@@ -24,7 +24,7 @@ def expanded(arguments: Sequence[str], stdin: TextIO) -> list[str]:
     Raises
     ------
     ValueError
-        What is given is no JSON object.
+        What is given is no JSON object, or a value is `--`, which argparse drops (before Python 3.13).
     """
     found: list[str] = []
     rest = iter(arguments)
@@ -38,6 +38,8 @@ def expanded(arguments: Sequence[str], stdin: TextIO) -> list[str]:
         if not isinstance(content, dict):
             raise ValueError(f"{OPTION} {source}: a JSON object is needed, option -> value")
         found += _options(content)
+    if any(argument.partition("=")[2] == "--" for argument in found):
+        raise ValueError(f"{OPTION}: '--' cannot be a value")
     return found
 
 

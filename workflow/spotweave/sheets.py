@@ -175,7 +175,11 @@ def _records(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
         try:
             cells = next(reader, None)
         except csv.Error as error:
-            what = "a quote that is not closed" if "end of data" in str(error) or "field limit" in str(error) else error
+            what = str(error)
+            if "end of data" in what:
+                what = "a quote that is not closed"
+            elif "field limit" in what:
+                what = f"a cell of over {csv.field_size_limit():,} characters, as after a quote that is not closed"
             raise NoTable(f"not a readable CSV table ({what}), allowed: cells with quotes in pairs", start) from None
         if cells is None:
             return

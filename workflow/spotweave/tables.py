@@ -470,7 +470,7 @@ def _sample_faults(where: str, row: Row, technologies: Mapping[str, Row], librar
     faults = []
     technology = row.get("technology", "")
     if technology and technology not in technologies:
-        faults.append(f"{where}:technology: {technology!r}, {_nearest(technology, technologies)}")
+        faults.append(f"{where}:technology: {sheets.shown(technology)}, {_nearest(technology, technologies)}")
     if "source" in row:
         faults += _registry_fault(f"{where}:source", library / "sources", row["source"])
     for column in sorted(name for name in row if name.endswith("_checksum")):
@@ -495,7 +495,9 @@ def _accession_faults(where: str, row: Row, sources: Mapping[str, Row]) -> list[
         return []
     if re.fullmatch(source["accession_pattern"], row["accession"]):
         return []
-    return [f"{where}:accession: {row['accession']!r}, allowed: as {source['source']} writes it, {source['example']}"]
+    return [
+        f"{where}:accession: {sheets.shown(row['accession'])}, allowed: as {source['source']} writes it, {source['example']}"
+    ]
 
 
 def _place_faults(where: str, row: Row, reader: str) -> list[str]:

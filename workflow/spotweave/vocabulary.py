@@ -18,6 +18,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from spotweave.sheets import shown
+
 FOLDER = Path(__file__).resolve().parents[2] / "resources/vocabulary"
 # Column of a cohort table -> vocabulary of its cells.
 VOCABULARIES = {
@@ -170,7 +172,7 @@ def faults(row: Mapping[str, str], columns: Iterable[str] = CHECKED) -> Iterator
         if cell is not None and cell != OPEN:
             message = _fault(load(VOCABULARIES[column]), cell)
             if message:
-                yield column, f"{cell!r}, {message}"
+                yield column, f"{shown(cell)}, {message}"
 
 
 def _fault(vocabulary: Vocabulary, cell: str) -> str | None:
