@@ -495,9 +495,8 @@ def _accession_faults(where: str, row: Row, sources: Mapping[str, Row]) -> list[
         return []
     if re.fullmatch(source["accession_pattern"], row["accession"]):
         return []
-    return [
-        f"{where}:accession: {sheets.shown(row['accession'])}, allowed: as {source['source']} writes it, {source['example']}"
-    ]
+    allowed = f"allowed: as {source['source']} writes it, {source['example']}"
+    return [f"{where}:accession: {sheets.shown(row['accession'])}, {allowed}"]
 
 
 def _place_faults(where: str, row: Row, reader: str) -> list[str]:

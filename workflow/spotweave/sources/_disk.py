@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import logging
 import os
 from dataclasses import asdict, dataclass
@@ -93,6 +92,8 @@ class Partial:
 
     def __enter__(self) -> Self:
         self.target.parent.mkdir(parents=True, exist_ok=True)
+        if self._state_path.is_dir():
+            remove(self._state_path)
         self._handle = _open_locked(self._path)
         self._digests = Digests(self.wanted.checksum)
         if self._path.stat().st_size:
@@ -229,7 +230,7 @@ def _read(path: Path) -> dict[str, Any]:
     """A small JSON object; empty where it is missing or was cut off."""
     try:
         content = read_json(path)
-    except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 

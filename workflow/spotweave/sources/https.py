@@ -390,12 +390,14 @@ class _Transfer:
             if response.status_code == requests.codes.requested_range_not_satisfiable and headers:
                 self._settle_unsatisfied_range(response)
                 return
-            if headers and response.status_code not in TAKES_RANGES:
-                self.takes_ranges = False  # it may be the range that it stumbles over: what is here must not block
-                raise _BrokeOff(f"the server answers {response.status_code} to a request for the rest")
-            self._refuse_other_than_a_file(response)
-            self._join(response)
-            self._read_body(response)
+            if not headers or response.status_code in TAKES_RANGES:
+                self._refuse_other_than_a_file(response)
+                self._join(response)
+                self._read_body(response)
+                return
+        # It may be the range that the server stumbles over: what is here must not block, and goes once the whole comes.
+        self.takes_ranges = False
+        self._receive()
 
     def _ask(self, headers: dict[str, str]) -> requests.Response:
         return ask(self.session, "GET", self.url, label=self.label, timeout_s=self.settings.timeout_s, headers=headers)
@@ -516,7 +518,10 @@ class _Transfer:
         try:
             check_head(self.label, self.name, self.partial.head, self.content_type)
         except Refusal:
+            was_pieced = self.partial.is_pieced
             self.partial.discard()
+            if was_pieced:
+                raise _BrokeOff("what was here is the start of another file") from None
             raise
 
 
