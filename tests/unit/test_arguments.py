@@ -75,6 +75,21 @@ def test_ten_thousand_reasons_reach_a_script_through_the_shell(tmp_path):
     assert len((tmp_path / "d/left-out").read_text().splitlines()) == 10_001
 
 
+def test_two_thousand_samples_with_long_names_are_gathered(tmp_path):
+    samples = [f"{'s' * 90}-{i}" for i in range(2000)]
+    for sample in samples:
+        (tmp_path / f"{sample}.json").touch()  # refused
+    given = {"samples": samples, "donors": ["-x"] * len(samples), "known": "[]"}
+    command = (
+        f"{sys.executable} {ROOT}/scripts/audit_identity.py --given - --fingerprints {tmp_path}/{{sample}}.json"
+        f" --table {tmp_path}/d/t.csv <<< '{json.dumps(given)}'"
+    )
+    (tmp_path / "script.sh").write_text(command)
+    done = subprocess.run(["bash", str(tmp_path / "script.sh")], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert (tmp_path / "d/t.csv").is_file()
+
+
 def test_no_rule_puts_a_cell_of_a_table_into_a_command_line():
     """Cells and lists of samples stand behind `<<<` only."""
     for path in sorted((ROOT / "workflow/rules").glob("*.smk")):

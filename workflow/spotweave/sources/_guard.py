@@ -113,19 +113,19 @@ class GuardedAdapter(HTTPAdapter):
                 raise
             return made
 
-        class Plain(urllib3.connection.HTTPConnection):
+        class HTTPConnection(urllib3.connection.HTTPConnection):
             def _new_conn(self) -> socket.socket:
                 return checked(self, super()._new_conn())
 
-        class Secure(urllib3.connection.HTTPSConnection):
+        class HTTPSConnection(urllib3.connection.HTTPSConnection):
             def _new_conn(self) -> socket.socket:
                 return checked(self, super()._new_conn())
 
         class PlainPool(urllib3.HTTPConnectionPool):
-            ConnectionCls = Plain
+            ConnectionCls = HTTPConnection
 
         class SecurePool(urllib3.HTTPSConnectionPool):
-            ConnectionCls = Secure
+            ConnectionCls = HTTPSConnection
 
         self.poolmanager.pool_classes_by_scheme = {"http": PlainPool, "https": SecurePool}
 
