@@ -5,7 +5,7 @@ import json
 from _stage import Stage
 
 stage = Stage("audit_identity", __doc__, inputs=["fingerprints@"], outputs=["table"], record=False)
-stage.option("--donors", nargs="+", required=True, help="the donor of each sample, in their order")
+stage.option("--donors", nargs="+", action="extend", required=True, help="the donor of each sample, in their order")
 stage.option("--known", required=True, type=json.loads, help="rows of resources/identities.csv, as JSON")
 
 

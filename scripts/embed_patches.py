@@ -15,7 +15,12 @@ stage.option(
     help="JSON: its row of the encoder table; for a recipe the row of its base, with the builder finetuned",
 )
 stage.option(
-    "--folds", type=Path, nargs="*", default=[], help="a recipe's weight files; empty ones (no fold) are skipped"
+    "--folds",
+    type=Path,
+    nargs="*",
+    action="extend",
+    default=[],
+    help="a recipe's weight files; empty ones (no fold) are skipped",
 )
 stage.option("--weights-folder", type=Path, help="where a relative path of a weights file lies; the working folder")
 stage.option("--batch", type=int, default=64, help="patches at a time")

@@ -5,7 +5,7 @@ import json
 from _stage import Stage
 
 stage = Stage("make_splits", __doc__, inputs=["records@", "fingerprints@"], outputs=["splits"], record=False)
-stage.option("--donors", nargs="+", required=True, help="the donor of each sample, in their order")
+stage.option("--donors", nargs="+", action="extend", required=True, help="the donor of each sample, in their order")
 stage.option("--known", required=True, type=json.loads, help="rows of resources/identities.csv, as JSON")
 stage.option("--task", required=True, type=json.loads, help="the task's row of the tasks table, as JSON")
 

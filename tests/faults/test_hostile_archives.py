@@ -77,7 +77,29 @@ def cut(path: Path, share: float) -> Path:
     return path
 
 
+def shortened(path: Path, size: int) -> Path:
+    path.write_bytes(path.read_bytes()[:-size])
+    return path
+
+
+def flipped(path: Path, offset: int) -> Path:
+    data = bytearray(path.read_bytes())
+    data[offset] ^= 1
+    path.write_bytes(bytes(data))
+    return path
+
+
 NOISE = os.urandom(300_000)
+
+
+def padded(path: Path) -> Path:
+    """A tar with more zeros behind its end than are read at once: its checksum comes long after its last member."""
+    plain = tar_of(path.with_name("plain.tar"), entry("a", NOISE), mode="w")
+    path.write_bytes(gzip.compress(plain.read_bytes() + bytes(3 << 20), mtime=0))
+    plain.unlink()
+    return path
+
+
 HOSTILE: dict[str, tuple[str, Callable[[Path], Path]]] = {
     "tar, path traversal": ("leads out", lambda path: tar_of(path / "a.tar.gz", entry("../../evil"))),
     "tar, traversal in the middle": ("leads out", lambda path: tar_of(path / "a.tar", entry("a/../../evil"), mode="w")),
@@ -97,6 +119,18 @@ HOSTILE: dict[str, tuple[str, Callable[[Path], Path]]] = {
     "tar, pipe": ("pipe", lambda path: tar_of(path / "a.tar.gz", entry("fifo", b"", type=tarfile.FIFOTYPE))),
     "tar, a name twice": ("two members", lambda path: tar_of(path / "a.tar.gz", entry("a"), entry("./a"))),
     "tar, cut off": ("damaged", lambda path: cut(tar_of(path / "a.tar.gz", entry("a", NOISE)), 0.6)),
+    "tar, wrong checksum behind it": (
+        "damaged",
+        lambda path: flipped(padded(path / "a.tar.gz"), -8),
+    ),
+    "tar, wrong size behind it": (
+        "damaged",
+        lambda path: flipped(padded(path / "a.tar.gz"), -1),
+    ),
+    "tar, checksum cut off": (
+        "damaged",
+        lambda path: shortened(padded(path / "a.tar.gz"), 8),
+    ),
     "tar, no tar inside": ("damaged", lambda path: _written(path / "a.tar.gz", gzip.compress(NOISE))),
     "zip, path traversal": ("leads out", lambda path: zip_of(path / "a.zip", {"../evil": b"x"})),
     "zip, absolute path": ("leads out", lambda path: zip_of(path / "a.zip", {"/etc/passwd": b"x"})),

@@ -280,6 +280,39 @@ def test_a_path_may_start_at_home_or_be_a_file_url(tmp_path, monkeypatch):
         assert file.fetch(Wanted("spots", location), tmp_path, SETTINGS).path == path
 
 
+@pytest.mark.parametrize(
+    ("cell", "words"),
+    [
+        ("~nosuch/x.tsv", "there is no user 'nosuch' here"),
+        ("~nosuch", "there is no user 'nosuch' here"),
+        ("file://[x", "not an address"),
+        ("file://elsewhere/x.tsv", "names a file of another machine"),
+        ("a" * 300, "names no file"),
+        ("a/" * 5000, "names no file"),
+        ("a\0b", "names no file"),
+        ("file:///a%00b", "names no file"),
+        ("//[x", "there is no such file"),
+    ],
+)
+def test_a_cell_that_names_no_file_is_one_refusal_and_stops_no_table(cell, words, tmp_path):
+    place = sources.find_place(cell, "file", None)
+    with pytest.raises(Refusal, match=words) as refusal:
+        file.fetch(Wanted("counts", place.location), tmp_path, FetchSettings())
+    assert "\n" not in refusal.value.reason
+    assert sources.local_sizes([place.location], place.location)[0].endswith(":missing")
+
+
+def test_sizes_of_local_files_tell_that_one_changed(tmp_path):
+    (tmp_path / "a").write_bytes(b"123")
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b/c").write_bytes(b"1")
+    assert sources.local_sizes([str(tmp_path / "a"), str(tmp_path / "no")], str(tmp_path / "b")) == [
+        f"{tmp_path}/a:3",
+        f"{tmp_path}/no:missing",
+        f"{tmp_path}/b/c:1",
+    ]
+
+
 def test_a_symbolic_link_is_followed_and_keeps_its_name(tmp_path):
     given_file(tmp_path, "blob", b"x,y\n")
     (tmp_path / "spots.csv").symlink_to("blob")

@@ -78,6 +78,229 @@ def test_a_wrong_cell_is_named_by_file_row_and_column(load, change, expected):
     assert found.startswith(expected)
 
 
+SEPARATED = {"semicolons": ";", "tabs": "\t", "bars": "|"}
+
+
+def written(path, *, delimiter=",", encoding="utf-8", end="\r\n", first="", rows=(GOOD,), cells=()):
+    """A table as some program saves it."""
+    table = [list(rows[0]), *([row[name] for name in rows[0]] for row in rows), *cells]
+    text = first + "".join(delimiter.join(line) + end for line in table)
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+def read(path):
+    rows, found = tables.read_table(path, ROOT / "workflow/schemas/cohort.schema.yaml", "sample_id")
+    return {name: row for name, (_, row) in rows.items()}, found
+
+
+@pytest.mark.parametrize("name", SEPARATED)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_table_is_read_as_spreadsheets_save_it(tmp_path, name, encoding):
+    row = {**GOOD, "dataset_title": "Müller et al.", "notes": "für später"}
+    path = written(tmp_path / "c.csv", delimiter=SEPARATED[name], encoding=encoding, rows=(row,))
+    assert read(path) == ({"a1": row}, [])
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n"])
+@pytest.mark.parametrize("first", ["", "sep=;\n", '"sep=;"\r\n'])
+def test_line_ends_and_a_sep_line_change_nothing(tmp_path, end, first):
+    assert read(written(tmp_path / "c.csv", delimiter=";", end=end, first=first)) == ({"a1": GOOD}, [])
+
+
+def test_blank_columns_and_rows_at_the_end_are_none(tmp_path):
+    path = written(tmp_path / "c.csv")
+    header, row = path.read_text().splitlines()
+    path.write_text(f"{header},,,\n{row},,,\n{',' * 20}\n\n")
+    assert read(path) == ({"a1": GOOD}, [])
+    path.write_text(f"{header},,\n{row},,7\n")
+    assert read(path)[1] == [f"{path}:1: column 11 has no name but holds '7' in row 2"]
+
+
+def test_a_decimal_comma_is_one_where_semicolons_part_the_cells(tmp_path):
+    row = {**GOOD, "pixel_size_um": "0,68", "dataset_title": "1,5"}
+    rows, found = read(written(tmp_path / "c.csv", delimiter=";", rows=(row,)))
+    assert found == []
+    assert (rows["a1"]["pixel_size_um"], rows["a1"]["dataset_title"]) == ("0.68", "1,5")
+
+
+# What is done to a table -> the one line that says what to do.
+UNREADABLE = {
+    "another code page": (
+        lambda path: written(path, encoding="cp1252", cells=[["é"] * 9]),
+        ":3: not in UTF-8 (byte 0xe9)",
+    ),
+    "a workbook": (lambda path: path.write_bytes(b"PK\x03\x04" + bytes(99)), ": a workbook or zip archive, not a CSV"),
+    "a web page": (lambda path: path.write_text("\n<!doctype html>"), ": a web page or XML, not a CSV table"),
+    "nothing": (lambda path: path.write_text(" \n"), ": empty, allowed: a CSV table with a header"),
+    "another table": (lambda path: path.write_text("x,y\n1,2\n"), ":1: 'x,y' is no header, allowed: columns named"),
+    "an open quote": (
+        lambda path: written(path, cells=[['"a2', *"bcdefghi"]]),
+        ":3: not a readable CSV table (a quote",
+    ),
+    "a quote within": (lambda path: written(path, cells=[['"a"2', *"bcdefghi"]]), ":3: not a readable CSV table ("),
+    "a folder": (lambda path: path.mkdir(), ": no such file"),
+}
+
+
+@pytest.mark.parametrize("kind", UNREADABLE)
+def test_what_cannot_be_read_is_one_line_that_says_what_to_do(tmp_path, kind):
+    spoil, expected = UNREADABLE[kind]
+    path = tmp_path / "c.csv"
+    spoil(path)
+    (found,) = read(path)[1]
+    assert found.startswith(f"{path}{expected}")
+    assert "\n" not in found
+
+
+@pytest.mark.parametrize(
+    ("cell", "expected"),
+    [
+        ("a\0b", "holds U+0000"),
+        ("a\u202eb", "holds U+202E (RIGHT-TO-LEFT OVERRIDE)"),
+        ("a\u200bb", "holds U+200B (ZERO WIDTH SPACE)"),
+        ("x" * 100_000, "has 100,000 characters"),
+    ],
+)
+def test_cells_that_nobody_can_see_or_read_are_named_in_a_short_line(load, cell, expected):
+    (found,) = faults(load, [{**GOOD, "dataset_title": cell}])
+    assert found.startswith("c1.csv:2:dataset_title: ")
+    assert expected in found
+    assert len(found) < 400
+
+
+def test_a_cell_of_a_million_characters_is_one_line(load):
+    (found,) = faults(load, [{**GOOD, "notes": "x" * 1_000_000}])
+    assert found.startswith("c1.csv:2: not a readable CSV table (a cell of over 131,072 characters")
+
+
+def test_a_line_break_in_a_cell_is_a_blank(load):
+    title = load([{**GOOD, "dataset_title": "one\r\n two\n\nthree"}]).samples["a1"]["dataset_title"]
+    assert title == "one two three"
+
+
+def test_quotes_formulas_and_letters_of_any_kind_are_text(load):
+    for text in ('a "quoted" title', "=1+1", "@x", "Größe", "Gro\u0308ße", "東京", "-x"):
+        assert load([{**GOOD, "dataset_title": text, "notes": text}]).samples["a1"]["notes"] == text
+
+
+@pytest.mark.parametrize(
+    "column", ["sample_id", "donor", "source", "technology", "accession", "counts", "pixel_size_um"]
+)
+def test_a_name_too_long_for_a_file_is_one_line(load, column):
+    found = faults(load, [{**GOOD, "accession": "x", "source": "file", column: "1" * 5000}])
+    assert [fault.split(":")[2] for fault in found] == [column]
+    assert len(found[0]) < 1000
+
+
+@pytest.mark.parametrize("length", [101, 255, 300])
+def test_a_sample_whose_files_would_have_no_names_is_refused(load, length):
+    (found,) = faults(load, [{**GOOD, "sample_id": "a" * length}])
+    assert f"has {length} characters, allowed: at most 100" in found
+    assert load([{**GOOD, "sample_id": "a" * 100}]).samples
+
+
+@pytest.mark.parametrize("cell", ["-x", "--record", "-1"])
+def test_a_donor_and_a_member_may_start_with_a_dash(load, cell):
+    assert load([{**GOOD, "donor": cell, "member": cell}]).samples["a1"]["donor"] == cell
+
+
+@pytest.mark.parametrize("cell", ["--", "-", "."])
+def test_a_donor_and_a_member_have_a_letter_or_digit(load, cell):
+    found = faults(load, [{**GOOD, "donor": cell, "member": cell}])
+    assert [fault.split(":")[2] for fault in found] == ["donor", "member"]
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "word"),
+    [
+        ("species", "human", "Homo sapiens"),
+        ("species", "Mus musculs", "Mus musculus"),
+        ("species", "zebrafish", "Danio rerio"),
+        ("preservation", "FFPE", "ffpe"),
+        ("preservation", "fresh frozen", "fresh_frozen"),
+        ("disease_state", "Tumour", "tumor"),
+        ("organ", "breast", "Breast"),
+        ("licence", "CC-BY-4", "CC-BY-4.0"),
+        ("technology", "visium", "Visium"),
+        ("source", "zenod", "zenodo"),
+    ],
+)
+def test_the_nearest_allowed_word_is_suggested(load, column, cell, word):
+    (found,) = faults(load, [{**GOOD, column: cell}])
+    assert repr(word) in found
+
+
+def test_a_token_in_a_cell_is_not_repeated_by_its_fault(load):
+    (found,) = faults(load, [{**GOOD, "counts": "https://a.org/x?token=hunter2 b"}])
+    assert "hunter2" not in found
+
+
+def test_folds_are_never_more_than_donors(load, tmp_path):
+    (tmp_path / "tasks.csv").write_text("task,cohorts,n_genes,n_folds\nt,c1,5,7\nall,c1,5,\ntwo,c1,5,2\n")
+    rows = [{**GOOD, "sample_id": f"a{i}", "donor": f"d{i // 2}"} for i in range(8)]
+    found = load(rows, tasks_table=str(tmp_path / "tasks.csv"), tasks=["t"])
+    assert [found.fold_count(task) for task in ("t", "all", "two")] == [4, 4, 2]
+
+
+# A file -> what is wrong with it.
+CONFIGS = {
+    "a: 1\n\tb: 2\n": ":2: found character '\\t' that cannot start any token",
+    "seed: 1\nseed: 2\n": ":2: the key 'seed' is there twice",
+    "limits:\n  spots_min: 1\n  spots_min: 2\n": ":3: the key 'spots_min' is there twice",
+    "- a\n": ": no keys at its top level",
+    "words\n": ": no keys at its top level",
+    "": ": no keys at its top level",
+    "a: [1\n": ":2: expected ',' or ']'",
+    "a: !!python/object/apply:os.getcwd []\n": ":1: could not determine a constructor",
+    "a: \xfc\n": ": cannot be read",
+    "? [1]\n: 2\n": ":1: found unhashable key",
+}
+
+
+@pytest.mark.parametrize("text", CONFIGS)
+def test_a_configuration_that_is_none_is_one_line(load, tmp_path, text):
+    path = tmp_path / "config.yaml"
+    path.write_bytes(text.encode("latin-1"))
+    content, (found,) = tables.read_config(path)
+    assert found.startswith(f"{path}{CONFIGS[text]}")
+    assert "\n" not in found
+    assert content == {}
+
+
+def test_a_configuration_that_is_missing_is_one_line(tmp_path):
+    assert tables.read_config(tmp_path / "no.yaml")[1] == [
+        f"{tmp_path / 'no.yaml'}: no such file, allowed: a configuration in YAML"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"cohorts": "a.csv"}, "config.yaml:cohorts: 'a.csv' ("),
+        ({"cohorts": [["a.csv"]]}, "config.yaml:cohorts.0: ['a.csv'] ("),
+        ({"limits": [1]}, "config.yaml:limits: [1] ("),
+        ({"seed": "1"}, "config.yaml:seed: '1' ("),
+        ({"seed": None}, "config.yaml:seed: None ("),
+        ({"dataset": "x\n"}, "config.yaml:dataset: 'x\\n' holds U+000A"),
+        ({"raw_dir": "a\0b"}, "config.yaml:raw_dir: 'a\\x00b' holds U+0000"),
+        (
+            {"fetch": {"attempts": 1, "timeout_s": 1, "unannounced_max_gb": 0, "free_min_gb": 0}},
+            "config.yaml:fetch.unann",
+        ),
+        ({3: "x"}, "config.yaml:3: unknown key"),
+        ({"dataset": "d" * 100_000}, "config.yaml:dataset: 'd"),
+        ({"tasks_table": "t" * 300}, "t" * 300 + ": no such file"),
+        ({"tasks_table": "t\x7f"}, "config.yaml:tasks_table: "),
+    ],
+)
+def test_a_wrong_value_of_the_configuration_is_one_short_line(load, change, expected):
+    with pytest.raises(TableFaults) as caught:
+        load([GOOD], **{str(key): value for key, value in change.items()})
+    assert caught.value.faults[0].startswith(expected)
+    assert all("\n" not in fault and len(fault) < 1200 for fault in caught.value.faults)
+
+
 def test_an_unknown_column_is_refused_with_the_nearest_name(load):
     (found,) = faults(load, [{**GOOD, "pixel_size": "0.7"}])
     assert found == "c1.csv:1:pixel_size: unknown column, did you mean 'pixel_size_um'?"

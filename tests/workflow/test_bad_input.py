@@ -14,7 +14,14 @@ from PIL import Image
 
 from project import ROOT, SMALL, Project
 
-CONFIG = {**SMALL, "cohorts": ["config/cohorts/bad.csv"], "tasks": []}
+CONFIG = {**SMALL, "cohorts": ["config/cohorts/bad.csv"], "tasks": [], "select": "subseries=taken"}
+# Cells that name no file: each refuses its sample, none stops the run.
+NO_PLACES = {
+    "no-such-user": ("~nosuch/x.tsv", "there is no user 'nosuch' here"),
+    "token-gone": ("https://deposit.invalid/demo/gone.tsv.gz?token=hunter2&X-Amz-Signature=hunter2", "404"),
+}
+# As many reasons, and as long, as no command line could hold.
+LEFT_OUT = 10_000
 
 
 def spoil_counts(change):
@@ -105,14 +112,20 @@ def quarantine(tmp_path_factory, deposit):
         }
         checksum = "sha256:" + "0" * 64 if sample == "wrong-hash" else ""
         rows.append({**columns, "sample_id": sample, "source": "file", "counts_checksum": checksum, **paths})
+    good = {**rows[0], "donor": "-x"}
+    rows[0] = good
+    rows += [{**good, "sample_id": name, "counts": place} for name, (place, _) in NO_PLACES.items()]
     web = {"sample_id": "gone", "counts": "https://deposit.invalid/demo/no-such-file.tsv.gz"}
     rows.append({**columns, "counts_checksum": "", **web})
-    with open(project.folder / "config/cohorts/bad.csv", "w", newline="") as handle:
-        writer = csv.DictWriter(handle, list(rows[0]))
+    rows = [{**row, "subseries": "taken"} for row in rows]
+    rows += [{**good, "sample_id": f"left-{i}", "subseries": f"{i} {'left ' * 30}"} for i in range(LEFT_OUT)]
+    with open(project.folder / "config/cohorts/bad.csv", "w", newline="", encoding="utf-16") as handle:
+        writer = csv.DictWriter(handle, list(rows[0]), delimiter="\t")
         writer.writeheader()
         writer.writerows(rows)
     project.configure(CONFIG)
-    project.snakemake()
+    done = project.snakemake("--printshellcmds")
+    project.said = done.stdout + done.stderr
     return project
 
 
@@ -123,6 +136,30 @@ def test_the_sample_is_refused_with_a_line_that_names_the_file(quarantine, sampl
     assert found[sample]["stage"] == stage, found[sample]
     assert re.search(words, found[sample]["reason"]), found[sample]["reason"]
     assert "\n" not in found[sample]["reason"]
+
+
+@pytest.mark.parametrize("sample", NO_PLACES)
+def test_a_cell_that_names_no_file_refuses_its_sample_alone(quarantine, sample):
+    found = {row["sample_id"]: row for row in quarantine.rows("quarantine.csv")}
+    assert found[sample]["stage"] == "fetch_sample"
+    assert NO_PLACES[sample][1] in found[sample]["reason"]
+    assert "\n" not in found[sample]["reason"]
+
+
+def test_no_token_is_left_anywhere_but_in_the_table(quarantine):
+    files = [path for path in quarantine.folder.rglob("*") if path.is_file() and path.name != "bad.csv"]
+    assert not [path for path in files if b"hunter2" in path.read_bytes()]
+    assert "hunter2" not in quarantine.said
+
+
+def test_ten_thousand_rows_left_out_are_listed(quarantine):
+    rows = quarantine.rows("left_out.csv")
+    assert len(rows) == LEFT_OUT
+    assert sum(len(row["reason"]) for row in rows) > 1_500_000
+
+
+def test_a_donor_may_start_with_a_dash(quarantine):
+    assert [row["patient"] for row in quarantine.rows("demo.csv")] == ["-x"]
 
 
 def test_a_404_is_refused(quarantine):
@@ -139,7 +176,7 @@ def test_the_good_sample_is_finished_and_no_other_is_released(quarantine):
 def test_the_quality_page_shows_every_reason(quarantine):
     page = (quarantine.results / "report/quality.html").read_text()
     reasons = [row["reason"] for row in quarantine.rows("quarantine.csv")]
-    assert len(reasons) == len(SPOILED) + 1
+    assert len(reasons) == len(SPOILED) + len(NO_PLACES) + 1
     assert all(html.escape(reason, quote=False)[:60] in page for reason in reasons)
 
 

@@ -92,13 +92,17 @@ rule describe_sample:
         mem_mb=1000,
         runtime="30m",
     params:
-        row=lambda wildcards: as_json(SAMPLES[wildcards.sample]),
-        settings=as_json({key: config[key] for key in ("limits", "patch", "slide")}),
+        given=lambda wildcards: as_json(
+            {
+                "row": public_row(SAMPLES[wildcards.sample], PLACES),
+                "settings": {key: config[key] for key in ("limits", "patch", "slide")},
+            }
+        ),
         code=code("describe_sample"),
     shell:
-        "python scripts/describe_sample.py --sample {wildcards.sample} --row {params.row:q}"
-        " --settings {params.settings:q} --records {input.records} {input.frame_record} --manifest {input.manifest} --files {input.files}"
-        " --metadata {output.metadata} --provenance {output.provenance} > {log} 2>&1"
+        "python scripts/describe_sample.py --sample {wildcards.sample} --given -"
+        " --records {input.records} {input.frame_record} --manifest {input.manifest} --files {input.files}"
+        " --metadata {output.metadata} --provenance {output.provenance} <<< {params.given:q} > {log} 2>&1"
 
 
 rule assemble_cohort:
@@ -115,11 +119,12 @@ rule assemble_cohort:
         mem_mb=1000,
         runtime="30m",
     params:
-        samples=lambda wildcards: COHORTS[wildcards.cohort],
+        given=lambda wildcards: as_json({"samples": COHORTS[wildcards.cohort]}),
         metadata=per_sample("metadata.json"),
         code=code("assemble_cohort"),
     shell:
-        "python scripts/assemble_cohort.py --samples {params.samples} --metadata {params.metadata} --shard {output.shard} > {log} 2>&1"
+        "python scripts/assemble_cohort.py --given - --metadata {params.metadata} --shard {output.shard}"
+        " <<< {params.given:q} > {log} 2>&1"
 
 
 rule assemble_dataset:
@@ -140,12 +145,12 @@ rule assemble_dataset:
         mem_mb=2000,
         runtime="1h",
     params:
-        choice=as_json(left_out_by_reason()),
+        given=as_json({"choice": left_out_by_reason()}),
         code=code("assemble_dataset"),
     shell:
         "python scripts/assemble_dataset.py --shards {input.shards} --table {output.table}"
-        " --quarantine {output.quarantine} --left-out {output.left_out} --findings {output.findings} --choice {params.choice:q}"
-        " --manifest {output.manifest} > {log} 2>&1"
+        " --quarantine {output.quarantine} --left-out {output.left_out} --findings {output.findings} --given -"
+        " --manifest {output.manifest} <<< {params.given:q} > {log} 2>&1"
 
 
 rule dataset:

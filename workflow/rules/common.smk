@@ -4,7 +4,6 @@ import functools
 import json
 import os
 import re
-import shlex
 import sys
 from pathlib import Path
 
@@ -15,9 +14,10 @@ LIBRARY = ROOT / "workflow"
 sys.path.insert(0, str(LIBRARY))
 
 from spotweave import tables
+from spotweave.addresses import public_row
 from spotweave.codehash import code_hash
 from spotweave.errors import TableFaults
-from spotweave.sources import files_below, find_place, local_path
+from spotweave.sources import find_place, local_sizes
 from spotweave.sources import names as source_names
 
 try:
@@ -26,6 +26,7 @@ try:
         schemas=LIBRARY / "schemas",
         library=LIBRARY / "spotweave",
         config_source=" + ".join(map(str, dict.fromkeys(workflow.configfiles))),
+        config_files=map(Path, dict.fromkeys(map(str, workflow.configfiles))),
     )
 except TableFaults as faults:
     raise WorkflowError(str(faults))
@@ -56,6 +57,8 @@ LIMITS = config["limits"]
 os.environ.update(
     SPOTWEAVE_FETCH_ATTEMPTS=str(config["fetch"]["attempts"]),
     SPOTWEAVE_FETCH_TIMEOUT_S=str(config["fetch"]["timeout_s"]),
+    SPOTWEAVE_FETCH_UNANNOUNCED_MAX_GB=str(config["fetch"]["unannounced_max_gb"]),
+    SPOTWEAVE_FETCH_FREE_MIN_GB=str(config["fetch"]["free_min_gb"]),
 )
 
 
@@ -97,12 +100,6 @@ def reader_of(wildcards):
     return TABLES.technologies[SAMPLES[wildcards.sample]["technology"]]["reader"]
 
 
-def member_option(wildcards):
-    """Which sample of a joint count table the row is, where it says so."""
-    member = SAMPLES[wildcards.sample].get("member")
-    return f"--member {shlex.quote(member)}" if member else ""
-
-
 # Cells for people and schedulers: no result depends on them.
 REMARKS = {"notes", "licence", "gated", "gpu"}
 
@@ -113,7 +110,7 @@ def unit(row):
 
 
 def as_json(content):
-    """A value for one command-line argument; quote it with :q."""
+    """A value for one command-line argument, or for `--given -` (spotweave.arguments); quote it with :q."""
     return json.dumps(content, sort_keys=True, separators=(",", ":"))
 
 
@@ -181,6 +178,14 @@ def known_identities(samples):
     )
 
 
+def with_donors(samples):
+    """Samples and, in their order, their donors: the options of scripts that gather over donors."""
+    return {
+        "samples": list(samples),
+        "donors": [SAMPLES[sample]["donor"] for sample in samples],
+    }
+
+
 def left_out_by_reason():
     """Reason -> samples that the query or the licences leave out."""
     reasons = {}
@@ -203,18 +208,20 @@ def picture(path, what):
 
 # Cells of a row that say where a file is: those with a checksum of their own.
 PLACES = [column.removesuffix("_checksum") for column in TABLES.checksum_columns]
+COHORT_TABLES = {Path(path).stem: path for path in config["cohorts"]}
 
 
 def wanted_files(wildcards):
-    """What the row asks for: the request as the fetch script takes it, licence and folder.
+    """What the row asks for: the request as the fetch script takes it, with licence and folder.
 
     The sizes of local files are in it, so that one that appears, goes or changes its size is noticed at the next run.
+    Commands are logged: an address that holds a token is given without it, and the script looks into the table.
     """
     row = SAMPLES[wildcards.sample]
+    named = public_row({role: row[role] for role in PLACES if role in row}, PLACES)
     given = {
-        role: {"location": row[role], "checksum": row.get(f"{role}_checksum", "")}
-        for role in PLACES
-        if role in row
+        role: {"location": place, "checksum": row.get(f"{role}_checksum", "")}
+        for role, place in named.items()
     }
     request = {
         "sample": wildcards.sample,
@@ -226,31 +233,26 @@ def wanted_files(wildcards):
             if name in row
         },
     }
-    return {
-        "licence": row.get("licence", "unspecified"),
+    if any(row[role] != place for role, place in named.items()):
+        request["table"] = COHORT_TABLES[row["cohort"]]
+    options = {
+        "request": request,
         "folder": f"{config['raw_dir']}/{row['cohort']}/{wildcards.sample}",
-        "request": as_json(request),
-        "local_bytes": local_bytes(row),
+        "licence": row.get("licence", "unspecified"),
     }
+    return {"given": as_json(options), "local_bytes": local_bytes(row)}
 
 
 def local_bytes(row):
-    """Sizes of the local files that a row names, by path."""
+    """Sizes of the local files that a row names, by path; what cannot be looked at is the fetch's to refuse."""
     if row["source"] != "file":
         return []
     accession = row.get("accession")
-    paths = [
-        local_path(find_place(row[role], "file", accession).location)
-        for role in PLACES
-        if role in row and find_place(row[role], "file", accession).source == "file"
+    places = [
+        find_place(row[role], "file", accession) for role in PLACES if role in row
     ]
-    if accession and not row.get("counts"):
-        folder = local_path(accession)
-        paths += files_below(folder)[0] if folder.is_dir() else []
-    return [
-        f"{path}:{path.stat().st_size if path.is_file() else 'missing'}"
-        for path in paths
-    ]
+    named = [place.location for place in places if place.source == "file"]
+    return local_sizes(named, accession if not row.get("counts") else None)
 
 
 @functools.cache

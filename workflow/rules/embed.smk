@@ -17,11 +17,16 @@ rule embed_patches:
         mem_mb=scaled_mem(8000),
         runtime="4h",
     params:
-        spec=lambda wildcards: unit(encoder_row(wildcards.encoder)),
+        given=lambda wildcards, input: as_json(
+            {
+                "spec": unit(encoder_row(wildcards.encoder)),
+                "folds": list(map(str, input.folds)),
+            }
+        ),
         seed=config["seed"],
         code=code("embed_patches", encoder_code),
     shell:
         "python scripts/embed_patches.py --sample {wildcards.sample} --encoder {wildcards.encoder}"
-        " --spec {params.spec:q} --seed {params.seed} --threads {threads}"
-        " --patches {input.patches} --folds {input.folds} --embeddings {output.embeddings}"
-        " --record {output.record} --code {params.code} > {log} 2>&1"
+        " --given - --seed {params.seed} --threads {threads}"
+        " --patches {input.patches} --embeddings {output.embeddings}"
+        " --record {output.record} --code {params.code} <<< {params.given:q} > {log} 2>&1"

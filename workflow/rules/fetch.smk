@@ -16,9 +16,8 @@ rule fetch_sample:
         wanted=wanted_files,
         code=code("fetch_sample", sources_of),
     shell:
-        "python scripts/fetch_sample.py --request {params.wanted[request]:q} --folder {params.wanted[folder]:q}"
-        " --licence {params.wanted[licence]} --manifest {output.manifest} --record {output.record}"
-        " --code {params.code} > {log} 2>&1"
+        "python scripts/fetch_sample.py --given - --manifest {output.manifest} --record {output.record}"
+        " --code {params.code} <<< {params.wanted[given]:q} > {log} 2>&1"
 
 
 rule fetch:

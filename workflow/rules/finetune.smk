@@ -21,11 +21,15 @@ rule finetune_encoder:
         mem_mb=scaled_mem(16000),
         runtime="12h",
     params:
-        samples=lambda wildcards: TABLES.task_samples(recipe_task(wildcards)),
+        given=lambda wildcards: as_json(
+            {
+                "samples": TABLES.task_samples(recipe_task(wildcards)),
+                "recipe": unit(TABLES.recipes[wildcards.recipe]),
+                "base": unit(base_row(wildcards.recipe)),
+            }
+        ),
         patches=per_sample("patches.h5"),
         expression=per_sample("st.h5ad"),
-        recipe=lambda wildcards: unit(TABLES.recipes[wildcards.recipe]),
-        base=lambda wildcards: unit(base_row(wildcards.recipe)),
         seed=config["seed"],
         code=code(
             "finetune_encoder",
@@ -33,10 +37,10 @@ rule finetune_encoder:
         ),
     shell:
         "python scripts/finetune_encoder.py --splits {input.splits} --fold {wildcards.fold}"
-        " --samples {params.samples} --patches {params.patches} --expression {params.expression}"
-        " --recipe {params.recipe:q} --base {params.base:q} --seed {params.seed} --threads {threads}"
+        " --given - --patches {params.patches} --expression {params.expression}"
+        " --seed {params.seed} --threads {threads}"
         " --weights {output.weights} --history {output.history}"
-        " --record {output.record} --code {params.code} > {log} 2>&1"
+        " --record {output.record} --code {params.code} <<< {params.given:q} > {log} 2>&1"
 
 
 rule evaluate_recipe:

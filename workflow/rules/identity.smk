@@ -36,11 +36,14 @@ rule audit_identity:
         mem_mb=scaled_mem(4000),
         runtime="1h",
     params:
-        samples=sorted(SAMPLES),
-        donors=[SAMPLES[sample]["donor"] for sample in sorted(SAMPLES)],
+        given=as_json(
+            {
+                "known": known_identities(SAMPLES),
+                **with_donors(sorted(SAMPLES)),
+            }
+        ),
         fingerprints=per_sample("fingerprint.json"),
-        known=known_identities(SAMPLES),
         code=code("audit_identity"),
     shell:
-        "python scripts/audit_identity.py --samples {params.samples} --donors {params.donors}"
-        " --fingerprints {params.fingerprints} --known {params.known:q} --table {output.table} > {log} 2>&1"
+        "python scripts/audit_identity.py --given - --fingerprints {params.fingerprints} --table {output.table}"
+        " <<< {params.given:q} > {log} 2>&1"

@@ -17,12 +17,16 @@ rule fit_probe:
         mem_mb=scaled_mem(8000),
         runtime="2h",
     params:
-        samples=lambda wildcards: TABLES.task_samples(wildcards.task),
+        # The task with its notes: the leaderboard shows them.
+        given=lambda wildcards: as_json(
+            {
+                "samples": TABLES.task_samples(wildcards.task),
+                "task": TABLES.tasks[wildcards.task],
+            }
+        ),
         expression=per_sample("st.h5ad"),
         embeddings=per_sample("embeddings/{encoder}.h5"),
         records=per_sample("records/embed_patches.{encoder}.json"),
-        # With its notes: the leaderboard shows them.
-        task=lambda wildcards: as_json(TABLES.tasks[wildcards.task]),
         seed=config["seed"],
         code=code(
             "fit_probe",
@@ -32,11 +36,10 @@ rule fit_probe:
             ],
         ),
     shell:
-        "OMP_NUM_THREADS={threads} python scripts/fit_probe.py --splits {input.splits} --task {params.task:q}"
+        "OMP_NUM_THREADS={threads} python scripts/fit_probe.py --splits {input.splits} --given -"
         " --protocol {wildcards.protocol} --probe {wildcards.probe} --encoder {wildcards.encoder}"
-        " --samples {params.samples} --expression {params.expression} --embeddings {params.embeddings}"
-        " --records {params.records}"
-        " --seed {params.seed} --scores {output.scores} > {log} 2>&1"
+        " --expression {params.expression} --embeddings {params.embeddings} --records {params.records}"
+        " --seed {params.seed} --scores {output.scores} <<< {params.given:q} > {log} 2>&1"
 
 
 rule rank_encoders:
@@ -64,10 +67,11 @@ rule rank_encoders:
         mem_mb=2000,
         runtime="10m",
     params:
+        given=lambda wildcards, input: as_json({"scores": list(map(str, input.scores))}),
         code=code("rank_encoders"),
     shell:
-        "python scripts/rank_encoders.py --scores {input.scores} --leaderboard {output.leaderboard}"
-        " --plot {output.plot} > {log} 2>&1"
+        "python scripts/rank_encoders.py --given - --leaderboard {output.leaderboard} --plot {output.plot}"
+        " <<< {params.given:q} > {log} 2>&1"
 
 
 rule benchmark:

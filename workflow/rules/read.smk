@@ -17,10 +17,12 @@ rule read_expression:
         runtime="30m",
     params:
         reader=reader_of,
-        member=member_option,
+        given=lambda wildcards: as_json(
+            {name: SAMPLES[wildcards.sample].get(name) for name in ("member",)}
+        ),
         code=code("read_expression", lambda wc: [f"readers/{reader_of(wc)}"]),
     shell:
         "python scripts/read_expression.py --sample {wildcards.sample} --reader {params.reader}"
-        " {params.member} --manifest {input.manifest}"
+        " --given - --manifest {input.manifest}"
         " --expression {output.expression} --spots {output.spots}"
-        " --record {output.record} --code {params.code} > {log} 2>&1"
+        " --record {output.record} --code {params.code} <<< {params.given:q} > {log} 2>&1"

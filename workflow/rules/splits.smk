@@ -13,17 +13,16 @@ rule make_splits:
         mem_mb=2000,
         runtime="10m",
     params:
-        samples=lambda wildcards: TABLES.task_samples(wildcards.task),
+        given=lambda wildcards: as_json(
+            {
+                "task": unit(TABLES.tasks[wildcards.task]),
+                "known": known_identities(TABLES.task_samples(wildcards.task)),
+                **with_donors(TABLES.task_samples(wildcards.task)),
+            }
+        ),
         records=per_sample("records/extract_patches.json"),
         fingerprints=per_sample("fingerprint.json"),
-        known=lambda wildcards: known_identities(TABLES.task_samples(wildcards.task)),
-        donors=lambda wildcards: [
-            SAMPLES[sample]["donor"] for sample in TABLES.task_samples(wildcards.task)
-        ],
-        task=lambda wildcards: unit(TABLES.tasks[wildcards.task]),
         code=code("make_splits"),
     shell:
-        "python scripts/make_splits.py --task {params.task:q} --samples {params.samples}"
-        " --donors {params.donors} --records {params.records}"
-        " --fingerprints {params.fingerprints} --known {params.known:q}"
-        " --splits {output.splits} > {log} 2>&1"
+        "python scripts/make_splits.py --given - --records {params.records}"
+        " --fingerprints {params.fingerprints} --splits {output.splits} <<< {params.given:q} > {log} 2>&1"

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from spotweave import archives, raw_layouts, sources
+from spotweave.addresses import identity, redacted
 from spotweave.archives import Member
 from spotweave.errors import Refusal
 from spotweave.io import read_json, remove, write_json
@@ -29,7 +30,7 @@ from spotweave.sources._content import HEAD_BYTES, check_head
 from spotweave.sources._digests import check, digest_file, mismatch
 from spotweave.sources._disk import kept, record_path, write_record
 from spotweave.sources._remote_zip import NoRanges, open_zip
-from spotweave.sources.https import file_name, redacted
+from spotweave.sources.https import file_name
 
 log = logging.getLogger("spotweave")
 
@@ -453,7 +454,7 @@ class _Archive:
             located = cast(Locating, sources.load(self.place.source)).locate(self.place.location, self.settings)
             url, headers = located.url, dict(located.headers)
         try:
-            return open_zip(url, self.settings, headers, self.label)
+            return open_zip(url, self.settings, headers, self.label, is_named=self.place.source == "https")
         except NoRanges:
             log.info("%s: its server hands out whole files only", self.label)
             return None
@@ -502,8 +503,8 @@ def _file_name(place: Place) -> str:
 
 
 def _written(place: Place) -> str:
-    """A place as a row would name it."""
-    text = place.location if place.source in ("https", "file") else f"{place.source}:{place.location}"
+    """A place as a row would name it, without what may be a token."""
+    text = identity(place.location) if place.source in ("https", "file") else f"{place.source}:{place.location}"
     return f"{text}!{place.member}" if place.member else text
 
 

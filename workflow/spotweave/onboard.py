@@ -12,6 +12,8 @@ is a sample; other files go to the one sample whose label they share.
 from __future__ import annotations
 
 import csv
+import functools
+import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,7 +23,7 @@ from typing import Any
 
 import yaml
 
-from spotweave import raw_layouts, tables
+from spotweave import raw_layouts, tables, vocabulary
 from spotweave.errors import Refusal, TableFaults
 from spotweave.io import atomic
 from spotweave.raw_layouts import ROLES, Assignment, assign, matches, recognise
@@ -29,6 +31,8 @@ from spotweave.sources import Listing
 
 UNKNOWN = "?"
 SHOWN = 4
+SHOWN_CHARACTERS = 80
+LONGEST_ASKED = 2000
 TECHNOLOGIES = {
     "st_v1": "Spatial Transcriptomics",
     "visium": "Visium",
@@ -57,17 +61,27 @@ COLUMNS = (
     "url_confidence",
     "notes",
 )
+
+
+def _words_allowed(column: str) -> str:
+    """The words that a cell may hold, for a question."""
+    words = vocabulary.words_of(column)
+    if column == "organ":  # finer words are the tissue's
+        words = tuple(term.name for term in vocabulary.load("organs").terms if not term.cells.get("organ"))
+    return ", ".join(words)
+
+
 # What a person must find out where names do not tell, and what to do if nobody knows.
 QUESTIONS = {
     "donor": "whose tissue this is; samples of one donor need the same id, in other tables too",
     "dataset_title": "the title of the publication or deposit",
     "technology": f"one of {', '.join(TECHNOLOGIES.values())}; nothing in the names tells",
-    "species": "Homo sapiens or Mus musculus",
-    "organ": "the organ, as in HEST-1k's table (Breast, Bowel, Brain …)",
-    "disease_state": "healthy, cancer, tumor, treated, genetically_modified or diseased; blank if not known",
-    "oncotree_code": "the cancer's code on oncotree.info (IDC, COAD …); blank if not known",
-    "preservation": "how the tissue was kept: fresh_frozen, ffpe, …; blank if not stated",
-    "licence": "SPDX identifier of the licence of the data, or unspecified",
+    "species": f"one of {_words_allowed('species')}",
+    "organ": f"the organ, one of {_words_allowed('organ')}; what is finer is the tissue",
+    "disease_state": f"one of {_words_allowed('disease_state')}; blank if not known",
+    "oncotree_code": "the cancer's code in resources/vocabulary/oncotree.csv (IDC, COAD …); blank if not known",
+    "preservation": f"how the tissue was kept, one of {_words_allowed('preservation')}; blank if not stated",
+    "licence": f"the licence of the data, one of {_words_allowed('licence')}",
     "study_link": "address of the publication (https://doi.org/…); blank if there is none",
 }
 PAGES = {
@@ -109,6 +123,8 @@ ADDRESSES = (
     ("huggingface", r"huggingface\.co/datasets/([\w.-]+/[\w.-]+)(?:/(?:tree|blob)/([\w.-]+))?", "{0}@{1}"),
     ("github", r"github\.com/([\w.-]+/[\w.-]+?)(?:\.git)?(?:/(?:tree|blob)/([0-9a-f]{40}))?(?:/|$)", "{0}@{1}"),
 )
+# Words of names and titles beside the spellings of the vocabularies; states are told by these alone, as the spellings
+# ("control", "treatment") say too little of a title.
 SPECIES = {
     "Homo sapiens": r"\b(human|homo sapiens|patients?)\b",
     "Mus musculus": r"\b(mouse|mice|murine|mus musculus)\b",
@@ -140,6 +156,7 @@ STATES = {
     "healthy": r"\b(healthy|normal|non ?diseased)\b",
 }
 PRESERVATIONS = {"ffpe": r"\b(ffpe|formalin fixed)\b", "fresh_frozen": r"\b(fresh ?frozen|ff)\b", "pfa": r"\bpfa\b"}
+TOO_LITTLE = {"ff", "frozen", "sigma"}  # spellings that say something else in a name as often
 DONOR = re.compile(r"(?<![a-z0-9])(?:patient|donor|subject|pt|p)[ _.-]?0*(\d+)(?![0-9])", re.IGNORECASE)
 LICENCE = re.compile(r"cc[ -]?(0|by(?:[ -](?:nc|nd|sa))*)[ -]?(\d\.\d)?", re.IGNORECASE)
 
@@ -225,7 +242,9 @@ def detect_source(text: str, patterns: Mapping[str, str]) -> tuple[str, str]:
         It looks like none, or like several; the reason says how to write it.
     """
     text = text.strip()
-    if Path(text).expanduser().is_dir():
+    if len(text) > LONGEST_ASKED:
+        raise Refusal(f"{text[:SHOWN_CHARACTERS]}…: {len(text):,} characters are no accession, address or folder")
+    if os.path.isdir(os.path.expanduser(text)):  # noqa: PTH111, PTH112 (any text is asked, and no text is an error)
         return "file", text
     if re.match("https?://|(https?://)?(dx\\.)?doi\\.org/|10\\.\\d{4,9}/", text, re.IGNORECASE):
         return _from_address(text)
@@ -480,13 +499,8 @@ class _Row:
     def _describe(self, label: str) -> None:
         """What the sample's own names say, or else the title; names that say two things say nothing."""
         own, title = _words(f"{label} {self.listing.accession}"), _words(self.listing.title or "")
-        for column, vocabulary in (
-            ("species", SPECIES),
-            ("organ", ORGANS),
-            ("disease_state", STATES),
-            ("preservation", PRESERVATIONS),
-        ):
-            value, where = _said(((own, "the sample's name"), (title, "the title")), vocabulary)
+        for column in ("species", "organ", "disease_state", "preservation"):
+            value, where = _said(((own, "the sample's name"), (title, "the title")), _spellings(column))
             self._set(column, value, where)
         if self.cells["disease_state"] == "cancer":
             self._ask("oncotree_code", QUESTIONS["oncotree_code"])
@@ -577,12 +591,33 @@ def _words(text: str) -> str:
     return " ".join(re.split(r"[^A-Za-z0-9]+", text)).lower()
 
 
-def _said(texts: Iterable[tuple[str, str]], vocabulary: Mapping[str, str]) -> tuple[str | None, str]:
-    """The one value that the first telling text names, and which text that is."""
+@functools.cache
+def _spellings(column: str) -> tuple[tuple[str, str], ...]:
+    """Pattern and value of what names may say: phrases of the vocabulary, our own words, the vocabulary's words."""
+    own = {"species": SPECIES, "organ": ORGANS, "disease_state": STATES, "preservation": PRESERVATIONS}[column]
+    spelled: dict[str, str] = {}
+    if column != "disease_state":
+        for term in vocabulary.load(vocabulary.VOCABULARIES[column]).terms:
+            for text in (term.name, *term.listed("synonyms")):
+                words = _words(text).strip()
+                if words not in TOO_LITTLE:
+                    spelled[words] = term.cells.get("organ") or term.name
+    longest = sorted(spelled, key=lambda words: (-len(words), words))
+    told = [(rf"\b{words}\b", spelled[words]) for words in longest]
+    phrases = [one for one, words in zip(told, longest, strict=True) if " " in words]
+    return (*phrases, *((pattern, value) for value, pattern in own.items()), *told)
+
+
+def _said(texts: Iterable[tuple[str, str]], spellings: Sequence[tuple[str, str]]) -> tuple[str | None, str]:
+    """The one value that the first telling text names, and which text that is; a word tells once."""
     for text, where in texts:
-        found = [value for value, pattern in vocabulary.items() if re.search(pattern, text)]
+        found, left = set(), text.replace("guinea pig", " ")  # none of the species there are
+        for pattern, value in spellings:
+            left, times = re.subn(pattern, " ", left)
+            if times:
+                found.add(value)
         if found:
-            return (found[0] if len(found) == 1 else None), where
+            return (found.pop() if len(found) == 1 else None), where
     return None, ""
 
 

@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import argparse
 import logging
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from spotweave.arguments import expanded
 from spotweave.errors import Refusal
 from spotweave.io import is_empty, part_path, remove, write_json
 
@@ -67,13 +69,15 @@ class Stage:
             many = {"+": "+", "*": "*", "@": "+"}.get(given[-1])
             flag = f"--{given.rstrip('+*@').replace('_', '-')}"
             if many:
-                self.parser.add_argument(flag, type=Path, nargs=many, required=many == "+", default=[])
+                self.parser.add_argument(flag, type=Path, nargs=many, action="extend", required=many == "+", default=[])
             else:
                 self.parser.add_argument(flag, type=Path, required=True)
         for output in self.outputs:
             self.parser.add_argument(f"--{output.replace('_', '-')}", type=Path, required=True)
         if self.gathered:
-            self.parser.add_argument("--samples", nargs="+", required=True, help="ids of the samples gathered over")
+            self.parser.add_argument(
+                "--samples", nargs="+", action="extend", required=True, help="ids of the samples gathered over"
+            )
         if record:
             self.parser.add_argument("--record", type=Path, required=True, help="JSON: how it went and how well")
             self.parser.add_argument("--code", default="", help="hash of the code that runs, kept in the record")
@@ -81,7 +85,7 @@ class Stage:
 
     def run(self, work: Work, argv: Sequence[str] | None = None) -> None:
         """Parse `argv`, do the work, leave whole outputs or none."""
-        args = self.parser.parse_args(argv)
+        args = self.parser.parse_args(expanded(sys.argv[1:] if argv is None else argv, sys.stdin))
         for name in self.gathered:
             setattr(args, name, self._per_sample(args, name))
         logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", force=True)

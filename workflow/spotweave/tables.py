@@ -8,8 +8,8 @@ every job. jsonschema, which can name every fault, is loaded when there is one.
 
 from __future__ import annotations
 
-import csv
 import difflib
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ from typing import Any
 import fastjsonschema
 import yaml
 
-from spotweave import selection, vocabulary
+from spotweave import selection, sheets, vocabulary
 from spotweave.encoders import check_row
 from spotweave.errors import TableFaults
 from spotweave.raw_layouts import ROLES
@@ -28,6 +28,10 @@ from spotweave.sources import parse_checksum
 Row = dict[str, str]
 OPEN = "?"  # what a draft of a table holds where a person has to look
 MIN_DONORS = 2  # a fold trains on one and tests on another
+LONGEST_NAME = 100  # it becomes part of file names, beside others, in the 255 bytes of one
+SHOWN = 40
+LONGEST_SAID = 120
+DEEPEST = 20  # of nested mappings and lists
 
 
 @dataclass(frozen=True)
@@ -108,18 +112,29 @@ class _Checker:
             yield f"{where}:{column}: still {OPEN!r}, as a draft leaves it, {self._allowed(column)}"
         for column in sorted(name for name in set(row) & set(self.columns) if row[name] != OPEN):
             if not _passes(_compiled(self.columns[column]), row[column]):
-                yield f"{where}:{column}: {row[column]!r}, {self._allowed(column)}"
+                yield f"{where}:{column}: {sheets.shown(row[column])}, {self._allowed(column, row[column])}"
 
-    def _allowed(self, column: str) -> str:
+    def _allowed(self, column: str, cell: str = "") -> str:
         rule = self.columns[column]
         if "enum" in rule:
-            return "allowed: " + ", ".join(rule["enum"])
+            words = vocabulary.nearest_of(column, cell) if cell else None
+            near = words if words in rule["enum"] else _closest(cell, rule["enum"])
+            return "allowed: " + ", ".join(rule["enum"]) + (f"; did you mean {near!r}?" if near else "")
         return "allowed: " + rule.get("allowed", rule["description"])
 
 
+def _closest(name: str, known: Iterable[str]) -> str | None:
+    """The known name most like this one, whatever its case."""
+    folded = {one.casefold(): one for one in known}
+    close = difflib.get_close_matches(name[:LONGEST_NAME].casefold(), list(folded), n=1)
+    return folded[close[0]] if close else None
+
+
 def _nearest(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f"did you mean {close[0]!r}?" if close else f"allowed: {', '.join(sorted(known))}"
+    near = _closest(name, known)
+    listed = sorted(known)
+    more = f" … ({len(listed)} in all)" if len(listed) > SHOWN else ""
+    return f"did you mean {near!r}?" if near else f"allowed: {', '.join(listed[:SHOWN])}{more}"
 
 
 def read_table(path: Path, schema_path: Path, key: str | None) -> tuple[dict[str, tuple[int, Row]], list[str]]:
@@ -134,69 +149,160 @@ def read_table(path: Path, schema_path: Path, key: str | None) -> tuple[dict[str
         One line each.
     """
     checker = _Checker(schema_path)
-    if not path.is_file():
+    if not os.path.isfile(path):  # noqa: PTH113 (a name too long for any file is no error here)
         return {}, [f"{path}: no such file, allowed: a CSV table with the columns {', '.join(checker.required)}"]
-    faults: list[str] = []
-    rows: dict[str, tuple[int, Row]] = {}
     try:
-        with open(path, newline="", encoding="utf-8-sig") as handle:
-            reader = csv.DictReader(handle, strict=True)
-            header = reader.fieldnames or []
-            for column in header:
-                if column not in checker.columns:
-                    faults.append(f"{path}:1:{column}: unknown column, {_nearest(column, checker.columns)}")
-            faults += [
-                f"{path}:1:{column}: the column is there twice, allowed: once"
-                for column in sorted({name for name in header if list(header).count(name) > 1})
-            ]
-            missing = [column for column in checker.required if column not in header]
-            if missing:
-                return {}, [*faults, *(f"{path}:1:{column}: missing column, required" for column in missing)]
-            for cells in reader:
-                where = f"{path}:{reader.line_num}"
-                if str(cells[header[0]]).startswith("#"):
-                    continue
-                if None in cells or None in cells.values():
-                    faults.append(f"{where}: the number of cells is not that of the header ({len(header)})")
-                    continue
-                row = {name: cell.strip() for name, cell in cells.items() if cell.strip() and name in checker.columns}
-                if not row:
-                    continue
-                faults += checker.faults(where, row)
-                if key is None:
-                    rows[str(reader.line_num)] = (reader.line_num, row)
-                elif key in row and row[key] in rows:
-                    faults.append(
-                        f"{where}:{key}: {row[key]!r} is already in row {rows[row[key]][0]}, allowed: unique ids"
-                    )
-                elif key in row:
-                    rows[row[key]] = (reader.line_num, row)
-    except (UnicodeDecodeError, csv.Error) as error:
-        faults.append(f"{path}: not a readable CSV table in UTF-8 ({error})")
+        sheet = sheets.read(path, checker.columns)
+    except sheets.NoTable as error:
+        return {}, [f"{path}{'' if error.row is None else f':{error.row}'}: {error}"]
+    faults = _header_faults(f"{path}:1", sheet, checker)
+    if any(column not in sheet.header for column in checker.required):
+        return {}, faults
+    rows: dict[str, tuple[int, Row]] = {}
+    for record in sheet.records:
+        where = f"{path}:{record.number}"
+        if record.cells[0].startswith("#"):
+            continue
+        extra = record.cells[len(sheet.header) :]
+        if len(record.cells) < len(sheet.header) or any(cell.strip() for cell in extra):
+            faults.append(
+                f"{where}: the number of cells ({len(record.cells)}) is not that of the header"
+                f" ({len(sheet.header)}), allowed: equal numbers; is a comma in a cell without quotes?"
+            )
+            continue
+        row, found = _row_of(where, sheet, record, checker)
+        if not row and not found:
+            continue
+        faults += found or checker.faults(where, row)
+        name = str(record.number) if key is None else row.get(key)
+        if name in rows:
+            faults.append(f"{where}:{key}: {name!r} is already in row {rows[name][0]}, allowed: unique ids")
+        elif name is not None:
+            rows[name] = (record.number, row)
     return rows, faults
+
+
+def _header_faults(where: str, sheet: sheets.Sheet, checker: _Checker) -> list[str]:
+    """What is wrong with the names of the columns; one line where none of them is known."""
+    named = [name for name in sheet.header if name]
+    if not set(named) & set(checker.columns):
+        start = ",".join(sheet.header[:4])
+        return [f"{where}: {sheets.shown(start)} is no header, allowed: columns named {', '.join(checker.required)}, …"]
+    faults = [
+        f"{where}:{name}: unknown column, {_nearest(name, checker.columns)}"
+        for name in named
+        if name not in checker.columns
+    ]
+    faults += [
+        f"{where}:{column}: the column is there twice, allowed: once"
+        for column in sorted({name for name in named if named.count(name) > 1})
+    ]
+    for i, name in enumerate(sheet.header):
+        filled = [record for record in sheet.records if i < len(record.cells) and record.cells[i].strip()]
+        if not name and filled and not filled[0].cells[0].startswith("#"):
+            cell = sheets.shown(filled[0].cells[i].strip())
+            faults.append(f"{where}: column {i + 1} has no name but holds {cell} in row {filled[0].number}")
+    return faults + [
+        f"{where}:{column}: missing column, required" for column in checker.required if column not in named
+    ]
+
+
+def _row_of(where: str, sheet: sheets.Sheet, record: sheets.Record, checker: _Checker) -> tuple[Row, list[str]]:
+    """The non-blank cells of known columns, and what no cell may hold: such a cell is left out."""
+    row: Row = {}
+    faults = []
+    for name, text in zip(sheet.header, record.cells, strict=False):
+        cell = sheets.cleaned(text)
+        if not cell or name not in checker.columns:
+            continue
+        rule = checker.columns[name]
+        bad = sheets.wrong(cell, rule.get("maxLength", sheets.MOST_CHARACTERS))
+        if bad:
+            faults.append(f"{where}:{name}: {bad}")
+            continue
+        if (
+            sheet.delimiter == ";"
+            and re.fullmatch(r"\d*,\d+", cell)
+            and _passes(_compiled(rule), cell.replace(",", "."))
+        ):
+            cell = cell if _passes(_compiled(rule), cell) else cell.replace(",", ".")  # decimals as where ; parts cells
+        row[name] = cell
+    return row, faults
 
 
 def check_config(config: Mapping[str, Any], schema_path: Path, source: str) -> list[str]:
     """Check the merged configuration; faults name the key by its path."""
     schema = yaml.safe_load(schema_path.read_text(encoding="utf-8"))
-    if _passes(_compiled(schema), dict(config)):
+    faults = [f"{source}:{where}: {bad}" for where, bad in _unseen(config)]
+    if not faults and _passes(_compiled(schema), dict(config)):
         return _range_faults(config["limits"], source)
     import jsonschema
 
-    faults = []
     for error in jsonschema.Draft202012Validator(schema).iter_errors(config):
         where = ".".join(str(part) for part in error.absolute_path)
         rule: Any = error.schema
         if error.validator == "additionalProperties":
             known = rule["properties"]
-            for name in sorted(set(error.instance) - set(known)):
+            for name in sorted(map(str, set(error.instance) - set(known))):
                 path = f"{where}.{name}" if where else name
                 faults.append(f"{source}:{path}: unknown key, {_nearest(name, known)}")
         elif error.validator == "required":
             faults.append(f"{source}:{where}: {error.message}")
         else:
-            faults.append(f"{source}:{where}: {error.instance!r} ({error.message}), {rule.get('description', '')}")
+            top = schema["properties"].get(str(error.absolute_path[0]), {}) if error.absolute_path else schema
+            allowed = rule.get("description") or top["description"]
+            found = f"{_cut(repr(error.instance))} ({_cut(error.message)})"
+            faults.append(f"{source}:{where}: {found}, allowed: {allowed}")
     return faults
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST_SAID else text[:LONGEST_SAID] + "…"
+
+
+def _unseen(value: Any, where: str = "", depth: int = 0) -> Iterable[tuple[str, str]]:
+    """Texts of the configuration with characters that cannot be seen: they would become part of names and commands."""
+    if isinstance(value, str):
+        bad = sheets.wrong(value)
+        if bad:
+            yield where, bad
+    elif isinstance(value, (Mapping, list)) and depth < DEEPEST:
+        pairs = value.items() if isinstance(value, Mapping) else enumerate(value)
+        for name, inner in pairs:
+            yield from _unseen(inner, f"{where}.{name}" if where else str(name), depth + 1)
+
+
+class _Strict(yaml.SafeLoader):
+    """YAML in which a key stands once: the usual loader takes the last one in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key, _ in node.value:
+            if isinstance(key.value, str) and key.value != "<<":
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"the key {key.value!r} is there twice", key.start_mark
+                    )
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def read_config(path: Path) -> tuple[dict[str, Any], list[str]]:
+    """Read one configuration file; what is wrong with it as a file (its values are `check_config`'s) in one line."""
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Strict)  # noqa: S506 (a SafeLoader)
+    except FileNotFoundError:
+        return {}, [f"{path}: no such file, allowed: a configuration in YAML"]
+    except (OSError, UnicodeDecodeError) as error:
+        return {}, [f"{path}: cannot be read ({error}), allowed: a configuration in YAML, in UTF-8"]
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f":{mark.line + 1}" if mark else ""
+        what = getattr(error, "problem", None) or type(error).__name__
+        return {}, [f"{path}{where}: {what}, allowed: YAML in which each key stands once, indented by blanks"]
+    if not isinstance(content, dict):
+        return {}, [f"{path}: no keys at its top level, allowed: a configuration in YAML, as config/config.yaml"]
+    return content, []
 
 
 def _range_faults(limits: Mapping[str, float], source: str) -> list[str]:
@@ -212,7 +318,13 @@ def _range_faults(limits: Mapping[str, float], source: str) -> list[str]:
     return faults
 
 
-def load(config: Mapping[str, Any], schemas: Path, library: Path, config_source: str = "config") -> Tables:
+def load(
+    config: Mapping[str, Any],
+    schemas: Path,
+    library: Path,
+    config_source: str = "config",
+    config_files: Iterable[Path] = (),
+) -> Tables:
     """Read and check everything the configuration names.
 
     Parameters
@@ -225,13 +337,16 @@ def load(config: Mapping[str, Any], schemas: Path, library: Path, config_source:
         The package's folder, in which readers, sources and builders are looked up by file name.
     config_source
         What to call the configuration in messages, e.g. its file names.
+    config_files
+        The files it was merged from, to be looked at for what the merged values no longer show.
 
     Raises
     ------
     TableFaults
         With every fault found.
     """
-    faults = check_config(config, schemas / "config.schema.yaml", config_source)
+    faults = [fault for path in config_files for fault in read_config(path)[1]]
+    faults += check_config(config, schemas / "config.schema.yaml", config_source)
     if faults:
         raise TableFaults(faults)
 
@@ -327,10 +442,10 @@ def _load_cohorts(
         faults += found
         if path.stem in cohorts:
             faults.append(f"{config_source}:cohorts: two tables are called {path.stem!r}, allowed: unique file names")
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", path.stem):
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", path.stem) or len(path.stem) > LONGEST_NAME:
             faults.append(
                 f"{config_source}:cohorts: {path.stem!r} becomes part of file names, allowed: letters, digits,"
-                " hyphens and underscores"
+                f" hyphens and underscores, at most {LONGEST_NAME}"
             )
         if not rows and not found:
             faults.append(f"{path}: no rows, allowed: at least one sample")
@@ -345,17 +460,17 @@ def _load_cohorts(
 
 
 def _registry_fault(where: str, folder: Path, unit: str) -> list[str]:
-    if unit and not unit.startswith("_") and (folder / f"{unit}.py").is_file():
-        return []
     known = sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_"))
-    return [f"{where}: {unit!r} is not a module of {folder.name}/, {_nearest(unit, known)}"]
+    if unit in known:
+        return []
+    return [f"{where}: {sheets.shown(unit)} is not a module of {folder.name}/, {_nearest(unit, known)}"]
 
 
 def _sample_faults(where: str, row: Row, technologies: Mapping[str, Row], library: Path) -> list[str]:
     faults = []
     technology = row.get("technology", "")
     if technology and technology not in technologies:
-        faults.append(f"{where}:technology: {technology!r}, {_nearest(technology, technologies)}")
+        faults.append(f"{where}:technology: {sheets.shown(technology)}, {_nearest(technology, technologies)}")
     if "source" in row:
         faults += _registry_fault(f"{where}:source", library / "sources", row["source"])
     for column in sorted(name for name in row if name.endswith("_checksum")):
@@ -380,7 +495,8 @@ def _accession_faults(where: str, row: Row, sources: Mapping[str, Row]) -> list[
         return []
     if re.fullmatch(source["accession_pattern"], row["accession"]):
         return []
-    return [f"{where}:accession: {row['accession']!r}, allowed: as {source['source']} writes it, {source['example']}"]
+    allowed = f"allowed: as {source['source']} writes it, {source['example']}"
+    return [f"{where}:accession: {sheets.shown(row['accession'])}, {allowed}"]
 
 
 def _place_faults(where: str, row: Row, reader: str) -> list[str]:

@@ -18,6 +18,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from spotweave.sheets import shown
+
 FOLDER = Path(__file__).resolve().parents[2] / "resources/vocabulary"
 # Column of a cohort table -> vocabulary of its cells.
 VOCABULARIES = {
@@ -31,6 +33,7 @@ VOCABULARIES = {
 # Those whose few allowed words the table's schema does not list itself.
 CHECKED = ("organ", "oncotree_code", "licence")
 OPEN = "?"  # what a draft of a table holds where a person has to look
+LONGEST = 100  # what is longer is not compared: the time grows with its square
 USES = ("commercial", "derivatives", "share_alike", "redistribution")
 CREATIVE_COMMONS = re.compile(r"https?://(?:www\.)?creativecommons\.org/(?:licenses|publicdomain)/([^?#]*)", re.I)
 
@@ -74,7 +77,7 @@ class Vocabulary:
 
     def nearest(self, text: str) -> str | None:
         """The term whose spelling comes closest."""
-        close = difflib.get_close_matches(normalised(text), list(self.spellings), n=1)
+        close = difflib.get_close_matches(normalised(text[:LONGEST]), list(self.spellings), n=1)
         return self.spellings[close[0]].name if close else None
 
 
@@ -138,6 +141,20 @@ def licence(text: str) -> Licence | None:
     return Licence(term.id or None, term) if term else None
 
 
+def nearest_of(column: str, text: str) -> str | None:
+    """The allowed word that a cell may mean; None where its column has no vocabulary, or nothing is near."""
+    if column not in VOCABULARIES:
+        return None
+    words = load(VOCABULARIES[column])
+    term = words.find(text)
+    return term.name if term else words.nearest(text)
+
+
+def words_of(column: str) -> tuple[str, ...]:
+    """All allowed words of a column that has a vocabulary, in the vocabulary's order."""
+    return tuple(term.name for term in load(VOCABULARIES[column]).terms)
+
+
 def faults(row: Mapping[str, str], columns: Iterable[str] = CHECKED) -> Iterator[tuple[str, str]]:
     """Cells of a cohort row that are not the vocabulary's own words: column, and what is wrong and allowed.
 
@@ -155,7 +172,7 @@ def faults(row: Mapping[str, str], columns: Iterable[str] = CHECKED) -> Iterator
         if cell is not None and cell != OPEN:
             message = _fault(load(VOCABULARIES[column]), cell)
             if message:
-                yield column, f"{cell!r}, {message}"
+                yield column, f"{shown(cell)}, {message}"
 
 
 def _fault(vocabulary: Vocabulary, cell: str) -> str | None:

@@ -13,11 +13,13 @@ Nothing heavy is imported here: the tables are validated with `parse_checksum` b
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
 import pkgutil
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, cast
@@ -60,13 +62,26 @@ def local_path(location: str) -> Path:
 
     A path is written as it is on the disk. One that is not there, but is there once `%20` and the like are read as what
     they stand for, was copied from an address and is taken as that; in a `file://` address it is the other way round.
+
+    Raises
+    ------
+    Refusal
+        It names none: another machine's, an unknown user's home, or no address at all.
     """
-    parts = urlsplit(location)
-    if parts.scheme == "file":
-        if parts.netloc not in ("", "localhost"):
-            raise Refusal(f"{location}: names a file of another machine ({parts.netloc}); write file:///path")
-        return _first_there(unquote(parts.path), parts.path)
-    return _first_there(location, unquote(location))
+    try:
+        parts = urlsplit(location)
+        if parts.scheme == "file":
+            if parts.netloc not in ("", "localhost"):
+                raise Refusal(f"{location}: names a file of another machine ({parts.netloc}); write file:///path")
+            return _first_there(unquote(parts.path), parts.path)
+    except ValueError as error:
+        if location.lower().startswith("file:"):
+            raise Refusal(f"{location}: not an address ({error}); write file:///path, or a plain path") from None
+    try:
+        return _first_there(location, unquote(location))
+    except RuntimeError:
+        user = location.partition("/")[0]
+        raise Refusal(f"{location}: there is no user {user[1:]!r} here; write the whole path") from None
 
 
 def _first_there(text: str, other: str) -> Path:
@@ -116,6 +131,31 @@ def files_below(folder: Path) -> tuple[list[Path], list[str]]:
 
 def _is_below(path: str, folder: str) -> bool:
     return os.path.commonpath([path, folder]) == folder
+
+
+def local_sizes(locations: Iterable[str], folder: str | None = None) -> list[str]:
+    """`path:bytes` of local files, and of all files in a folder: what tells that one came, went or changed its size.
+
+    What names no path, or may not be looked at, is `missing`: to refuse it is the fetch's business.
+    """
+    paths: list[Path] = []
+    sizes: list[str] = []
+    for location in locations:
+        try:
+            paths.append(local_path(location))
+        except Refusal:
+            sizes.append(f"{location}:missing")
+    if folder is not None:
+        with contextlib.suppress(Refusal, OSError, ValueError):
+            paths += files_below(local_path(folder))[0] if local_path(folder).is_dir() else []
+    return sizes + [f"{path}:{_size(path)}" for path in paths]
+
+
+def _size(path: Path) -> int | str:
+    try:
+        return path.stat().st_size if path.is_file() else "missing"
+    except (OSError, ValueError):
+        return "missing"
 
 
 def parse_checksum(text: str | None) -> Checksum:
@@ -288,15 +328,23 @@ class FetchSettings:
         Seconds before the second attempt; doubled for each one after it.
     chunk_bytes
         Most bytes read at once; also the progress that an attempt must make not to count.
+    unannounced_max_bytes
+        Most bytes that are taken from a server that does not tell how many there are.
+    free_min_bytes
+        Free space that a download must leave on the disk.
     """
 
     attempts: int = 5
     timeout_s: float = 60.0
     backoff_s: float = 1.0
     chunk_bytes: int = 1 << 20
+    unannounced_max_bytes: int = 20 * 10**9
+    free_min_bytes: int = 10**8
 
     def __post_init__(self) -> None:
-        if self.attempts < 1 or self.timeout_s <= 0 or self.backoff_s < 0 or self.chunk_bytes < 1:
+        if min(self.attempts, self.chunk_bytes, self.unannounced_max_bytes) < 1 or self.timeout_s <= 0:
+            raise ValueError(f"fetch settings out of range: {self}")
+        if min(self.backoff_s, self.free_min_bytes) < 0:
             raise ValueError(f"fetch settings out of range: {self}")
 
 

@@ -35,6 +35,7 @@ from spotweave.sources.https import (
     LONGEST_NAME,
     LONGEST_WAIT_S,
     MIRRORS_VARIABLE,
+    ask,
     download,
     mirrored,
     redacted,
@@ -86,6 +87,7 @@ class _Question:
     denied: str
     headers: Mapping[str, str] = field(default_factory=dict)
     body: Any = None
+    is_named: bool = True
 
 
 class _Broken(Unreachable):
@@ -132,11 +134,16 @@ def get_json(
     headers: Mapping[str, str] | None = None,
     denied: str = "access is denied",
     received: dict[str, str] | None = None,
+    is_named: bool = True,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Any:
-    """One small JSON answer; raises as `get_text` does. `received` is filled with the headers of the answer."""
+    """One small JSON answer; raises as `get_text` does.
+
+    `received` is filled with the headers of the answer; `is_named` is False for an address that an answer handed out.
+    """
     accepted = {"Accept": "application/json", **(headers or {})}
-    text = _ask(_Question("GET", url, label, denied, accepted), settings, sleep=sleep, received=received)
+    question = _Question("GET", url, label, denied, accepted, is_named=is_named)
+    text = _ask(question, settings, sleep=sleep, received=received)
     return _parsed(text, label)
 
 
@@ -178,7 +185,7 @@ def _ask(
         sleep=sleep,
         reraise=True,
     )
-    with session(settings, question.headers) as own:
+    with session(settings, question.headers, first=question.url, is_named=question.is_named) as own:
         answer: bytes = retrying(_answer, own, question, settings, sleep, received)
     try:
         return answer.decode("utf-8")
@@ -209,12 +216,11 @@ def _answer(
 
 def _request(own: requests.Session, question: _Question, settings: FetchSettings) -> requests.Response:
     address = mirrored(question.url, os.environ.get(MIRRORS_VARIABLE, ""))
+    where = f"{question.label}: {redacted(question.url)} cannot be reached"
     try:
-        return own.request(question.method, address, json=question.body, stream=True, timeout=settings.timeout_s)
-    except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
-        raise _Broken(_unreached(question, error)) from None
-    except requests.RequestException as error:
-        raise Unreachable(_unreached(question, error)) from None
+        return ask(own, question.method, address, label=where, timeout_s=settings.timeout_s, body=question.body)
+    except Unreachable as error:
+        raise _Broken(f"{error}; run again later") from None
 
 
 def _read(response: requests.Response, question: _Question) -> bytes:

@@ -8,8 +8,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
-import json
 import logging
 import os
 from dataclasses import asdict, dataclass
@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
+from spotweave.addresses import identity
 from spotweave.io import part_path, read_json, remove, write_json
 from spotweave.sources import Checksum, Fetched, Unreachable, Wanted
 from spotweave.sources._content import HEAD_BYTES
@@ -41,7 +42,7 @@ def kept(target: Path, wanted: Wanted) -> Fetched | None:
     asked, size = wanted.checksum, target.stat().st_size
     record = _read(record_path(target))
     sha256, md5 = record.get("sha256"), record.get("md5")
-    is_ours = record.get("url") == wanted.location and record.get("bytes") == size
+    is_ours = record.get("url") == identity(wanted.location) and record.get("bytes") == size
     if is_ours and sha256 and (md5 or not asked.md5) and not mismatch(asked, Checksum(sha256, md5, size)):
         return Fetched(target, target.name, size, sha256)
     if asked.has_hash:
@@ -91,6 +92,8 @@ class Partial:
 
     def __enter__(self) -> Self:
         self.target.parent.mkdir(parents=True, exist_ok=True)
+        if self._state_path.is_dir():
+            remove(self._state_path)
         self._handle = _open_locked(self._path)
         self._digests = Digests(self.wanted.checksum)
         if self._path.stat().st_size:
@@ -100,10 +103,12 @@ class Partial:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if not self.size:
+        # Bytes that no later attempt can take up only fill the disk.
+        if not self.size or (error is not None and not self.can_resume()):
             remove(self._path)
             remove(self._state_path)
-        self._handle.close()
+        with contextlib.suppress(OSError):  # what a full disk left in the buffer, once more
+            self._handle.close()
 
     @property
     def size(self) -> int:
@@ -134,7 +139,7 @@ class Partial:
         self._handle.truncate(0)
         self._digests = Digests(self.wanted.checksum)
         self.version, self.is_pieced, self.head = version, False, b""
-        write_json(self._state_path, {"url": self.wanted.location, **asdict(version)})
+        write_json(self._state_path, {"url": identity(self.wanted.location), **asdict(version)})
 
     def discard(self) -> None:
         """Forget all bytes."""
@@ -177,8 +182,10 @@ class Partial:
     def _take_up(self) -> None:
         state = _read(self._state_path)
         size = self._path.stat().st_size
-        version = Version(state.get("etag"), state.get("last_modified"), state.get("total"))
-        if state.get("url") != self.wanted.location or (version.total is not None and size > version.total):
+        version = _version(state)
+        is_ours = state.get("url") == identity(self.wanted.location)
+        is_of_use = version.validator is not None or self.wanted.checksum.has_hash
+        if not is_ours or not is_of_use or (version.total is not None and size > version.total):
             self.discard()
             return
         self._digests = digest_file(self._path, self.wanted.checksum)
@@ -188,8 +195,23 @@ class Partial:
         log.info("%s: %s: taking up %s bytes of an earlier attempt", self.wanted.role, self.target.name, f"{size:,}")
 
 
+def _version(state: dict[str, Any]) -> Version:
+    """The version that a state file speaks of; what is not of its type is not known."""
+    etag, last_modified, total = (state.get(name) for name in ("etag", "last_modified", "total"))
+    return Version(
+        etag if isinstance(etag, str) else None,
+        last_modified if isinstance(last_modified, str) else None,
+        total if isinstance(total, int) and total >= 0 else None,
+    )
+
+
 def _open_locked(path: Path) -> BinaryIO:
-    """Open for appending, alone. Looks again after locking: the path may have been renamed in between."""
+    """Open for appending, alone. Looks again after locking: the path may have been renamed in between.
+
+    What stands in the place of a partial file and cannot be written to (a folder, a link, another's file) is removed.
+    """
+    if path.is_symlink() or (path.exists() and not (path.is_file() and os.access(path, os.W_OK))):
+        remove(path)
     while True:
         handle = open(path, "ab")  # noqa: SIM115 (closed by the caller)
         try:
@@ -208,7 +230,7 @@ def _read(path: Path) -> dict[str, Any]:
     """A small JSON object; empty where it is missing or was cut off."""
     try:
         content = read_json(path)
-    except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 
@@ -216,7 +238,12 @@ def _read(path: Path) -> dict[str, Any]:
 def write_record(target: Path, wanted: Wanted, digests: Digests) -> Fetched:
     """Write the record of a verified file."""
     found = digests.found
-    content = {"url": wanted.location, "bytes": found.size, "sha256": found.sha256, "requirement": str(wanted.checksum)}
+    content = {
+        "url": identity(wanted.location),
+        "bytes": found.size,
+        "sha256": found.sha256,
+        "requirement": str(wanted.checksum),
+    }
     if found.md5:
         content["md5"] = found.md5
     write_json(record_path(target), content)

@@ -25,6 +25,7 @@ from spotweave.sources.https import (
     ADVICE,
     LONGEST_WAIT_S,
     MIRRORS_VARIABLE,
+    ask,
     content_range,
     mirrored,
     redacted,
@@ -60,6 +61,8 @@ class RemoteFile(io.RawIOBase):
         How patiently it is asked.
     label
         How messages name it; without it, by its address.
+    is_named
+        Whether the address is a row's own.
 
     Raises
     ------
@@ -72,12 +75,18 @@ class RemoteFile(io.RawIOBase):
     """
 
     def __init__(
-        self, url: str, settings: FetchSettings, headers: Mapping[str, str] | None = None, label: str | None = None
+        self,
+        url: str,
+        settings: FetchSettings,
+        headers: Mapping[str, str] | None = None,
+        label: str | None = None,
+        *,
+        is_named: bool = True,
     ) -> None:
         self.url = mirrored(url, os.environ.get(MIRRORS_VARIABLE, ""))
         self.label = label or redacted(url)
         self.settings = settings
-        self.session = session(settings, headers)
+        self.session = session(settings, headers, first=url, is_named=is_named)
         self.position = 0
         self.version = Version()
         self.size = 0
@@ -152,9 +161,11 @@ class RemoteFile(io.RawIOBase):
         if self.version.validator:
             headers["If-Range"] = self.version.validator
         try:
-            return self.session.get(self.url, headers=headers, stream=True, timeout=self.settings.timeout_s)
-        except requests.RequestException as error:
-            raise _BrokeOff(f"{self.label}: cannot be reached ({type(error).__name__})") from None
+            return ask(
+                self.session, "GET", self.url, label=self.label, timeout_s=self.settings.timeout_s, headers=headers
+            )
+        except Unreachable as error:
+            raise _BrokeOff(f"{error}: cannot be reached") from None
 
     def _refuse_other_than_the_block(self, answer: requests.Response, start: int) -> None:
         status = answer.status_code
@@ -185,9 +196,14 @@ class RemoteFile(io.RawIOBase):
 
 
 def open_zip(
-    url: str, settings: FetchSettings, headers: Mapping[str, str] | None = None, label: str | None = None
+    url: str,
+    settings: FetchSettings,
+    headers: Mapping[str, str] | None = None,
+    label: str | None = None,
+    *,
+    is_named: bool = True,
 ) -> zipfile.ZipFile:
-    """The zip at an address; its members are fetched as they are read.
+    """The zip at an address, which may be a row's own; its members are fetched as they are read.
 
     Raises
     ------
@@ -200,7 +216,7 @@ def open_zip(
     """
     from spotweave.archives import read_zip_table
 
-    remote = RemoteFile(url, settings, headers, label)
+    remote = RemoteFile(url, settings, headers, label, is_named=is_named)
     buffered = io.BufferedReader(remote, FIRST_BYTES)
     archive = read_zip_table(buffered, remote.size, remote.label)
     remote.stops = sorted({*(info.header_offset for info in archive.infolist()), archive.start_dir})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import stat
 from pathlib import Path
 
@@ -45,6 +46,11 @@ def fetch(wanted: Wanted, folder: Path, settings: FetchSettings) -> Fetched:
         raise Refusal(f"{label}: there is no such file; correct the path in the row") from None
     except PermissionError:
         raise Refusal(f"{label}: may not be read; change its permissions") from None
+    except (OSError, ValueError) as error:  # a name too long for any file, a link in a circle, a NUL
+        if getattr(error, "errno", None) not in (errno.ENAMETOOLONG, errno.ELOOP, None):
+            raise
+        said = getattr(error, "strerror", None) or error
+        raise Refusal(f"{label}: names no file ({said}); correct the path in the row") from None
     check_head(label, path.name, head)
     digests = digest_file(path, wanted.checksum)
     check(label, wanted.checksum, digests.found)

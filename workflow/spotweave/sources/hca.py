@@ -65,7 +65,7 @@ def _await(url: str, settings: FetchSettings, label: str) -> None:
     """Wait until the service would redirect to the file."""
     step = url.replace("/repository/", "/fetch/repository/", 1)
     for _ in range(MOST_QUESTIONS):
-        answer = get_json(step, settings, label=label, denied="it is not public")
+        answer = get_json(step, settings, label=label, denied="it is not public", is_named=False)
         status = expect(answer, "Status", label=label)
         if status == READY:
             return
@@ -85,7 +85,7 @@ def _project(accession: str, settings: FetchSettings) -> _Project:
     page: str | None = f"{HOST}/index/files?filters={filters}&size={PAGE}"
     found: list[dict[str, Any]] = []
     while page:
-        content = get_json(page, settings, label=label, denied="it is not public")
+        content = get_json(page, settings, label=label, denied="it is not public", is_named=page.startswith(f"{HOST}/"))
         for hit in entries(content, "hits", label=label):
             found += entries(hit, "files", label=label)
         page = expect(content, "pagination", "next", label=label)

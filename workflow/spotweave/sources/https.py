@@ -18,29 +18,33 @@ import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from typing import Any
+from urllib.parse import unquote, urljoin, urlsplit
 
 import requests
 import tenacity
 import urllib3.exceptions
-from requests.adapters import HTTPAdapter
 from tqdm import tqdm
 from urllib3.util import Retry
 
+from spotweave.addresses import redacted
 from spotweave.errors import Refusal
 from spotweave.sources import Checksum, Fetched, FetchSettings, Listing, Unreachable, Wanted
 from spotweave.sources._content import HEAD_BYTES, check_head, check_whole, kind_of
 from spotweave.sources._digests import BIG_BYTES, check
 from spotweave.sources._disk import Partial, Version, kept
+from spotweave.sources._guard import MIRRORS_VARIABLE, Guard, GuardedAdapter
 
 log = logging.getLogger("spotweave")
 
 ACCESSION = r"https?://\S+"
-MIRRORS_VARIABLE = "SPOTWEAVE_MIRRORS"
 # Some publishers answer 403 to agents that do not look like a browser; the comment says who we are.
 USER_AGENT = "Mozilla/5.0 (compatible; spotweave)"
 PASSING_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
+# Answers that say nothing against ranges: the parts, the whole, and a server that has no time for anyone.
+TAKES_RANGES = frozenset({200, 206, 408, 416, 425, 429, 503})
 LONGEST_WAIT_S = 600
+SPACE_BYTES = 16 << 20  # free space is looked at whenever so much has come
 MOST_REDIRECTS = 10
 LONGEST_NAME = 180  # leaves room for our prefixes and suffixes in the 255 bytes of a file name
 ADVICE = {
@@ -101,7 +105,10 @@ def download(
     if there:
         log.info("%s: already here, %s bytes", label, f"{there.bytes:,}")
         return there
-    with Partial(target, wanted) as partial, session(settings, headers) as own:
+    with (
+        Partial(target, wanted) as partial,
+        session(settings, headers, first=url, is_named=url == wanted.location) as own,
+    ):
         _Transfer(own, partial, settings, label, url).run()
         fetched = partial.publish()
     log.info("%s: %s bytes", label, f"{fetched.bytes:,}")
@@ -128,12 +135,6 @@ def file_name(url: str) -> str:
     return name.lstrip(".")
 
 
-def redacted(url: str) -> str:
-    """A URL fit for a log: without user, password, query and fragment, which may hold tokens."""
-    without_tail = re.sub(r"[?#].*", "?…" if "?" in url else "", url, flags=re.DOTALL)
-    return re.sub(r"^([a-zA-Z][\w+.-]*://)[^/]*@", r"\1", without_tail)
-
-
 def mirrored(url: str, mirrors: str) -> str:
     """The address that is really asked: the longest prefix that matches is replaced.
 
@@ -153,8 +154,18 @@ def mirrored(url: str, mirrors: str) -> str:
     return replacement + url.removeprefix(prefix)
 
 
-def session(settings: FetchSettings, headers: Mapping[str, str] | None = None) -> requests.Session:
-    """A session that waits out passing status codes; broken connections are the business of `_Transfer`."""
+def session(
+    settings: FetchSettings,
+    headers: Mapping[str, str] | None = None,
+    *,
+    first: str | None = None,
+    is_named: bool = True,
+) -> requests.Session:
+    """A session that waits out passing status codes and reaches no private host that nobody named.
+
+    Broken connections are the business of `_Transfer`. `first` is the address that it will ask first; `is_named` says
+    whether a row or our own code names it, rather than a publisher's answer.
+    """
     retry = Retry(
         total=None,
         connect=0,
@@ -173,9 +184,65 @@ def session(settings: FetchSettings, headers: Mapping[str, str] | None = None) -
     # Compressed on the way, a file has another size and other offsets.
     made.headers.update({"User-Agent": USER_AGENT, "Accept": "*/*", "Accept-Encoding": "identity"})
     made.headers.update(headers or {})
-    made.mount("http://", HTTPAdapter(max_retries=retry))
-    made.mount("https://", HTTPAdapter(max_retries=retry))
+    asked = mirrored(first, os.environ.get(MIRRORS_VARIABLE, "")) if first else None
+    guard = Guard(asked if is_named or asked != first else None)
+    for scheme in ("http://", "https://"):
+        made.mount(scheme, GuardedAdapter(guard, max_retries=retry))
+    # Its warnings hold whole addresses, tokens included.
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
     return made
+
+
+def ask(
+    own: requests.Session,
+    method: str,
+    url: str,
+    *,
+    label: str,
+    timeout_s: float,
+    headers: Mapping[str, str] | None = None,
+    body: Any = None,
+) -> requests.Response:
+    """One answer, its body still to be read; every way in which there is none is one line here.
+
+    Parameters
+    ----------
+    label
+        What is asked for, in words, for messages.
+    body
+        Sent as JSON.
+
+    Raises
+    ------
+    Refusal
+        The address, or one it redirects to, is malformed, of a host that may not be reached, or leads in circles.
+    Unreachable
+        Nobody answers.
+    """
+    try:
+        return own.request(
+            method, url, headers=headers, json=body, stream=True, timeout=timeout_s, allow_redirects=True
+        )
+    except Refusal as refusal:
+        raise Refusal(f"{label}: {refusal.reason}", measured=refusal.measured, threshold=refusal.threshold) from None
+    except requests.TooManyRedirects:
+        raise Refusal(
+            f"{label}: the server redirects in circles; open the address in a browser to see what it wants",
+            measured=MOST_REDIRECTS,
+            threshold=MOST_REDIRECTS,
+        ) from None
+    except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as error:
+        raise Refusal(f"{label}: not an address that can be fetched: {_said(error)}") from None
+    except requests.Timeout:
+        raise Unreachable(f"{label}: no answer within {timeout_s:g} s") from None
+    except requests.RequestException as error:
+        raise Unreachable(f"{label}: {_said(error)}") from None
+    except (urllib3.exceptions.LocationValueError, ValueError) as error:  # what the libraries let through
+        raise Refusal(
+            f"{label}: not an address that can be fetched ({type(error).__name__}): correct the address in the row"
+        ) from None
+    except (urllib3.exceptions.HTTPError, http.client.HTTPException) as error:
+        raise Unreachable(f"{label}: no answer that can be understood ({type(error).__name__})") from None
 
 
 class _Session(requests.Session):
@@ -184,6 +251,27 @@ class _Session(requests.Session):
     def __init__(self) -> None:
         super().__init__()
         self.auth = _as_it_is
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        """Where an answer sends us: an http address, and from https to no other than https. Its body is not read."""
+        try:
+            target = super().get_redirect_target(resp)
+            if target is None:
+                return None
+            parts = urlsplit(urljoin(str(resp.url), target))
+            is_address = bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            is_address = False
+        resp.close()  # unread, with its connection
+        resp._content, resp._content_consumed = b"", True  # type: ignore[attr-defined]
+        if not is_address or parts.scheme.lower() not in ("http", "https"):
+            raise Refusal("the server redirects to what is no http address; give the address of the file itself")
+        if str(resp.url).lower().startswith("https:") and parts.scheme.lower() == "http":
+            raise Refusal(
+                f"the server redirects from https to http ({parts.hostname}), where anyone on the way can change the"
+                " file; give an https address, or download it by hand and use the source 'file'"
+            )
+        return target
 
     def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
         """On the way to another host, take the login off and put none on."""
@@ -224,6 +312,7 @@ class _Transfer:
         self.name = partial.target.name
         self.content_type: str | None = None
         self.has_known_end = True
+        self.takes_ranges = True
 
     def run(self) -> None:
         """Bring the partial file to its end and verify it; a wrong one is removed.
@@ -293,7 +382,7 @@ class _Transfer:
     def _receive(self) -> None:
         """One request: from where the bytes at hand end, if that is safe, else from the start."""
         headers: dict[str, str] = {}
-        if self.partial.can_resume():
+        if self.partial.can_resume() and self.takes_ranges:
             headers["Range"] = f"bytes={self.partial.size}-"
             if self.partial.version.validator:
                 headers["If-Range"] = self.partial.version.validator
@@ -301,25 +390,17 @@ class _Transfer:
             if response.status_code == requests.codes.requested_range_not_satisfiable and headers:
                 self._settle_unsatisfied_range(response)
                 return
-            self._refuse_other_than_a_file(response)
-            self._join(response)
-            self._read_body(response)
+            if not headers or response.status_code in TAKES_RANGES:
+                self._refuse_other_than_a_file(response)
+                self._join(response)
+                self._read_body(response)
+                return
+        # It may be the range that the server stumbles over: what is here must not block, and goes once the whole comes.
+        self.takes_ranges = False
+        self._receive()
 
     def _ask(self, headers: dict[str, str]) -> requests.Response:
-        try:
-            return self.session.get(self.url, headers=headers, stream=True, timeout=self.settings.timeout_s)
-        except requests.TooManyRedirects:
-            raise Refusal(
-                f"{self.label}: the server redirects in circles; open the address in a browser to see what it wants",
-                measured=MOST_REDIRECTS,
-                threshold=MOST_REDIRECTS,
-            ) from None
-        except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as error:
-            raise Refusal(f"{self.label}: not an address that can be fetched: {_said(error)}") from None
-        except requests.Timeout:
-            raise Unreachable(f"{self.label}: no answer within {self.settings.timeout_s:g} s") from None
-        except requests.RequestException as error:
-            raise Unreachable(f"{self.label}: {_said(error)}") from None
+        return ask(self.session, "GET", self.url, label=self.label, timeout_s=self.settings.timeout_s, headers=headers)
 
     def _settle_unsatisfied_range(self, response: requests.Response) -> None:
         """416: there is nothing after the bytes at hand, either because they are all or because they are wrong."""
@@ -357,7 +438,7 @@ class _Transfer:
             self.partial.restart(version)
         if version.total is not None:
             check(self.label, Checksum(size=self.asked.size), Checksum(size=version.total))
-            _check_space(self.partial.path.parent, version.total - self.partial.size)
+            self._check_space(version.total - self.partial.size)
         self.has_known_end = version.total is not None or response.raw.chunked
         if not self.has_known_end and not self.asked.has_hash:
             raise Refusal(
@@ -376,8 +457,13 @@ class _Transfer:
             unit_scale=True,
             disable=True if is_small else None,
         ) as bar:
-            is_checked = False
+            is_checked, unwatched = False, SPACE_BYTES if total is None else 0
             while data := self._next_bytes(response):
+                self._check_bounds(self.partial.size + len(data))
+                unwatched += len(data)
+                if unwatched >= SPACE_BYTES:
+                    self._check_space(len(data) if total is None else total - self.partial.size)
+                    unwatched = 0
                 self.partial.append(data)
                 bar.update(len(data))
                 if not is_checked and len(self.partial.head) == HEAD_BYTES:
@@ -387,6 +473,34 @@ class _Transfer:
             self.partial.learn_total(self.partial.size)
         elif self.partial.size < total:
             raise _BrokeOff("the server ended the body early")
+
+    def _check_bounds(self, size: int) -> None:
+        """No more than was announced, or asked for; without either, no more than is bearable."""
+        total, most = self.partial.version.total, self.settings.unannounced_max_bytes
+        if total is not None and size > total:
+            self.partial.discard()
+            check(self.label, Checksum(size=self.asked.size), Checksum(size=size))
+            raise _BrokeOff("the server sent more than it announced")
+        if total is None and size > most:
+            self.partial.discard()
+            raise Refusal(
+                f"{self.label}: the server does not tell its size and sent over {most:,} bytes; if the file is as large"
+                " as that, add 'bytes:<number>' to the checksum of the row",
+                measured=size,
+                threshold=most,
+            )
+
+    def _check_space(self, needed_bytes: int) -> None:
+        """A full disk is a failure, said before it is full."""
+        folder, kept_free = self.partial.path.parent, self.settings.free_min_bytes
+        free = shutil.disk_usage(folder).free
+        if needed_bytes + kept_free > free:
+            raise OSError(
+                errno.ENOSPC,
+                f"{self.label}: {needed_bytes:,} bytes are needed beside {kept_free:,} that stay free, {free:,} are"
+                " free: make room, and run again",
+                str(folder),
+            )
 
     def _next_bytes(self, response: requests.Response) -> bytes:
         """What has come in, as it comes in: bytes that wait for a full chunk would be lost with the connection."""
@@ -404,13 +518,18 @@ class _Transfer:
         try:
             check_head(self.label, self.name, self.partial.head, self.content_type)
         except Refusal:
+            was_pieced = self.partial.is_pieced
             self.partial.discard()
+            if was_pieced:
+                raise _BrokeOff("what was here is the start of another file") from None
             raise
 
 
 def content_range(response: requests.Response) -> tuple[int | None, int | None]:
     """First byte and total size from `bytes 100-199/200` or `bytes */200` (RFC 9110, 14.4)."""
-    match = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)", response.headers.get("Content-Range", "").strip())
+    match = re.fullmatch(
+        r"bytes (?:([0-9]{1,18})-[0-9]{1,18}|\*)/([0-9]{1,18}|\*)", response.headers.get("Content-Range", "").strip()
+    )
     if not match:
         return None, None
     start, total = match.groups()
@@ -424,14 +543,9 @@ def version_of(response: requests.Response, asked_size: int | None = None) -> Ve
         _, total = content_range(response)
     else:
         length = headers.get("Content-Length", "")
-        total = int(length) if length.isdecimal() and not response.raw.chunked else asked_size
+        is_told = re.fullmatch(r"[0-9]{1,18}", length) and not response.raw.chunked
+        total = int(length) if is_told else asked_size
     return Version(headers.get("ETag"), headers.get("Last-Modified"), total)
-
-
-def _check_space(folder: Path, needed_bytes: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if needed_bytes > free:
-        raise OSError(errno.ENOSPC, f"{needed_bytes:,} bytes are needed, {free:,} are free", str(folder))
 
 
 def _said(error: requests.RequestException) -> str:

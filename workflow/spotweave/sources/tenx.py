@@ -20,7 +20,7 @@ import requests
 from spotweave.errors import Refusal
 from spotweave.sources import Checksum, Fetched, FetchSettings, Listed, Listing, Unreachable, Wanted
 from spotweave.sources._api import Located, fetch_located, safe_name, size_of
-from spotweave.sources.https import MIRRORS_VARIABLE, mirrored, session
+from spotweave.sources.https import MIRRORS_VARIABLE, ask, mirrored, session
 
 ACCESSION = r"(spatial-exp|xenium)/\d+\.\d+\.\d+/[\w.-]+"
 HOSTS = ("https://cf.10xgenomics.com/samples/", "https://s3-us-west-2.amazonaws.com/10x.files/samples/")
@@ -135,12 +135,8 @@ def _seek(path: str, settings: FetchSettings, own: requests.Session) -> tuple[st
 
 def _ask(url: str, settings: FetchSettings, own: requests.Session) -> tuple[bool, int | None]:
     """Whether a file is there, and its size."""
-    try:
-        answer = own.head(
-            mirrored(url, os.environ.get(MIRRORS_VARIABLE, "")), timeout=settings.timeout_s, allow_redirects=True
-        )
-    except requests.RequestException as error:
-        raise Unreachable(f"{url}: cannot be reached ({type(error).__name__})") from None
+    address = mirrored(url, os.environ.get(MIRRORS_VARIABLE, ""))
+    answer = ask(own, "HEAD", address, label=url, timeout_s=settings.timeout_s)
     if answer.status_code in NOT_THERE:
         return False, None
     if answer.status_code != requests.codes.ok:
