@@ -23,8 +23,13 @@ LIMITS = {
     "pixel_size_min_um": 0.1,
     "residual_max_um": 27.5,
     "anisotropy_max": 0.03,
-    "spots_outside_max": 0,
-    "frame_offset_max_um": 100,
+    "spots_outside_max": 0.01,
+    "frame_offset_max_um": 250,
+    "frame_offset_flagged_um": 27.5,
+    "agreement_min": 0.2,
+    "edge_auc_flagged": 0.9,
+    "rival_gain_max": 0.1,
+    "rival_gain_flagged": 0.05,
 }
 LOOK = Look(size_px=1400, letter="C1", rotation_deg=1.5, hidden=0.1)
 TO_INSTRUMENT = np.array([[0.0, -0.5, 2400.0], [0.5, 0.0, 40.0], [0, 0, 1]])
