@@ -78,18 +78,22 @@ class Score:
         Area under the ROC curve of the colour of selected spots and those beside them.
     rho
         Of counts and darkness; None where not to be had.
+    rho_noise
+        What rho may be by chance: two standard errors.
     coloured
         Share of the selected spots that are as colourful as tissue (Otsu's threshold of the whole picture).
     """
 
     edge: float
     rho: float | None
+    rho_noise: float
     coloured: float
 
     @property
     def total(self) -> float:
-        """From -2 to 2, 0 by chance."""
-        return 2 * self.edge - 1 + (self.rho or 0.0)
+        """From -2 to 2, 0 by chance; of rho what is beyond its noise, so that a round tissue has no rivals by luck."""
+        rho = self.rho or 0.0
+        return 2 * self.edge - 1 + float(np.copysign(max(abs(rho) - self.rho_noise, 0.0), rho))
 
 
 def sites(
@@ -165,7 +169,7 @@ def measure(
     Returns
     -------
     dict
-        `edge_auc`, `counts_rho`, `agreement` (2 edge_auc - 1 + counts_rho), `coloured_share`, and of the best rival `rival`,
+        `edge_auc`, `counts_rho`, `agreement` (`Score.total`), `coloured_share`, and of the best rival `rival`,
         `rival_edge_auc`, `rival_gain` (its agreement less that of the spots as they are; below 0 where no rival is
         better). None where fewer than 20 spots are on either side, or all of the array is selected.
     """
@@ -288,16 +292,16 @@ class _View:
         colour = self._colour[row, column]
         return Score(
             _auc(colour, chosen),
-            self._rho(self._dark[row, column], inside),
+            *self._rho(self._dark[row, column], inside),
             float((colour[chosen] > self._tissue_from).mean()),
         )
 
-    def _rho(self, dark: NDArray[np.float32], inside: NDArray[np.bool_]) -> float | None:
+    def _rho(self, dark: NDArray[np.float32], inside: NDArray[np.bool_]) -> tuple[float | None, float]:
         counts = self._found.counts[inside]
         used = self._found.is_selected[inside] & (counts > 0)
         if used.sum() < FEWEST or np.ptp(dark[used]) == 0 or np.ptp(counts[used]) == 0:
-            return None
-        return float(spearmanr(dark[used], counts[used]).statistic)
+            return None, 0.0
+        return float(spearmanr(dark[used], counts[used]).statistic), 2 / float(np.sqrt(used.sum() - 1))
 
 
 def _auc(values: NDArray[np.float32], chosen: NDArray[np.bool_]) -> float:
