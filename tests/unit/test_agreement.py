@@ -1,4 +1,4 @@
-"""Counts and selection against the picture: what is refused, flagged and left alone, on drawn tissue and real sections."""
+"""Counts and selection against the picture: what is refused, flagged and left alone, on drawn and real sections."""
 
 import json
 from pathlib import Path
@@ -97,7 +97,7 @@ def test_the_rival_that_undoes_the_mistake_is_named():
     with pytest.raises(Refusal, match="better with the picture mirrored left to right, about the picture's middle"):
         aligned(picture=np.ascontiguousarray(PICTURE[:, ::-1]))
     with pytest.raises(Refusal, match="better with the picture moved by -2, 0 steps of the array"):
-        aligned(moved(lambda xy: xy + [2 * PITCH_UM / UM, 0]))
+        aligned(moved(lambda xy: xy + np.array([2 * PITCH_UM / UM, 0])))
 
 
 @pytest.mark.parametrize("step", [[1, 0], [-1, 0], [0, 1], [0, -1]])
@@ -189,7 +189,7 @@ def test_a_frame_that_places_says_how_far_its_dots_lie_and_not_its_own_spots():
     selected = np.hypot(*(right - [300, 350]).T) < 150
     canvas = np.full((800, 760, 3), 235, np.uint8)
     cv2.circle(canvas, (300, 350), 150, (190, 110, 160), -1)
-    vendor = right + [10.0, 0.0]
+    vendor = right + np.array([10.0, 0.0])
     table = pd.DataFrame(
         {
             "array_col": places[:, 1],

@@ -206,8 +206,16 @@ def test_the_code_of_the_right_organ_is_offered() -> None:
     ("align", "expected", "words"),
     [
         ({"pixel_size_um": 0.3638, "pixel_size_stated_um": 0.2125}, ["pixel-size-stated"], "0.2125"),
-        ({"pixel_size_um": 0.468, "pixel_size_embedded_um": 0.000469}, ["pixel-size-embedded"], "a millimetre was taken for a micrometre"),
-        ({"pixel_size_um": 0.468, "pixel_size_embedded_um": 0.468 * 2.54}, ["pixel-size-embedded"], "an inch was taken for a centimetre"),
+        (
+            {"pixel_size_um": 0.468, "pixel_size_embedded_um": 0.000469},
+            ["pixel-size-embedded"],
+            "a millimetre was taken for a micrometre",
+        ),
+        (
+            {"pixel_size_um": 0.468, "pixel_size_embedded_um": 0.468 * 2.54},
+            ["pixel-size-embedded"],
+            "an inch was taken for a centimetre",
+        ),
         ({"pixel_size_um": 0.468, "pixel_size_embedded_um": 0.234}, ["pixel-size-embedded"], "reduced by half"),
         ({"pixel_size_um": 0.468, "pixel_size_embedded_um": 0.63}, ["pixel-size-embedded"], "0.468 measured"),
         ({"pixel_size_um": 0.468, "pixel_size_embedded_um": 352.78}, ["pixel-size-embedded"], "72 dpi"),

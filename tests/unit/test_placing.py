@@ -61,8 +61,8 @@ def test_an_accepted_frame_places_the_spots_and_the_vendors_are_compared_with_it
 @pytest.mark.parametrize(
     ("vendor", "median_um", "p95_um"),
     [
-        (apply(MATRIX, ARRAY_UM + [100.0, 0.0]), 100, 100),
-        (apply(MATRIX, ARRAY_UM + [-50.0, 87.0]), 100.3, 100.3),
+        (apply(MATRIX, ARRAY_UM + np.array([100.0, 0.0])), 100, 100),
+        (apply(MATRIX, ARRAY_UM + np.array([-50.0, 87.0])), 100.3, 100.3),
         (about_the_middle(1.009 * np.eye(2)), 23.4, 35.2),
         (about_the_middle([[1.0, 0.0], [0.0, 1.01]]), 16.8, 31.8),
     ],
@@ -97,7 +97,7 @@ QUARTER = [[0.0, -1.0], [1.0, 0.0]]
 @pytest.mark.parametrize(
     ("vendor", "words"),
     [
-        (apply(MATRIX, ARRAY_UM + [300.0, 0.0]), "moved against it"),
+        (apply(MATRIX, ARRAY_UM + np.array([300.0, 0.0])), "moved against it"),
         (about_the_middle([[-1.0, 0.0], [0.0, 1.0]]), "mirrored against it"),
         (about_the_middle(-np.eye(2)), "turned by .?180 degrees against it"),
         (about_the_middle(QUARTER), "turned by 90 degrees"),

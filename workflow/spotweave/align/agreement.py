@@ -1,10 +1,10 @@
 """Whether counts and selection of the spots agree with the picture under them, where no frame says so.
 
-Two things can be seen. Selected spots lie on tissue, and those just beside them on the glass: the share of pairs in which
-the selected one is the more colourful (area under the ROC curve). And dark tissue holds many cells, so counts follow
-the darkness of the picture (Spearman's rho; weak on many sections). Their sum is compared with what the same spots
-would have if they were mirrored, turned, exchanged, scaled or moved by a few steps: a placement that a rival beats is
-wrong, or of another section. docs/placement-measured.md has what this finds on real sections, and what it does not.
+Two things can be seen. Selected spots lie on tissue, and those just beside them on the glass: the share of pairs in
+which the selected one is the more colourful (area under the ROC curve). And dark tissue holds many cells, so counts
+follow the darkness of the picture (Spearman's rho; weak on many sections). Their sum is compared with what the same
+spots would have if they were mirrored, turned, exchanged, scaled or moved by a few steps: a placement that a rival
+beats is wrong, or of another section. docs/placement-measured.md has what this finds on real sections, and what not.
 
 Colour is the largest less the smallest of red, green and blue: nought on glass, in shadows, on dust and on a
 blackened background alike. Darkness is the optical density.
@@ -136,7 +136,9 @@ def sites(
     step_um = float(np.median(KDTree(um).query(um, k=2)[0][:, 1])) if len(um) > 1 else 1.0
     near = selected.copy()
     if selected.any():
-        near |= (KDTree(um[selected]).query(um)[0] <= REACH_STEPS * step_um + 1e-6) & ~_surrounded(um, selected, step_um)
+        near |= (KDTree(um[selected]).query(um)[0] <= REACH_STEPS * step_um + 1e-6) & ~_surrounded(
+            um, selected, step_um
+        )
     return Sites(at_px[near], selected[near], total[near], step_um * matrix[:2, :2].T)
 
 
@@ -257,7 +259,9 @@ def judge(measured: Mapping[str, Any], limits: Mapping[str, float]) -> list[str]
         )
     flags = []
     if edge < limits["edge_auc_flagged"]:
-        flags.append(f"tissue-edge: in-tissue spots are more colourful than those beside them in {edge:.0%} of the pairs")
+        flags.append(
+            f"tissue-edge: in-tissue spots are more colourful than those beside them in {edge:.0%} of the pairs"
+        )
     if gain > limits["rival_gain_flagged"]:
         flags.append(f"rival-placement: {measured['rival']} agrees better by {gain:.3f}")
     return flags

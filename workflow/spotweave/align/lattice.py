@@ -113,33 +113,33 @@ def align(spots: Spots, pitch_um: tuple[float, float], picture: Picture, limits:
             measured=round(fit.anisotropy, 4),
             threshold=limits["anisotropy_max"],
         )
-    outside = outside_picture(spots.xy_px, picture.size_px) & spots.in_tissue & known
-    share = float(outside.sum() / max((spots.in_tissue & known).sum(), 1))
+    used = np.asarray(spots.in_tissue & known)
+    outside = outside_picture(spots.xy_px, picture.size_px) & used
+    share = float(outside.sum() / max(used.sum(), 1))
     if share > limits["spots_outside_max"]:
+        width, height = picture.size_px
         raise Refusal(
-            f"{int(outside.sum()):,} of {int((spots.in_tissue & known).sum()):,} in-tissue spots ({share:.1%}) lie outside"
-            f" {picture.name} ({picture.size_px[0]} x {picture.size_px[1]} px){_why_outside(spots, known, picture)}",
+            f"{int(outside.sum()):,} of {int(used.sum()):,} in-tissue spots ({share:.1%}) lie outside {picture.name}"
+            f" ({width} x {height} px){_why_outside(spots.xy_px[known], spots.xy_px[used], picture)}",
             measured=round(share, 4),
             threshold=limits["spots_outside_max"],
         )
     return fit
 
 
-def _why_outside(spots: Spots, known: np.ndarray, picture: Picture) -> str:
+def _why_outside(xy_px: Points, in_tissue_px: Points, picture: Picture) -> str:
     """What to do, by where the spots lie: a reduced copy leaves them beyond the right and lower edge only."""
-    low, high = spots.xy_px[known].min(axis=0), spots.xy_px[known].max(axis=0)
-    width, height = picture.size_px
-    if (low >= 0).all() and (high > 1.3 * np.array([width, height])).all():
+    low, high = xy_px.min(axis=0), xy_px.max(axis=0)
+    if (low >= 0).all() and (high > 1.3 * np.asarray(picture.size_px)).all():
         return (
             f": they reach to x {high[0]:,.0f}, y {high[1]:,.0f}; it is a reduced or cropped copy of the picture they"
             " were measured on: give that picture, or spots_to_image_scale in the row"
         )
-    exchanged = outside_picture(spots.xy_px[:, ::-1], picture.size_px) & spots.in_tissue & known
-    if not exchanged.any():
+    if not outside_picture(in_tissue_px[:, ::-1], picture.size_px).any():
         return ": with x and y exchanged all lie inside; check the columns of the spot file"
     return (
-        f": they reach from x {low[0]:,.0f}, y {low[1]:,.0f} to x {high[0]:,.0f}, y {high[1]:,.0f}; give the picture the"
-        " positions were measured on, not a crop of it, or raise limits.spots_outside_max: such spots are left out"
+        f": they reach from x {low[0]:,.0f}, y {low[1]:,.0f} to x {high[0]:,.0f}, y {high[1]:,.0f}; give the picture"
+        " the positions were measured on, not a crop of it, or raise limits.spots_outside_max: such spots are left out"
     )
 
 

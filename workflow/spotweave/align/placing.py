@@ -1,8 +1,8 @@
 """Where a sample's spots come from: the fiducial frame in the picture, or the vendor's positions; compared where both.
 
 A frame that is accepted (`fiducials.verdict`) places the spots: it was measured in this picture, and dots left out of
-its fit show how well. The vendor's positions (positions file or Loupe alignment, as the reader gives them) are used where
-there is no such frame. Where both exist they are compared spot by spot. A difference beyond a spot's radius is
+its fit show how well. The vendor's positions (positions file or Loupe alignment, as the reader gives them) are used
+where there is no such frame. Where both exist they are compared spot by spot. A difference beyond a spot's radius is
 flagged; one of several spots, or another orientation, says that picture and positions are of different sections.
 """
 
@@ -172,9 +172,7 @@ def _why_no_frame(frame: Mapping[str, Any] | None) -> str:
     )
 
 
-def _compare(
-    array_um: Points, xy_px: Points, matrix: np.ndarray, limits: Mapping[str, float]
-) -> dict[str, Any]:
+def _compare(array_um: Points, xy_px: Points, matrix: np.ndarray, limits: Mapping[str, float]) -> dict[str, Any]:
     """How far positions lie from the frame's, in um, and how they are turned and scaled against them."""
     pixel_size_um = 1 / np.sqrt(abs(np.linalg.det(matrix[:2, :2])))
     offset_um = np.linalg.norm(apply(matrix, array_um) - xy_px, axis=1) * pixel_size_um
@@ -184,8 +182,8 @@ def _compare(
         raise Refusal(
             f"the spot positions lie {median_um:,.0f} um (median; 95th percentile {p95_um:,.0f} um) from where the"
             f" fiducial frame in the picture has them{_why_apart(mirrored, turn_deg, ratio)}; picture and positions are"
-            " of different sections, or of differently turned, cropped or reduced copies of one picture: give those that"
-            " belong together",
+            " of different sections, or of differently turned, cropped or reduced copies of one picture: give those"
+            " that belong together",
             measured=round(p95_um, 1),
             threshold=limits["frame_offset_max_um"],
         )
@@ -218,5 +216,7 @@ def _why_apart(mirrored: bool, turn_deg: float | None, ratio: float | None) -> s
     if abs(turn_deg) > 1:
         told.append(f"turned by {turn_deg:.0f} degrees")
     if abs(ratio - 1) > SCALE_APART and ratio > 0:
-        told.append(f"{ratio:.4g} times as large (a reduced copy needs spots_to_image_scale {1 / ratio:.4g} times its own)")
+        told.append(
+            f"{ratio:.4g} times as large (a reduced copy needs spots_to_image_scale {1 / ratio:.4g} times its own)"
+        )
     return f": {', '.join(told)} against it" if told else ": moved against it"

@@ -55,8 +55,8 @@ def align_sample(
 
     Returns
     -------
-    Content of `alignment.json` and, part of it, the measures of the record; `flags` are what a person should look at, each
-    `code: text`.
+    Content of `alignment.json` and, part of it, the measures of the record; `flags` are what a person should look at,
+    each `code: text`.
 
     Raises
     ------

@@ -341,7 +341,10 @@ def _scale(row: Row, measured: Measured) -> Iterator[tuple[str, str]]:
             why = explain_value(given_um) or explain(given_um / known_um)
             yield f"pixel-size-{name}", f"{given_um:g} um/px {name}, {known_um:g} {known}{why and f'; {why}'}"
         elif default:
-            yield "default-resolution", f"{given_um:g} um/px {name} is the {default} that software writes when it knows none"
+            yield (
+                "default-resolution",
+                f"{given_um:g} um/px {name} is the {default} that software writes when it knows none",
+            )
     best_um = size_um or stated_um
     if best_um and best_um > COARSEST_UM:
         yield "too-coarse", f"{best_um:g} um/px {'measured' if size_um else 'stated'}, beyond {COARSEST_UM:g}"
