@@ -262,8 +262,8 @@ NOT_SEEN = """
 - Counts of another section with the positions and the picture of one: the selection agrees. Readers hold counts against
   the selection; [identity](identity.md) tells sections with the same counts.
 - Fluorescence and other stains: colour is of H&E. Grey pictures have none and are flagged.
-- Sections above are 14, of five laboratories, none pale or sparse: rates on other tissue are not known. Limits are held to
-  twice or more from the nearest right section but for the flag of one step (.05; nearest -.008).
+- Sections above are 14, of four studies, none pale or sparse: rates on other tissue are not known. The right sections
+  nearest to a limit have `edge_auc` .970 (flag at .9), `agreement` .941 (limit .2) and a rival's gain of -.008 (flag .05).
 """
 
 
