@@ -15,6 +15,9 @@ from spotweave.align.sample import Options, align_sample
 from spotweave.errors import Refusal
 from spotweave.fiducials.array import capture_area
 from spotweave.geometry import apply
+from spotweave.raw import RawFile
+from spotweave.readers import visium
+from spotweave.simulate.visium import block_of, draw_truth, write_h5_layout_3, write_positions
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared/data"
@@ -121,6 +124,41 @@ def test_the_same_exchange_on_a_direct_visium_slide_is_refused_by_its_hand():
     # A CytAssist may mirror; then the picture decides.
     with pytest.raises(Refusal, match="agree"):
         aligned(moved(lambda xy: xy[:, ::-1]), reading={"capture_area": "6.5 mm", "is_cytassist": True})
+
+
+@pytest.mark.parametrize(
+    "names", [("pxl_row_in_fullres", "pxl_col_in_fullres"), ("pxl_col_in_fullres", "pxl_row_in_fullres")]
+)
+def test_a_header_that_names_rows_columns_is_seen_from_the_file_on(tmp_path, names):
+    truth = draw_truth(5, whole_array=False)
+    rows = [
+        [f"{barcode}-1", str(inside), *map(str, place), *map(str, pixel)]
+        for barcode, inside, place, pixel in zip(
+            truth.barcodes, truth.in_tissue, truth.array, truth.pixels, strict=True
+        )
+    ]
+    files = {
+        "counts": write_h5_layout_3(tmp_path / "filtered.h5", block_of(truth, truth.tissue)),
+        "spots": write_positions(
+            tmp_path / "tissue_positions.csv", rows, ["barcode", "in_tissue", "array_row", "array_col", *names]
+        ),
+    }
+    found = visium.read({role: RawFile(path.name, path) for role, path in files.items()})
+    canvas = np.full((800, 800, 3), 235, np.uint8)  # a twentieth of the picture that the positions are of
+    for y, x in truth.pixels[truth.tissue]:
+        cv2.circle(canvas, (int(x) // 20, int(y) // 20), 6, (190, 110, 160), -1)
+
+    def align():
+        picture = Picture("he.tif", (16_000, 16_000))
+        options = Options((None, None), 55.0)
+        return align_sample(found.spots, found.report, None, picture, lambda _: (canvas, (20.0, 20.0)), options, LIMITS)
+
+    if names[0] == "pxl_row_in_fullres":
+        assert align()[1]["flags"] == []
+    else:
+        with pytest.raises(Refusal, match="mirrored onto the picture") as refusal:
+            align()
+        assert (refusal.value.measured, refusal.value.threshold) == ("mirrored", "not mirrored")
 
 
 def test_a_mirrored_array_that_agrees_is_flagged():
