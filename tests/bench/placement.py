@@ -227,7 +227,7 @@ def tried(make: Callable[[Section, tuple[str, ...]], Iterator[tuple[str, Section
 
 TEXT = """# Placement without a frame, measured
 
-Written by `python tests/bench/placement.py --out docs/placement-measured.md`. Every section below goes through
+Written by `make bench-placement`. Every section below goes through
 `align.sample` as in the workflow, without a frame, with the limits of `config/config.yaml` (but for the pixel size: most of
 these pictures are reduced copies).
 
