@@ -5,7 +5,7 @@ RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
 SNAKEMAKE := $(RUN) snakemake --profile profiles/local
 HER2ST := $(if $(wildcard ../shared/data/her2st),config/her2st_local.yaml,config/her2st.yaml)
 
-.PHONY: setup demo her2st mob new-cohort test lint bench bench-fiducials detector clean
+.PHONY: setup demo her2st mob new-cohort test lint bench bench-fiducials bench-placement detector clean
 
 setup: $(READY)
 
@@ -51,6 +51,10 @@ bench: $(READY)
 # How well the fiducial fit does, on real and rendered frames.
 bench-fiducials: $(READY)
 	$(RUN) python tests/bench/fiducials.py --out docs/fiducials-measured.md
+
+# What of wrongly placed spots is seen without a frame, on real sections.
+bench-placement: $(READY)
+	$(RUN) python tests/bench/placement.py --out docs/placement-measured.md
 
 # Train the corner detector again (about 50 minutes on one core).
 detector: $(READY)

@@ -3,6 +3,7 @@
 from _stage import Stage
 
 PICTURE_PX = 1000
+VENDOR = ["vendor_pxl_col_in_fullres", "vendor_pxl_row_in_fullres"]
 
 stage = Stage(
     "assemble_sample",
@@ -67,7 +68,7 @@ def work(args):
         picture,
         scale,
         geometry.apply(np.asarray(alignment["matrix"]), array),
-        shown.obsm["spatial"],
+        shown.obs[VENDOR].to_numpy() if VENDOR[0] in shown.obs else shown.obsm["spatial"],
         alignment,
         f"{args.sample}: {alignment['pixel_size_um']:.4f} ± {alignment['pixel_size_se_um']:.4f} um/px,"
         f" anisotropy {alignment['anisotropy']:.2%}, median residual {alignment['residual_um']:.1f} um",

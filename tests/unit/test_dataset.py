@@ -58,6 +58,31 @@ def test_released_spots_are_in_slide_pixels_x_first():
     assert scales["tissue_downscaled_fullres_scalef"] == 0.5
 
 
+def test_a_spot_off_the_picture_is_not_in_tissue():
+    off = reading()
+    off.obs["in_tissue"] = 1
+    off.obs.loc["3x5", "x_px"] = 4000.0  # 2,000 px of a picture 2,000 px wide
+    spots = release_spots(off, ALIGNMENT, np.ones(3), np.zeros((500, 1000, 3), np.uint8))
+    assert spots.obs["in_tissue"].tolist() == [True, True, False]
+
+
+def test_where_the_frame_places_the_spots_the_vendors_positions_stay_beside_them():
+    by_frame = ALIGNMENT | {
+        "is_placed_by_frame": True,
+        "matrix": [[1.5, 0.0, 7.0], [0.0, 0.5, 9.0], [0, 0, 1]],
+        "array_pitch_um": [100.0, 200.0],
+    }
+    partly = reading()
+    partly.obs.loc["2x4", ["x_px", "y_px"]] = np.nan
+    spots = release_spots(partly, by_frame, np.ones(3), np.zeros((500, 1000, 3), np.uint8))
+    np.testing.assert_array_equal(spots.obsm["spatial"], [[157, 409], [307, 409], [457, 509]])
+    np.testing.assert_array_equal(spots.obs["vendor_pxl_col_in_fullres"], [100, np.nan, 1500])
+    np.testing.assert_array_equal(spots.obs["vendor_pxl_row_in_fullres"], [200, np.nan, 400])
+    partly.obs[["x_px", "y_px"]] = np.nan
+    without = release_spots(partly, by_frame, np.ones(3), np.zeros((500, 1000, 3), np.uint8))
+    assert "vendor_pxl_col_in_fullres" not in without.obs
+
+
 def test_the_released_file_is_raw_counts_that_scanpy_reads(tmp_path):
     spots = release_spots(reading(), ALIGNMENT, np.ones(3), np.zeros((500, 1000, 3), np.uint8))
     spots.write_h5ad(tmp_path / "a.h5ad", compression="gzip")

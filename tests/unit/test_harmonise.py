@@ -206,9 +206,17 @@ def test_the_code_of_the_right_organ_is_offered() -> None:
     ("align", "expected", "words"),
     [
         ({"pixel_size_um": 0.3638, "pixel_size_stated_um": 0.2125}, ["pixel-size-stated"], "0.2125"),
-        ({"pixel_size_um": 0.468, "pixel_size_embedded_um": 0.000469}, ["pixel-size-embedded"], "factor of 1000"),
-        ({"pixel_size_um": 0.468, "pixel_size_embedded_um": 0.468 * 2.54}, ["pixel-size-embedded"], "inch and cm"),
-        ({"pixel_size_um": 0.468, "pixel_size_embedded_um": 0.234}, ["pixel-size-embedded"], "its half"),
+        (
+            {"pixel_size_um": 0.468, "pixel_size_embedded_um": 0.000469},
+            ["pixel-size-embedded"],
+            "a millimetre was taken for a micrometre",
+        ),
+        (
+            {"pixel_size_um": 0.468, "pixel_size_embedded_um": 0.468 * 2.54},
+            ["pixel-size-embedded"],
+            "an inch was taken for a centimetre",
+        ),
+        ({"pixel_size_um": 0.468, "pixel_size_embedded_um": 0.234}, ["pixel-size-embedded"], "reduced by half"),
         ({"pixel_size_um": 0.468, "pixel_size_embedded_um": 0.63}, ["pixel-size-embedded"], "0.468 measured"),
         ({"pixel_size_um": 0.468, "pixel_size_embedded_um": 352.78}, ["pixel-size-embedded"], "72 dpi"),
         ({"pixel_size_um": 0.468, "pixel_size_embedded_um": 0.2646}, ["pixel-size-embedded"], "96 dpi"),
@@ -228,7 +236,8 @@ def test_the_pixel_size_of_the_dapi_picture_is_not_that_of_the_h_and_e() -> None
     row = changed({**BREAST, "technology": "Xenium", "pixel_size_um": "0.2125"})
     (text,) = harmonise(row, {"read_expression": {"he_pixel_size_um": 0.3638}})["contradictions"]
     assert text == (
-        "pixel-size-stated: 0.2125 um/px stated, 0.3638 measured; it is that of the DAPI picture, not of the H&E"
+        "pixel-size-stated: 0.2125 um/px stated, 0.3638 measured; the pixel size of a Xenium morphology picture"
+        " (0.2125 um), not the H&E's"
     )
     assert harmonise(row, {"read_expression": {"he_pixel_size_um": 0.2125}})["contradictions"] == []
 

@@ -15,13 +15,10 @@ from hypothesis import strategies as st
 from spotweave.align.pixel_size import (
     SOFTWARE_DIAMETERS_UM,
     Estimate,
-    Source,
     describe,
-    explain,
     gather,
     is_plausible_tag,
     reconcile,
-    software_default,
     total_se_um,
 )
 from spotweave.errors import Refusal
@@ -29,6 +26,7 @@ from spotweave.fiducials.array import capture_area
 from spotweave.fiducials.detection import Detection
 from spotweave.fiducials.fit import locate
 from spotweave.geometry import apply, fit_lattice
+from spotweave.pixel_sizes import Source, explain, software_default
 from spotweave.simulate.frames import draw_look, render
 from spotweave.slide.pyramid import read_header
 
@@ -72,17 +70,17 @@ def frame_file(pixel_size_um, se_um=2e-5, to_slide=1.0):
     }
 
 
-def gathered(fit, **changed):
+def gathered(lattice, *, spot_diameter_px=None, fiducial_diameter_px=None, **changed):
+    factors = {"spot_diameter_fullres": spot_diameter_px, "fiducial_diameter_fullres": fiducial_diameter_px}
     given = {
-        "is_placed_by_frame": False,
         "frame": None,
         "tag_um": None,
-        "spot_diameter_px": None,
-        "fiducial_diameter_px": None,
+        "scalefactors": {name: size for name, size in factors.items() if size is not None},
+        "spots_to_image_scale": 1.0,
         "capture_area": "6.5 mm",
         "stated_um": None,
     }
-    return gather(fit=fit, **(given | changed))
+    return gather(lattice=lattice, **(given | changed))
 
 
 def disagreeing(chosen):
@@ -100,12 +98,12 @@ def test_what_is_measured_beats_what_is_written():
     assert chosen.flagged
 
 
-def test_of_two_measured_the_surer_one_is_taken():
-    frame, lattice = Estimate("frame", 0.5001, 0.00001), Estimate("lattice", 0.5003, 0.0001)
-    assert reconcile([lattice, frame]).chosen == "frame"
-    assert reconcile([Estimate("frame", 0.5001, 0.0004), lattice]).chosen == "lattice"
-    assert not reconcile([frame, lattice]).flagged
-    assert reconcile([Estimate("frame", 0.5), Estimate("lattice", 0.5003, 0.01)]).chosen == "lattice"
+def test_of_two_measured_the_frame_is_taken_which_places_the_spots():
+    lattice = Estimate("lattice", 0.5003, 1e-7)
+    chosen = reconcile([lattice, Estimate("frame", 0.5001, 1e-4)])
+    assert (chosen.chosen, chosen.pixel_size_um) == ("frame", 0.5001)
+    assert not chosen.flagged
+    assert reconcile([lattice]).chosen == "lattice"
 
 
 def test_positions_rounded_from_one_map_are_not_taken_for_exact():
@@ -113,9 +111,6 @@ def test_positions_rounded_from_one_map_are_not_taken_for_exact():
     assert fit.pixel_size_se_um < 0.5 * 2e-6
     lattice = Estimate("lattice", fit.pixel_size_um, fit.pixel_size_se_um)
     assert total_se_um(lattice) == pytest.approx(0.5e-4, rel=0.01)
-    whole_frame, few_dots = Estimate("frame", 0.5001, 1e-5), Estimate("frame", 0.5001, 1e-4)
-    assert reconcile([lattice, whole_frame]).chosen == "frame"
-    assert reconcile([lattice, few_dots]).chosen == "lattice"
 
 
 def test_places_measured_spot_by_spot_keep_their_own_error():
@@ -140,27 +135,6 @@ def test_the_error_of_a_frames_pixel_size_is_neither_far_over_nor_far_under_what
         estimate = Estimate("frame", fit.pixel_size_um, fit.pixel_size_se_um)
         ratios.append((fit.pixel_size_um - truth_um) / total_se_um(estimate))
     assert 0.4 < np.sqrt(np.mean(np.square(ratios))) < 1.4
-
-
-def test_the_choice_is_nearer_to_the_truth_than_always_the_frame_or_always_the_lattice():
-    # Vendors' maps off by 1e-4; frames of 60 to 555 dots that lie 4 to 20 um off their places.
-    rng, truth_um = np.random.default_rng(8), 0.5
-    errors: dict[str, list[float]] = {"chosen": [], "frame": [], "lattice": []}
-    for _ in range(300):
-        dots = SMALL.dots_um[rng.permutation(len(SMALL.dots_um))[: rng.integers(60, 555)]]
-        xy_px = apply(map_to_px(truth_um), dots) + rng.normal(0, rng.uniform(4, 20) / truth_um, dots.shape)
-        frame = fit_lattice(dots, xy_px)
-        lattice_um = truth_um * (1 + rng.normal(0, 1e-4))
-        estimates = [
-            Estimate("frame", frame.pixel_size_um, frame.pixel_size_se_um),
-            Estimate("lattice", lattice_um, 1e-6 * truth_um),
-        ]
-        errors["chosen"].append(reconcile(estimates).pixel_size_um - truth_um)
-        errors["frame"].append(frame.pixel_size_um - truth_um)
-        errors["lattice"].append(lattice_um - truth_um)
-    off = {name: float(np.sqrt(np.mean(np.square(found)))) for name, found in errors.items()}
-    assert off["chosen"] < off["lattice"]
-    assert off["chosen"] < off["frame"]
 
 
 def test_without_anything_measured_scale_factors_beat_the_tag_and_the_tag_the_row():
@@ -361,14 +335,26 @@ def test_everything_said_of_a_sample_is_gathered():
     assert chosen.pixel_size_um == pytest.approx(0.5, rel=1e-6)
 
 
-def test_spots_placed_by_the_frame_say_nothing_of_their_own():
-    found = gathered(vendor_fit(0.5), frame=frame_file(0.5), is_placed_by_frame=True)
-    assert [one.source for one in found] == ["frame"]
+def test_without_the_vendors_positions_the_frame_alone_is_measured():
+    assert [one.source for one in gathered(None, frame=frame_file(0.5))] == ["frame"]
+
+
+@pytest.mark.parametrize("scale", [0.15, 0.5, 2.0])
+def test_the_scale_of_a_reduced_picture_applies_to_the_vendors_scale_factors(scale):
+    # The positions, already in px of the picture given, are at 0.5 um/px there; the factors are of the whole one.
+    found = gathered(
+        vendor_fit(0.5),
+        spot_diameter_px=65 / 0.5 / scale,
+        fiducial_diameter_px=105 / 0.5 / scale,
+        spots_to_image_scale=scale,
+    )
+    assert found[1].pixel_size_um == pytest.approx(0.5)
+    assert not reconcile(found).flagged
 
 
 def test_a_frame_in_another_picture_is_taken_over_to_the_slide():
     # CytAssist: the frame at 4 um/px, the H&E at 0.25
-    (frame,) = gathered(vendor_fit(0.25), frame=frame_file(4.0, 4e-4, to_slide=16.0), is_placed_by_frame=True)
+    (frame,) = gathered(None, frame=frame_file(4.0, 4e-4, to_slide=16.0))
     assert frame.pixel_size_um == pytest.approx(0.25)
     assert frame.se_um == pytest.approx(0.25e-4)
 

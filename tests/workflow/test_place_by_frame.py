@@ -23,8 +23,13 @@ LIMITS = {
     "pixel_size_min_um": 0.1,
     "residual_max_um": 27.5,
     "anisotropy_max": 0.03,
-    "spots_outside_max": 0,
-    "frame_offset_max_um": 100,
+    "spots_outside_max": 0.01,
+    "frame_offset_max_um": 250,
+    "frame_offset_flagged_um": 27.5,
+    "agreement_min": 0.2,
+    "edge_auc_flagged": 0.9,
+    "rival_gain_max": 0.1,
+    "rival_gain_flagged": 0.05,
 }
 LOOK = Look(size_px=1400, letter="C1", rotation_deg=1.5, hidden=0.1)
 TO_INSTRUMENT = np.array([[0.0, -0.5, 2400.0], [0.5, 0.0, 40.0], [0, 0, 1]])
@@ -114,7 +119,11 @@ def test_a_cytassist_frame_places_spots_through_the_loupe_registration(tmp_path,
     Image.fromarray(frame.picture).save(instrument)
     on_he = np.linalg.inv(TO_INSTRUMENT) @ frame.matrix
     size = np.ceil(apply(on_he, capture_area("6.5 mm").spots_um()).max(axis=0)).astype(int) + 200
-    Image.fromarray(np.full((size[1], size[0], 3), 230, np.uint8)).save(he)
+    canvas = np.full((size[1], size[0], 3), 230, np.uint8)
+    half_px = round(50 * np.sqrt(abs(np.linalg.det(on_he[:2, :2]))))
+    for x, y in apply(on_he, capture_area("6.5 mm").spots_um(truth.array))[truth.tissue].astype(int):
+        canvas[max(y - half_px, 0) : y + half_px, max(x - half_px, 0) : x + half_px] = (190, 110, 160)
+    Image.fromarray(canvas).save(he)
     moved = draw_truth(3)
     moved.pixels[:] = np.rint(apply(on_he, capture_area("6.5 mm").spots_um(truth.array)))[:, ::-1]
     loupe = write_loupe(tmp_path / "alignment_loupe.json", moved, transform=TO_INSTRUMENT)
@@ -122,8 +131,11 @@ def test_a_cytassist_frame_places_spots_through_the_loupe_registration(tmp_path,
     record, found = through(tmp_path, files)
     assert record["status"] == "accepted"
     assert found["picture"] == "cytassist_image"
-    assert read_json(tmp_path / "alignment.json")["positions_from"] == "loupe"
-    assert record["measures"]["frame_offset_um"] < 5
+    assert record["measures"]["positions_from"] == "fiducial frame"
+    assert record["measures"]["vendor_positions_from"] == "loupe"
+    assert record["measures"]["frame_offset_p95_um"] < 5
+    assert record["measures"]["edge_auc"] > 0.95
+    assert record["measures"]["flags"] == []
     np.testing.assert_allclose(np.asarray(found["matrix_to_slide"])[:2, :2], on_he[:2, :2], atol=1e-4)
 
 

@@ -59,6 +59,11 @@ rule align_array:
                     "anisotropy_max",
                     "spots_outside_max",
                     "frame_offset_max_um",
+                    "frame_offset_flagged_um",
+                    "agreement_min",
+                    "edge_auc_flagged",
+                    "rival_gain_max",
+                    "rival_gain_flagged",
                 )
             }
         ),

@@ -38,10 +38,21 @@ class Spots:
 
 @dataclass(frozen=True)
 class Picture:
-    """The picture the spots lie on: its file name, for messages, and (width, height) in px."""
+    """The picture the spots lie on.
+
+    Attributes
+    ----------
+    name
+        Its file's, for messages.
+    size_px
+        Width and height.
+    tag_um
+        um per px by its resolution tag; None without.
+    """
 
     name: str
     size_px: tuple[int, int]
+    tag_um: float | None = None
 
 
 def align(spots: Spots, pitch_um: tuple[float, float], picture: Picture, limits: Mapping[str, float]) -> LatticeFit:
@@ -56,7 +67,8 @@ def align(spots: Spots, pitch_um: tuple[float, float], picture: Picture, limits:
     picture
         What the spots lie on.
     limits
-        `pixel_size_max_um`, `pixel_size_min_um`, `residual_max_um`, `anisotropy_max`, `spots_outside_max`.
+        `pixel_size_max_um`, `pixel_size_min_um`, `residual_max_um`, `anisotropy_max`, `spots_outside_max` (a share of
+        the in-tissue spots).
 
     Raises
     ------
@@ -101,16 +113,34 @@ def align(spots: Spots, pitch_um: tuple[float, float], picture: Picture, limits:
             measured=round(fit.anisotropy, 4),
             threshold=limits["anisotropy_max"],
         )
-    outside = outside_picture(spots.xy_px, picture.size_px) & spots.in_tissue & known
-    if outside.sum() > limits["spots_outside_max"]:
+    used = np.asarray(spots.in_tissue & known)
+    outside = outside_picture(spots.xy_px, picture.size_px) & used
+    share = float(outside.sum() / max(used.sum(), 1))
+    if share > limits["spots_outside_max"]:
+        width, height = picture.size_px
         raise Refusal(
-            f"{int(outside.sum())} of {int(spots.in_tissue.sum())} in-tissue spots lie outside {picture.name}"
-            f" ({picture.size_px[0]} x {picture.size_px[1]} px); is it the picture the positions were measured on?"
-            " A reduced copy needs spots_to_image_scale in its row",
-            measured=int(outside.sum()),
-            threshold=int(limits["spots_outside_max"]),
+            f"{int(outside.sum()):,} of {int(used.sum()):,} in-tissue spots ({share:.1%}) lie outside {picture.name}"
+            f" ({width} x {height} px){_why_outside(spots.xy_px[known], spots.xy_px[used], picture)}",
+            measured=round(share, 4),
+            threshold=limits["spots_outside_max"],
         )
     return fit
+
+
+def _why_outside(xy_px: Points, in_tissue_px: Points, picture: Picture) -> str:
+    """What to do, by where the spots lie: a reduced copy leaves them beyond the right and lower edge only."""
+    low, high = xy_px.min(axis=0), xy_px.max(axis=0)
+    if (low >= 0).all() and (high > 1.3 * np.asarray(picture.size_px)).all():
+        return (
+            f": they reach to x {high[0]:,.0f}, y {high[1]:,.0f}; it is a reduced or cropped copy of the picture they"
+            " were measured on: give that picture, or spots_to_image_scale in the row"
+        )
+    if not outside_picture(in_tissue_px[:, ::-1], picture.size_px).any():
+        return ": with x and y exchanged all lie inside; check the columns of the spot file"
+    return (
+        f": they reach from x {low[0]:,.0f}, y {low[1]:,.0f} to x {high[0]:,.0f}, y {high[1]:,.0f}; give the picture"
+        " the positions were measured on, not a crop of it, or raise limits.spots_outside_max: such spots are left out"
+    )
 
 
 def outside_picture(xy_px: Points, image_size_px: tuple[int, int]) -> np.ndarray:

@@ -4,8 +4,8 @@ Policy (docs/pixel-size.md has the evidence):
 
 1. What is measured in the sample beats what is written about it. Measured are the lattice of the vendor's positions
    and the fiducial frame; written are the scale factors, the file's resolution tag and what the row states.
-2. Two measured that agree within `MEASURED_AGREE` are of one picture, and the one with the smaller standard error is
-   taken, not a mean: the vendor fitted its positions to the same printed dots, so their errors are not independent.
+2. Two measured that agree within `MEASURED_AGREE` are of one picture, and the frame's is taken, which then places the
+   spots too; not a mean: the vendor fitted its positions to the same printed dots, so their errors are not independent.
    Beyond that the sample is refused.
 3. With nothing measured: the scale factors, then a tag that may be a microscope's, then the row.
 4. All are kept. A pair that differs by more than its tolerance is flagged, with the mistake its ratio is known for.
@@ -17,29 +17,28 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any, Literal, TypeGuard
+from typing import Any, TypeGuard
 
 import numpy as np
 
 from spotweave.errors import Refusal
 from spotweave.fiducials.array import SOFTWARE_SPOT_UM
 from spotweave.geometry import LatticeFit
+from spotweave.pixel_sizes import (
+    ORDER,
+    SAME_VALUE,
+    Source,
+    difference,
+    explain,
+    explain_value,
+    is_agreed,
+    software_default,
+)
 
-Source = Literal["frame", "lattice", "scalefactors", "tag", "stated"]
 MEASURED: tuple[Source, ...] = ("frame", "lattice")
-ORDER: tuple[Source, ...] = ("frame", "lattice", "scalefactors", "tag", "stated")
 # From the middle of a 6.5 mm array to its corner are 4.6 mm: 2 % is nearly one spot distance (100 um) there, and the
 # two are of different pictures or arrays; 0.5 % is nearly a spot's radius (27.5 um).
 MEASURED_AGREE = 0.02
-# The largest difference to any other that is no disagreement, by the less certain of a pair. Scale factors come from
-# the same fit as the positions; scanners state their pixel to about 1 %; sources round, or measure few spots.
-TOLERANCE: Mapping[Source, float] = {
-    "frame": 0.005,
-    "lattice": 0.005,
-    "scalefactors": 0.005,
-    "tag": 0.02,
-    "stated": 0.03,
-}
 # Positions computed from one map have residuals of rounding alone (1e-6 of the pixel size), whatever the map is off.
 # It was off frames fitted here by 1e-4 (root mean square of six real sections). The frame's own standard error, which
 # takes its dots for independent, was half of the true error on 48 rendered frames.
@@ -47,42 +46,6 @@ VENDOR_MAP_SHARE = 1e-4
 FRAME_SE_FACTOR = 2.0
 # Spot and fiducial dot, um, in the pixels of scale factors: 6.5 mm arrays, 11 mm arrays, the first Space Rangers.
 SOFTWARE_DIAMETERS_UM = ((65.0, 105.0), (60.0, 105.0), (70.0, 105.0))
-DAPI_UM = 0.2125  # of every Xenium morphology picture
-DEFAULT_DPI = (72, 96, 150, 300)
-SAME_VALUE = 1e-3  # a default is met exactly but for rounding
-
-
-@dataclass(frozen=True)
-class Mistake:
-    """A known mistake: the ratio of two pixel sizes it makes, how near one must be to it (a share), and its name."""
-
-    ratio: float
-    within: float
-    name: str
-
-
-MISTAKES = (
-    Mistake(2.0, 0.02, "one is of a copy reduced by half"),
-    Mistake(4.0, 0.02, "one is of a copy reduced to a quarter"),
-    Mistake(8.0, 0.02, "one is of a copy reduced to an eighth"),
-    Mistake(16.0, 0.02, "one is of a copy reduced to a sixteenth"),
-    Mistake(2.54, 0.02, "an inch was taken for a centimetre"),
-    Mistake(25.4, 0.02, "an inch was taken for a millimetre"),
-    Mistake(25_400.0, 0.02, "an inch was taken for a micrometre"),
-    Mistake(10.0, 0.02, "a centimetre was taken for a millimetre"),
-    Mistake(1000.0, 0.02, "a millimetre was taken for a micrometre"),
-    Mistake(10_000.0, 0.02, "a centimetre was taken for a micrometre"),
-    Mistake(200 / 150, 0.01, "the pitch of a 1k array (200 um) was taken for that of a 2k array (150 um)"),
-    # Diameters are exact numbers of software; their ratios lie so close together that no wider ranges are apart.
-    Mistake(65 / 55, 0.0025, "the software's spot diameter (65 um) was taken for the printed one (55 um)"),
-    Mistake(60 / 55, 0.0025, "the software's spot diameter (60 um) was taken for the printed one (55 um)"),
-    Mistake(
-        65 / 60, 0.0025, "the software's spot diameter of a 6.5 mm array (65 um) was taken for an 11 mm one's (60 um)"
-    ),
-    Mistake(
-        70 / 65, 0.0025, "the spot diameter of the first Space Rangers (70 um) was taken for the later one (65 um)"
-    ),
-)
 
 
 @dataclass(frozen=True)
@@ -167,7 +130,7 @@ def reconcile(
     measured = [one for one in usable if one.source in MEASURED]
     if len(measured) == 2:
         _refuse_contradiction(measured[0], measured[1], scales)
-    chosen = min(measured, key=_rank) if measured else usable[0]
+    chosen = usable[0]
     if limits is not None:
         _refuse_beyond(chosen, limits)
     return Reconciled(
@@ -177,29 +140,29 @@ def reconcile(
 
 def gather(
     *,
-    fit: LatticeFit,
-    is_placed_by_frame: bool,
+    lattice: LatticeFit | None,
     frame: Mapping[str, Any] | None,
     tag_um: float | None,
-    spot_diameter_px: float | None,
+    scalefactors: Mapping[str, float],
+    spots_to_image_scale: float,
     capture_area: str | None,
     stated_um: float | None,
-    fiducial_diameter_px: float | None = None,
 ) -> list[Estimate]:
     """Every estimate of a sample. What is written and no number above 0 is left out.
 
     Parameters
     ----------
-    fit
-        The lattice fitted to the spots.
-    is_placed_by_frame
-        Whether those spots were placed by the frame: then the lattice says nothing of its own.
+    lattice
+        Fitted to the vendor's positions, in px of the picture; None where there are none.
     frame
         Content of `fiducials.json`, where the frame may be used.
     tag_um
         The file's resolution tag.
-    spot_diameter_px, fiducial_diameter_px
-        `spot_diameter_fullres` and `fiducial_diameter_fullres` of the scale factors.
+    scalefactors
+        Of the deposit: `spot_diameter_fullres` and `fiducial_diameter_fullres` are looked at, in px of the picture the
+        positions were measured on.
+    spots_to_image_scale
+        px of the picture to a px of the one the positions and scale factors were measured on.
     capture_area
         `6.5 mm` or `11 mm`: what the spot diameter stands for where the dot's does not tell.
     stated_um
@@ -212,10 +175,16 @@ def gather(
         # The frame may lie in another picture (CytAssist): its error stays the same share.
         se_um = float(frame["pixel_size_se_um"]) * frame_um / float(frame["pixel_size_um"])
         found.append(Estimate("frame", frame_um, se_um, f"{frame['dots_matched']} dots"))
-    if not is_placed_by_frame:
-        found.append(Estimate("lattice", fit.pixel_size_um, fit.pixel_size_se_um, f"{fit.spots_fitted} spots"))
-    if _is_size(spot_diameter_px):
-        found += _by_scale_factors(spot_diameter_px, fiducial_diameter_px, capture_area)
+    if lattice is not None:
+        found.append(
+            Estimate("lattice", lattice.pixel_size_um, lattice.pixel_size_se_um, f"{lattice.spots_fitted} spots")
+        )
+    spot_px, dot_px = (
+        scalefactors[name] * spots_to_image_scale if name in scalefactors else None
+        for name in ("spot_diameter_fullres", "fiducial_diameter_fullres")
+    )
+    if _is_size(spot_px):
+        found += _by_scale_factors(spot_px, dot_px, capture_area)
     if _is_size(tag_um):
         found.append(Estimate("tag", tag_um))
     if _is_size(stated_um):
@@ -228,24 +197,6 @@ def is_plausible_tag(pixel_size_um: float, limits: Mapping[str, float] | None = 
     if limits is not None and not limits["pixel_size_min_um"] <= pixel_size_um <= limits["pixel_size_max_um"]:
         return False
     return not software_default(pixel_size_um)
-
-
-def software_default(pixel_size_um: float) -> str:
-    """What software writes when it knows no resolution and this is: `72 dpi`, `1 um/px` …; '' if it is none."""
-    if math.isclose(pixel_size_um, 1.0, rel_tol=1e-6):
-        return "1 um/px"
-    for dpi in DEFAULT_DPI:
-        if math.isclose(pixel_size_um, 25_400 / dpi, rel_tol=SAME_VALUE):
-            return f"{dpi} dpi"
-        if math.isclose(pixel_size_um, 25.4 / dpi, rel_tol=SAME_VALUE):
-            return f"{dpi} dpi with millimetres taken for micrometres"
-    return ""
-
-
-def explain(ratio: float) -> str:
-    """The mistake that two pixel sizes of this ratio are known for; '' if there is none."""
-    over = max(ratio, 1 / ratio)
-    return next((mistake.name for mistake in MISTAKES if abs(over / mistake.ratio - 1) <= mistake.within), "")
 
 
 def total_se_um(estimate: Estimate) -> float | None:
@@ -324,27 +275,16 @@ def _by_scale_factors(spot_px: float, fiducial_px: float | None, capture_area: s
     return [Estimate("scalefactors", spot_um / spot_px, None, f"a spot taken for {spot_um:g} um")]
 
 
-def _rank(estimate: Estimate) -> float:
-    error_um = total_se_um(estimate)
-    return math.inf if error_um is None else error_um
-
-
-def _difference(first: Estimate, second: Estimate) -> float:
-    """How much larger the larger is, as a share."""
-    sizes = sorted((first.pixel_size_um, second.pixel_size_um))
-    return sizes[1] / sizes[0] - 1
-
-
 def _refuse_contradiction(frame: Estimate, lattice: Estimate, scales: Mapping[str, float]) -> None:
-    difference = _difference(frame, lattice)
-    if difference <= MEASURED_AGREE:
+    apart = difference(frame.pixel_size_um, lattice.pixel_size_um)
+    if apart <= MEASURED_AGREE:
         return
     told = _explain_pair(frame, lattice, scales)
     raise Refusal(
         f"the fiducial frame in the picture says {frame.pixel_size_um:.4f} um/px and the spot positions"
         f" {lattice.pixel_size_um:.4f}{f' ({told})' if told else ''}; give the picture the positions were measured on,"
         f" or multiply spots_to_image_scale in the row by {lattice.pixel_size_um / frame.pixel_size_um:.4g}",
-        measured=round(difference, 4),
+        measured=round(apart, 4),
         threshold=MEASURED_AGREE,
     )
 
@@ -376,7 +316,7 @@ def _disagreements(estimates: Sequence[Estimate], scales: Mapping[str, float]) -
             _explain_pair(first, second, scales),
         )
         for first, second in combinations(estimates, 2)
-        if _difference(first, second) > max(TOLERANCE[first.source], TOLERANCE[second.source])
+        if not is_agreed(first.source, first.pixel_size_um, second.source, second.pixel_size_um)
     ]
 
 
@@ -386,12 +326,10 @@ def _explain_pair(first: Estimate, second: Estimate, scales: Mapping[str, float]
         if one.source not in ("tag", "stated"):
             continue
         called = "the tag" if one.source == "tag" else "what is stated"
-        default = software_default(one.pixel_size_um)
-        if default:
-            return f"{called} is the {default} that software writes when it knows none"
-        if math.isclose(one.pixel_size_um, DAPI_UM, rel_tol=SAME_VALUE):
-            return f"{called} is the pixel size of a Xenium morphology picture ({DAPI_UM} um), not the H&E's"
-    ratio = 1 + _difference(first, second)
+        known = explain_value(one.pixel_size_um)
+        if known:
+            return f"{called} is {known}"
+    ratio = 1 + difference(first.pixel_size_um, second.pixel_size_um)
     for name in sorted(name for name in scales if name.endswith("_scalef")):
         scale = scales[name]
         if _is_size(scale) and math.isclose(max(scale, 1 / scale), ratio, rel_tol=0.01):

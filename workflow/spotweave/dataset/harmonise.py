@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from spotweave import vocabulary
+from spotweave.pixel_sizes import COARSEST_UM, Source, explain, explain_value, is_agreed, software_default
 from spotweave.slide.magnification import magnification
 from spotweave.vocabulary import Term
 
@@ -35,24 +36,7 @@ WEIGHTS = {
     "publication_date": 0.05,
     "pixel_size_um": 0.05,
 }
-LARGEST_DEVIATION = 0.05
-COARSEST_UM = 1.15
-SAME_RATIO = 0.02
-# um per px that software writes which knows none, and the same taken for mm (HEST-1k's 0.3528 and 0.2646).
-DEFAULT_TAGS_UM = {
-    f"{dpi} dpi{unit}": 25400 / dpi / factor
-    for dpi in (72, 96, 150, 300)
-    for unit, factor in (("", 1), (" in a wrong unit", 1000))
-}
-UNIT_RATIOS = {
-    1000.0: "mm and um",
-    25.4: "inch and mm",
-    2.54: "inch and cm",
-    10.0: "cm and mm",
-    2.0: "a picture and its half",
-    4.0: "a picture and its quarter",
-}
-DAPI_UM = 0.2125  # Xenium's own picture
+SAME_RATIO = 0.02  # of pitches and diameters
 FROZEN = ("fresh_frozen", "snap_frozen", "flash_frozen", "fixed_frozen")
 # Pitch and spot diameter, um, of the arrays that were sold: 1k and 2k arrays of 2016-2019, Visium.
 ARRAYS_UM = {"Spatial Transcriptomics": ((200.0, 100.0), (150.0, 110.0)), "Visium": ((100.0, 55.0),)}
@@ -343,32 +327,30 @@ def _scale(row: Row, measured: Measured) -> Iterator[tuple[str, str]]:
     align, size_um = measured.get("align_array", {}), _measured_um(measured)
     stated_um = align.get("pixel_size_stated_um") or _number(row, "pixel_size_um", "pixel_size_um_estimated")
     embedded_um = align.get("pixel_size_embedded_um") or _number(row, "pixel_size_um_embedded")
-    for name, given_um in (("stated", stated_um), ("embedded", embedded_um)):
+    pairs: tuple[tuple[str, Source, float | None], ...] = (
+        ("stated", "stated", stated_um),
+        ("embedded", "tag", embedded_um),
+    )
+    for name, source, given_um in pairs:
         known_um, known = (size_um, "measured") if size_um or name == "stated" else (stated_um, "stated")
-        if not given_um or (known_um and abs(given_um / known_um - 1) <= LARGEST_DEVIATION):
+        by: Source = "lattice" if known == "measured" else "stated"
+        if not given_um or (known_um and is_agreed(source, given_um, by, known_um)):
             continue
-        tag = next((tag for tag, value in DEFAULT_TAGS_UM.items() if abs(given_um / value - 1) < 0.0005), None)
+        default = software_default(given_um)
         if known_um:
-            why = _why(given_um, known_um, tag, row.get("technology"))
-            yield f"pixel-size-{name}", f"{given_um:g} um/px {name}, {known_um:g} {known}{why}"
-        elif tag:
-            yield "default-resolution", f"{given_um:g} um/px {name} is the {tag} of a picture that was never measured"
+            why = explain_value(given_um) or explain(given_um / known_um)
+            yield f"pixel-size-{name}", f"{given_um:g} um/px {name}, {known_um:g} {known}{why and f'; {why}'}"
+        elif default:
+            yield (
+                "default-resolution",
+                f"{given_um:g} um/px {name} is the {default} that software writes when it knows none",
+            )
     best_um = size_um or stated_um
     if best_um and best_um > COARSEST_UM:
         yield "too-coarse", f"{best_um:g} um/px {'measured' if size_um else 'stated'}, beyond {COARSEST_UM:g}"
     computed = magnification(best_um) if best_um else None
     if best_um and row.get("magnification") and row["magnification"] != computed:
         yield "magnification", f"{row['magnification']} stated, {computed or 'none'} by {best_um:g} um/px"
-
-
-def _why(given_um: float, known_um: float, tag: str | None, technology: str | None) -> str:
-    if tag:
-        return f"; it is the {tag} of a picture that was never measured"
-    if technology == "Xenium" and math.isclose(given_um, DAPI_UM, rel_tol=1e-3):
-        return "; it is that of the DAPI picture, not of the H&E"
-    ratio = max(given_um / known_um, known_um / given_um)
-    near = next((factor for factor in UNIT_RATIOS if abs(ratio / factor - 1) < SAME_RATIO), None)
-    return f"; a factor of {near:g}, as between {UNIT_RATIOS[near]}" if near else ""
 
 
 def _array(row: Row, measured: Measured) -> Iterator[tuple[str, str]]:

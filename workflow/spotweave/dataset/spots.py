@@ -15,12 +15,17 @@ from spotweave.geometry import apply
 def slide_positions(spots: pd.DataFrame, alignment: Mapping[str, Any]) -> np.ndarray:
     """(N, 2) float64, spot centres (x, y) in slide px; NaN for a spot without a place.
 
-    `spots` has `x_px`, `y_px` in the vendor's frame and `array_col`, `array_row`; where the vendor gives no pixels, the
-    places follow from the array and the alignment's matrix.
+    `spots` has `x_px`, `y_px` in the vendor's frame and `array_col`, `array_row`; where the fiducial frame places the
+    spots, the places follow from the array and the alignment's matrix.
     """
     if alignment["is_placed_by_frame"]:
         array = spots[["array_col", "array_row"]].to_numpy(dtype=float)
         return apply(np.asarray(alignment["matrix"]), array * np.asarray(alignment["array_pitch_um"]))
+    return vendor_positions(spots, alignment)
+
+
+def vendor_positions(spots: pd.DataFrame, alignment: Mapping[str, Any]) -> np.ndarray:
+    """(N, 2) float64, spot centres (x, y) in slide px as the deposit has them; NaN for a spot it has no place for."""
     return spots[["x_px", "y_px"]].to_numpy(dtype=float) * alignment["spots_to_image_scale"]
 
 
@@ -46,19 +51,27 @@ def release_spots(
     Returns
     -------
     AnnData
-        `X` raw counts CSR float32; `obs` in_tissue (bool), array_row, array_col, pxl_col_in_fullres (x),
-        pxl_row_in_fullres (y), tissue_fraction, total_counts; `obsm['spatial']` (x, y) slide px;
+        `X` raw counts CSR float32; `obs` in_tissue (bool; never outside the picture), array_row, array_col,
+        pxl_col_in_fullres (x), pxl_row_in_fullres (y), tissue_fraction, total_counts, and, where the fiducial frame
+        places the spots and the deposit has positions too, vendor_pxl_col_in_fullres, vendor_pxl_row_in_fullres;
+        `obsm['spatial']` (x, y) slide px;
         `uns['spatial']['ST']` with the reduced picture and the scale factors.
     """
     obs = expression.obs
     xy_px = slide_positions(obs, alignment)
     diameter_px = alignment["spot_diameter_um"] / alignment["pixel_size_um"]
     released = anndata.AnnData(X=expression.X, obs=obs[[]].copy(), var=expression.var.copy())
-    released.obs["in_tissue"] = obs["in_tissue"].to_numpy() == 1
+    size_px = (alignment["image_width_px"], alignment["image_height_px"])
+    inside = ((xy_px >= 0) & (xy_px < size_px)).all(axis=1)
+    released.obs["in_tissue"] = (obs["in_tissue"].to_numpy() == 1) & inside
     released.obs["array_row"] = obs["array_row"].to_numpy()
     released.obs["array_col"] = obs["array_col"].to_numpy()
     released.obs["pxl_col_in_fullres"] = xy_px[:, 0]
     released.obs["pxl_row_in_fullres"] = xy_px[:, 1]
+    vendor_px = vendor_positions(obs, alignment)
+    if alignment["is_placed_by_frame"] and np.isfinite(vendor_px).any():
+        released.obs["vendor_pxl_col_in_fullres"] = vendor_px[:, 0]
+        released.obs["vendor_pxl_row_in_fullres"] = vendor_px[:, 1]
     released.obs["tissue_fraction"] = np.round(tissue_fraction, 4)
     released.obs["total_counts"] = np.asarray(expression.X.astype(np.float64).sum(axis=1)).ravel()
     released.obsm["spatial"] = xy_px

@@ -40,6 +40,7 @@ FEWEST_DOTS = 24  # that a fit is tried on
 OUTLIER = 3.5  # residuals beyond this many robust standard deviations are left out
 FOLDS = 5
 SHIFTS = tuple((x, y) for x in range(-4, 5) for y in range(-2, 3) if (x + y) % 2 == 0 and (x, y) != (0, 0))
+TURNED_SHIFTS = tuple((x, y) for x in (-1, 0, 1) for y in (-1, 0, 1))
 AFFINE_GAIN = 0.85  # an affine map is taken when it leaves dots not fitted this much nearer than a similarity does
 GAP_CONTRAST = 0.5  # of a dot's usual response: the step that tells an empty place from dots
 GAP_NEIGHBOURS = 14
@@ -479,15 +480,22 @@ def _standard_errors(area: CaptureArea, dots_um: Points, residual_um: Points) ->
 
 
 def _other_matrices(area: CaptureArea, matrix: Matrix) -> list[Matrix]:
-    """The frame turned or mirrored in its own outline, or moved by one or two dots."""
+    """The frame turned or mirrored in its own outline, or moved by one or two dots.
+
+    Turned, its dots fall between those of the picture, as rows are offset by half a step: the next places are tried
+    with each turn, or the right orientation explains nothing where a wrong one was fitted.
+    """
     outline = area.outline_um()
-    turns = [matrix @ fit_affine(outline, outline[list(order)]) for order in _symmetries()]
-    moves = []
-    for x, y in SHIFTS:
-        move = np.eye(3)
-        move[:2, 2] = np.array([x, y]) * area.lattice_um
-        moves.append(matrix @ move)
-    return [*turns, *moves]
+    turns = [fit_affine(outline, outline[list(order)]) for order in _symmetries()]
+    turned = [matrix @ turn @ _moved(area, x, y) for turn in turns for x, y in TURNED_SHIFTS]
+    return [*turned, *(matrix @ _moved(area, x, y) for x, y in SHIFTS)]
+
+
+def _moved(area: CaptureArea, x: int, y: int) -> Matrix:
+    """A move by steps of the lattice of dots."""
+    move = np.eye(3)
+    move[:2, 2] = np.array([x, y]) * area.lattice_um
+    return move
 
 
 def _tilts(area: CaptureArea) -> list[Matrix]:

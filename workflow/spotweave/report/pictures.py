@@ -107,7 +107,7 @@ def pixel_size_plot(
     axes.plot(*fitted_px.T, "+", markersize=7, color="#d62728", label="fitted lattice")
     bar_px = 1000 / alignment["pixel_size_um"]
     margin_px = 0.4 * bar_px
-    low, high = vendor_px.min(axis=0) - margin_px, vendor_px.max(axis=0) + margin_px
+    low, high = np.nanmin(vendor_px, axis=0) - margin_px, np.nanmax(vendor_px, axis=0) + margin_px
     low, high = np.maximum(low, 0), np.minimum(high, np.array(picture.shape[1::-1]) / scale)
     x0, y0 = low[0] + 0.2 * margin_px, high[1] - 0.3 * margin_px
     axes.plot([x0, x0 + bar_px], [y0, y0], color="black", linewidth=3, solid_capstyle="butt")

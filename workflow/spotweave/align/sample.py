@@ -1,0 +1,186 @@
+"""One sample's spots put onto its slide: placed, measured, and held against the limits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from spotweave.align import agreement, lattice, pixel_size, placing
+from spotweave.errors import Refusal
+from spotweave.geometry import LatticeFit, Points, fit_lattice
+
+ReadReduced = Callable[[float], tuple[NDArray[np.uint8], tuple[float, float]]]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a sample's row, or else its technology, says of the array; None where neither does."""
+
+    pitch_um: tuple[float | None, float | None]
+    spot_diameter_um: float | None
+    spots_to_image_scale: float = 1.0
+    stated_pixel_size_um: float | None = None
+
+
+def align_sample(
+    table: pd.DataFrame,
+    reading: Mapping[str, Any],
+    frame: Mapping[str, Any] | None,
+    picture: lattice.Picture,
+    read_picture: ReadReduced,
+    options: Options,
+    limits: Mapping[str, float],
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Place a sample's spots.
+
+    Parameters
+    ----------
+    table
+        The reader's spots (`readers.SPOT_COLUMNS`).
+    reading
+        The reader's measures.
+    frame
+        Content of `fiducials.json`; None for arrays without a frame.
+    picture
+        What the spots lie on.
+    read_picture
+        Reads it at a factor of its size: (H, W, 3) uint8, and its px in one of the result's along x and y.
+    options, limits
+        Of the sample, and of the configuration.
+
+    Returns
+    -------
+    Content of `alignment.json` and, part of it, the measures of the record; `flags` are what a person should look at,
+    each `code: text`.
+
+    Raises
+    ------
+    Refusal
+        With the number and its limit.
+    """
+    pitch_um = placing.array_pitch_um(options.pitch_um, reading.get("capture_area"))
+    if pitch_um is None:
+        raise Refusal(
+            "the sample is read, but bins and cells cannot be placed on the H&E yet; its counts are in expression.h5ad"
+        )
+    array = table[["array_col", "array_row"]].to_numpy(dtype=np.int64)
+    in_tissue = table["in_tissue"].to_numpy() == 1
+    vendor_px = table[["x_px", "y_px"]].to_numpy(dtype=float) * options.spots_to_image_scale
+    good = placing.usable(frame)
+    area = placing.check_area(good, reading.get("capture_area"), reading.get("slide_area"))
+    placed = placing.place(
+        array * np.asarray(pitch_um), vendor_px, reading.get("positions_from", "positions file"), frame, limits
+    )
+    is_by_frame = placed.source == placing.FRAME
+    mirror_flag = ""
+    vendor = _vendor_lattice(array * np.asarray(pitch_um), vendor_px)
+    if vendor is not None and not is_by_frame:
+        mirror_flag = placing.check_hand(vendor.mirrored, placed.source, is_direct=_is_direct(reading, frame))
+    fit = lattice.align(lattice.Spots(array, placed.xy_px, in_tissue), pitch_um, picture, limits)
+    if is_by_frame:
+        mirror_flag = placing.check_hand(fit.mirrored, placed.source, is_direct=True)
+    scalefactors = reading.get("scalefactors", {})
+    reconciled = pixel_size.reconcile(
+        pixel_size.gather(
+            lattice=vendor,
+            frame=good,
+            tag_um=picture.tag_um,
+            scalefactors=scalefactors,
+            spots_to_image_scale=options.spots_to_image_scale,
+            capture_area=reading.get("capture_area"),
+            stated_um=options.stated_pixel_size_um,
+        ),
+        limits,
+        scalefactors,
+    )
+    measured = {**lattice.describe(fit), **placed.report, **area, **pixel_size.describe(reconciled)}
+    if is_by_frame and good is not None:  # spots computed from a map lie on it: what was measured are the dots
+        measured |= {"residual_um": good["residual_median_um"], "residual_p95_um": good["residual_p95_um"]}
+    spot_pitch_um = lattice.nearest_neighbour_um(array, pitch_um)
+    # Where nobody selected spots the selection says nothing.
+    is_selected = in_tissue & (reading.get("in_tissue_known") is not False)
+    counts = table["total_counts"].to_numpy(dtype=np.float64, na_value=np.nan)
+    sites = agreement.sites(array, placed.xy_px, is_selected, counts, fit.matrix, pitch_um)
+    spot_px = (options.spot_diameter_um or spot_pitch_um / 2) / reconciled.pixel_size_um
+    reduced, scale = read_picture(reconciled.pixel_size_um / agreement.WORKING_UM)
+    measured |= agreement.measure(reduced, scale, sites, spot_px, picture.size_px)
+    outside = lattice.outside_picture(placed.xy_px, picture.size_px)
+    measured |= {
+        "pixel_size_embedded_um": picture.tag_um,
+        "spot_pitch_um": round(spot_pitch_um, 2),
+        "spots_outside_picture": int(outside.sum()),
+        "spots_dropped_from_tissue": int((outside & in_tissue & np.isfinite(placed.xy_px).all(axis=1)).sum()),
+    }
+    if options.stated_pixel_size_um is not None:
+        stated_um = options.stated_pixel_size_um
+        measured["pixel_size_stated_um"] = stated_um
+        measured["pixel_size_stated_deviation"] = round(stated_um / reconciled.pixel_size_um - 1, 4)
+    measured["flags"] = [
+        *_flags(measured, reading, mirror_flag),
+        *agreement.judge(measured, limits),
+    ]
+    content = {
+        "from": "array, um, x right along the columns, y down along the rows, origin at array position (0, 0)",
+        "to": "slide, px of the full-resolution picture, x right, y down, origin at its top-left corner",
+        "matrix": fit.matrix.tolist(),
+        "array_pitch_um": pitch_um,
+        "spot_diameter_um": options.spot_diameter_um,
+        "spots_to_image_scale": options.spots_to_image_scale,
+        "is_placed_by_frame": is_by_frame,
+        "image_width_px": picture.size_px[0],
+        "image_height_px": picture.size_px[1],
+        **measured,
+    }
+    return content, measured
+
+
+def _vendor_lattice(array_um: Points, xy_px: Points) -> LatticeFit | None:
+    known = np.isfinite(xy_px).all(axis=1)
+    try:
+        return fit_lattice(array_um[known], xy_px[known]) if known.sum() > 2 else None
+    except ValueError:
+        return None
+
+
+def _is_direct(reading: Mapping[str, Any], frame: Mapping[str, Any] | None) -> bool:
+    """Whether the array is a Visium slide that the section lies on: nothing says that a CytAssist placed it.
+
+    11 mm areas are always CytAssist's.
+    """
+    if reading.get("capture_area") != "6.5 mm":
+        return False
+    return not (
+        reading.get("is_cytassist")
+        or "regist_target_img_scalef" in reading.get("scalefactors", {})
+        or (frame is not None and frame.get("picture") == "cytassist_image")
+    )
+
+
+def _flags(measured: Mapping[str, Any], reading: Mapping[str, Any], mirror_flag: str) -> list[str]:
+    """Every verdict on the placement that refuses nothing."""
+    flags = [mirror_flag] if mirror_flag else []
+    if measured.get("frame_disagrees"):
+        flags.append(
+            f"frame-offset: the vendor's positions lie {measured['frame_offset_um']:.1f} um (median), "
+            f"{measured['frame_offset_p95_um']:.1f} um (95th percentile) off the frame's, which are used"
+        )
+    if reading.get("alignment_disagrees"):
+        flags.append(f"loupe-offset: the Loupe alignment lies {reading['alignment_offset_um']} um off the positions")
+    if measured.get("capture_area_agrees") is False:
+        flags.append(
+            f"area-letter: the frame is that of area {measured['capture_area_letter']}, the Loupe alignment is of"
+            f" {reading.get('slide_area')}"
+        )
+    if measured["pixel_size_flagged"]:
+        pairs = ", ".join(" and ".join(one["between"]) for one in measured["pixel_size_disagreements"])
+        flags.append(f"pixel-size: {pairs} differ")
+    if measured["spots_dropped_from_tissue"]:
+        flags.append(f"off-picture: {measured['spots_dropped_from_tissue']} in-tissue spots lie outside the picture")
+    if reading.get("in_tissue_known") is False:
+        flags.append("tissue-unknown: no one selected the spots in tissue; all with counts are taken")
+    return flags
