@@ -14,7 +14,9 @@ import scipy.sparse
 import scipy.stats
 from sklearn.decomposition import PCA
 from sklearn.linear_model import Ridge
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 from spotweave import protocols
 from spotweave.benchmark.evaluate import COLUMNS, Cell, assemble, evaluate, predict, write_outcomes
@@ -130,9 +132,9 @@ def hest_benchmark(cohort, train, test, n_genes, seed):
     y_train, y_test = (
         np.log1p(pd.concat([tables[name][genes] for name in side]).to_numpy(np.float64)) for side in (train, test)
     )
-    scaler = StandardScaler().fit(x_train)
-    pca = PCA(DIMENSIONS, random_state=seed).fit(scaler.transform(x_train))
-    x_train, x_test = (pca.transform(scaler.transform(x)).astype(np.float32) for x in (x_train, x_test))
+    pipe = make_pipeline(StandardScaler(), PCA(DIMENSIONS, random_state=seed))
+    with threadpool_limits(2, user_api="blas"):
+        x_train, x_test = pipe.fit_transform(x_train).astype(np.float64), pipe.transform(x_test).astype(np.float64)
     alpha = 100 / (x_train.shape[1] * len(genes))
     ridge = Ridge(alpha=alpha, solver="lsqr", fit_intercept=False, max_iter=1000, random_state=seed)
     prediction = ridge.fit(x_train, y_train).predict(x_test)

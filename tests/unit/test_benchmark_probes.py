@@ -51,18 +51,6 @@ def test_the_fixed_penalty_is_that_of_hest_benchmark():
     assert fixed_alpha(256, 50) == 0.0078125
 
 
-def test_predictions_under_hest_exact_are_those_of_scikit_learn_to_the_last_bit():
-    data = training(seed=2)
-    tested = np.random.default_rng(5).normal(size=(20, 12)).astype(np.float32)
-    probe = probes.load("ridge").fit(data, protocols.load("hest_exact").fit, seed=1)
-    reduction = make_pipeline(StandardScaler(), PCA(12, random_state=1))
-    components = reduction.fit_transform(data.features).astype(np.float32)
-    ridge = Ridge(alpha=100 / 48, solver="lsqr", fit_intercept=False, max_iter=1000, random_state=1)
-    expected = ridge.fit(components, data.target).predict(reduction.transform(tested).astype(np.float32))
-    assert expected.dtype == np.float32
-    np.testing.assert_array_equal(probe.predict(tested), expected)
-
-
 def test_components_are_limited_by_spots_and_by_dimensions():
     for spots, dimensions, expected in ((90, 300, 89), (90, 12, 12), (300, 280, 256)):
         data = training(spots=spots, dimensions=dimensions)
