@@ -145,7 +145,7 @@ def fingerprint(sample, like=None):
     """A fingerprint of a sample's own, or a copy of another's."""
     start = 1000 * (ord(like or sample) + 1)
     hashes = list(range(start, start + 100))
-    sketch = {"genes": hashes, "genes_informative": 100, "spots": [], "entries": 0, "total_counts": 1}
+    sketch = {"genes": hashes, "genes_informative": 100, "spots": [], "entries": 0, "places": "", "total_counts": 1}
     return {"expression": sketch, "picture": {"whole": "", "tissue": ""}}
 
 
