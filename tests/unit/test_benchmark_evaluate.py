@@ -324,6 +324,49 @@ def test_per_sample_scores_are_averaged_over_samples_then_genes(cohort):
     assert set(record["genes"][0]["pearson_by_sample"]) == {"a1", "a2"}
 
 
+@pytest.mark.parametrize("protocol", ["strict", "hest_exact"])
+def test_the_null_is_of_the_test_spots_shuffled_within_samples_with_the_seed_of_the_cell(tmp_path, protocol):
+    # Samples of unequal depth: where spots are pooled, what is kept between samples makes the null.
+    cohort = Cohort(tmp_path)
+    cohort.counts["a2"] *= 5
+    cohort.write_expression("a2")
+    chosen, (genes, prediction) = protocols.load(protocol), cohort.fold(protocol)
+    test = [read_expression(cohort.expression[name], name) for name in ("a1", "a2")]
+    target = np.concatenate([target_of(chosen.target, one, genes) for one in test])
+    samples = np.repeat([0, 1], 50)
+    units = samples if protocol == "strict" else np.zeros(100, int)
+    rng, plain = np.random.default_rng(12), []
+    for _ in range(400):
+        shuffled = np.concatenate([prediction[rng.permutation(np.flatnonzero(samples == one))] for one in (0, 1)])
+        plain.append(np.mean(pearson_by_unit(target, shuffled, units)))
+    nulls = {}
+    for seed in (1, 2):
+        cell = Cell(TASK, protocol, "colour", "ridge", seed)
+        record = evaluate(cell, cohort.splits(), cohort.expression, cohort.embeddings)[0].record
+        nulls[seed] = record["null_means"]
+        assert len(nulls[seed]) == chosen.permutations
+        assert record["pearson_null95"] == pytest.approx(np.percentile(nulls[seed], 95), abs=2e-6)
+        assert scipy.stats.ks_2samp(nulls[seed], plain).pvalue > 0.001
+    assert nulls[1] != nulls[2]
+    assert len(set(nulls[1])) == chosen.permutations, "every permutation is another"
+
+
+@pytest.mark.parametrize("protocol", ["strict", "hest_exact"])
+def test_genes_and_training_samples_are_in_alphabetical_order(tmp_path, protocol):
+    cohort = Cohort(tmp_path, donor_of={"b2": "B", "c1": "C", "a9": "A", "b1": "B"})
+    names = cohort.genes()[::-1]
+    for name in cohort.donor_of:
+        cohort.write_expression(name, genes=names)
+    for outcome in cohort.evaluate(protocol):
+        genes = [gene["gene"] for gene in outcome.record["genes"]]
+        assert genes == sorted(genes)
+        assert outcome.record["train"] == sorted(outcome.record["train"])
+    counts = {name: read_expression(path, name) for name, path in cohort.expression.items()}
+    cell, split = Cell(TASK, protocol, "colour", "ridge", seed=1), cohort.splits()["folds"][0]
+    fold = assemble(cell, protocols.load(protocol), split, counts, cohort.embeddings)
+    assert [sample.expression.sample_id for sample in fold.train] == ["b1", "b2", "c1"]
+
+
 def test_the_strict_target_is_a_share_of_all_genes_and_an_empty_spot_is_zero(cohort):
     cohort.counts["a1"][3] = 0
     cohort.write_expression("a1")
