@@ -282,6 +282,27 @@ def test_a_sample_of_one_spot_is_trained_on_but_not_scored(tmp_path):
     assert means(cohort.evaluate("hest_exact"))[0] > 0.9
 
 
+def cut(cohort, name, spots):
+    cohort.counts[name], cohort.features[name] = cohort.counts[name][:spots], cohort.features[name][:spots]
+    cohort.write_expression(name)
+    cohort.write_embeddings(name, {"embeddings": cohort.features[name]})
+
+
+def test_ten_spots_are_enough_to_score_and_to_train_and_nine_are_not(tmp_path):
+    for spots, scored in ((10, 2), (9, 1)):
+        folder = tmp_path / f"tested{spots}"
+        folder.mkdir()
+        cohort = Cohort(folder)
+        cut(cohort, "a2", spots)
+        assert cohort.evaluate("strict")[0].row["n_test_samples"] == scored
+    for spots, note in ((10, ""), (9, "9 training spots, at least 10 are needed")):
+        folder = tmp_path / f"trained{spots}"
+        folder.mkdir()
+        cohort = Cohort(folder, donor_of={"a": "A", "b": "B"})
+        cut(cohort, "b", spots)
+        assert cohort.evaluate("hest_exact")[0].row["note"] == note
+
+
 def test_a_gene_never_counted_in_the_test_sample_is_undefined_whether_or_not_the_table_lists_it(cohort):
     silent = cohort.genes().index(cohort.fold("strict", number=0)[0][3])
     for name in ("a1", "a2"):
