@@ -150,6 +150,18 @@ def test_a_copy_with_fewer_reads_is_found_under_other_gene_names_and_without_som
         assert [one.found_by for one in audit.find(prints(a=original, b=copy, c=section(2, spots=2000)))] == ["reads"]
 
 
+@pytest.mark.parametrize("position", [0, 3, 5])
+def test_a_copy_that_lost_the_edge_of_its_array_is_found(position: int) -> None:
+    original, rng = section(1, spots=1600), np.random.default_rng(4)
+    # As tissue is, deep over areas and with spots of their own: maps one or two rows off still resemble each other.
+    x, y = original.obs[["array_col", "array_row"]].to_numpy().T / 40
+    depth = np.exp(np.sin(5 * x) + np.cos(4 * y) + 0.3 * rng.normal(size=1600))
+    original.X = csr_matrix(rng.poisson(depth[:, None] * rng.lognormal(0.5, 1.2, 300)).astype(np.float32))
+    inner = original[(original.obs["array_col"] >= 2) & (original.obs["array_row"] < 39)].copy()
+    copies = prints(a=original, b=thinned(inner, 0.5, position), c=section(2))
+    assert [(one.sample_a, one.sample_b, one.found_by) for one in audit.find(copies)] == [("a", "b", "reads")]
+
+
 def test_the_dispersion_of_two_draws_is_one_with_the_standard_error_that_is_stated() -> None:
     rng = np.random.default_rng(3)
     for mean, share in ((4.0, 1.0), (40.0, 0.3), (2000.0, 0.1)):
