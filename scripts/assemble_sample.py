@@ -20,7 +20,7 @@ def work(args):
     import numpy as np
 
     from spotweave import geometry
-    from spotweave.dataset.spots import release_spots, slide_positions
+    from spotweave.dataset.spots import release_spots, slide_positions, write
     from spotweave.errors import Refusal
     from spotweave.io import read_json
     from spotweave.reduced import read_reduced
@@ -48,7 +48,7 @@ def work(args):
             measured=counted,
             threshold=args.spots_min,
         )
-    spots.write_h5ad(args.st, compression="gzip")
+    write(args.st, spots)
 
     scale = picture.shape[1] / alignment["image_width_px"]
     shown = spots[in_tissue]

@@ -18,26 +18,16 @@ stage.option("--settings", required=True, help="JSON of the configuration that s
 def work(args):
     import json
 
-    from spotweave.dataset import describe, harmonise, layout, provenance
+    from spotweave.dataset import describe, layout, provenance
     from spotweave.io import read_json, write_json
 
     row = json.loads(args.row)
     records = [read_json(path) for path in args.records]
-    refusal = describe.first_refusal(records)
-    measured = describe.measures(records)
-    content = {
-        "sample_id": args.sample,
-        "status": "refused" if refusal else "accepted",
-        "refusal": refusal,
-        "row": row,
-        "measured": measured,
-        "harmonised": harmonise.harmonise(row, measured),
-        "table": None if refusal else describe.table_row(row, measured),
-    }
-    write_json(args.metadata, content)
+    metadata = describe.sample_metadata(args.sample, row, records)
+    write_json(args.metadata, metadata)
 
     files = {}
-    if refusal is None:
+    if metadata["status"] == "accepted":
         paths = layout.released(args.sample)
         files = provenance.describe_files({paths[path.name]: path for path in args.files})
     raw = provenance.describe_raw(args.manifest)

@@ -14,7 +14,9 @@ import scipy.sparse
 import scipy.stats
 from sklearn.decomposition import PCA
 from sklearn.linear_model import Ridge
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 from spotweave import protocols
 from spotweave.benchmark.evaluate import COLUMNS, Cell, assemble, evaluate, predict, write_outcomes
@@ -130,9 +132,9 @@ def hest_benchmark(cohort, train, test, n_genes, seed):
     y_train, y_test = (
         np.log1p(pd.concat([tables[name][genes] for name in side]).to_numpy(np.float64)) for side in (train, test)
     )
-    scaler = StandardScaler().fit(x_train)
-    pca = PCA(DIMENSIONS, random_state=seed).fit(scaler.transform(x_train))
-    x_train, x_test = (pca.transform(scaler.transform(x)).astype(np.float32) for x in (x_train, x_test))
+    pipe = make_pipeline(StandardScaler(), PCA(DIMENSIONS, random_state=seed))
+    with threadpool_limits(2, user_api="blas"):
+        x_train, x_test = pipe.fit_transform(x_train).astype(np.float64), pipe.transform(x_test).astype(np.float64)
     alpha = 100 / (x_train.shape[1] * len(genes))
     ridge = Ridge(alpha=alpha, solver="lsqr", fit_intercept=False, max_iter=1000, random_state=seed)
     prediction = ridge.fit(x_train, y_train).predict(x_test)
@@ -280,6 +282,27 @@ def test_a_sample_of_one_spot_is_trained_on_but_not_scored(tmp_path):
     assert means(cohort.evaluate("hest_exact"))[0] > 0.9
 
 
+def cut(cohort, name, spots):
+    cohort.counts[name], cohort.features[name] = cohort.counts[name][:spots], cohort.features[name][:spots]
+    cohort.write_expression(name)
+    cohort.write_embeddings(name, {"embeddings": cohort.features[name]})
+
+
+def test_ten_spots_are_enough_to_score_and_to_train_and_nine_are_not(tmp_path):
+    for spots, scored in ((10, 2), (9, 1)):
+        folder = tmp_path / f"tested{spots}"
+        folder.mkdir()
+        cohort = Cohort(folder)
+        cut(cohort, "a2", spots)
+        assert cohort.evaluate("strict")[0].row["n_test_samples"] == scored
+    for spots, note in ((10, ""), (9, "9 training spots, at least 10 are needed")):
+        folder = tmp_path / f"trained{spots}"
+        folder.mkdir()
+        cohort = Cohort(folder, donor_of={"a": "A", "b": "B"})
+        cut(cohort, "b", spots)
+        assert cohort.evaluate("hest_exact")[0].row["note"] == note
+
+
 def test_a_gene_never_counted_in_the_test_sample_is_undefined_whether_or_not_the_table_lists_it(cohort):
     silent = cohort.genes().index(cohort.fold("strict", number=0)[0][3])
     for name in ("a1", "a2"):
@@ -320,6 +343,49 @@ def test_per_sample_scores_are_averaged_over_samples_then_genes(cohort):
     assert [gene["pearson"] for gene in record["genes"]] == pytest.approx(by_gene, abs=2e-6)
     assert record["pearson_mean"] == pytest.approx(np.mean(by_gene), abs=2e-6)
     assert set(record["genes"][0]["pearson_by_sample"]) == {"a1", "a2"}
+
+
+@pytest.mark.parametrize("protocol", ["strict", "hest_exact"])
+def test_the_null_is_of_the_test_spots_shuffled_within_samples_with_the_seed_of_the_cell(tmp_path, protocol):
+    # Samples of unequal depth: where spots are pooled, what is kept between samples makes the null.
+    cohort = Cohort(tmp_path)
+    cohort.counts["a2"] *= 5
+    cohort.write_expression("a2")
+    chosen, (genes, prediction) = protocols.load(protocol), cohort.fold(protocol)
+    test = [read_expression(cohort.expression[name], name) for name in ("a1", "a2")]
+    target = np.concatenate([target_of(chosen.target, one, genes) for one in test])
+    samples = np.repeat([0, 1], 50)
+    units = samples if protocol == "strict" else np.zeros(100, int)
+    rng, plain = np.random.default_rng(12), []
+    for _ in range(400):
+        shuffled = np.concatenate([prediction[rng.permutation(np.flatnonzero(samples == one))] for one in (0, 1)])
+        plain.append(np.mean(pearson_by_unit(target, shuffled, units)))
+    nulls = {}
+    for seed in (1, 2):
+        cell = Cell(TASK, protocol, "colour", "ridge", seed)
+        record = evaluate(cell, cohort.splits(), cohort.expression, cohort.embeddings)[0].record
+        nulls[seed] = record["null_means"]
+        assert len(nulls[seed]) == chosen.permutations
+        assert record["pearson_null95"] == pytest.approx(np.percentile(nulls[seed], 95), abs=2e-6)
+        assert scipy.stats.ks_2samp(nulls[seed], plain).pvalue > 0.001
+    assert nulls[1] != nulls[2]
+    assert len(set(nulls[1])) == chosen.permutations, "every permutation is another"
+
+
+@pytest.mark.parametrize("protocol", ["strict", "hest_exact"])
+def test_genes_and_training_samples_are_in_alphabetical_order(tmp_path, protocol):
+    cohort = Cohort(tmp_path, donor_of={"b2": "B", "c1": "C", "a9": "A", "b1": "B"})
+    names = cohort.genes()[::-1]
+    for name in cohort.donor_of:
+        cohort.write_expression(name, genes=names)
+    for outcome in cohort.evaluate(protocol):
+        genes = [gene["gene"] for gene in outcome.record["genes"]]
+        assert genes == sorted(genes)
+        assert outcome.record["train"] == sorted(outcome.record["train"])
+    counts = {name: read_expression(path, name) for name, path in cohort.expression.items()}
+    cell, split = Cell(TASK, protocol, "colour", "ridge", seed=1), cohort.splits()["folds"][0]
+    fold = assemble(cell, protocols.load(protocol), split, counts, cohort.embeddings)
+    assert [sample.expression.sample_id for sample in fold.train] == ["b1", "b2", "c1"]
 
 
 def test_the_strict_target_is_a_share_of_all_genes_and_an_empty_spot_is_zero(cohort):

@@ -51,18 +51,6 @@ def test_the_fixed_penalty_is_that_of_hest_benchmark():
     assert fixed_alpha(256, 50) == 0.0078125
 
 
-def test_predictions_under_hest_exact_are_those_of_scikit_learn_to_the_last_bit():
-    data = training(seed=2)
-    tested = np.random.default_rng(5).normal(size=(20, 12)).astype(np.float32)
-    probe = probes.load("ridge").fit(data, protocols.load("hest_exact").fit, seed=1)
-    reduction = make_pipeline(StandardScaler(), PCA(12, random_state=1))
-    components = reduction.fit_transform(data.features).astype(np.float32)
-    ridge = Ridge(alpha=100 / 48, solver="lsqr", fit_intercept=False, max_iter=1000, random_state=1)
-    expected = ridge.fit(components, data.target).predict(reduction.transform(tested).astype(np.float32))
-    assert expected.dtype == np.float32
-    np.testing.assert_array_equal(probe.predict(tested), expected)
-
-
 def test_components_are_limited_by_spots_and_by_dimensions():
     for spots, dimensions, expected in ((90, 300, 89), (90, 12, 12), (300, 280, 256)):
         data = training(spots=spots, dimensions=dimensions)
@@ -71,23 +59,54 @@ def test_components_are_limited_by_spots_and_by_dimensions():
         assert probe.details["alpha"] == fixed_alpha(expected, 4)
 
 
-def test_the_penalty_is_chosen_as_a_plain_loop_over_scikit_learn_chooses_it():
-    data = training(seed=1)
+def unlike_samples(seed, genes=4, dimensions=12):
+    """Six samples of unequal size in three inner folds, rows mixed, each sample with an expression level of its own.
+
+    Correlations over a fold's spots together are not those of its samples: the levels, which no feature tells, and the
+    sizes make them differ. Codes of samples and folds have gaps and another order.
+    """
+    rng = np.random.default_rng(seed)
+    samples = rng.permutation(np.repeat([7, 2, 9, 4, 11, 0], [14, 40, 21, 33, 12, 25]))
+    features = rng.normal(size=(len(samples), dimensions)).astype(np.float32)
+    level = 4 * rng.normal(size=(12, genes))[samples]
+    target = features.astype(float) @ rng.normal(size=(dimensions, genes)) + 4 * rng.normal(size=level.shape) + level
+    folds = np.array([5, 0, 5, 0, 3, 0, 0, 5, 0, 3, 0, 3])[samples]
+    return Training(features, target, samples, folds)
+
+
+@pytest.mark.parametrize("seed", [0, 2, 6])
+def test_the_penalty_is_chosen_as_a_plain_loop_over_scikit_learn_chooses_it(seed):
+    data = unlike_samples(seed)
     choices = protocols.load("strict").fit
-    curve = []
+    curve, pooled = [], []
     for alpha in choices.alpha_grid:
-        by_fold = []
-        for held_out in range(3):
-            test = data.samples == held_out
+        by_fold, over_fold = [], []
+        for held_out in np.unique(data.inner_folds):
+            test = data.inner_folds == held_out
             model = make_pipeline(StandardScaler(), PCA(12), Ridge(alpha=alpha))
-            prediction = model.fit(data.features[~test].astype(float), data.target[~test]).predict(
+            prediction = np.full_like(data.target, np.nan)
+            prediction[test] = model.fit(data.features[~test].astype(float), data.target[~test]).predict(
                 data.features[test].astype(float)
             )
-            by_fold.append(np.mean([np.corrcoef(prediction[:, g], data.target[test, g])[0, 1] for g in range(4)]))
+            by_sample = [
+                np.corrcoef(prediction[rows, gene], data.target[rows, gene])[0, 1]
+                for rows in (np.flatnonzero(data.samples == sample) for sample in np.unique(data.samples[test]))
+                for gene in range(4)
+            ]
+            assert len(by_sample) > 4, "a fold of one sample could not tell"
+            by_fold.append(np.mean(by_sample))
+            over_fold.append(np.mean([np.corrcoef(prediction[test, g], data.target[test, g])[0, 1] for g in range(4)]))
         curve.append(np.mean(by_fold))
+        pooled.append(np.mean(over_fold))
+    assert np.abs(np.subtract(curve, pooled)).max() > 0.01
     probe = probes.load("ridge").fit(data, choices, seed=0)
     np.testing.assert_allclose(probe.details["alpha_curve"], curve, atol=1e-8)
     assert probe.details["alpha"] == choices.alpha_grid[int(np.argmax(curve))]
+    assert not probe.details["alpha_at_edge"], "the best is inside, so that another choice would show"
+    expected = make_pipeline(StandardScaler(), PCA(12), Ridge(alpha=probe.details["alpha"]))
+    expected.fit(data.features.astype(float), data.target)
+    tested = np.random.default_rng(5).normal(size=(9, 12)).astype(np.float32)
+    np.testing.assert_allclose(probe.predict(tested), expected.predict(tested.astype(float)), atol=1e-8)
 
 
 def test_a_tie_between_penalties_goes_to_the_stronger():

@@ -11,12 +11,13 @@ def test_pearson_is_that_of_scipy_for_every_gene_and_unit():
     rng = np.random.default_rng(0)
     target, prediction = rng.normal(3, 2, (2, 60, 5))
     prediction += 0.5 * target
-    units = rng.integers(0, 3, 60)
+    units = rng.choice([7, 2, 5], 60)  # codes with gaps, not in the order of the spots
     found = pearson_by_unit(target, prediction, units)
-    for unit in range(3):
+    assert found.shape == (3, 5)
+    for row, unit in enumerate((2, 5, 7)):
         for gene in range(5):
             expected = scipy.stats.pearsonr(target[units == unit, gene], prediction[units == unit, gene]).statistic
-            assert found[unit, gene] == pytest.approx(expected, abs=1e-12)
+            assert found[row, gene] == pytest.approx(expected, abs=1e-12)
 
 
 def test_pearson_of_single_precision_predictions_is_taken_in_double():
@@ -37,6 +38,16 @@ def test_constants_rounding_noise_unmeasured_genes_and_single_spots_are_undefine
     assert np.isnan(scores[0, 1:]).all()
     one_spot = pearson_by_unit(target, prediction, np.array([0, 0, 0, 0, 0, 1]))
     assert np.isnan(one_spot[1]).all()
+
+
+def test_genes_count_alike_however_many_samples_they_are_defined_in():
+    """The mean is over genes of their means over samples; with zeros it is over all."""
+    correlation = np.array([[0.9, 0.1, np.nan], [0.7, np.nan, np.nan], [0.5, np.nan, np.nan]])
+    summary = summarise(correlation)
+    np.testing.assert_allclose(summary.by_gene, [0.7, 0.1, np.nan])
+    assert summary.mean == pytest.approx(0.4)
+    assert summary.mean_zero == pytest.approx(2.2 / 9)
+    assert summary.undefined == 5
 
 
 def test_a_constant_gene_does_not_poison_the_mean_and_is_counted():
@@ -86,6 +97,10 @@ def test_the_null_is_that_of_plain_permutation_and_repeats_with_its_seed():
     first = null_means(target, prediction, samples, samples, permutations=200, seed=4)
     again = null_means(target, prediction, samples, samples, permutations=200, seed=4)
     assert np.array_equal(first, again)
+    assert len(np.unique(first)) == 200
+    assert not np.array_equal(first, null_means(target, prediction, samples, samples, permutations=200, seed=5))
+    # A shorter run is the beginning of a longer one: the number of permutations is what was asked for.
+    assert np.array_equal(first[:7], null_means(target, prediction, samples, samples, permutations=7, seed=4))
     plain = []
     for _ in range(200):
         shuffled = prediction.copy()

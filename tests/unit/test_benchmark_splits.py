@@ -97,6 +97,11 @@ def test_more_folds_than_groups_are_an_error():
         balanced_folds({"a": 1, "b": 2}, 3)
 
 
+def test_groups_without_spots_leave_no_fold_empty():
+    assert balanced_folds({"a": 0, "b": 0, "c": 0}, 3) == [["a"], ["b"], ["c"]]
+    assert balanced_folds({"a": 9, "b": 0, "c": 0, "d": 0}, 3) == [["a"], ["b", "d"], ["c"]]
+
+
 def test_inner_folds_hold_out_donors_else_samples_else_blocks():
     samples = ["a"] * 20 + ["b"] * 10 + ["c"] * 10
     positions_px = np.random.default_rng(0).normal(size=(40, 2))
@@ -145,7 +150,7 @@ def fingerprint(sample, like=None):
     """A fingerprint of a sample's own, or a copy of another's."""
     start = 1000 * (ord(like or sample) + 1)
     hashes = list(range(start, start + 100))
-    sketch = {"genes": hashes, "genes_informative": 100, "spots": [], "entries": 0, "total_counts": 1}
+    sketch = {"genes": hashes, "genes_informative": 100, "spots": [], "entries": 0, "places": "", "total_counts": 1}
     return {"expression": sketch, "picture": {"whole": "", "tissue": ""}}
 
 

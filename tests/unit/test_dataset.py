@@ -1,9 +1,11 @@
 """What a sample becomes in the release, and what the release keeps and drops."""
 
 import csv
+import json
 import subprocess
 
 import anndata
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,7 +13,8 @@ import scanpy
 from scipy import sparse
 
 from spotweave.dataset import describe, layout, release
-from spotweave.dataset.spots import release_spots
+from spotweave.dataset.spots import release_spots, write
+from spotweave.io import write_json
 
 HEST_COLUMNS = """
 dataset_title id image_filename organ disease_state oncotree_code species patient st_technology data_publication_date
@@ -85,13 +88,32 @@ def test_where_the_frame_places_the_spots_the_vendors_positions_stay_beside_them
 
 def test_the_released_file_is_raw_counts_that_scanpy_reads(tmp_path):
     spots = release_spots(reading(), ALIGNMENT, np.ones(3), np.zeros((500, 1000, 3), np.uint8))
-    spots.write_h5ad(tmp_path / "a.h5ad", compression="gzip")
+    write(tmp_path / "a.h5ad", spots)
     again = scanpy.read_h5ad(tmp_path / "a.h5ad")
     assert sparse.isspmatrix_csr(again.X)
     np.testing.assert_array_equal(again.X.toarray(), reading().X.toarray())
     first = (tmp_path / "a.h5ad").read_bytes()
-    spots.write_h5ad(tmp_path / "a.h5ad", compression="gzip")
+    write(tmp_path / "a.h5ad", spots)
     assert (tmp_path / "a.h5ad").read_bytes() == first
+
+
+def test_scanpy_plots_the_spots_on_the_picture_as_it_is_called(tmp_path):
+    mpl.use("Agg")
+    picture = np.random.default_rng(0).integers(0, 256, (500, 1000, 3), dtype=np.uint8)
+    spots = release_spots(reading(), ALIGNMENT, np.ones(3), picture)
+    write(tmp_path / "two.h5ad", spots)
+    spots.write_h5ad(tmp_path / "one.h5ad", compression="gzip")
+    one, two = ((tmp_path / f"{name}.h5ad").stat().st_size for name in ("one", "two"))
+    assert two < 1.01 * one, "the second name is no second picture"
+
+    released = scanpy.read_h5ad(tmp_path / "two.h5ad")
+    (axes,) = scanpy.pl.spatial(released, color="total_counts", show=False)
+    drawn = axes.images[0].get_array()
+    np.testing.assert_array_equal(drawn, picture)
+    outlines = [path.vertices for path in axes.collections[0].get_paths()]
+    centres = sorted(((outline.min(axis=0) + outline.max(axis=0)) / 2).tolist() for outline in outlines)
+    np.testing.assert_allclose(centres, [[50, 100], [150, 100], [750, 200]], atol=0.01)
+    np.testing.assert_allclose([np.ptp(outline[:, 0]) for outline in outlines], 100 / 0.7 * 0.5, rtol=0.01)
 
 
 def test_the_table_starts_with_the_28_columns_of_hest():
@@ -106,12 +128,41 @@ def test_what_harmonising_names_reaches_the_released_table():
         "oncotree_code": "READ",
         "licence": "CC-BY-NC-SA-4.0",
     }
-    stages = ("align_array", "assemble_sample", "build_pyramid", "segment_tissue", "extract_patches")
-    line = describe.table_row(row, {stage: {} for stage in stages})
+    line = describe.table_row(row, {stage: {} for stage in STAGES})
     assert list(line) == describe.columns()
     assert (line["tissue_label"], line["oncotree_tissue"]) == ("rectum", "Bowel")
     assert line["assay_label"] == "Visium Spatial Gene Expression"
     assert (line["licence_share_alike"], line["licence_redistribution"]) == ("yes", "yes")
+
+
+STAGES = ("align_array", "assemble_sample", "build_pyramid", "segment_tissue", "extract_patches")
+
+
+def test_the_columns_stand_at_the_top_of_the_metadata_where_readers_of_hest_look(tmp_path):
+    row = {"sample_id": "s1", "technology": "Visium", "donor": "d", "cohort": "c", "species": "Homo sapiens"}
+    records = [{"stage": stage, "status": "accepted", "measures": {}} for stage in STAGES]
+    records[0]["measures"] = {"pixel_size_um": 0.51, "pixel_size_embedded_um": None, "spot_pitch_um": 100.0}
+    records[2]["measures"] = {"magnification": "20x", "width_px": 700, "height_px": 500}
+    write_json(tmp_path / "s1.json", describe.sample_metadata("s1", row, records))
+    found = json.loads((tmp_path / "s1.json").read_text())
+    assert set(HEST_COLUMNS.split()) <= set(found)
+    assert found["pixel_size_um_estimated"] == 0.51
+    assert (found["id"], found["patient"], found["inter_spot_dist"]) == ("s1", "d", 100.0)
+    assert (found["fullres_px_width"], found["fullres_px_height"]) == (700, 500)
+    assert {column: found[column] for column in describe.columns()} == found["table"]
+    assert (found["sample_id"], found["status"], found["refusal"], found["row"]) == ("s1", "accepted", None, row)
+    # No column hides what stands beside them.
+    own = {"sample_id", "status", "refusal", "row", "measured", "harmonised", "table"}
+    assert set(found) == own | set(describe.columns())
+    assert not own & set(describe.columns())
+
+
+def test_the_metadata_of_a_refused_sample_have_its_reason_and_no_columns():
+    refused = {"stage": "align_array", "status": "refused", "reason": "coarse", "measured": 3.2, "threshold": 1.15}
+    found = describe.sample_metadata("s1", {"sample_id": "s1"}, [refused, {"stage": "later", "status": "passed_on"}])
+    assert (found["status"], found["table"], found["measured"]) == ("refused", None, {})
+    assert found["refusal"]["reason"] == "coarse"
+    assert "pixel_size_um_estimated" not in found
 
 
 def test_donors_that_contradict_each_other_have_a_line_for_each_sample():

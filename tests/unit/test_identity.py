@@ -22,7 +22,7 @@ from PIL import Image
 from scipy.sparse import csr_matrix
 from scipy.stats import poisson
 
-from spotweave.identity import audit, expression, picture
+from spotweave.identity import audit, expression, picture, places
 from spotweave.identity.audit import Finding
 from spotweave.raw import RawFile
 from spotweave.readers import st_v1, visium
@@ -42,12 +42,12 @@ PICTURES = {
 real = pytest.mark.skipif(not SHARED.is_dir(), reason=f"the real sections are not here: {SHARED}")
 
 
-def section(seed: int, spots: int = 400, genes: int = 300) -> AnnData:
-    """Counts of a section: genes of many levels, spots of many depths, on a lattice."""
+def section(seed: int, spots: int = 400, genes: int = 300, draw: int = 0) -> AnnData:
+    """Counts of a section: genes of many levels, spots of many depths, on a lattice. `draw`: its reads, drawn anew."""
     rng = np.random.default_rng(seed)
     level = rng.lognormal(0.5, 1.2, genes)
     depth = rng.lognormal(0, 0.4, spots)
-    counts = rng.poisson(depth[:, None] * level[None, :])
+    counts = np.random.default_rng((seed, draw)).poisson(depth[:, None] * level[None, :])
     side = int(np.ceil(np.sqrt(spots)))
     places = np.array([(i % side, i // side) for i in range(spots)])
     obs = pd.DataFrame({"array_col": places[:, 0], "array_row": places[:, 1]}, index=[f"s{i}" for i in range(spots)])
@@ -113,11 +113,87 @@ def test_a_planted_copy_is_found(kind: str) -> None:
 
 def test_sections_drawn_alike_are_not_called_one() -> None:
     samples = {f"s{seed}": section(seed) for seed in range(12)}
-    # The same expectations, drawn anew: as close as two sections of one block can be.
-    again = section(0)
-    rng = np.random.default_rng(99)
-    again.X = csr_matrix(rng.poisson(np.asarray(again.X.toarray())).astype(np.float32))
-    assert audit.find(prints(**samples, again=again)) == []
+    # The same expectations, drawn anew: closer than two sections of one block can be.
+    assert audit.find(prints(**samples, again=section(0, draw=1))) == []
+
+
+def thinned(adata: AnnData, kept: float, position: int, *, names: bool = True, seed: int = 5) -> AnnData:
+    """A copy of which each read was kept by chance, the array laid another way and numbered from elsewhere."""
+    other = adata.copy()
+    other.X = adata.X.copy()
+    other.X.data = np.random.default_rng(seed).binomial(adata.X.data.astype(int), kept).astype(np.float32)
+    other.X.eliminate_zeros()
+    at = adata.obs[["array_col", "array_row"]].to_numpy(int)
+    x, y = at[:, 0], at[:, 1]
+    x, y = x.max() - x if position & 1 else x, y.max() - y if position & 2 else y
+    other.obs["array_col"], other.obs["array_row"] = (y + 7, x + 1) if position & 4 else (x + 7, y + 1)
+    if not names:
+        other.var_names = [f"ENSG{i:011d}" for i in range(adata.n_vars)]
+    return permuted(other)
+
+
+@pytest.mark.parametrize("position", range(8))
+@pytest.mark.parametrize("kept", [0.7, 0.3])
+def test_a_copy_with_fewer_reads_is_found_however_its_array_lies(kept: float, position: int) -> None:
+    original = section(1, spots=180)
+    copies = prints(a=original, b=thinned(original, kept, position), c=section(2, spots=180), d=section(3, spots=180))
+    (found,) = (one for one in audit.find(copies) if one.found_by == "reads")
+    assert (found.sample_a, found.sample_b, found.relation, found.confidence) == ("a", "b", "same_sample", "strong")
+    assert found.shared is not None and found.shared >= 175
+    assert found.share == pytest.approx((1 - kept) / (1 + kept), abs=0.12), "closed form of a binomial thinning"
+
+
+def test_a_copy_with_fewer_reads_is_found_under_other_gene_names_and_without_some_of_its_spots() -> None:
+    original = section(1, spots=2000)
+    part = some_spots(original)
+    for copy in (thinned(original, 0.3, 3, names=False), thinned(part, 0.5, 6), thinned(part, 0.7, 0, names=False)):
+        assert [one.found_by for one in audit.find(prints(a=original, b=copy, c=section(2, spots=2000)))] == ["reads"]
+
+
+@pytest.mark.parametrize("position", [0, 3, 5])
+def test_a_copy_that_lost_the_edge_of_its_array_is_found(position: int) -> None:
+    original, rng = section(1, spots=1600), np.random.default_rng(4)
+    # As tissue is, deep over areas and with spots of their own: maps one or two rows off still resemble each other.
+    x, y = original.obs[["array_col", "array_row"]].to_numpy().T / 40
+    depth = np.exp(np.sin(5 * x) + np.cos(4 * y) + 0.3 * rng.normal(size=1600))
+    original.X = csr_matrix(rng.poisson(depth[:, None] * rng.lognormal(0.5, 1.2, 300)).astype(np.float32))
+    inner = original[(original.obs["array_col"] >= 2) & (original.obs["array_row"] < 39)].copy()
+    copies = prints(a=original, b=thinned(inner, 0.5, position), c=section(2))
+    assert [(one.sample_a, one.sample_b, one.found_by) for one in audit.find(copies)] == [("a", "b", "reads")]
+
+
+def test_the_dispersion_of_two_draws_is_one_with_the_standard_error_that_is_stated() -> None:
+    rng = np.random.default_rng(3)
+    for mean, share in ((4.0, 1.0), (40.0, 0.3), (2000.0, 0.1)):
+        scores = []
+        for _ in range(300):
+            expected = mean * rng.lognormal(0, 0.5, 400)
+            index, error = places.dispersion(rng.poisson(expected), rng.poisson(share * expected))
+            scores.append((1 - index) / error)
+        assert abs(np.mean(scores)) < 0.25
+        assert np.std(scores) == pytest.approx(1, abs=0.15)
+    few = np.full(places.LEAST_PLACES - 1, 9)
+    assert places.dispersion(few, few) == (np.inf, np.inf)
+
+
+def test_reads_dealt_out_evenly_say_nothing_of_where_they_come_from() -> None:
+    rng = np.random.default_rng(0)
+    alike = {}
+    for name in "abc":
+        even = section(1)
+        even.X = csr_matrix(rng.multinomial(900, np.full(300, 1 / 300), size=400).astype(np.float32))
+        alike[name] = even
+    sketched = prints(**alike)
+    assert {one["expression"]["places"] for one in sketched.values()} == {""}
+    assert audit.find(sketched) == []
+
+
+def test_large_arrays_are_summed_to_a_bounded_sketch_that_still_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places, "MOST_PLACES", 500)
+    original, other = section(1, spots=1600), section(2, spots=1600)
+    texts = [places.sketch(one) for one in (original, thinned(original, 0.5, 3), other)]
+    assert all(len(text) <= 500 * 4 * (2 + places.GROUPS) * 4 / 3 + 4 for text in texts)
+    assert [pair[:2] for pair in places.shared_reads(texts)] == [(0, 1)]
 
 
 def test_genes_without_information_count_for_nothing() -> None:
@@ -190,8 +266,9 @@ def test_zeros_that_a_file_stores_change_nothing() -> None:
 def test_reads_counted_again_join_donors() -> None:
     original = section(1)
     found = audit.find(prints(a=original, b=counted_again(original)))
-    assert [(one.found_by, one.confidence) for one in found] == [("spots", "strong")]
-    assert audit.donor_groups({"a": "A", "b": "B"}, found) == {"A": "A+B", "B": "A+B"}
+    assert [(one.found_by, one.confidence) for one in found] == [("reads", "strong"), ("spots", "strong")]
+    for one in found:
+        assert audit.donor_groups({"a": "A", "b": "B"}, [one]) == {"A": "A+B", "B": "A+B"}
 
 
 @given(st.floats(0.01, 1000))
@@ -323,6 +400,10 @@ def test_no_two_real_sections_are_called_one() -> None:
     copies = {"zz-copy": some_spots(samples["C3"]), "zz-panel": some_genes(samples["B4"])}
     copies |= {f"zz-{name}": some_genes(some_spots(samples[name])) for name in ("MOB1", "anterior")}
     copies["zz-again"] = counted_again(samples["MOB2"])
+    # A fifth of the reads left and the array turned over: every real section is still known.
+    for position, name in enumerate(samples):
+        thin = audit.find({name: known[name], **prints(zz=thinned(samples[name], 0.2, position % 8))})
+        assert [(one.sample_a, one.sample_b, one.found_by) for one in thin] == [(name, "zz", "reads")]
     found = audit.find({**known, **prints(**copies)})
     assert {(one.sample_a, one.sample_b) for one in found} == {
         ("C3", "zz-copy"),
@@ -452,6 +533,7 @@ def test_the_scripts_pass_a_refused_sample_on_and_find_a_copy(tmp_path: Path) ->
     table = pd.read_csv(tmp_path / "identity.csv")
     assert list(zip(table["sample_a"], table["sample_b"], table["found_by"], table["leaks"], strict=True)) == [
         ("a", "b", "genes", "yes"),
+        ("a", "b", "reads", "yes"),
         ("a", "b", "spots", "yes"),
     ]
     assert (tmp_path / "a/fingerprint.json").read_bytes() == (tmp_path / "b/fingerprint.json").read_bytes()

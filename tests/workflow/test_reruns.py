@@ -1,10 +1,16 @@
 """What a second run does: the promises that make a growing dataset cheap."""
 
 import contextlib
+import json
 import os
 import time
 
+import anndata
+import h5py
+import hest_client
+import numpy as np
 import pytest
+import shapely
 
 from project import SMALL, Project
 
@@ -38,6 +44,49 @@ def edited(path, text):
 
 def test_a_finished_build_has_nothing_to_do(built):
     assert built.planned() == {}
+
+
+def test_the_release_is_read_the_way_hest_reads_its_own(built, tmp_path):
+    samples = hest_client.load(built.results)
+    table = {row["id"]: row for row in built.rows("demo.csv")}
+    assert list(samples) == sorted(table)
+    for name, sample in samples.items():
+        known = {column: "" if value is None else str(value) for column, value in sample.meta.items()}
+        assert {column: known[column] for column in table[name]} == table[name]
+        assert sample.slide.dimensions == (sample.meta["fullres_px_width"], sample.meta["fullres_px_height"])
+        assert float(sample.slide.properties["openslide.mpp-x"]) == pytest.approx(sample.pixel_size, rel=1e-3)
+        assert sample.adata.obs["in_tissue"].sum() == sample.meta["spots_under_tissue"]
+        assert sample.adata.n_vars == sample.meta["nb_genes"]
+        # The reduced picture and its scale are the slide's; so are the spots and their diameter.
+        thumbnail = sample.slide.get_thumbnail(sample.reduced.size)
+        assert np.abs(np.asarray(thumbnail, float) - np.asarray(sample.reduced, float)).mean() < 4
+        assert sample.reduced.width == pytest.approx(sample.slide.dimensions[0] * sample.reduced_scale, abs=0.01)
+        scales = sample.adata.uns["spatial"]["ST"]["scalefactors"]
+        diameter_um = scales["spot_diameter_fullres"] * sample.pixel_size
+        assert diameter_um == pytest.approx(sample.meta["spot_diameter"], rel=1e-3)
+        on_tissue = shapely.contains_xy(
+            shapely.union_all(list(sample.contours.values())), *sample.adata.obsm["spatial"].T
+        )
+        assert (on_tissue == sample.adata.obs["in_tissue"]).mean() > 0.7
+
+        with h5py.File(built.results / "patches" / f"{name}.h5") as file:
+            barcodes = [barcode.decode() for barcode in file["barcode"][:, 0]]
+            images, corners = file["img"][:], file["coords"][:]
+            # Its own reader of patches takes the grid from the places, its datasets from the pictures.
+            assert dict(file["coords"].attrs) == dict(file["img"].attrs)
+        inside = [row for row in range(0, len(barcodes), 5) if (images[row] != 255).all(axis=2).mean() > 0.99]
+        cut = sample.patches([barcodes[row] for row in inside])
+        assert len(cut) > 0.8 * len(inside)
+        for row in inside:
+            corner, patch = cut.get(barcodes[row], (corners[row], images[row]))
+            assert np.abs(np.subtract(corner, corners[row])).max() <= 1
+            # Not the same pixels: whole px there, exact ones and antialiasing here. A patch 5 px off has .77.
+            assert np.corrcoef(patch.ravel(), images[row].ravel())[0, 1] > 0.85
+
+        sample.save(tmp_path / name)
+        again = json.loads((tmp_path / name / "metrics.json").read_text())
+        assert again["pixel_size_um_estimated"] == sample.pixel_size
+        assert anndata.read_h5ad(tmp_path / name / "aligned_adata.h5ad").shape == sample.adata.shape
 
 
 def test_the_times_of_a_fresh_clone_rebuild_nothing(built):

@@ -159,6 +159,36 @@ def table_row(row: Mapping[str, str], measured: Mapping[str, Mapping[str, Any]])
     return {**{name: column(row, measured) for name, column in COLUMNS.items()}, **joined}
 
 
+def sample_metadata(sample: str, row: Mapping[str, str], records: Sequence[Record]) -> dict[str, Any]:
+    """The content of a sample's `metadata.json`.
+
+    Parameters
+    ----------
+    row
+        The cohort table's row, with `cohort`.
+    records
+        Of its stages, in their order.
+
+    Returns
+    -------
+    dict
+        `sample_id`, `status`, `refusal`, `row`, `measured`, `harmonised`, `table`; and, of an accepted sample, every
+        column of the table at the top as well, where readers of HEST-1k look for them.
+    """
+    refusal, measured = first_refusal(records), measures(records)
+    line = None if refusal else table_row(row, measured)
+    return {
+        **(line or {}),
+        "sample_id": sample,
+        "status": "refused" if refusal else "accepted",
+        "refusal": refusal,
+        "row": row,
+        "measured": measured,
+        "harmonised": harmonise(row, measured),
+        "table": line,
+    }
+
+
 def metadata_findings(rows: Mapping[str, Mapping[str, str]]) -> list[dict[str, str]]:
     """What samples say against each other: rows of `metadata_findings.csv`, by sample, in a fixed order.
 

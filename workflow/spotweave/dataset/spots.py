@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import anndata
+import h5py
 import numpy as np
 import pandas as pd
 
 from spotweave.geometry import apply
+
+# HEST-1k's name of the reduced picture, and the name that scanpy and squidpy know such a picture by. Not `hires`: where
+# there is a `tissue_hires_scalef`, HEST's conversion to SpatialData looks for a picture that its samples do not have.
+PICTURE, SCANPY_PICTURE = "downscaled_fullres", "lowres"
 
 
 def slide_positions(spots: pd.DataFrame, alignment: Mapping[str, Any]) -> np.ndarray:
@@ -55,7 +61,8 @@ def release_spots(
         pxl_col_in_fullres (x), pxl_row_in_fullres (y), tissue_fraction, total_counts, and, where the fiducial frame
         places the spots and the deposit has positions too, vendor_pxl_col_in_fullres, vendor_pxl_row_in_fullres;
         `obsm['spatial']` (x, y) slide px;
-        `uns['spatial']['ST']` with the reduced picture and the scale factors.
+        `uns['spatial']['ST']` with the reduced picture and the scale factors. `write` gives the picture its
+        second name.
     """
     obs = expression.obs
     xy_px = slide_positions(obs, alignment)
@@ -75,13 +82,17 @@ def release_spots(
     released.obs["tissue_fraction"] = np.round(tissue_fraction, 4)
     released.obs["total_counts"] = np.asarray(expression.X.astype(np.float64).sum(axis=1)).ravel()
     released.obsm["spatial"] = xy_px
+    scale = picture.shape[1] / alignment["image_width_px"]
+    scales = {f"tissue_{name}_scalef": scale for name in (PICTURE, SCANPY_PICTURE)}
     released.uns["spatial"] = {
-        "ST": {
-            "images": {"downscaled_fullres": picture},
-            "scalefactors": {
-                "spot_diameter_fullres": diameter_px,
-                "tissue_downscaled_fullres_scalef": picture.shape[1] / alignment["image_width_px"],
-            },
-        }
+        "ST": {"images": {PICTURE: picture}, "scalefactors": {"spot_diameter_fullres": diameter_px, **scales}}
     }
     return released
+
+
+def write(path: Path, released: anndata.AnnData) -> None:
+    """Write the AnnData of `release_spots`: the picture once, under both of its names."""
+    released.write_h5ad(path, compression="gzip")
+    with h5py.File(path, "r+") as file:
+        images = file["uns/spatial/ST/images"]
+        images[SCANPY_PICTURE] = images[PICTURE]

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from spotweave.identity import picture
+from spotweave.identity import picture, places
 from spotweave.identity.expression import containments
 
 CONFIDENCE = ("hint", "strong", "certain")
@@ -50,9 +50,10 @@ class Finding:
     confidence
         `certain`, `strong` or `hint`.
     found_by
-        `genes`, `spots`, `picture`, or `known` for a row of resources/identities.csv.
+        `genes`, `spots`, `reads`, `picture`, or `known` for a row of resources/identities.csv.
     share, shared
-        What the finding rests on: a share (for pictures the distance) and a number of shared hashes.
+        What the finding rests on: a share (for pictures the distance, for reads the index of dispersion) and a number
+        of shared hashes (for reads, of places).
     """
 
     sample_a: str
@@ -76,9 +77,21 @@ def find(prints: Mapping[str, Mapping[str, Any]]) -> list[Finding]:
     found = [
         *_by_counts(prints, "genes", "genes_informative", GENES_SAME, GENES_LEAST_SHARED),
         *_by_counts(prints, "spots", "entries", SPOTS_SAME, SPOTS_LEAST_SHARED),
+        *_by_reads(prints),
         *_by_pictures(prints),
     ]
     return sorted(found, key=lambda one: (one.sample_a, one.sample_b, one.found_by))
+
+
+def _by_reads(prints: Mapping[str, Mapping[str, Any]]) -> list[Finding]:
+    """Pairs whose counts by place are more alike than two draws."""
+    names = sorted(prints)
+    return [
+        Finding(names[first], names[second], "same_sample", "strong", "reads", round(index, 4), number)
+        for first, second, index, number in places.shared_reads(
+            [prints[name]["expression"]["places"] for name in names]
+        )
+    ]
 
 
 def _by_pictures(prints: Mapping[str, Mapping[str, Any]]) -> list[Finding]:

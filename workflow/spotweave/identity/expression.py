@@ -1,6 +1,6 @@
 """Sketches of a sample's counts: small, and alike only for samples that share counts.
 
-Two sketches, both the smallest hashes of a set (bottom-k, Broder 1997):
+Two sketches, both the smallest hashes of a set (bottom-k, Broder 1997), beside the counts by place (module `places`):
 
 * *genes*: for each gene, the multiset of its counts. Names of genes and spots do not matter, nor their order; a panel
   that is a subset of another shares the hashes of its genes. Genes whose multiset could arise by chance are left out.
@@ -18,6 +18,8 @@ import numpy as np
 from anndata import AnnData
 from numpy.typing import NDArray
 from scipy.sparse import csc_matrix, csr_matrix
+
+from spotweave.identity import places
 
 GENE_HASHES = 512
 SPOT_HASHES = 2048
@@ -39,7 +41,7 @@ def sketch(adata: AnnData) -> dict[str, Any]:
     -------
     dict
         `genes`, `spots`: sorted hashes below 2^53; `genes_informative`: genes whose counts can tell samples apart;
-        `entries`: counts from 5 on with a place; `total_counts`.
+        `entries`: counts from 5 on with a place; `places`: counts by place; `total_counts`.
     """
     counts = csr_matrix(adata.X)
     genes, entries = _gene_hashes(counts.tocsc()), _spot_hashes(counts, adata)
@@ -48,6 +50,7 @@ def sketch(adata: AnnData) -> dict[str, Any]:
         "genes_informative": len(genes),
         "spots": entries[:SPOT_HASHES].tolist(),
         "entries": len(entries),
+        "places": places.sketch(adata),
         "total_counts": int(counts.data.sum(dtype=np.float64)),
     }
 
@@ -85,10 +88,10 @@ def _spot_hashes(counts: csr_matrix, adata: AnnData) -> NDArray[np.uint64]:
     # Only the large ones are taken apart: matrices of bins have a hundred million entries.
     large = np.flatnonzero(counts.data >= MIN_COUNT)
     spots = np.searchsorted(counts.indptr, large, side="right") - 1
-    places = adata.obs[["array_col", "array_row"]].to_numpy(np.int64)[spots].astype(np.uint64)
+    at = adata.obs[["array_col", "array_row"]].to_numpy(np.int64)[spots].astype(np.uint64)
     names = np.array([_gene_key(name) for name in adata.var_names], dtype=np.uint64)
     # A cheap, well-mixing hash of whole numbers (splitmix64, Steele et al. 2014), as there may be millions.
-    mixed = _mix(names[counts.indices[large]] ^ _mix(places[:, 0] * np.uint64(1 << 20) + places[:, 1]))
+    mixed = _mix(names[counts.indices[large]] ^ _mix(at[:, 0] * np.uint64(1 << 20) + at[:, 1]))
     mixed = _mix(mixed ^ counts.data[large].astype(np.uint64))
     return np.unique(mixed >> np.uint64(64 - HASH_BITS))
 

@@ -24,7 +24,7 @@ class Choices:
     max_components
         Principal components kept; fewer where there are fewer dimensions or training spots.
     features_dtype
-        Type of the features from the embedding on (the components inclusive).
+        Type in which features are standardised and reduced to components. The regression is in float64.
     fit_intercept
         Whether the regression has an intercept.
     alpha_rule

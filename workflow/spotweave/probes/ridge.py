@@ -5,6 +5,12 @@ and fits a ridge with the fixed penalty 100 / (components x genes). The penalty 
 `"cross-validated"` chooses it within the training spots instead: scaler, PCA and ridge are fitted anew without each
 inner fold, and the penalty with the highest Pearson correlation on the held-out spots wins, the correlation taken
 within each sample as in `spotweave.benchmark.scores`. A tie goes to the stronger penalty.
+
+HEST-Benchmark's regression (scikit-learn's `lsqr`) stops at a tolerance of 1e-4, long before it has converged, so its
+score is that of the path and not of the solution: it moves with the types of all that goes in, with the order of the
+spots and with the rounding of the single-precision decomposition. The types and the order are kept here as they are
+there (features, scaler and components in single precision, the regression in double). The rounding is the linear
+algebra's own: it differs between one thread and several, so the number of threads is fixed, and between processors.
 """
 
 from __future__ import annotations
@@ -18,6 +24,7 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 from spotweave.benchmark.scores import pearson_by_unit
 from spotweave.probes import Choices, Training
@@ -25,6 +32,8 @@ from spotweave.probes import Choices, Training
 Array = NDArray[np.float64]
 
 LSQR_ITERATIONS = 1000
+# Two or more threads round alike, one rounds otherwise: the score must not depend on the cores that a job was given.
+BLAS_THREADS = 2
 
 
 @dataclass(frozen=True)
@@ -141,14 +150,20 @@ def _inner_curve(training: Training, choices: Choices, seed: int) -> Array:
 
 
 def _fit_reduction(features: NDArray[np.floating], choices: Choices, seed: int) -> tuple[Pipeline, Array]:
-    """Scaler and PCA fitted on (N, D) features, and their (N, K) components, K <= min(max_components, D, N - 1)."""
+    """Scaler and PCA fitted on (N, D) features of the protocol's type, and their (N, K) components in float64.
+
+    K <= min(max_components, D, N - 1).
+    """
     spots, dimensions = features.shape
     if spots < 2:
         raise ValueError(f"a principal component needs at least two spots, got {spots}")
     kept = min(choices.max_components, dimensions, spots - 1)
     reduction = make_pipeline(StandardScaler(), PCA(n_components=kept, random_state=seed))
-    return reduction, reduction.fit_transform(features.astype(choices.features_dtype))
+    with threadpool_limits(BLAS_THREADS, user_api="blas"):
+        components = reduction.fit_transform(features.astype(choices.features_dtype))
+    return reduction, components.astype(np.float64)
 
 
 def _reduce(reduction: Pipeline, features: NDArray[np.floating], dtype: str) -> Array:
-    return reduction.transform(features.astype(dtype))
+    with threadpool_limits(BLAS_THREADS, user_api="blas"):
+        return reduction.transform(features.astype(dtype)).astype(np.float64)

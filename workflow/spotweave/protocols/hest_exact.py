@@ -6,8 +6,10 @@ Where text and code differ, the code is followed:
 
 * genes are chosen on all samples of the task, the test samples included (a leak);
 * the target is log1p of raw counts, without a library-size factor (the text says normalised);
-* features are handed to the regression as float32;
-* the penalty is 100 / (components x genes), without an intercept;
+* features are standardised and reduced in float32 and the components handed to the regression as float64, the target
+  is float64 (a torch tensor of single precision is not known to scikit-learn, which makes it double);
+* the penalty is 100 / (components x genes), without an intercept, and `lsqr` stops unconverged at a tolerance of 1e-4;
+* samples follow each other in the order of the split, which moves the result as the types do: here they are sorted;
 * Pearson correlation over the pooled test spots of a fold.
 
 Two differences, both where HEST-Library has no number to compare with: a gene whose correlation is undefined is

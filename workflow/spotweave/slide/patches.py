@@ -139,5 +139,7 @@ def write_patches(
                 written, filled = written + filled, 0
         images[written : written + filled] = batch[:filled]
         file["coords"] = grid.top_left_px
+        # HEST's own reader takes them from the places, which a file without pictures has as well.
+        file["coords"].attrs.update(images.attrs)
         file.create_dataset("barcode", data=np.array(barcodes, dtype=object).reshape(-1, 1), dtype=h5py.string_dtype())
         file["padded"] = padded
