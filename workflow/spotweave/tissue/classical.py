@@ -58,7 +58,7 @@ class TissueSettings:
     background_noise_factor: float = 2.0
 
     smooth_texture: float = 0.010
-    """Stain with less texture than this is bled stain, a shadow or tinted glass, not tissue..."""
+    """Where neither stain nor green has this much texture, stain has bled or glass is tinted: not tissue..."""
     smooth_texture_noise_factor: float = 2.5
     """... and so is what has less than this many times the median texture of the background."""
     smooth_sigma_um: float = 40.0
@@ -239,7 +239,9 @@ class _Section:
         bare = self.valid & (stain < level + settings.background_noise_factor * spread)
         bare = morphology.remove_small_objects(bare, max_size=self.pixels(settings.min_hole_um2))
 
-        texture = self.smoothed(self._texture(raw), settings.smooth_sigma_um)
+        # Pictures coded with half the colour resolution (JPEG 4:2:0) lose the texture of the stain, not that of green.
+        texture = np.maximum(self._texture(raw), self._texture(self.density[..., GREEN]))
+        texture = self.smoothed(texture, settings.smooth_sigma_um)
         floor = settings.smooth_texture
         if bare.any():
             floor = max(floor, settings.smooth_texture_noise_factor * float(np.median(texture[bare])))
