@@ -53,7 +53,7 @@ def test_samples_that_use_fewer_than_16_bits_are_refused_with_the_largest(tmp_pa
         with pytest.raises(Refusal, match=rf"a\.tif: 16-bit samples of which the largest is {rgb.max():,}"):
             read(path)
     rgb[0, 0] = 65535
-    with pytest.raises(Refusal, match="16-bit samples of which the largest is 65,535, and 99.9% are at most"):
+    with pytest.raises(Refusal, match=r"16-bit samples of which the largest is 65,535, and 99\.9% are at most"):
         open_picture(tiff(path, rgb))
 
 

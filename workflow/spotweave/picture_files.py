@@ -101,8 +101,8 @@ def as_rgb(picture: pyvips.Image) -> pyvips.Image:
 def load_page(path: Path, page: int) -> pyvips.Image:
     """One page as filed.
 
-    libjpeg decodes on over corrupt data with grey blocks and only warns: that counts. Warnings of libtiff are of tags in
-    an unusual order or unknown, which many scanners write: they do not.
+    libjpeg decodes on over corrupt data with grey blocks and only warns: that counts. Warnings of libtiff are of tags
+    unknown or in an unusual order, which many scanners write: they do not.
     """
     fail_on = "error" if _is_tiff(path) else "warning"
     number = {"page": page} if page else {}
@@ -218,8 +218,8 @@ def _joined(path: Path, pages: Sequence[pyvips.Image], description: str | None) 
     count = {2: "two", 3: "three", 4: "four"}.get(len(pages), str(len(pages)))
     said = f" ({', '.join(str(name)[:40] for name in names[:8])})" if any(names) else ""
     raise Refusal(
-        f"{path.name}: {count} grey pages of one size{said}, none of which is an H&E picture; if they are its red, green "
-        "and blue, save them as one RGB picture",
+        f"{path.name}: {count} grey pages of one size{said}, none of which is an H&E picture; if they are its red, "
+        "green and blue, save them as one RGB picture",
         measured=len(pages),
     )
 
@@ -285,8 +285,8 @@ def _of_16_bits(path: Path, largest: int, colours: pyvips.Image) -> float:
         return 1 / 257
     but = f", and {NEARLY_ALL:.1%} are at most {nearly_all:,}" if largest > HALF_OF_16_BITS else ""
     raise Refusal(
-        f"{path.name}: 16-bit samples of which the largest is {largest:,}{but}, so that the picture would be dark; save "
-        "it with 8 bits a sample, or with all 16 bits used",
+        f"{path.name}: 16-bit samples of which the largest is {largest:,}{but}, so that the picture would be dark; "
+        "save it with 8 bits a sample, or with all 16 bits used",
         measured=nearly_all,
         threshold=HALF_OF_16_BITS,
     )
@@ -315,7 +315,8 @@ def _extra_samples(path: Path, number: int) -> tuple[int, ...]:
     """The TIFF tag ExtraSamples: 0 unspecified, 1 and 2 opacity."""
     try:
         with tifffile.TiffFile(path) as file:
-            tag = file.pages[number].tags.get("ExtraSamples")
+            page = file.pages[number].aspage()
+            tag = page.tags.get("ExtraSamples")
     except (tifffile.TiffFileError, ValueError, IndexError, KeyError, OSError) as error:
         raise undecodable(path, error) from error
     if tag is None:
