@@ -17,8 +17,9 @@ def work(args):
     from spotweave.slide.magnification import magnification
 
     alignment = read_json(args.alignment)
+    picture = raw_file(args.manifest, "image")
     pyramid.build_pyramid(
-        raw_file(args.manifest, "image"),
+        picture,
         args.slide,
         pixel_size_um=alignment["pixel_size_um"],
         tile_px=args.tile_px,
@@ -29,6 +30,7 @@ def work(args):
         "width_px": alignment["image_width_px"],
         "height_px": alignment["image_height_px"],
         "magnification": magnification(alignment["pixel_size_um"]),
+        "picture_note": pyramid.read_header(picture).note,
         "slide_bytes": args.slide.stat().st_size,
     }
 

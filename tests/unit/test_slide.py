@@ -42,7 +42,7 @@ def save(path, kind):
 
 
 def built(tmp_path, rgb, pixel_size_um=0.5, name="source.png"):
-    source, target = tmp_path / name, tmp_path / "slide.tif"
+    source, target = tmp_path / name, tmp_path / f"slide-{Path(name).stem}.tif"
     Image.fromarray(rgb).save(source)
     pyramid.build_pyramid(source, target, pixel_size_um=pixel_size_um, tile_px=256, jpeg_quality=95)
     return target
@@ -166,12 +166,48 @@ def test_a_patch_covers_the_same_tissue_whatever_the_pixel_size(tmp_path, slide_
     assert abs((patch[..., 1].mean(axis=1) - expected_y).mean()) < 0.15
 
 
-def test_a_fine_grating_does_not_alias_when_reduced(tmp_path):
-    """Stripes of one pixel at 0.2 um/px cannot be seen at 0.5 um/px: they must become even grey."""
-    rgb = np.zeros((1200, 1200, 3), np.uint8)
-    rgb[:, ::2] = 255
-    (patch,) = cut(built(tmp_path, rgb, 0.2), grid([(600, 600)], 0.2))
-    assert patch.astype(float).std() < 6
+@pytest.mark.parametrize("slide_um", [0.9, 0.69, 0.3, 0.2])
+def test_patches_lie_within_a_twentieth_of_a_pixel(tmp_path, slide_um):
+    """Waves of 20 um: their phase in the patch says where it was taken; half a source pixel is .1 um and more."""
+    side = round(300 / slide_um)
+    at_um = (np.arange(side) + 0.5) * slide_um
+    wave = 128 + 100 * np.sin(2 * np.pi * at_um / 20)
+    rgb = np.repeat(np.add.outer(0 * wave, wave)[..., None], 3, axis=2).round().astype(np.uint8)
+    centre_um = np.array([151.3, 149.1])
+    for turned in (False, True):
+        picture_rgb = np.ascontiguousarray(np.swapaxes(rgb, 0, 1)) if turned else rgb
+        (patch,) = cut(built(tmp_path, picture_rgb, slide_um, f"{turned}.png"), grid([centre_um / slide_um], slide_um))
+        profile = patch[..., 0].astype(float).mean(axis=1 if turned else 0)
+        there_um = centre_um[int(turned)] + (np.arange(224) + 0.5 - 112) * 0.5
+        angle = 2 * np.pi * there_um / 20
+        waves = np.column_stack([np.sin(angle), np.cos(angle), np.ones(224)])
+        sine, cosine, _ = np.linalg.lstsq(waves, profile, rcond=None)[0]
+        assert abs(np.arctan2(cosine, sine)) / (2 * np.pi) * 20 < 0.025, "um"
+
+
+@pytest.mark.parametrize(
+    ("slide_um", "stripe_px", "least", "most"),
+    [
+        (0.2, 1, 0, 0.02),
+        (0.26, 1, 0, 0.02),
+        (0.3, 1, 0, 0.02),
+        (0.35, 1, 0, 0.02),
+        (0.4, 1, 0, 0.2),
+        (0.2, 2, 0, 0.2),
+        (0.45, 1, 0, 0.45),
+        (0.3, 4, 0.75, 1),
+        (0.45, 4, 0.75, 1),
+    ],
+)
+def test_stripes_that_a_patch_cannot_hold_lose_their_contrast_and_others_keep_it(
+    tmp_path, slide_um, stripe_px, least, most
+):
+    """Patches of 0.5 um/px hold periods from 1 um on; finer ones may not come back as false stripes."""
+    bright = (np.arange(900) // stripe_px) % 2 == 0
+    rgb = np.repeat(np.tile(np.where(bright, 255, 0).astype(np.uint8), (900, 1))[..., None], 3, axis=2)
+    (patch,) = cut(built(tmp_path, rgb, slide_um), grid([(450.3, 450)], slide_um))
+    contrast = patch[..., 0].astype(float).std() / 127.5
+    assert least <= contrast <= most
 
 
 def test_border_patches_are_kept_padded_white_and_flagged(tmp_path):

@@ -13,12 +13,13 @@ import pandas as pd
 import pytest
 import pyvips
 import shapely
+import yaml
 from scipy import ndimage
 
 from spotweave.errors import Refusal
 from spotweave.io import is_empty, read_json, write_json
 from spotweave.reduced import read_reduced
-from spotweave.tissue import agreement, classical, polygons
+from spotweave.tissue import agreement, classical, polygons, section
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT.parent / "shared/data"
@@ -268,10 +269,15 @@ def test_agreement_counts_centres_and_discs_and_says_when_there_is_nothing_to_co
     assert agreement.against_spots([square], x[:2], y[:2], np.ones(2), 40)["spots_unselected_outside"] is None
 
 
+LIMITS = {**yaml.safe_load((ROOT / "config/config.yaml").read_text())["limits"], "tissue_min_mm2": 0.25}
+
+
 def run_script(folder: Path, rgb: np.ndarray, pixel_size_um: float, alignment: dict, spots: pd.DataFrame) -> dict:
-    """Run the script as a job does, on a tiled pyramid; return its record."""
-    picture = pyvips.Image.new_from_array(rgb, interpretation="srgb")
-    picture.tiffsave(str(folder / "slide.tif"), tile=True, pyramid=True, compression="jpeg", Q=90)
+    """Run the script as a job does, on the picture as deposited; return its record."""
+    picture = folder / "section.png"
+    pyvips.Image.new_from_array(rgb, interpretation="srgb").write_to_file(str(picture))
+    image = {"role": "image", "path": str(picture), "bytes": picture.stat().st_size}
+    write_json(folder / "raw.json", {"files": [image]})
     write_json(
         folder / "alignment.json",
         {
@@ -283,10 +289,10 @@ def run_script(folder: Path, rgb: np.ndarray, pixel_size_um: float, alignment: d
         },
     )
     spots.to_csv(folder / "spots.csv", index=False)
-    given = {"slide": "slide.tif", "alignment": "alignment.json", "spots": "spots.csv"}
+    given = {"manifest": "raw.json", "alignment": "alignment.json", "spots": "spots.csv"}
     made = {"tissue": "tissue.geojson", "overlay": "tissue.jpg", "record": "record.json"}
     paths = [word for name, file in {**given, **made}.items() for word in (f"--{name}", str(folder / file))]
-    command = [sys.executable, str(ROOT / "scripts/segment_tissue.py"), *paths, "--min-area-mm2", "0.25"]
+    command = [sys.executable, str(ROOT / "scripts/segment_tissue.py"), *paths, "--limits", json.dumps(LIMITS)]
     subprocess.run(command, check=True, capture_output=True)
     return read_json(folder / "record.json")
 
@@ -313,11 +319,88 @@ def test_the_script_writes_outlines_overlay_and_agreement(tmp_path):
 
 
 def test_the_script_refuses_an_empty_slide_with_the_number(tmp_path):
-    scene = draw_scene("shadow", tissue=False)
+    scene = draw_scene(tissue=False)
     spots = pd.DataFrame({"x_px": [1.0], "y_px": [1.0], "in_tissue": [1]})
     record = run_script(tmp_path, scene.rgb, 8.0, {}, spots)
     assert record["status"] == "refused" and record["measured"] == 0 and record["threshold"] == 0.25
     assert is_empty(tmp_path / "tissue.geojson") and is_empty(tmp_path / "tissue.jpg")
+
+
+def spots_of(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
+    y_um, x_um = (grid.ravel() * 200.0 + 150 for grid in np.mgrid[:14, :14])
+    at = [(axis / scene.pixel_size_um).astype(int) for axis in (y_um, x_um)]
+    return np.column_stack([x_um, y_um]) / scene.pixel_size_um, scene.truth[at[0], at[1]].astype(int)
+
+
+def found_on(path: Path, rgb: np.ndarray, pixel_size_um: float, xy_px, in_tissue) -> section.Found:
+    pyvips.Image.new_from_array(rgb, interpretation="srgb").write_to_file(str(path))
+    return section.find_tissue(
+        path, pixel_size_um, xy_px, in_tissue, 55.0, LIMITS, min_hole_um2=50_000, simplify_um=4.0
+    )
+
+
+@pytest.mark.parametrize(
+    ("grey", "named"),
+    [
+        (lambda rgb: rgb.mean(axis=2), "no H&E colours: 0%"),
+        (lambda rgb: 255 - rgb.mean(axis=2), r"no H&E colours|mm2 of tissue found"),
+    ],
+    ids=["greyscale", "like DAPI"],
+)
+def test_a_grey_picture_named_as_the_stained_one_is_refused(tmp_path, grey, named):
+    scene = draw_scene()
+    picture = np.repeat(grey(scene.rgb)[..., None], 3, axis=2).astype(np.uint8)
+    with pytest.raises(Refusal, match=named):
+        found_on(tmp_path / "a.png", picture, 8.0, *spots_of(scene))
+
+
+def test_pale_and_eosin_poor_sections_are_not_called_grey(tmp_path):
+    """Haematoxylin alone at half its strength is the least coloured a section gets."""
+    scene = draw_scene()
+    stain = np.array([0.65, 0.70, 0.29]) * 0.3 * ndimage.gaussian_filter(scene.truth.astype(float), 0.7)[..., None]
+    noise = np.random.default_rng(0).normal(scale=2.5, size=scene.rgb.shape)
+    rgb = np.clip(242 * np.exp(-stain) + noise, 0, 255).astype(np.uint8)
+    look = classical.segment_and_look(rgb, 8.0)[1]
+    assert look.content_mm2 > LIMITS["tissue_min_mm2"] and look.stain_share > 2 * LIMITS["stain_share_min"]
+
+
+def test_spots_of_another_section_are_refused_with_their_share(tmp_path):
+    scene = draw_scene()
+    xy_px, in_tissue = spots_of(scene)
+    good = found_on(tmp_path / "a.png", scene.rgb, 8.0, xy_px, in_tissue).measures
+    assert good["spots_selected_inside"] > 0.98 and good["tissue_flagged"] is False
+    with pytest.raises(Refusal, match=r"a\.png: .* in-tissue spots lie on tissue, at least 50% needed") as refused:
+        found_on(tmp_path / "a.png", scene.rgb, 8.0, xy_px, 1 - in_tissue)
+    assert refused.value.threshold == 0.5 and refused.value.measured < 0.1
+
+
+@pytest.mark.parametrize(
+    ("on", "off", "unselected", "outcome"),
+    [
+        (0.0003, 0.9, 500, "refused"),
+        (0.04, None, 0, "refused"),
+        (0.126, None, 0, "refused"),
+        (0.45, 0.9, 500, "refused"),
+        (0.45, None, 0, "flagged"),
+        (0.95, 0.1, 500, "refused"),
+        (0.95, 0.1, 5, "passed"),
+        (0.85, 0.9, 500, "flagged"),
+        (0.95, 0.7, 500, "flagged"),
+        (0.989, 0.887, 500, "passed"),
+    ],
+)
+def test_the_shares_are_judged(on, off, unselected, outcome):
+    scores = {
+        "spots_selected": 300,
+        "spots_unselected": unselected,
+        "spots_selected_inside": on,
+        "spots_unselected_outside": off,
+    }
+    if outcome == "refused":
+        with pytest.raises(Refusal, match="another section"):
+            section.judge("a.png", scores, LIMITS)
+    else:
+        assert section.judge("a.png", scores, LIMITS) == (outcome == "flagged")
 
 
 def test_a_slide_that_cannot_be_read_is_refused(tmp_path):
@@ -396,7 +479,7 @@ VISIUM_LIMITS = {
 
 
 @pytest.mark.parametrize("folder", VISIUM_LIMITS)
-def test_visium_sections_agree_with_in_tissue_despite_the_fiducial_frame(folder):
+def test_visium_sections_agree_with_in_tissue_despite_the_fiducial_frame(folder, tmp_path):
     path = needs(*folder.split("/"))
     names = ["barcode", "in_tissue", "array_row", "array_col", "y", "x"]
     spots = pd.read_csv(next(path.glob("tissue_positions_list.*")), header=None, names=names)
@@ -409,3 +492,9 @@ def test_visium_sections_agree_with_in_tissue_despite_the_fiducial_frame(folder)
     inside, outside = VISIUM_LIMITS[folder]
     assert scores["spots_selected_inside"] >= inside
     assert scores["spots_unselected_outside"] >= outside
+    coded = tmp_path / "coded.jpg"
+    flat = pyvips.Image.new_from_file(str(picture))
+    (flat.flatten(background=[255]) if flat.hasalpha() else flat).jpegsave(str(coded), Q=85, subsample_mode="on")
+    scores = scores_of(coded, size_um, pixels[:, 0], pixels[:, 1], spots["in_tissue"], 55.0)
+    assert scores["spots_selected_inside"] >= inside - 0.005
+    assert scores["spots_unselected_outside"] >= outside - 0.05, "halved colours bleed over the edge by 1-2 px of 16 um"

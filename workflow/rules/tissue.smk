@@ -1,6 +1,6 @@
 rule segment_tissue:
     input:
-        slide=rules.build_pyramid.output.slide,
+        manifest=rules.fetch_sample.output.manifest,
         alignment=rules.align_array.output.alignment,
         spots=rules.read_expression.output.spots,
     output:
@@ -18,10 +18,22 @@ rule segment_tissue:
         mem_mb=scaled_mem(4000),
         runtime="30m",
     params:
-        min_area_mm2=LIMITS["tissue_min_mm2"],
+        limits=as_json(
+            {
+                name: LIMITS[name]
+                for name in (
+                    "tissue_min_mm2",
+                    "stain_share_min",
+                    "spots_on_tissue_min",
+                    "spots_on_tissue_flag",
+                    "spots_off_tissue_min",
+                    "spots_off_tissue_flag",
+                )
+            }
+        ),
         code=code("segment_tissue"),
     shell:
-        "python scripts/segment_tissue.py --slide {input.slide} --alignment {input.alignment}"
-        " --spots {input.spots} --min-area-mm2 {params.min_area_mm2}"
+        "python scripts/segment_tissue.py --manifest {input.manifest} --alignment {input.alignment}"
+        " --spots {input.spots} --limits {params.limits:q}"
         " --tissue {output.tissue} --overlay {output.overlay}"
         " --record {output.record} --code {params.code} > {log} 2>&1"

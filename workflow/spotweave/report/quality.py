@@ -24,6 +24,9 @@ SHOWN = {
     "placement_flags": "flags",
     "magnification": "magnification",
     "tissue_area_mm2": "tissue, mm²",
+    "spots_on_tissue": "spots on tissue",
+    "spots_off_tissue": "others off it",
+    "tissue_flagged": "tissue flagged",
     "tissue_fraction_mean": "spot area on tissue",
     "patches_padded": "padded patches",
 }

@@ -11,10 +11,11 @@ import cv2
 import h5py
 import numpy as np
 import pyvips
+from PIL import Image
 
 BATCH = 64
 PAD_VALUE = 255
-# Pixels beyond the patch that blur and interpolation may look at, at the level's scale.
+# Pixels beyond the patch that the filters may look at, at the level's scale.
 FILTER_MARGIN_PX = 4
 
 
@@ -85,17 +86,17 @@ class Pyramid:
 
 
 def cut(pyramid: Pyramid, grid: PatchGrid) -> Iterator[np.ndarray]:
-    """Yield each patch, (size, size, 3) uint8, resampled bilinearly, after a blur where that makes it smaller.
+    """Yield each patch, (size, size, 3) uint8: enlarged bilinearly, or reduced by Lanczos' filter of three lobes.
 
     The patch's edges are taken at fractions of a pixel, so that its physical size is exact and no shift builds up.
+    Reduction keeps waves of 4 px of the patch and more to within a fifth, and leaves of those that the patch cannot
+    hold (below 2 px) at most 2/5 just beyond that limit and 1/20 below 1.5 px (Duchon 1979 for the filter).
     """
     source_px = grid.source_size_px
     level = pyramid.level_for(source_px / grid.size_px)
     factor = pyramid.downsamples[level]
     side = source_px / factor
     step = side / grid.size_px
-    # A Gaussian of this width takes out what the coarser grid cannot hold (Lindeberg 1994: scales add in squares).
-    blur_px = 0.5 * math.sqrt(step**2 - 1) if step > 1 else 0.0
     margin = math.ceil(FILTER_MARGIN_PX * max(1.0, step))
     for centre in grid.centres_px:
         x, y = (centre - source_px / 2) / factor
@@ -103,8 +104,11 @@ def cut(pyramid: Pyramid, grid: PatchGrid) -> Iterator[np.ndarray]:
         width = math.ceil(x + side) + margin - left
         height = math.ceil(y + side) + margin - top
         block = pyramid.read(level, left, top, width, height)
-        if blur_px:
-            block = cv2.GaussianBlur(block, (0, 0), blur_px)
+        if step > 1:
+            box = (x - left, y - top, x - left + side, y - top + side)
+            smaller = Image.fromarray(block).resize((grid.size_px, grid.size_px), Image.Resampling.LANCZOS, box=box)
+            yield np.asarray(smaller)
+            continue
         # OpenCV counts from pixel centres: the centre of patch pixel i lies (i + 1/2) steps behind the edge.
         origin = (x - left + step / 2 - 0.5, y - top + step / 2 - 0.5)
         matrix = np.array([[step, 0, origin[0]], [0, step, origin[1]]])

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pyvips
 
-from spotweave.errors import Refusal
-from spotweave.reduced import as_rgb
+from spotweave.picture_files import Picture, open_picture, undecodable
 
 # A resolution tag beyond these is no microscope's: software that knows none writes 72, 96 or 300 dpi (353, 265, 85 um).
 PLAUSIBLE_UM = (0.05, 20.0)
@@ -18,54 +17,44 @@ OME_UNITS_UM = {"\u00b5m": 1.0, "\u03bcm": 1.0, "um": 1.0, "nm": 1e-3, "mm": 1e3
 
 @dataclass(frozen=True)
 class Header:
-    """What a picture's header says; `pixel_size_um` is its resolution tag, None where absent or implausible."""
+    """What a picture's header says; `pixel_size_um` is its resolution tag, None where absent or implausible.
+
+    `note` says what was chosen of the file or left out, None where there was nothing to choose.
+    """
 
     width_px: int
     height_px: int
     pixel_size_um: float | None
+    note: str | None = None
 
 
 def read_header(path: Path) -> Header:
-    """Read a picture's header without decoding it.
+    """Read a picture's header; only samples whose range must be looked at (16 bits, float, opacity) are decoded.
 
     Raises
     ------
     Refusal
-        When the file is not a picture that can be decoded.
+        When the file is not a picture that can be decoded, or none as it stands.
     """
-    image = _open(path)
-    return Header(image.width, image.height, _embedded_pixel_size_um(image))
+    picture = open_picture(path)
+    return Header(picture.image.width, picture.image.height, _embedded_pixel_size_um(picture), picture.note)
 
 
-def _open(path: Path) -> pyvips.Image:
-    # "warning" is the only level at which libjpeg's "corrupt data" counts: it decodes on with grey blocks.
-    try:
-        return pyvips.Image.new_from_file(str(path), access="sequential", fail_on="warning")
-    except pyvips.Error as error:
-        raise _undecodable(path, error) from error
-
-
-def _undecodable(path: Path, error: pyvips.Error) -> Refusal:
-    detail = " ".join(str(error).split())[-200:]
-    return Refusal(f"{path.name}: the picture cannot be decoded ({detail}); fetch it again or convert it to TIFF")
-
-
-def _embedded_pixel_size_um(image: pyvips.Image) -> float | None:
+def _embedded_pixel_size_um(picture: Picture) -> float | None:
     """um per pixel as the scanner's description says, or else the resolution tag."""
-    described = _described_pixel_size_um(image)
+    described = _described_pixel_size_um(picture.description)
     if described is not None:
         return described if PLAUSIBLE_UM[0] <= described <= PLAUSIBLE_UM[1] else None
-    if image.xres <= 1.0:  # libvips gives pixels per mm, 1 where there is no tag
+    if picture.xres <= 1.0:  # libvips gives pixels per mm, 1 where there is no tag
         return None
-    pixel_size_um = 1000.0 / image.xres
+    pixel_size_um = 1000.0 / picture.xres
     return pixel_size_um if PLAUSIBLE_UM[0] <= pixel_size_um <= PLAUSIBLE_UM[1] else None
 
 
-def _described_pixel_size_um(image: pyvips.Image) -> float | None:
+def _described_pixel_size_um(text: str | None) -> float | None:
     """Of an Aperio slide `MPP = 0.499`, of an OME-TIFF `PhysicalSizeX`; None without either."""
-    if image.get_typeof("image-description") == 0:
+    if text is None:
         return None
-    text = str(image.get("image-description"))
     aperio = re.search(r"\bMPP\s*=\s*(\d*\.?\d+)", text)
     if aperio:
         return float(aperio[1])
@@ -86,9 +75,9 @@ def build_pyramid(source: Path, target: Path, *, pixel_size_um: float, tile_px: 
     Refusal
         When the picture is truncated or cannot be decoded.
     """
-    image = as_rgb(_open(source))
+    picture = open_picture(source)
     try:
-        image.tiffsave(
+        picture.image.tiffsave(
             str(target),
             tile=True,
             tile_width=tile_px,
@@ -105,7 +94,7 @@ def build_pyramid(source: Path, target: Path, *, pixel_size_um: float, tile_px: 
             keep="none",
         )
     except pyvips.Error as error:
-        raise _undecodable(source, error) from error
+        raise undecodable(source, error) from error
 
 
 def write_thumbnail(slide: Path, target: Path, longest_px: int) -> None:

@@ -28,6 +28,8 @@ Plane = NDArray[np.float32]
 
 MIN_SIGMA_PX = 0.5
 RED, GREEN, BLUE = 0, 1, 2
+CONTENT_DENSITY = 0.15
+GLASS_DENSITY = 0.05
 SURFACE_SIGMA_CELLS = 4.0
 """The background surface is computed in cells of a fourth of its smoothing: its stain changes by 4e-4 rms."""
 SURFACE_FULL_TRUST = 0.05
@@ -58,7 +60,7 @@ class TissueSettings:
     background_noise_factor: float = 2.0
 
     smooth_texture: float = 0.010
-    """Stain with less texture than this is bled stain, a shadow or tinted glass, not tissue..."""
+    """Where neither stain nor green has this much texture, stain has bled or glass is tinted: not tissue..."""
     smooth_texture_noise_factor: float = 2.5
     """... and so is what has less than this many times the median texture of the background."""
     smooth_sigma_um: float = 40.0
@@ -101,6 +103,29 @@ class TissueSettings:
     min_piece_um2: float = 50_000.0
 
 
+@dataclass(frozen=True)
+class Look:
+    """What kind of picture it is.
+
+    Attributes
+    ----------
+    stain_share
+        Median share of stain in the green density of what is not bare: grey 0, haematoxylin .5, eosin .9; 0 without
+        any.
+    content_mm2
+        Area of what is not bare, mm2.
+    glass_share
+        Share of the picture that is bare glass; without any, the colour of the glass is assumed.
+    blacked_out_share
+        Share of the picture that was painted over.
+    """
+
+    stain_share: float
+    content_mm2: float
+    glass_share: float
+    blacked_out_share: float
+
+
 def segment(rgb: NDArray[np.uint8], pixel_size_um: float, settings: TissueSettings | None = None) -> Mask:
     """Find the tissue on a reduced picture of an H&E section.
 
@@ -120,12 +145,20 @@ def segment(rgb: NDArray[np.uint8], pixel_size_um: float, settings: TissueSettin
     ValueError
         If `rgb` is no 8-bit RGB picture or the pixel size is not positive.
     """
+    return segment_and_look(rgb, pixel_size_um, settings)[0]
+
+
+def segment_and_look(
+    rgb: NDArray[np.uint8], pixel_size_um: float, settings: TissueSettings | None = None
+) -> tuple[Mask, Look]:
+    """`segment`, and what kind of picture it is."""
     settings = settings or TissueSettings()
     if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
         raise ValueError(f"expected an (H, W, 3) uint8 picture, got {rgb.shape} {rgb.dtype}")
     if not pixel_size_um > 0:
         raise ValueError(f"the pixel size must be positive, got {pixel_size_um}")
-    return _Section(rgb, pixel_size_um, settings).tissue()
+    section = _Section(rgb, pixel_size_um, settings)
+    return section.tissue(), section.look()
 
 
 def optical_density(rgb: NDArray[Any], background: NDArray[Any]) -> Plane:
@@ -157,6 +190,7 @@ class _Section:
         self.weights: dict[float, Plane] = {}
         self.density = optical_density(rgb, self._background_colour(rgb))
         self.density[~self.valid] = 0
+        self.blacked_out_share = 1 - float(self.valid.mean())
         self.valid &= ~self._ink()
         self.weights.clear()
 
@@ -171,6 +205,18 @@ class _Section:
             tissue = self._above_background(stain_density(stain_of), away) & ~smooth
             tissue = self._tidy(tissue)
         return tissue
+
+    def look(self) -> Look:
+        """Content is what is darker than glass, painted-over areas left out, ink left in."""
+        green = self.density[..., GREEN]
+        content = green > CONTENT_DENSITY
+        shares = stain_density(self.density[content]) / green[content]
+        return Look(
+            stain_share=float(np.median(shares)) if shares.size else 0.0,
+            content_mm2=float(content.sum()) * self.pixel_size_um**2 / 1e6,
+            glass_share=float((self.valid & (np.abs(green) <= GLASS_DENSITY)).mean()),
+            blacked_out_share=self.blacked_out_share,
+        )
 
     def pixels(self, area_um2: float) -> int:
         return max(1, round(area_um2 / self.pixel_size_um**2))
@@ -239,7 +285,9 @@ class _Section:
         bare = self.valid & (stain < level + settings.background_noise_factor * spread)
         bare = morphology.remove_small_objects(bare, max_size=self.pixels(settings.min_hole_um2))
 
-        texture = self.smoothed(self._texture(raw), settings.smooth_sigma_um)
+        # Pictures coded with half the colour resolution (JPEG 4:2:0) lose the texture of the stain, not that of green.
+        texture = np.maximum(self._texture(raw), self._texture(self.density[..., GREEN]))
+        texture = self.smoothed(texture, settings.smooth_sigma_um)
         floor = settings.smooth_texture
         if bare.any():
             floor = max(floor, settings.smooth_texture_noise_factor * float(np.median(texture[bare])))

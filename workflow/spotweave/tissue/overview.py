@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage import segmentation
 
-from spotweave.reduced import ANY_HEIGHT, as_rgb
+from spotweave.picture_files import as_rgb
+from spotweave.reduced import ANY_HEIGHT
 from spotweave.tissue import polygons as outlines
 
 CONTOUR_RGB = (0, 200, 0)

@@ -1,0 +1,133 @@
+"""The tissue of one section: found on the deposited picture, held against limits and against the spots."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from spotweave.errors import Refusal
+from spotweave.reduced import read_reduced
+from spotweave.tissue import agreement, classical, polygons
+
+COMPARED_MIN = 20
+"""Fewer spots than this give no share to judge by."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """Tissue outlines in level-0 px, the reduced picture they were found on with its scale, and what was measured."""
+
+    outlines: list[shapely.Polygon]
+    rgb: NDArray[np.uint8]
+    scale: tuple[float, float]
+    measures: dict[str, Any]
+
+
+def find_tissue(
+    picture: Path,
+    pixel_size_um: float,
+    xy_px: NDArray[np.float64],
+    in_tissue: NDArray[Any],
+    spot_diameter_um: float,
+    limits: Mapping[str, float],
+    *,
+    min_hole_um2: float,
+    simplify_um: float,
+) -> Found:
+    """Segment, trace, measure and judge. The spots are compared with the result; they play no part in finding it.
+
+    Parameters
+    ----------
+    picture
+        The H&E picture as deposited: recoded ones have lost part of their colours.
+    xy_px, in_tissue
+        (N, 2) spot centres, px of `picture`, NaN without a place; (N,) 0/1 the selection.
+    limits
+        `tissue_min_mm2`, `stain_share_min`, `spots_on_tissue_min`, `spots_on_tissue_flag`, `spots_off_tissue_min`,
+        `spots_off_tissue_flag`.
+
+    Raises
+    ------
+    Refusal
+        For a picture without stain, with too little tissue, or with too many spots on the wrong side of its edge.
+    """
+    settings = replace(classical.TissueSettings(), min_hole_um2=min_hole_um2)
+    rgb, scale = read_reduced(picture, pixel_size_um / settings.working_pixel_size_um)
+    mask, look = classical.segment_and_look(rgb, pixel_size_um * (scale[0] * scale[1]) ** 0.5, settings)
+    outlines = polygons.from_mask(
+        mask,
+        scale,
+        simplify_px=simplify_um / pixel_size_um,
+        min_hole_px2=settings.min_hole_um2 / pixel_size_um**2,
+        min_piece_px2=settings.min_piece_um2 / pixel_size_um**2,
+    )
+    area_mm2 = sum(outline.area for outline in outlines) * pixel_size_um**2 / 1e6
+    _check_stain(picture, look, limits)
+    if area_mm2 < limits["tissue_min_mm2"]:
+        raise Refusal(
+            f"{picture.name}: {area_mm2:.3f} mm2 of tissue found, at least {limits['tissue_min_mm2']:g} mm2 needed; "
+            f"check that it is the H&E picture of this section and that {pixel_size_um:.4g} um a pixel is right",
+            measured=round(area_mm2, 3),
+            threshold=limits["tissue_min_mm2"],
+        )
+    scores = agreement.against_spots(outlines, xy_px[:, 0], xy_px[:, 1], in_tissue, spot_diameter_um / pixel_size_um)
+    picture_mm2 = rgb.shape[0] * rgb.shape[1] * scale[0] * scale[1] * pixel_size_um**2 / 1e6
+    measures = {
+        "tissue_area_mm2": round(area_mm2, 4),
+        "tissue_share": round(area_mm2 / picture_mm2, 4),
+        "pieces": len(outlines),
+        "holes": sum(len(outline.interiors) for outline in outlines),
+        "stain_share": round(look.stain_share, 3),
+        "glass_share": round(look.glass_share, 4),
+        "blacked_out_share": round(look.blacked_out_share, 4),
+        **scores,
+        "tissue_flagged": judge(picture.name, scores, limits),
+    }
+    return Found(outlines, rgb, scale, measures)
+
+
+def _check_stain(picture: Path, look: classical.Look, limits: Mapping[str, float]) -> None:
+    if look.content_mm2 >= limits["tissue_min_mm2"] and look.stain_share < limits["stain_share_min"]:
+        raise Refusal(
+            f"{picture.name}: no H&E colours: {look.stain_share:.0%} of what it absorbs is stain, of H&E at least "
+            f"{limits['stain_share_min']:.0%}; grey pictures (of quality control, fluorescence, DAPI) are not the H&E",
+            measured=round(look.stain_share, 3),
+            threshold=limits["stain_share_min"],
+        )
+
+
+def judge(name: str, scores: Mapping[str, float | int | None], limits: Mapping[str, float]) -> bool:
+    """Whether the agreement of tissue and spots must be looked at.
+
+    Where no spot is unselected, the table may list the whole array, bare glass included: half the share is asked for.
+
+    Raises
+    ------
+    Refusal
+        Below `spots_on_tissue_min` or `spots_off_tissue_min`.
+    """
+    on, off = scores["spots_selected_inside"], scores["spots_unselected_outside"]
+    selected, unselected = scores["spots_selected"] or 0, scores["spots_unselected"] or 0
+    on_min = limits["spots_on_tissue_min"] * (1.0 if unselected else 0.5)
+    flagged = False
+    for share, count, least, expected, what in (
+        (on, selected, on_min, limits["spots_on_tissue_flag"], "in-tissue spots lie on tissue"),
+        (off, unselected, limits["spots_off_tissue_min"], limits["spots_off_tissue_flag"], "other spots lie off it"),
+    ):
+        if share is None or count < COMPARED_MIN:
+            continue
+        if share < least:
+            raise Refusal(
+                f"{name}: {share:.2%} of {count} {what}, at least {least:.0%} needed; the picture or the positions are "
+                "of another section, turned, or of another scale",
+                measured=share,
+                threshold=least,
+            )
+        flagged |= share < expected
+    return flagged
