@@ -125,3 +125,14 @@ def test_with_the_pitch_of_the_2k_array_real_mob_pixels_are_square():
     fit = lattice.align(given, (95.38, 106.45), lattice.Picture("MOB1.jpg", (1905, 1905)), loose)
     assert fit.anisotropy < 0.01
     assert 4.3 < fit.pixel_size_um < 4.5
+
+
+def test_width_and_height_of_a_picture_are_not_exchanged():
+    points = np.array([[15.0, 5.0], [5.0, 15.0]])
+    assert lattice.outside_picture(points, (20, 10)).tolist() == [False, True]
+
+
+def test_the_neighbour_distance_goes_by_the_axis_of_the_neighbour_and_not_by_repeated_spots():
+    along_x, along_y = np.array([[0, 0], [1, 0], [2, 0]]), np.array([[0, 0], [0, 1], [0, 2]])
+    assert lattice.nearest_neighbour_um(np.vstack([along_x, along_x]), (3.0, 4.0)) == pytest.approx(3.0)
+    assert lattice.nearest_neighbour_um(along_y, (3.0, 4.0)) == pytest.approx(4.0)

@@ -184,6 +184,7 @@ def test_a_field_that_is_taken_away_costs_its_weight(name: str) -> None:
         ),
         ({**ST, "array_pitch_x_um": "110", "spot_diameter_um": "150"}, ["spots-overlap"]),
         ({**ST, "inter_spot_dist": "110", "spot_diameter": "150"}, ["spots-overlap"]),
+        ({**ST, "array_pitch_x_um": "150", "spot_diameter_um": "150"}, ["spots-overlap"]),  # they touch all around
         ({**ST, "array_pitch_x_um": "150", "array_pitch_y_um": "150", "spot_diameter_um": "110"}, []),
         ({**ST, "array_pitch_x_um": "200", "spot_diameter_um": "100"}, []),
         ({**ST, "array_pitch_x_um": "100", "spot_diameter_um": "55"}, ["spots-and-technology"]),

@@ -756,3 +756,15 @@ def test_names_of_two_samples_are_still_ambiguous(role: str, names: list[str]) -
     if role == "counts":
         others = {key: name for key, name in others.items() if key not in ("features", "barcodes")}
     assert set(assign([*others.values(), *names], "visium").ambiguous.get(role, ())) == set(names)
+
+
+def test_a_matrix_with_one_of_its_lists_gives_way_to_a_whole_one() -> None:
+    half = ["filtered_feature_bc_matrix/matrix.mtx.gz", "filtered_feature_bc_matrix/barcodes.tsv.gz"]
+    assert assign([*half, "raw_feature_bc_matrix.h5"], "visium").roles["counts"] == "raw_feature_bc_matrix.h5"
+
+
+def test_a_packed_copy_of_counts_or_positions_is_no_second_candidate() -> None:
+    names = ["A1_filtered_feature_bc_matrix.h5", "A1_tissue_positions.csv"]
+    found = assign([*names, *(f"{name}.gz" for name in names)], "visium")
+    assert [found.roles["counts"], found.roles["spots"]] == names
+    assert not found.ambiguous

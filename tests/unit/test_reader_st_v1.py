@@ -1019,3 +1019,20 @@ def test_pixels_of_a_meta_table_are_taken_from_its_own_columns(tmp_path: Path) -
     reading = st_v1.read(files, member="01A")
     assert reading.adata.X.toarray().ravel().tolist() == [5, 4]
     assert reading.adata.obs[["x_px", "y_px"]].to_numpy().tolist() == [[30, 20], [31, 90]]
+
+
+def test_few_counts_of_many_spots_are_joined_by_the_measured_place(tmp_path: Path) -> None:
+    truth = simulate()
+    for (x, y), spot in truth.spots.items():
+        spot["new_x"], spot["new_y"] = round(x + 0.61, 3), round(y - 0.55, 3)
+    for place in sorted(truth.counts)[::2] + sorted(truth.counts)[1::4]:
+        del truth.counts[place]
+    assert 0 < 2 * len(truth.counts) < len(truth.spots)
+    reading = read_simulated(tmp_path, truth, Counts(key=exact), PLAIN)
+    assert reading.report["joined_by"] == "measured place"
+    assert_is_the_truth(reading, truth)
+
+
+def test_halves_of_a_step_go_up() -> None:
+    places = np.array([[2.5, 3.5], [0.49, -0.5], [4.5, 7.4999]])
+    assert st_v1._round(places).tolist() == [[3, 4], [0, 0], [5, 7]]

@@ -741,3 +741,14 @@ def test_real_positions_called_txt_without_header_are_read(section: str) -> None
     assert set(map(tuple, found.table[["array_row", "array_col"]].to_numpy())) == set(
         map(tuple, simulated.array_places("6.5 mm"))
     )
+
+
+@pytest.mark.parametrize("header", [True, False])
+@pytest.mark.parametrize("bad", [0, 1, 2])
+def test_a_bad_position_is_named_by_its_row_in_the_file(header: bool, bad: int, tmp_path: Path) -> None:
+    rows = [f"{core}-1,1,{at},{at},{10 + at},{20 + at}" for at, core in enumerate(("A" * 16, "C" * 16, "G" * 16))]
+    rows[bad] = rows[bad].rsplit(",", 1)[0] + ",x"
+    names = ["barcode,in_tissue,array_row,array_col,pxl_row_in_fullres,pxl_col_in_fullres"] if header else []
+    (tmp_path / "p.csv").write_text("\n".join([*names, *rows]) + "\n")
+    with pytest.raises(Refusal, match=rf"row {bad + 1 + header}, pxl_col"):
+        read_positions(RawFile("p.csv", tmp_path / "p.csv"))

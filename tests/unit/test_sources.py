@@ -38,6 +38,7 @@ from spotweave.sources import (
     Place,
     Wanted,
     _content,
+    _digests,
     _disk,
     file,
     https,
@@ -433,3 +434,12 @@ def test_a_file_put_there_by_hand_is_taken_if_it_meets_the_hash(tmp_path):
     assert _disk.kept(target, Wanted("spots", "https://a.org/a.csv")) is None
     assert _disk.kept(target, Wanted("spots", "https://a.org/a.csv", asked)) is not None
     assert _disk.kept(target, Wanted("spots", "https://a.org/a.csv")) is not None
+
+
+@pytest.mark.parametrize("size", [0, 1, 5000, None])
+def test_of_a_file_no_more_is_hashed_than_is_asked_for(size, tmp_path):
+    content = bytes(range(256)) * 40
+    (tmp_path / "a").write_bytes(content)
+    found = _digests.digest_file(tmp_path / "a", Checksum(), size).found
+    assert found.sha256 == hashlib.sha256(content[:size]).hexdigest()
+    assert found.size == (len(content) if size is None else size)
