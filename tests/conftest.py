@@ -8,7 +8,7 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from project import SMALL, Project
-from real_data import DATA, NOT_HERE
+from real_data import DATA, NOT_HERE, SHARED
 
 
 def pytest_make_parametrize_id(config, val, argname):
@@ -19,7 +19,7 @@ def pytest_make_parametrize_id(config, val, argname):
 def pytest_terminal_summary(terminalreporter):
     """Says how many tests were not run for want of the real data: they must not vanish in silence."""
     reasons = [str(report.longrepr[2]) for report in terminalreporter.stats.get("skipped", []) if report.longrepr]
-    absent = [reason.partition(NOT_HERE)[2] for reason in reasons if NOT_HERE in reason]
+    absent = [reason.partition(NOT_HERE)[2].removeprefix(f"{SHARED}/") for reason in reasons if NOT_HERE in reason]
     if absent:
         what = (
             "../shared/data is not there" if not DATA.is_dir() else f"../shared lacks {', '.join(sorted(set(absent)))}"

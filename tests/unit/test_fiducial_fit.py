@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,6 +9,7 @@ import pytest
 from PIL import Image
 from skimage.transform import SimilarityTransform
 
+from real_data import DATA, NOT_HERE
 from spotweave.fiducials import dots
 from spotweave.fiducials import fit as fit_module
 from spotweave.fiducials.array import capture_area
@@ -20,7 +20,7 @@ from spotweave.fiducials.verdict import complaints, confidence, describe
 from spotweave.geometry import apply, fit_affine, fit_similarity
 from spotweave.simulate.frames import Look, draw_look, render
 
-SHARED = Path(__file__).resolve().parents[2].parent / "shared/data"
+SHARED = DATA
 REAL = {
     "151507": ("dlpfc/151507", "A1"),
     "151669": ("dlpfc/151669", "A1"),
@@ -153,7 +153,7 @@ def test_a_fit_moves_with_its_picture():
 def vendor(name):
     folder = SHARED / REAL[name][0]
     if not folder.exists():
-        pytest.skip(f"{folder} is not there")
+        pytest.skip(f"{NOT_HERE}{folder}")
     scale = json.loads((folder / "scalefactors_json.json").read_text())["tissue_lowres_scalef"]
     table = pd.read_csv(next(folder.glob("tissue_positions_list.*")), header=None)
     spots_um = capture_area("6.5 mm").spots_um(table[[2, 3]].to_numpy())

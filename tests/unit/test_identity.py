@@ -23,6 +23,7 @@ from scipy import ndimage
 from scipy.sparse import csr_matrix
 from scipy.stats import poisson
 
+from real_data import DATA, NOT_HERE
 from spotweave.identity import audit, expression, picture
 from spotweave.identity.audit import Finding
 from spotweave.raw import RawFile
@@ -31,7 +32,7 @@ from spotweave.simulate.st_v1 import simulate_section
 from spotweave.simulate.visium import draw_truth
 
 ROOT = Path(__file__).resolve().parents[2]
-SHARED = ROOT.parent / "shared/data"
+SHARED = DATA
 HER2ST = ("A1", "B4", "C2", "C3", "C4", "C5")
 PICTURES = {
     **{name: f"her2st/{name}.jpg" for name in HER2ST[1:]},
@@ -40,7 +41,7 @@ PICTURES = {
     "anterior": "visium_mouse_brain_anterior/spatial/tissue_lowres_image.png",
     "posterior": "visium_mouse_brain_posterior_outs/spatial/tissue_lowres_image.png",
 }
-real = pytest.mark.skipif(not SHARED.is_dir(), reason=f"the real sections are not here: {SHARED}")
+real = pytest.mark.skipif(not SHARED.is_dir(), reason=f"{NOT_HERE}{SHARED}")
 
 
 def section(seed: int, spots: int = 400, genes: int = 300) -> AnnData:

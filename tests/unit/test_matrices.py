@@ -18,6 +18,7 @@ import pytest
 import scipy.io
 from scipy.sparse import coo_matrix, csc_matrix, csr_matrix
 
+from real_data import DATA, NOT_HERE
 from spotweave.errors import Refusal
 from spotweave.matrices import LARGEST_COUNT, Matrix, canonical, features, find_fault, h5ad, hdf5, mex, read_matrix
 from spotweave.matrices.genes import gene_table
@@ -25,9 +26,8 @@ from spotweave.raw import RawFile
 from spotweave.simulate import visium as simulated
 from spotweave.simulate.visium import Block
 
-DATA = Path(__file__).resolve().parents[2].parent / "shared/data"
 POSTERIOR = DATA / "visium_mouse_brain_posterior_outs" / "filtered_feature_bc_matrix"
-needs_data = pytest.mark.skipif(not POSTERIOR.exists(), reason=f"real data are not here: {POSTERIOR}")
+needs_data = pytest.mark.skipif(not POSTERIOR.exists(), reason=f"{NOT_HERE}{POSTERIOR}")
 
 
 def raw(path: Path) -> RawFile:

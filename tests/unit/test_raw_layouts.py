@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from real_data import NOT_HERE, SHARED
 from spotweave import raw_layouts, readers
 from spotweave.raw_layouts import ROLES, assign, matches, recognise
 
-SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 # Roles that other stages than the reader look at.
 OF_OTHER_STAGES = {"image", "hires_image", "cytassist_image", "morphology", "alignment", "transform"}
 MAY_SAY_MORE = {"transcripts", "cell_boundaries", "nucleus_boundaries"}
@@ -560,7 +560,7 @@ PUBLISHED = {"url_counts": "counts", "url_image": "image", "url_alignment": "ali
 def cohort_rows() -> list[dict[str, str]]:
     path = SHARED / "facts/cohorts.csv"
     if not path.is_file():
-        pytest.skip(f"the list of published cohorts is not here ({path.name})")
+        pytest.skip(f"{NOT_HERE}{path.name}")
     with open(path, newline="", encoding="utf-8-sig") as handle:
         return list(csv.DictReader(handle))
 
@@ -718,7 +718,7 @@ def test_real_sections_of_the_olfactory_bulb(section: str) -> None:
 def real_names(folder: str) -> list[str]:
     path = SHARED / "data" / folder
     if not path.is_dir():
-        pytest.skip(f"real data are not here ({folder})")
+        pytest.skip(f"{NOT_HERE}{folder}")
     return [file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file()]
 
 

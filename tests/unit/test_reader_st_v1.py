@@ -22,17 +22,17 @@ import read_expression
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from real_data import DATA, NOT_HERE
 from spotweave.errors import Refusal
 from spotweave.io import read_json, write_json
 from spotweave.matrices.count_table import read_counts
 from spotweave.raw import RawFile
 from spotweave.readers import Reading, pick_files, st_v1
 
-DATA = Path(__file__).resolve().parents[2].parent / "shared/data"
 HER2ST = DATA / "her2st"
 MOB = DATA / "mob"
-needs_her2st = pytest.mark.skipif(not HER2ST.exists(), reason=f"real data are not here: {HER2ST}")
-needs_mob = pytest.mark.skipif(not MOB.exists(), reason=f"real data are not here: {MOB}")
+needs_her2st = pytest.mark.skipif(not HER2ST.exists(), reason=f"{NOT_HERE}{HER2ST}")
+needs_mob = pytest.mark.skipif(not MOB.exists(), reason=f"{NOT_HERE}{MOB}")
 
 Place = tuple[int, int]
 

@@ -19,6 +19,7 @@ import pytest
 from anndata.utils import make_index_unique
 from scipy.sparse import csc_matrix, csr_matrix
 
+from real_data import DATA, NOT_HERE
 from spotweave import barcode_lists, raw_layouts
 from spotweave.errors import Refusal
 from spotweave.positions import read_loupe, read_positions
@@ -28,11 +29,10 @@ from spotweave.scalefactors import read_scalefactors
 from spotweave.simulate import visium as simulated
 from spotweave.simulate.visium import VARIANTS, Truth, Variant, Written
 
-DATA = Path(__file__).resolve().parents[2].parent / "shared/data"
 ANTERIOR = DATA / "visium_mouse_brain_anterior"
 POSTERIOR = DATA / "visium_mouse_brain_posterior_outs"
 DLPFC = DATA / "dlpfc"
-needs_data = pytest.mark.skipif(not ANTERIOR.exists(), reason=f"real data are not here: {ANTERIOR}")
+needs_data = pytest.mark.skipif(not ANTERIOR.exists(), reason=f"{NOT_HERE}{ANTERIOR}")
 every_variant = pytest.mark.parametrize("name", sorted(VARIANTS))
 
 

@@ -1,7 +1,5 @@
 """Pyramids and patches against OpenSlide, tifffile and planted pictures."""
 
-from pathlib import Path
-
 import h5py
 import numpy as np
 import openslide
@@ -10,6 +8,7 @@ import pyvips
 import tifffile
 from PIL import Image
 
+from real_data import DATA, NOT_HERE
 from spotweave.errors import Refusal
 from spotweave.slide import patches, pyramid
 from spotweave.slide.magnification import magnification
@@ -237,9 +236,9 @@ def test_the_pixel_size_of_an_ome_tiff_is_read_in_its_unit(tmp_path, size, unit,
 
 
 def test_an_aperio_slides_own_statement_is_read_as_openslide_reads_it():
-    path = Path(__file__).resolve().parents[2].parent / "shared/data/slides/cmu-1-small-region.svs"
+    path = DATA / "slides/cmu-1-small-region.svs"
     if not path.exists():
-        pytest.skip(f"{path} is not there")
+        pytest.skip(f"{NOT_HERE}{path}")
     expected = float(openslide.OpenSlide(str(path)).properties["openslide.mpp-x"])
     assert pyramid.read_header(path).pixel_size_um == pytest.approx(expected)
 

@@ -28,6 +28,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from real_data import DATA, NOT_HERE
 from spotweave import sources
 from spotweave.errors import Refusal
 from spotweave.sources import (
@@ -47,7 +48,7 @@ from spotweave.sources import (
 
 WORKFLOW = Path(sources.__file__).resolve().parents[2]
 PACKAGE = Path(sources.__file__).parent
-SHARED = Path(__file__).resolve().parents[2].parent / "shared/data"
+SHARED = DATA
 SETTINGS = FetchSettings(backoff_s=0)
 HEX = "0123456789abcdef"
 
@@ -410,7 +411,7 @@ def test_any_bytes_after_a_signature_are_judged_without_a_crash(tmp_path_factory
 
 def test_the_real_files_of_publishers_are_taken():
     if not SHARED.is_dir():
-        pytest.skip(f"the real files are not here: {SHARED}")
+        pytest.skip(f"{NOT_HERE}{SHARED}")
     # The schema example names two plain text files .gz.
     misnamed = {"barcodes.tsv.gz", "features.tsv.gz"}
     paths = [path for path in sorted(SHARED.rglob("*")) if path.is_file()]

@@ -15,13 +15,13 @@ import pyvips
 import shapely
 from scipy import ndimage
 
+from real_data import DATA, NOT_HERE
 from spotweave.errors import Refusal
 from spotweave.io import is_empty, read_json, write_json
 from spotweave.reduced import read_reduced
 from spotweave.tissue import agreement, classical, polygons
 
 ROOT = Path(__file__).resolve().parents[2]
-DATA = ROOT.parent / "shared/data"
 SCENE_UM = 3000.0
 FINE_UM = 4.0
 
@@ -338,7 +338,7 @@ def test_a_coarse_slide_is_read_as_it_is_and_a_fine_one_reduced(tmp_path):
 def needs(*parts: str) -> Path:
     path = DATA.joinpath(*parts)
     if not path.exists():
-        pytest.skip(f"shared data absent: {path.name}")
+        pytest.skip(f"{NOT_HERE}{path.name}")
     return path
 
 
