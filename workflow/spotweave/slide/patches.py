@@ -95,7 +95,7 @@ def cut(pyramid: Pyramid, grid: PatchGrid) -> Iterator[np.ndarray]:
     side = source_px / factor
     step = side / grid.size_px
     # A Gaussian of this width takes out what the coarser grid cannot hold (Lindeberg 1994: scales add in squares).
-    # It multiplies f cycles a px by exp(-pi^2 (step^2 - 1) f^2 / 2), at f = 1/2 by twice that, as the kernel is sampled:
+    # f cycles a px are multiplied by exp(-pi^2 (step^2 - 1) f^2 / 2), 1/2 by twice that, as the kernel is sampled:
     # stripes of 1 px keep .22 of their contrast from 0.3 to 0.5 um/px, and .003 from 0.2.
     blur_px = 0.5 * math.sqrt(step**2 - 1) if step > 1 else 0.0
     margin = math.ceil(FILTER_MARGIN_PX * max(1.0, step))
