@@ -5,7 +5,7 @@ RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
 SNAKEMAKE := $(RUN) snakemake --profile profiles/local
 HER2ST := $(if $(wildcard ../shared/data/her2st),config/her2st_local.yaml,config/her2st.yaml)
 
-.PHONY: setup demo her2st mob new-cohort test lint bench bench-fiducials bench-placement detector clean
+.PHONY: setup demo her2st mob new-cohort test mutants lint bench bench-fiducials bench-placement detector clean
 
 setup: $(READY)
 
@@ -41,6 +41,11 @@ results/%/report/report.html: results/%/benchmark/leaderboard.csv results/%/MANI
 
 test: $(READY)
 	$(RUN) bash tests/run
+
+# Plausible bugs put into a copy of the library, one at a time: do the tests notice? ONLY narrows by module:
+# make mutants ONLY='^matrices/'
+mutants: $(READY)
+	$(RUN) python tests/mutants/run.py --only '$(ONLY)'
 
 lint: $(READY)
 	$(RUN) bash tests/lint

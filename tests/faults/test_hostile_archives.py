@@ -349,3 +349,61 @@ def test_a_member_that_is_not_there_is_refused_with_what_is(tmp_path: Path) -> N
     assert "'c' is not in the archive; it has a, b" in _refused(
         lambda: archives.extract(path, {"c": tmp_path / "c"}, path.name)
     )
+
+
+@pytest.mark.parametrize("at", [-8, -1], ids=["checksum", "length"])
+def test_a_packed_tar_whose_trailer_is_wrong_is_damage(at: int, tmp_path: Path, fault: Callable[..., None]) -> None:
+    """The members are all there; only gzip's checksum tells, blocks of zeros behind the end of the tar."""
+    plain = tar_of(tmp_path / "a.tar", entry("a", NOISE), entry("b", b"1"), mode="w").read_bytes()
+    data = bytearray(gzip.compress(plain.ljust(3 * archives.CHUNK_BYTES, b"\0")))
+    data[at] ^= 0xFF
+    archive = _written(tmp_path / "a.tar.gz", bytes(data))
+    with pytest.raises(Refusal, match="damaged"):
+        archives.members(archive, "a.tar.gz")
+    fault("tar, wrong gzip trailer", "refused")
+
+
+def test_the_bytes_of_all_members_count_together(tmp_path: Path) -> None:
+    limits = ArchiveLimits(total_bytes=100_000)
+    one = tar_of(tmp_path / "one.tar", entry("a", NOISE[:60_000]), mode="w")
+    assert [member.bytes for member in archives.members(one, "one", limits)] == [60_000]
+    two = tar_of(tmp_path / "two.tar", entry("a", NOISE[:60_000]), entry("b", NOISE[:60_000]), mode="w")
+    with pytest.raises(Refusal, match="bytes unpacked"):
+        archives.members(two, "two", limits)
+
+
+def test_a_bomb_is_measured_by_the_bytes_it_is_packed_in(tmp_path: Path) -> None:
+    limits = ArchiveLimits(ratio=10, free_bytes=50_000)
+    _written(tmp_path / "a.gz", gzip.compress(bytes(200_000)))
+    with pytest.raises(Refusal, match="from so small an archive"):
+        archives.decompress(tmp_path / "a.gz", tmp_path / "a", "a.gz", limits)
+    assert not (tmp_path / "a").exists()
+    _written(tmp_path / "b.gz", gzip.compress(NOISE[:200_000]))
+    archives.decompress(tmp_path / "b.gz", tmp_path / "b", "b.gz", limits)
+    assert (tmp_path / "b").read_bytes() == NOISE[:200_000]
+
+
+def test_a_hard_link_names_its_member_from_the_top_and_a_symbolic_one_from_its_folder(tmp_path: Path) -> None:
+    entries = (entry("sub/a", b"right"), entry("sub/sub/a", b"wrong"))
+    archive = tar_of(
+        tmp_path / "a.tar", *entries, link("sub/h", "sub/a", tarfile.LNKTYPE), link("sub/s", "a"), mode="w"
+    )
+    archives.extract(archive, {name: tmp_path / name[-1] for name in ("sub/h", "sub/s")}, "a.tar")
+    assert [(tmp_path / name).read_bytes() for name in "hs"] == [b"right", b"right"]
+
+
+def test_members_of_a_zip_that_begin_within_another_are_refused(tmp_path: Path) -> None:
+    """The second starts behind the first one's header, in the middle of its bytes."""
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        inner = io.BytesIO()
+        with zipfile.ZipFile(inner, "w", zipfile.ZIP_STORED) as hidden:
+            hidden.writestr("b", b"hidden")
+        archive.writestr("a", inner.getvalue())
+        archive.writestr("b", b"hidden")
+    data = bytearray(path.read_bytes())
+    second = data.rindex(b"PK\x01\x02")
+    data[second + 42 : second + 46] = struct.pack("<I", 30 + len("a"))
+    path.write_bytes(bytes(data))
+    with pytest.raises(Refusal, match="shares its bytes"):
+        archives.members(path, "a.zip")

@@ -1,15 +1,15 @@
 """The lattice aligner: what it measures on real sections and what it refuses."""
 
 import csv
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from real_data import DATA, NOT_HERE
 from spotweave.align import lattice
 from spotweave.errors import Refusal
 
-SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"
+SHARED = DATA
 LIMITS = {
     "pixel_size_max_um": 1.15,
     "pixel_size_min_um": 0.1,
@@ -122,7 +122,7 @@ def test_the_pitch_of_an_offset_lattice_is_that_to_the_nearest_neighbour():
     assert lattice.nearest_neighbour_um(array, (3.0, 4.0)) == pytest.approx(5.0)
 
 
-@pytest.mark.skipif(not (SHARED / "her2st").is_dir(), reason="needs the real her2st sections in ../shared/data")
+@pytest.mark.skipif(not (SHARED / "her2st").is_dir(), reason=f"{NOT_HERE}data/her2st")
 @pytest.mark.parametrize(
     ("section", "pixel_size_um"),
     [("B4", 0.68688), ("C2", 0.68808), ("C3", 0.68633), ("C4", 0.68654), ("C5", 0.68590)],
@@ -135,17 +135,28 @@ def test_real_sections_give_the_independently_measured_pixel_size(section, pixel
     assert fit.residual_um < 16
 
 
-@pytest.mark.skipif(not (SHARED / "her2st").is_dir(), reason="needs the real her2st sections in ../shared/data")
+@pytest.mark.skipif(not (SHARED / "her2st").is_dir(), reason=f"{NOT_HERE}data/her2st")
 def test_the_reduced_real_picture_of_a1_is_refused():
     given = read_selection(SHARED / "her2st" / "A1_selection.tsv")
     found = refusal(lattice.Spots(given.array, given.xy_px * 0.28760, given.in_tissue), size_px=(2000, 2138))
     assert found.measured == pytest.approx(3.18, abs=0.02)
 
 
-@pytest.mark.skipif(not (SHARED / "mob").is_dir(), reason="needs the real mob sections in ../shared/data")
+@pytest.mark.skipif(not (SHARED / "mob").is_dir(), reason=f"{NOT_HERE}data/mob")
 def test_with_the_pitch_of_the_2k_array_real_mob_pixels_are_square():
     given = read_selection(SHARED / "mob" / "alignment_table_MOB1.tsv")
     loose = {**LIMITS, "pixel_size_max_um": 5, "anisotropy_max": 0.05}
     fit = lattice.align(given, (95.38, 106.45), lattice.Picture("MOB1.jpg", (1905, 1905)), loose)
     assert fit.anisotropy < 0.01
     assert 4.3 < fit.pixel_size_um < 4.5
+
+
+def test_width_and_height_of_a_picture_are_not_exchanged():
+    points = np.array([[15.0, 5.0], [5.0, 15.0]])
+    assert lattice.outside_picture(points, (20, 10)).tolist() == [False, True]
+
+
+def test_the_neighbour_distance_goes_by_the_axis_of_the_neighbour_and_not_by_repeated_spots():
+    along_x, along_y = np.array([[0, 0], [1, 0], [2, 0]]), np.array([[0, 0], [0, 1], [0, 2]])
+    assert lattice.nearest_neighbour_um(np.vstack([along_x, along_x]), (3.0, 4.0)) == pytest.approx(3.0)
+    assert lattice.nearest_neighbour_um(along_y, (3.0, 4.0)) == pytest.approx(4.0)

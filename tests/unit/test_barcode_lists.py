@@ -3,12 +3,12 @@
 import gzip
 import hashlib
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from real_data import DATA, NOT_HERE
 from spotweave import barcode_lists
 from spotweave.errors import Refusal
 from spotweave.raw import RawFile
@@ -26,9 +26,8 @@ from spotweave.simulate.visium import (
 )
 from spotweave.visium_places import WHOLE_FROM, tissue_by_counts
 
-DATA = Path(__file__).resolve().parents[2].parent / "shared/data"
 SECTIONS = {"anterior": DATA / "visium_mouse_brain_anterior", "posterior": DATA / "visium_mouse_brain_posterior_outs"}
-needs_data = pytest.mark.skipif(not DATA.exists(), reason=f"real data are not here: {DATA}")
+needs_data = pytest.mark.skipif(not DATA.exists(), reason=f"{NOT_HERE}{DATA}")
 
 
 def raw(path, name=None):

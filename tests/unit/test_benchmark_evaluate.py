@@ -550,3 +550,14 @@ def test_gene_lists_of_one_sample_are_sorted_like_those_of_several(tmp_path):
     assert candidates([sample], 0.1) == sorted(candidates([sample], 0.1))
     assert most_variable_genes([sample], 20, 0.1) == sorted(most_variable_genes([sample], 20, 0.1))
     assert len(most_variable_genes([sample], 20, 0.1)) == 20
+
+
+def test_embeddings_of_the_fold_go_before_those_for_all_folds(cohort):
+    """A file may hold both: what was trained for the fold is what the encoder is."""
+    noise = np.random.default_rng(3)
+    for name, features in cohort.features.items():
+        blind = noise.normal(size=features.shape).astype(np.float32)
+        cohort.write_embeddings(name, {"fold0/embeddings": features, "embeddings": blind})
+    first, second = cohort.evaluate()
+    assert first.row["pearson_mean"] > 0.9
+    assert abs(second.row["pearson_mean"]) < 0.2

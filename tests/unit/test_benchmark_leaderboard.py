@@ -174,3 +174,8 @@ def test_the_schema_refuses_what_the_library_cannot_read(column, cell):
 @pytest.mark.parametrize(("column", "cell"), [("n_folds", "10"), ("min_spot_share", ".05"), ("samples", "B4 C2")])
 def test_the_schema_takes_what_the_library_reads(column, cell):
     jsonschema.validate({**ROW, column: cell}, SCHEMA)
+
+
+def test_the_share_of_undefined_correlations_is_of_all_of_all_folds(write):
+    table = ranked(write("uni", [fold(0, 0.1, undefined=10, n_pearson=50), fold(1, 0.3, undefined=0, n_pearson=450)]))
+    assert table.loc["uni", "ridge"]["undefined_share"] == pytest.approx(10 / 500)

@@ -155,3 +155,43 @@ def test_the_mean_probe_predicts_the_training_mean():
     data = training()
     prediction = probes.load("mean").fit(data, protocols.load("strict").fit, seed=0).predict(data.features[:2])
     np.testing.assert_allclose(prediction, np.tile(data.target.mean(0), (2, 1)))
+
+
+def test_the_inner_correlation_is_taken_within_each_sample_where_a_fold_holds_several():
+    """Samples differ in level: over a fold's samples together, that difference would make the correlation."""
+    rng = np.random.default_rng(4)
+    samples = np.repeat(np.arange(6), 15)
+    features = rng.normal(size=(90, 12)).astype(np.float32)
+    features[:, 0] += 4 * (samples % 2)
+    target = features.astype(float) @ rng.normal(size=(12, 4)) + 8 * (samples % 2)[:, None] + rng.normal(size=(90, 4))
+    data = Training(features, target, samples, samples // 2)
+    choices = protocols.load("strict").fit
+    curve, pooled = [], []
+    for alpha in choices.alpha_grid:
+        by_sample, by_fold = [], []
+        for fold in range(3):
+            test = data.inner_folds == fold
+            model = make_pipeline(StandardScaler(), PCA(12), Ridge(alpha=alpha))
+            model.fit(features[~test].astype(float), target[~test])
+            for unit, found in ((samples, by_sample), (data.inner_folds, by_fold)):
+                for one in np.unique(unit[test]):
+                    prediction = model.predict(features[unit == one].astype(float))
+                    found.append(
+                        np.mean([np.corrcoef(prediction[:, g], target[unit == one, g])[0, 1] for g in range(4)])
+                    )
+        curve.append(np.mean(by_sample))
+        pooled.append(np.mean(by_fold))
+    probe = probes.load("ridge").fit(data, choices, seed=0)
+    np.testing.assert_allclose(probe.details["alpha_curve"], curve, atol=1e-8)
+    assert np.abs(np.subtract(curve, pooled)).max() > 0.02
+
+
+def test_both_ends_of_the_grid_are_its_edges():
+    weak, strong = training(seed=1), training(seed=1)
+    rng = np.random.default_rng(0)
+    noise = Training(strong.features, rng.normal(size=strong.target.shape), strong.samples, strong.inner_folds)
+    for data in (weak, noise):
+        details = probes.load("ridge").fit(data, protocols.load("strict").fit, seed=0).details
+        assert details["alpha_at_edge"] == (details["alpha"] in (min(GRID), max(GRID)))
+    constant = Training(np.ones_like(weak.features), weak.target, weak.samples, weak.inner_folds)
+    assert probes.load("ridge").fit(constant, protocols.load("strict").fit, seed=0).details["alpha_at_edge"]

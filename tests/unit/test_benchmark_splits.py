@@ -204,3 +204,22 @@ def test_the_script_writes_the_same_bytes_whatever_the_order_of_its_inputs(tmp_p
         "sample_id": "c",
         "reason": "refused: by an earlier stage; quarantine.csv says why",
     }
+
+
+@pytest.mark.parametrize("spots", [9, 20, 35, 200, 3000])
+def test_blocks_of_one_sample_are_two_to_five(spots):
+    rng = np.random.default_rng(spots)
+    positions_px = rng.uniform(0, 1, (spots, 2)) * (4000, 1000)
+    folds, kind = inner_folds(["s"] * spots, ["d"] * spots, positions_px)
+    assert kind == "block"
+    assert len(np.unique(folds)) == min(5, max(2, spots // 10))
+    # Bands across the longer axis: the means of the bands lie along it.
+    means = np.array([positions_px[folds == fold].mean(axis=0) for fold in np.unique(folds)])
+    assert np.ptp(means[:, 0]) > 1000
+
+
+@pytest.mark.parametrize(("groups", "expected"), [(3, 3), (5, 5), (6, 5), (12, 5)])
+def test_inner_folds_are_never_more_than_five(groups, expected):
+    donors = np.repeat([f"d{number:02d}" for number in range(groups)], 12)
+    folds, kind = inner_folds(list(donors), list(donors), np.zeros((len(donors), 2)))
+    assert (kind, len(np.unique(folds))) == ("donor", expected)

@@ -85,3 +85,11 @@ def test_the_closure_holds_all_that_python_itself_would_import(script):
     }
     found = {path.resolve() for path in codehash.closure(ROOT / "workflow", script)}
     assert reached <= found
+
+
+def test_the_files_of_a_closure_are_in_the_order_of_their_names():
+    """A set's order changes from process to process, and the hash would with it."""
+    for script in SCRIPTS:
+        found = codehash.closure(ROOT / "workflow", script)
+        assert list(found) == sorted(found)
+        assert script in found

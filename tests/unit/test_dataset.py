@@ -12,8 +12,8 @@ import pytest
 import scanpy
 from scipy import sparse
 
-from spotweave.dataset import describe, layout, release
-from spotweave.dataset.spots import release_spots, write
+from spotweave.dataset import describe, layout, provenance, release
+from spotweave.dataset.spots import release_spots, slide_positions, write
 from spotweave.io import write_json
 
 HEST_COLUMNS = """
@@ -257,3 +257,27 @@ def test_an_empty_quarantine_still_has_its_header(tmp_path):
     release.write_table(tmp_path / "quarantine.csv", [], release.QUARANTINE_COLUMNS)
     with open(tmp_path / "quarantine.csv") as handle:
         assert next(csv.reader(handle)) == ["sample_id", "stage", "reason", "measured", "threshold"]
+
+
+def test_spots_that_the_frame_places_lie_by_column_along_x_and_by_row_along_y():
+    spots = pd.DataFrame({"array_row": [0, 0, 3], "array_col": [0, 2, 1], "x_px": np.nan, "y_px": np.nan})
+    matrix = [[0.5, 0.0, 10.0], [0.0, 0.5, 20.0], [0, 0, 1]]
+    alignment = {"is_placed_by_frame": True, "matrix": matrix, "array_pitch_um": [50.0, 87.0]}
+    np.testing.assert_allclose(slide_positions(spots, alignment), [[10, 20], [60, 20], [35, 20 + 3 * 43.5]])
+
+
+def test_where_raw_files_lay_on_the_machine_that_built_is_not_released(tmp_path):
+    entry = {"role": "counts", "name": "a.h5", "location": "https://x.invalid/a.h5", "bytes": 3, "sha256": "ab"}
+    manifest = {"sample": "s", "files": [{**entry, "path": "/home/somebody/a.h5"}]}
+    (tmp_path / "raw.json").write_text(json.dumps(manifest))
+    assert provenance.describe_raw(tmp_path / "raw.json") == [entry]
+    (tmp_path / "raw.json").write_text("")
+    assert provenance.describe_raw(tmp_path / "raw.json") == []
+
+
+@pytest.mark.parametrize(("licence", "told"), [("CC-BY-4.0", "CC-BY-4.0"), (None, "unspecified"), ("", "unspecified")])
+def test_a_licence_that_nobody_states_is_said_to_be_unspecified(licence, told):
+    records = [{"stage": "fetch_sample", "code": "abc"}, {"stage": "align_array"}]
+    origin = provenance.describe_origin([], {}, records, {}, licence)
+    assert origin["licence"] == told
+    assert origin["code"] == {"fetch_sample": "abc", "align_array": None}

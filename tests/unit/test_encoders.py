@@ -560,3 +560,92 @@ def test_torchvision_is_usable_after_the_shim():
 
     boxes = torch.tensor([[0.0, 0, 10, 10], [1, 1, 11, 11], [20, 20, 30, 30]])
     assert torchvision.ops.nms(boxes, torch.tensor([0.9, 0.8, 0.7]), 0.5).tolist() == [0, 2]
+
+
+# Handcrafted features and embedded batches, in closed form
+
+
+def walked_patterns(level):
+    """Share of each uniform pattern by walking around every pixel, neighbour by neighbour, by their angle."""
+    steps = sorted(((y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0)), key=lambda s: np.arctan2(*s))
+    counted = np.zeros(10)
+    height, width = level.shape
+    for y in range(1, height - 1):
+        for x in range(1, width - 1):
+            ring = [level[y + dy, x + dx] >= level[y, x] for dy, dx in steps]
+            turns = sum(one != other for one, other in zip(ring, ring[1:] + ring[:1], strict=True))
+            counted[sum(ring) if turns <= 2 else 9] += 1
+    return counted / counted.sum()
+
+
+def test_binary_patterns_are_those_of_a_walk_around_each_pixel():
+    level = np.random.default_rng(0).integers(0, 5, (12, 15))
+    level[3:9, 4:10] = 7
+    found = handcrafted._lbp_histogram(level[None] / 255)
+    np.testing.assert_allclose(found[0], walked_patterns(level))
+
+
+def test_quantiles_are_order_statistics():
+    values = np.random.default_rng(0).permutation(11).astype(np.float32).reshape(1, 1, 1, 11)
+    assert handcrafted._channel_statistics(values)[0].tolist() == pytest.approx([5, np.sqrt(10), 1, 5, 9])
+
+
+def test_primary_colours_stand_at_equal_angles_on_the_circle():
+    one, none = np.ones((1, 4, 4)), np.zeros((1, 4, 4))
+    red, green, blue = (
+        handcrafted._chroma(*(one if at == channel else none for at in range(3)))[0] for channel in range(3)
+    )
+    for vector in (red, green, blue):
+        assert np.linalg.norm(vector) == pytest.approx(1)
+    assert red @ green == pytest.approx(-0.5) and green @ blue == pytest.approx(-0.5)
+
+
+def test_dark_blobs_are_counted_per_mm2_and_light_ones_are_none():
+    y, x = np.mgrid[:112, :112]
+    nuclei = sum(np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / (2 * 3.0**2)) for cx, cy in ((30, 30), (80, 40), (50, 85)))
+    share, strength, per_mm2 = handcrafted._blobs(0.3 * nuclei[None].astype(np.float32))[0]
+    assert per_mm2 == pytest.approx(3 / (0.112 * 0.112))
+    assert 0 < share < 0.05 and strength > handcrafted.BLOB_THRESHOLD
+    light = handcrafted._blobs(1 - 0.3 * nuclei[None].astype(np.float32))[0]
+    assert light[2] == 0 or light[0] > 3 * share, "rings around light blobs are no nuclei"
+
+
+def test_glass_is_bright_and_colourless():
+    at = handcrafted.FEATURES.index("glass_share")
+    colours = {"white": (240, 240, 240), "pink": (250, 205, 230), "grey": (150, 150, 150)}
+    batch = np.stack([np.full((32, 32, 3), colour, np.uint8) for colour in colours.values()])
+    assert handcrafted.features(batch)[:, at].tolist() == [1, 0, 0]
+
+
+def test_the_crop_is_the_centre():
+    patch = np.zeros((1, 40, 40, 3), np.uint8)
+    patch[0, :, :, 0] = np.arange(40)[:, None]
+    patch[0, :, :, 1] = np.arange(40)
+    found = timm_model.Transform(tiny(resize="bilinear 40", input_px=24)).resize(torch.from_numpy(patch)) * 255
+    assert found[0, 0, [0, -1], 0].tolist() == pytest.approx([8, 31])
+    assert found[0, 1, 0, [0, -1]].tolist() == pytest.approx([8, 31])
+
+
+class Faulty:
+    """An encoder whose embedding is no number for a black patch."""
+
+    dim = 2
+
+    def encode(self, batch):
+        found = batch.reshape(len(batch), -1)[:, :2].astype(np.float32)
+        found[found[:, 0] == 0] = np.nan
+        return found
+
+
+@pytest.mark.parametrize("bad", [0, 3, 4, 6])
+def test_an_embedding_that_is_no_number_is_named_by_its_patch_in_any_batch(bad, tmp_path):
+    images = np.full((7, 4, 4, 3), 9, np.uint8)
+    images[bad] = 0
+    with h5py.File(tmp_path / "p.h5", "w") as file:
+        file["img"] = images
+        names = np.array([[f"spot{number}"] for number in range(7)], dtype=object)
+        file.create_dataset("barcode", data=names, dtype=h5py.string_dtype())
+    with pytest.raises(Refusal, match=f"first for patch spot{bad}:"):
+        encoders.write_embeddings(
+            tmp_path / "e.h5", tmp_path / "p.h5", {"embeddings": Faulty()}, sample="s", encoder="e", batch=4
+        )

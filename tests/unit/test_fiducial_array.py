@@ -94,3 +94,27 @@ def test_spots_are_55_um_wide_places_100_um_apart():
         xy = area.spots_um(np.array([(0, 0), (0, 2), (1, 1)]))
         assert xy[1, 0] - xy[0, 0] == 100
         assert np.hypot(*(xy[2] - xy[0])) == pytest.approx(between, abs=0.05)
+
+
+@pytest.mark.parametrize(("name", "pitch_um"), [("6.5 mm", (50.0, 87.0)), ("11 mm", (50.0, 86.5))])
+def test_the_first_number_of_a_place_is_its_row_and_moves_a_spot_down(name, pitch_um):
+    area = capture_area(name)
+    np.testing.assert_allclose(
+        area.spots_um(np.array([(1, 3), (2, 0)])), [(3 * pitch_um[0], pitch_um[1]), (0, 2 * pitch_um[1])]
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_dots_and_holes_fill_the_band_of_the_frame(name):
+    """Three rows above and below, six columns at the sides, every second place: a dot, a gap or a hole each."""
+    area = capture_area(name)
+    low = area.dots_um.min(axis=0)
+    everything = np.vstack([area.dots_um, area.gaps_um, area.holes_um])
+    places = np.rint((everything - low) / area.lattice_um).astype(int)
+    columns, rows = places.max(axis=0) + 1
+    column, row = (axis.ravel() for axis in np.meshgrid(np.arange(columns), np.arange(rows)))
+    band = (row < 3) | (row >= rows - 3) | (column < 6) | (column >= columns - 6)
+    lattice = {(c, r) for c, r in zip(column[band].tolist(), row[band].tolist(), strict=True) if (c + r) % 2 == 0}
+    # Dots of the corner shapes may stand half a step off the lattice.
+    on_lattice = np.isclose((everything - low) / area.lattice_um, places, atol=1e-6).all(axis=1)
+    assert lattice <= set(map(tuple, places[on_lattice].tolist()))

@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from real_data import DATA, NOT_HERE
 from spotweave.fiducials.array import capture_area
 from spotweave.fiducials.detection import Detection
 from spotweave.fiducials.detector import Detector, iou
@@ -19,7 +20,7 @@ from spotweave.geometry import apply, fit_affine
 from spotweave.simulate.frames import Look, draw_look, render
 
 ROOT = Path(__file__).resolve().parents[2]
-SHARED = ROOT.parent / "shared/data"
+SHARED = DATA
 WEIGHTS = ROOT / "resources/fiducial_detector/weights.safetensors"
 REAL = [
     "dlpfc/151507",
@@ -95,7 +96,7 @@ def test_all_four_corners_of_an_easy_frame_are_found(detector, look):
 def test_the_corners_of_a_real_frame_lie_where_the_vendor_has_them(detector, place):
     folder = SHARED / place
     if not folder.exists():
-        pytest.skip("the real sections are not there (../shared/data)")
+        pytest.skip(f"{NOT_HERE}{folder}")
     picture = cv2.imread(str(folder / "tissue_lowres_image.png"))[..., ::-1].copy()
     table = pd.read_csv(next(folder.glob("tissue_positions_list.*")), header=None)
     scale = json.loads((folder / "scalefactors_json.json").read_text())["tissue_lowres_scalef"]

@@ -4,7 +4,6 @@ import json
 import struct
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,13 +12,14 @@ from matplotlib.axes import Axes
 from PIL import Image
 from scipy import ndimage
 
+from real_data import DATA, NOT_HERE
 from spotweave.fiducials import pictures, printing
 from spotweave.fiducials.array import capture_area
 from spotweave.fiducials.detection import Detection
 from spotweave.fiducials.fit import FrameFit
 from spotweave.geometry import apply, fit_affine
 
-SHARED = Path(__file__).resolve().parents[2].parent / "shared/data"
+SHARED = DATA
 SIDE_PX = 1200
 SIX = {"#0072B2": "found", "#D55E00": "missed", "#009E73": "spot", "#404040": "unused", "#FFFFFF": "glass"}
 COLOURS = np.array([[int(code[at : at + 2], 16) for at in (1, 3, 5)] for code in SIX], dtype=float)
@@ -302,7 +302,7 @@ def test_a_large_picture_is_reduced_before_it_is_drawn(monkeypatch):
 def test_on_a_real_frame_what_lies_in_a_ring_is_darker_than_what_lies_around_it():
     folder = SHARED / "dlpfc/151673"
     if not folder.exists():
-        pytest.skip(f"{folder} is not there")
+        pytest.skip(f"{NOT_HERE}{folder}")
     scale = json.loads((folder / "scalefactors_json.json").read_text())["tissue_lowres_scalef"]
     table = pd.read_csv(next(folder.glob("tissue_positions_list.*")), header=None)
     area = capture_area("6.5 mm")

@@ -7,13 +7,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from real_data import NOT_HERE, SHARED
 from spotweave.positions import read_positions
 from spotweave.raw import RawFile
 from spotweave.readers import Reading, visium
 from spotweave.scalefactors import read_scalefactors
 
-CASES = Path(__file__).resolve().parents[2].parent / "shared/cases"
-needs_cases = pytest.mark.skipif(not CASES.exists(), reason=f"the cases are not here: {CASES}")
+CASES = SHARED / "cases"
+needs_cases = pytest.mark.skipif(not CASES.exists(), reason=f"{NOT_HERE}{CASES}")
 
 
 def raw(path: str) -> RawFile:

@@ -406,3 +406,48 @@ def test_the_script_leaves_empty_files_for_a_fold_that_does_not_exist(samples, r
     assert record["status"] == "refused"
     assert record["reason"].startswith("fold 2 does not exist")
     assert paths["w.safetensors"].stat().st_size == paths["h.csv"].stat().st_size == 0
+
+
+# The course of a training, in closed form
+
+
+def test_the_learning_rate_is_half_a_cosine_over_all_steps():
+    recipe = replace(RECIPE, epochs=3, batch=2)
+    unit = trainer(recipe)
+    rates = [unit.optimizer.param_groups[-1]["lr"]]
+    for _ in range(recipe.epochs):
+        unit.epoch()
+        rates.append(unit.optimizer.param_groups[-1]["lr"])
+    expected = recipe.lr_expression * (1 + np.cos(np.pi * np.arange(4) / 3)) / 2
+    assert unit.steps_per_epoch == 4
+    assert rates == pytest.approx(expected, abs=1e-12)
+
+
+def test_weights_decay_and_biases_and_norms_do_not():
+    unit = trainer()
+    for group in unit.optimizer.param_groups:
+        for parameter in group["params"]:
+            assert group["weight_decay"] == (RECIPE.weight_decay if parameter.ndim > 1 else 0)
+
+
+@pytest.mark.filterwarnings("ignore:Variable names are not unique")
+def test_a_gene_that_is_there_twice_in_one_sample_is_used_in_none(tmp_path):
+    first = write_sample(tmp_path, "A1", genes=("a", "b", "c"))
+    second = write_sample(tmp_path, "B1", genes=("b", "a", "c", "b"), seed=1)
+    assert finetune.read_pairs([first, second], 9, identity).genes == ("a", "c")
+
+
+def test_the_most_variable_genes_are_not_the_most_counted(tmp_path):
+    counts = np.column_stack([np.full(8, 900), [1, 90] * 4, [5, 6] * 4, np.full(8, 400)])
+    sample = write_sample(tmp_path, "A1", genes=("constant", "varies", "little", "also"), counts=counts)
+    assert finetune.read_pairs([sample], 1, identity).genes == ("varies",)
+
+
+@pytest.mark.parametrize("axis", ["rows", "columns"])
+def test_images_are_mirrored_along_both_axes_without_turns(axis):
+    image = torch.arange(16.0).reshape(1, 1, 4, 4).expand(1, 3, 4, 4) / 16
+    many = infonce.augment(
+        image.expand(64, -1, -1, -1), replace(RECIPE, augment=("flip",), jitter=0.0), torch.Generator().manual_seed(0)
+    )
+    wanted = image[0].flip(1 if axis == "rows" else 2)
+    assert any(torch.equal(one, wanted) for one in many)

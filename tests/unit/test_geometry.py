@@ -83,3 +83,33 @@ def test_spots_that_all_lie_at_one_pixel_cannot_be_fitted():
     points = lattice_um()
     with pytest.raises(ValueError, match="positions in the picture"):
         geometry.fit_lattice(points, np.zeros_like(points))
+
+
+def test_the_residuals_are_the_planted_ones_whatever_their_distribution():
+    """Signs in a chessboard within blocks of four are orthogonal to every affine map: the fit cannot take them up."""
+    rng = np.random.default_rng(4)
+    columns, rows = 20, 18
+    column, row = (axis.ravel() for axis in np.meshgrid(np.arange(columns), np.arange(rows)))
+    size_um = rng.lognormal(1.0, 1.2, (rows // 2, columns // 2))[row // 2, column // 2]
+    direction = np.array([0.6, 0.8])
+    off_um = (size_um * (-1.0) ** (column + row))[:, None] * direction
+    points = lattice_um(columns, rows)
+    fit = geometry.fit_lattice(points, place(points, 0.7) + off_um / 0.7)
+    assert fit.pixel_size_um == pytest.approx(0.7, rel=1e-12)
+    assert fit.residual_um == pytest.approx(np.median(size_um))
+    assert fit.residual_p95_um == pytest.approx(np.percentile(size_um, 95))
+    assert fit.residual_um < 0.6 * size_um.mean(), "mean and median of the planted residuals differ"
+
+
+def test_a_mirrored_similarity_is_that_of_scikit_image_after_a_flip():
+    rng = np.random.default_rng(5)
+    source = rng.uniform(0, 1000, (40, 2))
+    target = place(source, 0.7, 25, mirrored=True) + rng.normal(0, 3, source.shape)
+    expected = SimilarityTransform.from_estimate(source * (-1, 1), target).params @ np.diag([-1.0, 1.0, 1.0])
+    np.testing.assert_allclose(geometry.fit_similarity(source, target, mirrored=True), expected, atol=1e-8)
+
+
+def test_an_affine_map_needs_points_that_are_not_on_one_line():
+    line = np.column_stack([np.arange(5.0), 3 * np.arange(5.0) + 1])
+    with pytest.raises(ValueError, match="three points"):
+        geometry.fit_affine(line, np.random.default_rng(6).normal(size=(5, 2)))

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+from real_data import NOT_HERE, SHARED
 from spotweave.dataset.describe import HARMONISED
 from spotweave.dataset.harmonise import WEIGHTS, assay, donor_contradictions, harmonise
 
 ROOT = Path(__file__).resolve().parents[2]
-COLLECTED = ROOT.parent / "shared/facts/cohorts.csv"
+COLLECTED = SHARED / "facts/cohorts.csv"
 ROW = {
     "sample_id": "s",
     "donor": "d",
@@ -184,6 +185,7 @@ def test_a_field_that_is_taken_away_costs_its_weight(name: str) -> None:
         ),
         ({**ST, "array_pitch_x_um": "110", "spot_diameter_um": "150"}, ["spots-overlap"]),
         ({**ST, "inter_spot_dist": "110", "spot_diameter": "150"}, ["spots-overlap"]),
+        ({**ST, "array_pitch_x_um": "150", "spot_diameter_um": "150"}, ["spots-overlap"]),  # they touch all around
         ({**ST, "array_pitch_x_um": "150", "array_pitch_y_um": "150", "spot_diameter_um": "110"}, []),
         ({**ST, "array_pitch_x_um": "200", "spot_diameter_um": "100"}, []),
         ({**ST, "array_pitch_x_um": "100", "spot_diameter_um": "55"}, ["spots-and-technology"]),
@@ -325,7 +327,7 @@ def test_the_committed_donors_do_not_contradict_each_other() -> None:
 
 def test_the_collected_samples_contradict_themselves_only_where_they_do() -> None:
     if not COLLECTED.is_file():
-        pytest.skip(f"{COLLECTED} is not here: 168 samples in the spellings of their sources")
+        pytest.skip(f"{NOT_HERE}{COLLECTED}")
     found: dict[str, list[str]] = {}
     with open(COLLECTED, newline="") as handle:
         for row in csv.DictReader(handle):

@@ -19,9 +19,11 @@ from anndata import AnnData
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from scipy import ndimage
 from scipy.sparse import csr_matrix
 from scipy.stats import poisson
 
+from real_data import DATA, NOT_HERE
 from spotweave.identity import audit, expression, picture, places
 from spotweave.identity.audit import Finding
 from spotweave.raw import RawFile
@@ -30,7 +32,7 @@ from spotweave.simulate.st_v1 import simulate_section
 from spotweave.simulate.visium import draw_truth
 
 ROOT = Path(__file__).resolve().parents[2]
-SHARED = ROOT.parent / "shared/data"
+SHARED = DATA
 HER2ST = ("A1", "B4", "C2", "C3", "C4", "C5")
 PICTURES = {
     **{name: f"her2st/{name}.jpg" for name in HER2ST[1:]},
@@ -39,7 +41,7 @@ PICTURES = {
     "anterior": "visium_mouse_brain_anterior/spatial/tissue_lowres_image.png",
     "posterior": "visium_mouse_brain_posterior_outs/spatial/tissue_lowres_image.png",
 }
-real = pytest.mark.skipif(not SHARED.is_dir(), reason=f"the real sections are not here: {SHARED}")
+real = pytest.mark.skipif(not SHARED.is_dir(), reason=f"{NOT_HERE}{SHARED}")
 
 
 def section(seed: int, spots: int = 400, genes: int = 300, draw: int = 0) -> AnnData:
@@ -537,3 +539,40 @@ def test_the_scripts_pass_a_refused_sample_on_and_find_a_copy(tmp_path: Path) ->
         ("a", "b", "spots", "yes"),
     ]
     assert (tmp_path / "a/fingerprint.json").read_bytes() == (tmp_path / "b/fingerprint.json").read_bytes()
+
+
+def flipped(bits: np.ndarray, number: int) -> str:
+    """A hash with so many of its signs changed, not the constant term's."""
+    other = bits.copy()
+    other[1 + np.random.default_rng(number).choice(255, number, replace=False)] ^= 1
+    return np.packbits(other).tobytes().hex()
+
+
+@pytest.mark.parametrize(("whole", "tissue"), [(5, 40), (30, 12)])
+def test_the_distance_of_a_pair_is_that_of_the_hash_that_shows_it_more_clearly(whole: int, tissue: int) -> None:
+    bits = np.random.default_rng(0).integers(0, 2, 256).astype(np.uint8)
+    known = {
+        "a": dict.fromkeys(("whole", "tissue"), flipped(bits, 0)),
+        "b": {"whole": flipped(bits, whole), "tissue": flipped(bits, tissue)},
+    }
+    nothing = prints(x=section(1))["x"]["expression"]
+    found = audit._by_pictures({name: {"expression": nothing, "picture": one} for name, one in known.items()})
+    assert [one.share for one in found] == [round(min(whole, tissue) / 255, 4)]
+
+
+def test_the_case_of_a_genes_name_changes_nothing() -> None:
+    lower = section(1)
+    lower.var_names = [name.lower() for name in lower.var_names]
+    assert expression.sketch(lower)["spots"] == expression.sketch(section(1))["spots"] != []
+
+
+def test_a_copy_that_was_stretched_along_one_axis_has_the_same_tissue(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    shape = np.hypot(
+        *(np.mgrid[:400, :700] - np.array([200, 350])[:, None, None]) / np.array([150, 280])[:, None, None]
+    )
+    texture = np.clip(ndimage.gaussian_filter(rng.normal(size=(400, 700)), 18) * 25, -0.8, 0.8)
+    stain = (120 * (shape < 1) * (1 + texture)).clip(0, 200)
+    image = Image.fromarray(np.stack([240 - 0.2 * stain, 240 - stain, 240 - 0.3 * stain], axis=-1).astype(np.uint8))
+    stretched = image.resize((700, 640))
+    assert distance(hashes(image, tmp_path), hashes(stretched, tmp_path))["tissue"] < 0.1

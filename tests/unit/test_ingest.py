@@ -577,3 +577,16 @@ def test_an_hd_deposit_without_the_unit_says_which_there_are_and_what_to_write(t
         ingest.ingest(Request("S1", "visium_hd", "file", accession=str(outs), unit=asked), tmp_path / "raw", SETTINGS)
     assert f"and not {asked or 'square_016um'}" in refusal.value.reason
     assert f"write {write} in the column 'unit'" in refusal.value.reason
+
+
+def test_the_end_of_a_members_path_is_whole_names_only():
+    archive = object.__new__(ingest._Archive)
+    archive.name, archive._remote = "a.tar", None
+    names = ("run/outs/matrix.h5", "run/outs/raw_matrix.h5", "matrix.h5.sha256", "run/spatial/positions.csv")
+    archive._members = tuple(ingest.Member(name, 1) for name in names)
+    assert archive.find("matrix.h5", "counts") == "run/outs/matrix.h5"
+    assert archive.find("spatial/positions.csv", "spots") == "run/spatial/positions.csv"
+    assert archive.find("run/outs/raw_matrix.h5", "counts") == "run/outs/raw_matrix.h5"
+    for ending in ("ositions.csv", "atial/positions.csv", "x5"):
+        with pytest.raises(Refusal, match="0 members"):
+            archive.find(ending, "spots")

@@ -18,16 +18,16 @@ import pytest
 import scipy.io
 from scipy.sparse import coo_matrix, csc_matrix, csr_matrix
 
+from real_data import DATA, NOT_HERE
 from spotweave.errors import Refusal
-from spotweave.matrices import LARGEST_COUNT, Matrix, features, find_fault, hdf5, mex, read_matrix
+from spotweave.matrices import LARGEST_COUNT, Matrix, canonical, features, find_fault, h5ad, hdf5, mex, read_matrix
 from spotweave.matrices.genes import gene_table
 from spotweave.raw import RawFile
 from spotweave.simulate import visium as simulated
 from spotweave.simulate.visium import Block
 
-DATA = Path(__file__).resolve().parents[2].parent / "shared/data"
 POSTERIOR = DATA / "visium_mouse_brain_posterior_outs" / "filtered_feature_bc_matrix"
-needs_data = pytest.mark.skipif(not POSTERIOR.exists(), reason=f"real data are not here: {POSTERIOR}")
+needs_data = pytest.mark.skipif(not POSTERIOR.exists(), reason=f"{NOT_HERE}{POSTERIOR}")
 
 
 def raw(path: Path) -> RawFile:
@@ -751,3 +751,81 @@ def test_ids_stand_in_for_names_that_are_numbers(container: str, tmp_path: Path)
     block = larger()
     matrix = read(WRITERS[container](tmp_path, replace(block, names=[str(i) for i in range(12)])))
     assert matrix.gene_names == block.ids
+
+
+# --- at the edges ---------------------------------------------------------------------------------
+
+
+def place(unit: int, gene: int) -> str:
+    return f"unit {unit}, gene {gene}"
+
+
+def test_an_entry_given_twice_is_found_wherever_it_stands() -> None:
+    """Between units two equal columns are no repetition, and an empty unit at the start or end changes nothing."""
+    for units, columns, starts in (
+        (4, [1, 2, 2], [0, 0, 0, 1, 3]),  # the last two, behind empty units
+        (3, [2, 2, 1], [0, 2, 3, 3]),  # the first two
+        (3, [0, 1, 1, 1], [0, 2, 2, 4]),  # behind an equal column of another unit
+    ):
+        counts = csr_matrix((np.ones(len(columns), np.float32), columns, starts), shape=(units, 3))
+        with pytest.raises(Refusal, match=r"given twice \(1 such entries\)"):
+            canonical("a", counts, place)
+    fine = csr_matrix((np.ones(4, np.float32), [2, 2, 0, 2], [0, 0, 1, 2, 4]), shape=(4, 3))
+    assert canonical("a", fine, place).nnz == 4
+
+
+def test_zeros_that_are_stored_are_dropped() -> None:
+    counts = csr_matrix((np.array([1, 0, 2], np.float32), [0, 1, 2], [0, 2, 3]), shape=(2, 3))
+    assert canonical("a", counts, place).nnz == 2
+
+
+def test_the_largest_count_is_one_and_the_next_is_none() -> None:
+    for kind in (np.float32, np.float64, np.int64, np.uint32):
+        assert find_fault(np.array([LARGEST_COUNT], dtype=kind)) is None
+    assert find_fault(np.array([LARGEST_COUNT + 2.0])) is not None
+    assert find_fault(np.array([LARGEST_COUNT + 1])) is not None
+
+
+def test_a_fault_is_named_at_its_unit_wherever_blocks_and_units_begin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hdf5, "VALUES_AT_ONCE", 2)
+    for row, column in ((0, 1), (1, 0), (1, 2), (2, 0), (2, 1)):
+        counts = np.arange(1, 10).reshape(3, 3)
+        counts[row, column] = -7
+        path = simulated.write_h5_layout_3(tmp_path / f"{row}{column}.h5", small(counts))
+        with pytest.raises(Refusal, match=rf"gene 'G{column}', barcode '{'ACG'[row]}+-1' is -7"):
+            read_matrix(raw(path))
+
+
+def test_a_place_one_beyond_the_last_gene_is_refused(tmp_path: Path) -> None:
+    path = simulated.write_h5_layout_3(tmp_path / "a.h5", small())
+    change(path, "matrix/indices", np.array([1, 2, 3]))
+    with pytest.raises(Refusal, match=r"at place 3 of 3"):
+        read_matrix(raw(path))
+
+
+def test_two_genomes_with_the_same_barcodes_in_another_order_are_joined_by_name(tmp_path: Path) -> None:
+    block = replace(small(((1, 2, 3), (4, 5, 6))), genomes=["GRCh38", "GRCh38", "mm10"])
+    path = simulated.write_h5_layout_2(tmp_path / "a.h5", block)
+    with h5py.File(path, "r+") as file:
+        file["mm10/barcodes"][...] = np.array(block.units[::-1], dtype="S")
+    assert read_matrix(raw(path)).counts.toarray().tolist() == [[1, 2, 6], [4, 5, 3]]
+
+
+def test_a_fault_of_a_dense_h5ad_is_named_behind_the_first_block_of_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(h5ad, "ROWS_AT_ONCE", 1)
+    with pytest.raises(Refusal, match=r"gene 'G2', barcode 'C+-1' is -7"):
+        read(WRITERS["h5ad dense"](tmp_path, small(((1, 3, 1), (2, 0, -7)))))
+
+
+@pytest.mark.parametrize("row", ["AAACAACGAATAGTTC-1,1,,2", "AAACAACGAATAGTTC-1,1,2,", "AAACAACGAATAGTTC-1,,1,2"])
+def test_an_empty_cell_of_a_table_is_refused_by_its_column(row: str, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(f",G1,G2,G3\nTTTCAACGAATAGTTC-1,1,2,3\n{row}\n")
+    column = row.split(",").index("")
+    with pytest.raises(
+        Refusal, match=rf"row 3 \(AAACAACGAATAGTTC-1\), column {column + 1} \(G{column}\): the cell is empty"
+    ):
+        read_matrix(raw(tmp_path / "a.csv"))

@@ -12,13 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from real_data import DATA, NOT_HERE
 from spotweave import onboard, sources
 from spotweave.errors import Refusal
 from spotweave.raw_layouts import ROLES, assign, matches, recognise
 from spotweave.sources import FetchSettings, Listed, Listing
 
 ROOT = Path(__file__).resolve().parents[2]
-HER2ST = ROOT.parent / "shared/data/her2st"
+HER2ST = DATA / "her2st"
 PATTERNS = onboard.read_patterns(ROOT / "resources/sources.csv")
 COMMIT = "9f2260c6aa8347996955d53f0a5f06ac14c93470"
 
@@ -555,7 +556,7 @@ def test_the_command_says_in_one_line_what_it_cannot_do(tmp_path: Path) -> None:
 
 def test_real_sections_of_her2st_become_rows() -> None:
     if not HER2ST.is_dir():
-        pytest.skip("real sections of her2st are not here")
+        pytest.skip(f"{NOT_HERE}{HER2ST}")
     found = sources.load("file").list_files(str(HER2ST), FetchSettings())
     draft = onboard.draft(found, "file", "her2st")
     assert [row["sample_id"] for row in draft.rows] == [f"her2st-{s}" for s in ("A1", "B4", "C2", "C3", "C4", "C5")]

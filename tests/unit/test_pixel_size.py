@@ -4,7 +4,6 @@ import csv
 import json
 import math
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from real_data import DATA, NOT_HERE
 from spotweave.align.pixel_size import (
     SOFTWARE_DIAMETERS_UM,
     Estimate,
@@ -30,7 +30,7 @@ from spotweave.pixel_sizes import Source, explain, software_default
 from spotweave.simulate.frames import draw_look, render
 from spotweave.slide.pyramid import read_header
 
-SHARED = Path(__file__).resolve().parents[2].parent / "shared/data"
+SHARED = DATA
 LIMITS = {"pixel_size_min_um": 0.1, "pixel_size_max_um": 1.15}
 SMALL = capture_area("6.5 mm")
 VISIUM = {
@@ -46,7 +46,7 @@ VISIUM = {
 def real(path):
     found = SHARED / path
     if not found.exists():
-        pytest.skip(f"the public data is not here: {found}")
+        pytest.skip(f"{NOT_HERE}{found}")
     return found
 
 

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from real_data import NOT_HERE, SHARED
 from spotweave import raw_layouts, readers
 from spotweave.raw_layouts import ROLES, assign, matches, recognise
 
-SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 # Roles that other stages than the reader look at.
 OF_OTHER_STAGES = {"image", "hires_image", "cytassist_image", "morphology", "alignment", "transform"}
 MAY_SAY_MORE = {"transcripts", "cell_boundaries", "nucleus_boundaries"}
@@ -560,7 +560,7 @@ PUBLISHED = {"url_counts": "counts", "url_image": "image", "url_alignment": "ali
 def cohort_rows() -> list[dict[str, str]]:
     path = SHARED / "facts/cohorts.csv"
     if not path.is_file():
-        pytest.skip(f"the list of published cohorts is not here ({path.name})")
+        pytest.skip(f"{NOT_HERE}{path.name}")
     with open(path, newline="", encoding="utf-8-sig") as handle:
         return list(csv.DictReader(handle))
 
@@ -718,7 +718,7 @@ def test_real_sections_of_the_olfactory_bulb(section: str) -> None:
 def real_names(folder: str) -> list[str]:
     path = SHARED / "data" / folder
     if not path.is_dir():
-        pytest.skip(f"real data are not here ({folder})")
+        pytest.skip(f"{NOT_HERE}{folder}")
     return [file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file()]
 
 
@@ -756,3 +756,15 @@ def test_names_of_two_samples_are_still_ambiguous(role: str, names: list[str]) -
     if role == "counts":
         others = {key: name for key, name in others.items() if key not in ("features", "barcodes")}
     assert set(assign([*others.values(), *names], "visium").ambiguous.get(role, ())) == set(names)
+
+
+def test_a_matrix_with_one_of_its_lists_gives_way_to_a_whole_one() -> None:
+    half = ["filtered_feature_bc_matrix/matrix.mtx.gz", "filtered_feature_bc_matrix/barcodes.tsv.gz"]
+    assert assign([*half, "raw_feature_bc_matrix.h5"], "visium").roles["counts"] == "raw_feature_bc_matrix.h5"
+
+
+def test_a_packed_copy_of_counts_or_positions_is_no_second_candidate() -> None:
+    names = ["A1_filtered_feature_bc_matrix.h5", "A1_tissue_positions.csv"]
+    found = assign([*names, *(f"{name}.gz" for name in names)], "visium")
+    assert [found.roles["counts"], found.roles["spots"]] == names
+    assert not found.ambiguous

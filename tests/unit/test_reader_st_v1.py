@@ -22,17 +22,17 @@ import read_expression
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from real_data import DATA, NOT_HERE
 from spotweave.errors import Refusal
 from spotweave.io import read_json, write_json
 from spotweave.matrices.count_table import read_counts
 from spotweave.raw import RawFile
 from spotweave.readers import Reading, pick_files, st_v1
 
-DATA = Path(__file__).resolve().parents[2].parent / "shared/data"
 HER2ST = DATA / "her2st"
 MOB = DATA / "mob"
-needs_her2st = pytest.mark.skipif(not HER2ST.exists(), reason=f"real data are not here: {HER2ST}")
-needs_mob = pytest.mark.skipif(not MOB.exists(), reason=f"real data are not here: {MOB}")
+needs_her2st = pytest.mark.skipif(not HER2ST.exists(), reason=f"{NOT_HERE}{HER2ST}")
+needs_mob = pytest.mark.skipif(not MOB.exists(), reason=f"{NOT_HERE}{MOB}")
 
 Place = tuple[int, int]
 
@@ -1019,3 +1019,20 @@ def test_pixels_of_a_meta_table_are_taken_from_its_own_columns(tmp_path: Path) -
     reading = st_v1.read(files, member="01A")
     assert reading.adata.X.toarray().ravel().tolist() == [5, 4]
     assert reading.adata.obs[["x_px", "y_px"]].to_numpy().tolist() == [[30, 20], [31, 90]]
+
+
+def test_few_counts_of_many_spots_are_joined_by_the_measured_place(tmp_path: Path) -> None:
+    truth = simulate()
+    for (x, y), spot in truth.spots.items():
+        spot["new_x"], spot["new_y"] = round(x + 0.61, 3), round(y - 0.55, 3)
+    for place in sorted(truth.counts)[::2] + sorted(truth.counts)[1::4]:
+        del truth.counts[place]
+    assert 0 < 2 * len(truth.counts) < len(truth.spots)
+    reading = read_simulated(tmp_path, truth, Counts(key=exact), PLAIN)
+    assert reading.report["joined_by"] == "measured place"
+    assert_is_the_truth(reading, truth)
+
+
+def test_halves_of_a_step_go_up() -> None:
+    places = np.array([[2.5, 3.5], [0.49, -0.5], [4.5, 7.4999]])
+    assert st_v1._round(places).tolist() == [[3, 4], [0, 0], [5, 7]]

@@ -19,6 +19,7 @@ import pytest
 from anndata.utils import make_index_unique
 from scipy.sparse import csc_matrix, csr_matrix
 
+from real_data import DATA, NOT_HERE
 from spotweave import barcode_lists, raw_layouts
 from spotweave.errors import Refusal
 from spotweave.positions import read_loupe, read_positions
@@ -28,11 +29,10 @@ from spotweave.scalefactors import read_scalefactors
 from spotweave.simulate import visium as simulated
 from spotweave.simulate.visium import VARIANTS, Truth, Variant, Written
 
-DATA = Path(__file__).resolve().parents[2].parent / "shared/data"
 ANTERIOR = DATA / "visium_mouse_brain_anterior"
 POSTERIOR = DATA / "visium_mouse_brain_posterior_outs"
 DLPFC = DATA / "dlpfc"
-needs_data = pytest.mark.skipif(not ANTERIOR.exists(), reason=f"real data are not here: {ANTERIOR}")
+needs_data = pytest.mark.skipif(not ANTERIOR.exists(), reason=f"{NOT_HERE}{ANTERIOR}")
 every_variant = pytest.mark.parametrize("name", sorted(VARIANTS))
 
 
@@ -742,3 +742,14 @@ def test_real_positions_called_txt_without_header_are_read(section: str) -> None
     assert set(map(tuple, found.table[["array_row", "array_col"]].to_numpy())) == set(
         map(tuple, simulated.array_places("6.5 mm"))
     )
+
+
+@pytest.mark.parametrize("header", [True, False])
+@pytest.mark.parametrize("bad", [0, 1, 2])
+def test_a_bad_position_is_named_by_its_row_in_the_file(header: bool, bad: int, tmp_path: Path) -> None:
+    rows = [f"{core}-1,1,{at},{at},{10 + at},{20 + at}" for at, core in enumerate(("A" * 16, "C" * 16, "G" * 16))]
+    rows[bad] = rows[bad].rsplit(",", 1)[0] + ",x"
+    names = ["barcode,in_tissue,array_row,array_col,pxl_row_in_fullres,pxl_col_in_fullres"] if header else []
+    (tmp_path / "p.csv").write_text("\n".join([*names, *rows]) + "\n")
+    with pytest.raises(Refusal, match=rf"row {bad + 1 + header}, pxl_col"):
+        read_positions(RawFile("p.csv", tmp_path / "p.csv"))

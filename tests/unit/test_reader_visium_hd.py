@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from real_data import DATA, NOT_HERE
 from spotweave.errors import Refusal
 from spotweave.matrices import read_matrix
 from spotweave.raw import RawFile
@@ -24,9 +25,9 @@ from spotweave.simulate import visium_hd as simulate
 from spotweave.simulate.visium_hd import VARIANTS, Truth, Variant, cell_id, draw_truth
 from spotweave.visium_hd import names, outlines, software
 
-SCHEMA = Path(__file__).resolve().parents[2].parent / "shared/data/visium_hd_schema"
+SCHEMA = DATA / "visium_hd_schema"
 SQUARE = SCHEMA / "binned_outputs/square_002um"
-needs_schema = pytest.mark.skipif(not SCHEMA.exists(), reason=f"real data are not here: {SCHEMA}")
+needs_schema = pytest.mark.skipif(not SCHEMA.exists(), reason=f"{NOT_HERE}{SCHEMA}")
 every_variant = pytest.mark.parametrize("name", sorted(VARIANTS))
 
 

@@ -19,6 +19,7 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from real_data import DATA, NOT_HERE
 from spotweave import arrow_tables
 from spotweave.errors import Refusal
 from spotweave.matrices import read_matrix
@@ -34,8 +35,8 @@ from spotweave.xenium.cells import read_cells
 from spotweave.xenium.experiment import read_experiment
 from spotweave.xenium.features import control_kind
 
-FRAGMENTS = Path(__file__).resolve().parents[2].parent / "shared/data/xenium_fragments"
-needs_fragments = pytest.mark.skipif(not FRAGMENTS.exists(), reason=f"real data are not here: {FRAGMENTS}")
+FRAGMENTS = DATA / "xenium_fragments"
+needs_fragments = pytest.mark.skipif(not FRAGMENTS.exists(), reason=f"{NOT_HERE}{FRAGMENTS}")
 every_variant = pytest.mark.parametrize("name", sorted(VARIANTS))
 
 

@@ -184,3 +184,15 @@ def test_an_empty_file_is_refused_by_its_name(name: str, tmp_path: Path) -> None
 def test_a_member_that_is_not_there_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(Refusal, match="nosuch"):
         readers.load(name).read(sample(name, tmp_path), member="nosuch")
+
+
+def test_one_file_of_a_role_is_picked_and_two_are_refused() -> None:
+    one, other = ({"role": "counts", "name": name, "path": name} for name in ("a.h5", "b.h5"))
+    spots = {"role": "spots", "name": "s.csv", "path": "s.csv"}
+    picked = readers.pick_files({"sample": "s", "files": [spots, one]}, ["counts"], ["spots", "image"])
+    assert {role: file.name for role, file in picked.items()} == {"counts": "a.h5", "spots": "s.csv"}
+    for files in ([], [one, other]):
+        with pytest.raises(Refusal, match=f"role 'counts' is needed, {len(files)} given"):
+            readers.pick_files({"sample": "s", "files": files}, ["counts"])
+    with pytest.raises(Refusal, match="role 'spots' is needed, 2 given"):
+        readers.pick_files({"sample": "s", "files": [one, spots, spots]}, ["counts"], ["spots"])

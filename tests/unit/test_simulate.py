@@ -24,10 +24,11 @@ from scipy.spatial.distance import cdist
 from skimage.color import rgb2hed
 from skimage.transform import SimilarityTransform
 
+from real_data import DATA, NOT_HERE
 from spotweave.simulate import deposit, expression, st_v1, tissue
 
 ROOT = Path(__file__).resolve().parents[2]
-HER2ST = ROOT.parent / "shared/data/her2st"
+HER2ST = DATA / "her2st"
 TINY = {"demo-a1": {"seed": 1, "donor": 0, "columns": 3, "rows": 3}}
 
 
@@ -125,7 +126,7 @@ def test_donors_have_pixel_sizes_of_their_own_in_the_range_of_real_slides():
     assert min(np.diff(sizes)) > 0.005
 
 
-@pytest.mark.skipif(not HER2ST.is_dir(), reason=f"the real her2st files are not at {HER2ST}")
+@pytest.mark.skipif(not HER2ST.is_dir(), reason=f"{NOT_HERE}{HER2ST}")
 def test_files_are_laid_out_as_the_real_deposit(written):
     def first_lines(path: Path) -> list[str]:
         opener = gzip.open if path.suffix == ".gz" else open

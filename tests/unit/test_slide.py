@@ -6,9 +6,11 @@ import h5py
 import numpy as np
 import openslide
 import pytest
+import pyvips
 import tifffile
 from PIL import Image
 
+from real_data import DATA, NOT_HERE
 from spotweave.errors import Refusal
 from spotweave.slide import patches, pyramid
 from spotweave.slide.magnification import magnification
@@ -272,8 +274,75 @@ def test_the_pixel_size_of_an_ome_tiff_is_read_in_its_unit(tmp_path, size, unit,
 
 
 def test_an_aperio_slides_own_statement_is_read_as_openslide_reads_it():
-    path = Path(__file__).resolve().parents[2].parent / "shared/data/slides/cmu-1-small-region.svs"
+    path = DATA / "slides/cmu-1-small-region.svs"
     if not path.exists():
-        pytest.skip(f"{path} is not there")
+        pytest.skip(f"{NOT_HERE}{path}")
     expected = float(openslide.OpenSlide(str(path)).properties["openslide.mpp-x"])
     assert pyramid.read_header(path).pixel_size_um == pytest.approx(expected)
+
+
+def lossless(tmp_path, grey, *, levels=True):
+    """A grey picture as a TIFF without loss; `levels` adds a pyramid."""
+    path = tmp_path / f"{levels}.tif"
+    picture = pyvips.Image.new_from_array(np.repeat(grey[..., None], 3, axis=-1).astype(np.uint8))
+    picture.copy(interpretation="srgb").tiffsave(str(path), tile=True, pyramid=levels, compression="deflate")
+    return path
+
+
+@pytest.mark.parametrize("slide_um", [0.69, 0.3, 0.25, 1.0])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_patch_pixel_lies_where_its_centre_is_to_a_seventh_of_a_pixel(tmp_path, slide_um, axis):
+    """Neither blur nor interpolation moves a linear ramp; a steep one tells a shift from rounded grey levels."""
+    side, per_um, centre_um = round(60 / slide_um), 4.1, np.array([31.3, 28.6])
+    ramp = np.broadcast_to((np.arange(side) + 0.5) * slide_um * per_um, (side, side))
+    dithered = np.floor((ramp if axis == 1 else ramp.T) + np.random.default_rng(0).uniform(size=(side, side)))
+    (patch,) = cut(lossless(tmp_path, dithered, levels=False), grid([centre_um / slide_um], slide_um, size_px=64))
+    expected_um = centre_um[1 - axis] + (np.arange(64) + 0.5 - 32) * 0.5
+    found_um = patch[..., 0].mean(axis=1 - axis) / per_um
+    assert abs((found_um - expected_um).mean()) < 0.07
+
+
+def test_a_patch_at_an_odd_place_has_its_nearest_whole_corner():
+    wanted = patches.PatchGrid(np.array([(100.8, 50.3), (100.2, 50.9)]), 10, 0.5, 0.5)
+    assert wanted.top_left_px.tolist() == [[96, 45], [95, 46]]
+
+
+def test_a_patch_beyond_one_side_is_padded():
+    wanted = patches.PatchGrid(np.array([(2.0, 50.0), (50.0, 2.0), (198.0, 50.0), (50.0, 98.0), (5, 5)]), 10, 0.5, 0.5)
+    assert wanted.padded(200, 100).tolist() == [True, True, True, True, False]
+
+
+def test_many_batches_of_patches_keep_their_order(tmp_path):
+    count = 3 * patches.BATCH + 5
+    wanted = patches.PatchGrid(np.zeros((count, 2)), 2, 0.5, 0.5)
+    numbered = (np.full((2, 2, 3), number, np.uint8) for number in range(count))
+    names = [str(number) for number in range(count)]
+    patches.write_patches(tmp_path / "p.h5", numbered, wanted, names, np.zeros(count, bool), "s")
+    with h5py.File(tmp_path / "p.h5") as file:
+        assert file["img"][:, 0, 0, 0].tolist() == list(range(count))
+
+
+def test_a_wide_slide_is_read_to_its_right_edge_and_no_further_down(tmp_path):
+    grey = np.full((100, 400), 90.0)
+    pyramid_of = patches.Pyramid(lossless(tmp_path, grey, levels=False))
+    right = pyramid_of.read(0, 380, 90, 40, 20)[..., 0]
+    assert (right[:10, :20] == 90).all()
+    assert (right[10:] == 255).all() and (right[:, 20:] == 255).all()
+
+
+def test_no_white_creeps_into_a_patch_from_beyond_its_block(tmp_path):
+    """The last pixels need what lies beside the patch: a block cut at its edge would be continued by its last pixel."""
+    grey = np.full((300, 300), 40.0)
+    grey[:, 150:] = 240
+    (patch,) = cut(lossless(tmp_path, grey, levels=False), patches.PatchGrid(np.array([(140.0, 140.0)]), 10, 0.5, 0.25))
+    (beside,) = cut(
+        lossless(tmp_path, grey, levels=False), patches.PatchGrid(np.array([(140.0, 140.0)]), 30, 0.5, 0.25)
+    )
+    assert (patch == beside[10:20, 10:20]).all()
+
+
+def test_a_thumbnail_never_enlarges(tmp_path):
+    pyramid.write_thumbnail(built(tmp_path, picture(700, 500)), tmp_path / "small.jpg", 350)
+    pyramid.write_thumbnail(lossless(tmp_path, np.full((50, 70), 90)), tmp_path / "same.jpg", 350)
+    assert Image.open(tmp_path / "small.jpg").size == (350, 250)
+    assert Image.open(tmp_path / "same.jpg").size == (70, 50)

@@ -28,6 +28,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from real_data import DATA, NOT_HERE
 from spotweave import sources
 from spotweave.errors import Refusal
 from spotweave.sources import (
@@ -38,6 +39,7 @@ from spotweave.sources import (
     Place,
     Wanted,
     _content,
+    _digests,
     _disk,
     file,
     https,
@@ -46,7 +48,7 @@ from spotweave.sources import (
 
 WORKFLOW = Path(sources.__file__).resolve().parents[2]
 PACKAGE = Path(sources.__file__).parent
-SHARED = Path(__file__).resolve().parents[2].parent / "shared/data"
+SHARED = DATA
 SETTINGS = FetchSettings(backoff_s=0)
 HEX = "0123456789abcdef"
 
@@ -442,7 +444,7 @@ def test_any_bytes_after_a_signature_are_judged_without_a_crash(tmp_path_factory
 
 def test_the_real_files_of_publishers_are_taken():
     if not SHARED.is_dir():
-        pytest.skip(f"the real files are not here: {SHARED}")
+        pytest.skip(f"{NOT_HERE}{SHARED}")
     # The schema example names two plain text files .gz.
     misnamed = {"barcodes.tsv.gz", "features.tsv.gz"}
     paths = [path for path in sorted(SHARED.rglob("*")) if path.is_file()]
@@ -466,3 +468,12 @@ def test_a_file_put_there_by_hand_is_taken_if_it_meets_the_hash(tmp_path):
     assert _disk.kept(target, Wanted("spots", "https://a.org/a.csv")) is None
     assert _disk.kept(target, Wanted("spots", "https://a.org/a.csv", asked)) is not None
     assert _disk.kept(target, Wanted("spots", "https://a.org/a.csv")) is not None
+
+
+@pytest.mark.parametrize("size", [0, 1, 5000, None])
+def test_of_a_file_no_more_is_hashed_than_is_asked_for(size, tmp_path):
+    content = bytes(range(256)) * 40
+    (tmp_path / "a").write_bytes(content)
+    found = _digests.digest_file(tmp_path / "a", Checksum(), size).found
+    assert found.sha256 == hashlib.sha256(content[:size]).hexdigest()
+    assert found.size == (len(content) if size is None else size)

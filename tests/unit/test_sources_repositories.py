@@ -832,3 +832,10 @@ def test_what_is_remembered_is_forgotten_with_the_process(publisher):
     forget()
     zenodo.list_files(put.accession, SETTINGS)
     assert len(publisher.requests(put.listing)) == 2
+
+
+@pytest.mark.parametrize("content", [{"files": [{"a": 1}, 2]}, {"files": ["a"]}, {"files": {"a": 1}}, {}, [1]])
+def test_a_list_of_anything_but_objects_is_a_changed_format(content):
+    with pytest.raises(Refusal, match=r"the answer has no 'files': the repository's format has changed"):
+        _api.entries(content, "files", label="record 1")
+    assert _api.entries({"files": [{"a": 1}]}, "files", label="record 1") == [{"a": 1}]

@@ -121,3 +121,32 @@ def test_a_gather_with_a_path_too_few_says_so(tmp_path, capsys):
     with pytest.raises(SystemExit):
         gather(tmp_path, tmp_path / "a")
     assert "1 paths for 2 samples" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("empty", ["first", "second", "third"])
+def test_any_empty_input_is_passed_on(empty, tmp_path):
+    stage = Stage("try_stage", "doc", inputs=["first", "second", "many+"], outputs=["result"])
+    paths = {name: tmp_path / name for name in ("first", "second", "third", "fourth")}
+    for name, path in paths.items():
+        path.write_text("" if name == empty else "data")
+    arguments = ["--first", paths["first"], "--second", paths["second"], "--many", paths["fourth"], paths["third"]]
+    arguments += ["--result", tmp_path / "out.txt", "--record", tmp_path / "record.json"]
+
+    def work(args):
+        raise AssertionError("the work must not start")
+
+    stage.run(work, [str(argument) for argument in arguments])
+    assert json.loads((tmp_path / "record.json").read_text())["status"] == "passed_on"
+    assert (tmp_path / "out.txt").stat().st_size == 0
+
+
+def test_outputs_of_an_earlier_run_do_not_stay_when_the_sample_is_refused(tmp_path):
+    def refuse(args):
+        raise Refusal("too coarse")
+
+    run(tmp_path, good)
+    run(tmp_path, refuse)
+    assert [(tmp_path / "out" / name).read_text() for name in ("result.txt", "p.png")] == ["", ""]
+    run(tmp_path, good)
+    run(tmp_path, good, content="")
+    assert [(tmp_path / "out" / name).read_text() for name in ("result.txt", "p.png")] == ["", ""]

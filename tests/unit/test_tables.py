@@ -500,3 +500,14 @@ def test_an_accession_must_be_one_of_its_source(load):
 def test_what_a_draft_leaves_open_blocks_the_build(load):
     found = faults(load, [{**GOOD, "organ": "?", "notes": "?"}])
     assert [fault.split(", ")[0] for fault in found] == ["c1.csv:2:notes: still '?'", "c1.csv:2:organ: still '?'"]
+
+
+def test_a_range_of_one_pixel_size_is_empty(load):
+    limits = yaml.safe_load((ROOT / "config/config.yaml").read_text())["limits"]
+    (found,) = faults(load, [GOOD], limits={**limits, "pixel_size_min_um": limits["pixel_size_max_um"]})
+    assert "limits.pixel_size_min_um" in found
+
+
+def test_a_number_sign_within_a_cell_is_no_comment(load):
+    titled = {"dataset_title": "Section #3", **{name: cell for name, cell in GOOD.items() if name != "dataset_title"}}
+    assert load([titled]).samples["a1"]["dataset_title"] == "Section #3"

@@ -16,13 +16,13 @@ import shapely
 import yaml
 from scipy import ndimage
 
+from real_data import DATA, NOT_HERE
 from spotweave.errors import Refusal
 from spotweave.io import is_empty, read_json, write_json
 from spotweave.reduced import read_reduced
 from spotweave.tissue import agreement, classical, polygons, section
 
 ROOT = Path(__file__).resolve().parents[2]
-DATA = ROOT.parent / "shared/data"
 SCENE_UM = 3000.0
 FINE_UM = 4.0
 
@@ -421,7 +421,7 @@ def test_a_coarse_slide_is_read_as_it_is_and_a_fine_one_reduced(tmp_path):
 def needs(*parts: str) -> Path:
     path = DATA.joinpath(*parts)
     if not path.exists():
-        pytest.skip(f"shared data absent: {path.name}")
+        pytest.skip(f"{NOT_HERE}{path.name}")
     return path
 
 
@@ -498,3 +498,44 @@ def test_visium_sections_agree_with_in_tissue_despite_the_fiducial_frame(folder,
     scores = scores_of(coded, size_um, pixels[:, 0], pixels[:, 1], spots["in_tissue"], 55.0)
     assert scores["spots_selected_inside"] >= inside - 0.005
     assert scores["spots_unselected_outside"] >= outside - 0.05, "halved colours bleed over the edge by 1-2 px of 16 um"
+
+
+def test_ink_is_left_out_though_it_stains_and_gaps_beside_it_are_closed():
+    """Ink is valid nowhere in the mask: neither where it stains like tissue nor where a gap closes over it."""
+    scene = draw_scene("red")
+    section = classical._Section(scene.rgb, 8.0, classical.TissueSettings())
+    everywhere = np.full(scene.truth.shape, 0.5, np.float32)
+    assert not section.valid.all()
+    found = section._above_background(everywhere, np.zeros(scene.truth.shape, bool))
+    assert found[section.valid].all() and not found[~section.valid].any()
+    assert not section._tidy(np.ones(scene.truth.shape, bool))[~section.valid].any()
+
+
+def test_gaps_are_closed_up_to_their_width_and_no_further():
+    mask = np.zeros((100, 200), bool)
+    mask[20:80, 20:100] = mask[20:80, 108:150] = mask[20:80, 163:190] = True
+    section = classical._Section(np.full((100, 200, 3), 240, np.uint8), 8.0, classical.TissueSettings(gap_um=80.0))
+    closed = section._close(mask)
+    assert closed[50, 100:108].all(), "64 um"
+    assert not closed[50, 153:160].any(), "104 um"
+
+
+def test_areas_are_divided_by_the_area_of_a_pixel():
+    section = classical._Section(np.full((9, 9, 3), 240, np.uint8), 4.0, classical.TissueSettings())
+    assert section.pixels(1600.0) == 100
+
+
+def test_a_disc_that_touches_and_a_spot_without_position_are_told_apart():
+    square = shapely.box(0, 0, 100, 100)
+    x, y = np.array([50.0, 110, 200, np.nan]), np.full(4, 50.0)
+    scores = agreement.against_spots([square], x, y, np.zeros(4), 40)
+    assert scores["spots_unselected"] == 3 and scores["spots_without_position"] == 1
+    assert scores["spots_unselected_outside"] == pytest.approx(2 / 3, abs=1e-4)
+    assert scores["spots_unselected_untouched"] == pytest.approx(1 / 3, abs=1e-4)
+
+
+def test_the_two_scales_of_a_reduced_picture_are_those_of_its_axes(tmp_path):
+    pyvips.Image.black(1000, 300).copy(interpretation="b-w").tiffsave(str(tmp_path / "slide.tif"), tile=True)
+    rgb, scale = read_reduced(tmp_path / "slide.tif", 0.0127)
+    assert rgb.shape[:2] == (4, 13)
+    assert scale == (1000 / 13, 300 / 4)

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from real_data import NOT_HERE, SHARED
 from spotweave import vocabulary
 from spotweave.gene_names import gene_species
 
 ROOT = Path(__file__).resolve().parents[2]
-COLLECTED = ROOT.parent / "shared/facts/cohorts.csv"
+COLLECTED = SHARED / "facts/cohorts.csv"
 NAMES = sorted(path.stem for path in (ROOT / "resources/vocabulary").glob("*.csv"))
 IDS = {
     "species": r"NCBITaxon:\d+",
@@ -145,7 +146,7 @@ def test_identifiers_are_those_of_the_public_vocabularies(name: str, term: str, 
 )
 def test_every_word_of_the_collected_samples_is_understood(column: str, name: str) -> None:
     if not COLLECTED.is_file():
-        pytest.skip(f"{COLLECTED} is not here: 168 samples in the spellings of their sources")
+        pytest.skip(f"{NOT_HERE}{COLLECTED}")
     with open(COLLECTED, newline="") as handle:
         words = sorted({row[column] for row in csv.DictReader(handle)} - {""})
     find = vocabulary.load(name).find if name else vocabulary.licence
