@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+READS = ("resources/vocabulary/*.csv",)
 FOLDER = Path(__file__).resolve().parents[2] / "resources/vocabulary"
 # Column of a cohort table -> vocabulary of its cells.
 VOCABULARIES = {
