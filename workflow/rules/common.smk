@@ -109,9 +109,21 @@ def heed_the_ledger():
     DAG.check_incomplete = check_incomplete
 
 
+def say_how_to_unlock():
+    """What to type after a run was killed, before Snakemake says that its folder is locked."""
+    there = any(Path(".snakemake/locks").glob("*"))
+    if there and not workflow.dryrun and "--unlock" not in sys.argv:
+        print(
+            "Another run is at work here, or was killed. If it was killed, type your command once with --unlock added,"
+            " then as before with --rerun-incomplete (the profiles have it).",
+            file=sys.stderr,
+        )
+
+
 # A job on a cluster node plans itself alone, and its outputs are being made.
 if workflow.is_main_process:
     heed_the_ledger()
+    say_how_to_unlock()
 
 
 def one_of(names):

@@ -21,23 +21,25 @@ READS = "READS"
 
 
 @cache
-def _imports(library: Path, path: Path) -> frozenset[str]:
-    """Dotted names of the package's modules, or names inside them, that the file imports."""
+def _needs(library: Path, path: Path) -> tuple[frozenset[str], tuple[Path, ...]]:
+    """What a file needs: dotted names of the package's modules, or names inside them, and files that it `READS`."""
     names: set[str] = set()
-    for node in _nodes(path):
+    files: tuple[Path, ...] = ()
+    if path.suffix != ".py":  # a table or weights that the code reads
+        return frozenset(), files
+    for node in ast.walk(ast.parse(path.read_bytes(), filename=str(path))):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             module = _imported_from(library, path, node)
             names.add(module)
             names.update(f"{module}.{alias.name}" for alias in node.names)
-    return frozenset(name for name in names if name.split(".")[0] in (PACKAGE, "_stage"))
-
-
-@cache
-def _nodes(path: Path) -> tuple[ast.AST, ...]:
-    """The source's nodes; () for a table or weights that the code reads."""
-    return tuple(ast.walk(ast.parse(path.read_bytes(), filename=str(path)))) if path.suffix == ".py" else ()
+        elif isinstance(node, ast.Assign) and any(
+            isinstance(one, ast.Name) and one.id == READS for one in node.targets
+        ):
+            patterns: tuple[str, ...] = ast.literal_eval(node.value)
+            files = tuple(found for pattern in patterns for found in sorted(library.parent.glob(pattern)))
+    return frozenset(name for name in names if name.split(".")[0] in (PACKAGE, "_stage")), files
 
 
 def _imported_from(library: Path, path: Path, node: ast.ImportFrom) -> str:
@@ -47,16 +49,6 @@ def _imported_from(library: Path, path: Path, node: ast.ImportFrom) -> str:
     package = path.parent.relative_to(library).parts if path.is_relative_to(library) else ()
     above = package[: len(package) - node.level + 1]
     return ".".join((*above, *((node.module,) if node.module else ())))
-
-
-@cache
-def _reads(library: Path, path: Path) -> tuple[Path, ...]:
-    """The project's files that a module names in its `READS`."""
-    for node in _nodes(path):
-        if isinstance(node, ast.Assign) and any(isinstance(one, ast.Name) and one.id == READS for one in node.targets):
-            patterns: tuple[str, ...] = ast.literal_eval(node.value)
-            return tuple(found for pattern in patterns for found in sorted(library.parent.glob(pattern)))
-    return ()
 
 
 @cache
@@ -92,8 +84,9 @@ def closure(library: Path, *entries: Path) -> tuple[Path, ...]:
         if path in found:
             continue
         found.add(path)
-        waiting.extend(_reads(library, path))
-        for name in _imports(library, path):
+        names, files = _needs(library, path)
+        waiting.extend(files)
+        for name in names:
             waiting.extend(_files_of(library, name))
             waiting.extend(_files_of(path.parent, name) if name == "_stage" else ())
     return tuple(sorted(found))
