@@ -1,22 +1,58 @@
 """Whatever is killed, deleted or damaged, the next run puts right: the same manifest, and then nothing to do."""
 
+import itertools
+import json
 import os
+from pathlib import Path
 
 import pytest
 
 from project import SMALL, Project
+from spotweave.codehash import closure, code_hash
 
 A, B = "samples/demo-a1", "samples/demo-b1"
 CELL = "benchmark/demo/strict/handcrafted/ridge"
 
 
+# Notes which files a script opens; Python loads it before anything else.
+WATCH = """
+import os, sys
+script = (*sys.orig_argv, "", "")[1]
+if script.startswith("scripts/") and script != "scripts/serve_demo.py":
+    import json
+    log = os.open(os.path.join(os.path.dirname(__file__), f"{os.getpid()}.opened"), os.O_CREAT | os.O_WRONLY)
+    os.write(log, json.dumps(sys.orig_argv).encode() + b"\\n")
+    def note(event, given):
+        if event == "open" and isinstance(given[0], str):
+            os.write(log, given[0].encode() + b"\\n")
+    sys.addaudithook(note)
+"""
+# What a script's argument says about the modules it loads by name.
+LOADED = {
+    "--reader": lambda word: f"readers/{word}",
+    "--protocol": lambda word: f"protocols/{word}",
+    "--probe": lambda word: f"probes/{word}",
+    "--spec": lambda word: f"encoders/{json.loads(word)['builder']}",
+    "--request": lambda word: f"sources/{json.loads(word)['source']}",
+}
+
+
 @pytest.fixture(scope="module")
-def project(tmp_path_factory, deposit):
-    """A finished build of two samples, through to a leaderboard."""
+def watch(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("watch")
+    (folder / "sitecustomize.py").write_text(WATCH)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory, deposit, watch):
+    """A finished build of two samples, through to a leaderboard; what its jobs opened is noted in `watch`."""
     made = Project(tmp_path_factory.mktemp("faults"), deposit, SMALL)
     table = made.folder / "config/cohorts/demo.csv"
     table.write_text("".join(line for line in table.read_text().splitlines(True) if not line.startswith("demo-c1")))
-    made.snakemake()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("PYTHONPATH", str(watch))
+        made.snakemake()
     return made
 
 
@@ -123,6 +159,35 @@ def test_the_next_run_puts_it_right(project, untouched, run):
     assert project.planned() == {}
 
 
+def test_every_file_of_the_project_that_a_job_reads_is_in_its_hash(project, watch):
+    """Opens as Python reports them, against the closure; and that closure's hash is one that Snakemake has kept."""
+    kept = "".join(path.read_text() for path in (project.folder / ".snakemake/metadata").rglob("*") if path.is_file())
+    ours = [project.folder / name for name in ("workflow", "scripts", "resources", "config", "envs")]
+    seen = set()
+    for path in watch.glob("*.opened"):
+        first, *opened = path.read_text().splitlines()
+        words = json.loads(first)
+        script = words[1]
+        units = [
+            project.folder / f"workflow/spotweave/{LOADED[word](value)}.py"
+            for word, value in itertools.pairwise(words)
+            if word in LOADED
+        ]
+        tables = [project.folder / word for word in words if word.startswith("resources/")]
+        entries = (project.folder / script, *units, *tables)
+        read = {source_of(Path(project.folder, name)) for name in opened}
+        read = {one for one in read if one.is_file() and any(one.is_relative_to(folder) for folder in ours)}
+        assert read <= set(closure(project.folder / "workflow", *entries)), script
+        assert code_hash(project.folder / "workflow", *entries) in kept, script
+        seen.add(Path(script).stem)
+    assert {"fetch_sample", "read_expression", "describe_sample", "embed_patches", "fit_probe", "make_splits"} <= seen
+
+
+def source_of(path):
+    """The source of a compiled module."""
+    return path.parent.parent / f"{path.name.partition('.')[0]}.py" if path.parent.name == "__pycache__" else path
+
+
 def test_a_rerun_that_fails_is_not_forgotten(project, untouched):
     """The change that made the job run is taken back after it has failed: what it left is still not the dataset."""
     script = project.folder / "scripts/assemble_sample.py"
@@ -134,5 +199,32 @@ def test_a_rerun_that_fails_is_not_forgotten(project, untouched):
     assert not (project.results / A / "st.h5ad").exists()
     assert project.planned()["assemble_sample"] == 2
     project.snakemake()
+    assert contents(project) == untouched
+    assert project.planned() == {}
+
+
+HEAD_KILLED = """    import os, signal
+    from pathlib import Path
+    above = os.getppid()
+    while b"-m\\0snakemake" not in (line := Path(f"/proc/{above}/cmdline").read_bytes()) or b"serve_demo" in line:
+        above = int(Path(f"/proc/{above}/stat").read_text().rpartition(")")[2].split()[1])
+    os.kill(above, signal.SIGKILL)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the head by way of /proc")
+def test_after_a_killed_head_the_message_says_what_to_type_and_that_is_enough(project, untouched):
+    script = project.folder / "scripts/make_splits.py"
+    text = script.read_text()
+    (project.results / "benchmark/demo/splits.json").unlink()
+    script.write_text(text.replace("def work(args):\n", f"def work(args):\n{HEAD_KILLED}", 1))
+    assert project.snakemake(check=False).returncode != 0
+    script.write_text(text)
+    locked = project.snakemake(check=False)
+    assert locked.returncode != 0
+    assert "type your command once with --unlock added" in locked.stderr
+    project.snakemake("--unlock")
+    project.snakemake("--rerun-incomplete")
     assert contents(project) == untouched
     assert project.planned() == {}
