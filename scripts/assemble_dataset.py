@@ -27,6 +27,7 @@ def work(args):
     files = [file for sample in accepted for file in sample["files"]]
     for file in tqdm(files, desc="release", disable=None):
         release.place(Path(file["store"]), root / file["released"])
+        stage.also.append(root / file["released"])
     for path in release.leftovers(root, (file["released"] for file in files)):
         remove(path)
 

@@ -99,6 +99,7 @@ def work(args):
             ],
         },
     )
+    stage.also.extend(one.file.path for one in ingested.files)
     return ingested.report
 
 

@@ -29,7 +29,7 @@ def work(args):
     records = {sample: read_json(path) for sample, path in zip(args.samples, args.records, strict=True)}
     refusals = {sample: record["reason"] for sample, record in records.items() if record["status"] == "refused"}
     outcomes = evaluate(cell, read_json(args.splits), expression, embeddings, refusals)
-    write_outcomes(outcomes, args.scores, args.scores.parent)
+    stage.also.extend(write_outcomes(outcomes, args.scores, args.scores.parent))
 
 
 if __name__ == "__main__":

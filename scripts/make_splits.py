@@ -14,14 +14,14 @@ def work(args):
     from spotweave.benchmark.splits import Member, make_splits
     from spotweave.benchmark.tasks import Task
     from spotweave.identity import audit
-    from spotweave.io import is_empty, read_json, write_json
+    from spotweave.io import is_refused, read_json, write_json
 
     task = Task.from_row(args.task)
     donors = dict(zip(args.samples, args.donors, strict=True))
     prints = {
         sample: read_json(path)
         for sample, path in zip(args.samples, args.fingerprints, strict=True)
-        if not is_empty(path)
+        if not is_refused(path)
     }
     findings = [*audit.find(prints), *audit.known(args.known, donors)]
     # Copies and relatives under two donors' names would be trained on and tested on: they count as one donor.

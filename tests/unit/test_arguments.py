@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from spotweave.arguments import expanded
+from spotweave.io import write_refused
 from spotweave.stage import Stage
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -78,7 +79,7 @@ def test_ten_thousand_reasons_reach_a_script_through_the_shell(tmp_path):
 def test_two_thousand_samples_with_long_names_are_gathered(tmp_path):
     samples = [f"{'s' * 90}-{i}" for i in range(2000)]
     for sample in samples:
-        (tmp_path / f"{sample}.json").touch()  # refused
+        write_refused(tmp_path / f"{sample}.json")
     given = {"samples": samples, "donors": ["-x"] * len(samples), "known": "[]"}
     command = (
         f"{sys.executable} {ROOT}/scripts/audit_identity.py --given - --fingerprints {tmp_path}/{{sample}}.json"

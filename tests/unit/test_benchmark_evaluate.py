@@ -27,6 +27,7 @@ from spotweave.benchmark.splits import Member, make_splits
 from spotweave.benchmark.targets import target_of
 from spotweave.benchmark.tasks import Task
 from spotweave.gene_names import meeting_names
+from spotweave.io import REFUSED
 
 DIMENSIONS, GENES = 16, 60
 TASK = Task("demo", 20, None, 0.1, "simulated")
@@ -238,14 +239,14 @@ def test_a_fold_without_embeddings_is_not_scored_and_says_so(cohort):
 
 def test_an_unavailable_encoder_has_one_row_without_a_fold(cohort):
     for path in cohort.embeddings.values():
-        path.write_bytes(b"")
+        path.write_bytes(REFUSED)
     (outcome,) = cohort.evaluate(encoder="uni")
     assert outcome.row["fold"] is None
     assert outcome.row["note"] == "the encoder is unavailable: no embeddings of any sample"
 
 
 def test_an_encoder_that_lacks_one_sample_is_not_compared_on_the_others(cohort):
-    cohort.embeddings["a2"].write_bytes(b"")
+    cohort.embeddings["a2"].write_bytes(REFUSED)
     (outcome,) = cohort.evaluate()
     assert outcome.row["note"] == "the encoder is unavailable: no embeddings of a2"
 
@@ -254,7 +255,7 @@ def test_refused_samples_outside_the_folds_are_never_read(cohort):
     splits = cohort.splits()
     for paths in (cohort.expression, cohort.embeddings):
         paths["refused"] = cohort.folder / "refused"
-        paths["refused"].write_bytes(b"")
+        paths["refused"].write_bytes(REFUSED)
     cell = Cell(TASK, "strict", "colour", "ridge", seed=1)
     assert means(evaluate(cell, splits, cohort.expression, cohort.embeddings)) == means(cohort.evaluate())
 
@@ -467,7 +468,7 @@ def write_record(folder, name, content):
 
 
 def test_the_reason_of_an_unavailable_encoder_reaches_the_table(cohort):
-    cohort.embeddings["a1"].write_bytes(b"")
+    cohort.embeddings["a1"].write_bytes(REFUSED)
     cell = Cell(TASK, "strict", "ridge", "conch", seed=1)
     (outcome,) = evaluate(
         cell, cohort.splits(), cohort.expression, cohort.embeddings, {"a1": "its weights are gated: ask at the hub"}

@@ -13,6 +13,7 @@ from sklearn.model_selection import GroupKFold
 
 from spotweave.benchmark.splits import Member, balanced_folds, inner_folds
 from spotweave.benchmark.splits import make_splits as split
+from spotweave.io import write_refused
 
 
 def sample(name, donor, *, status="accepted", spots=100):
@@ -187,7 +188,7 @@ def test_the_script_writes_the_same_bytes_whatever_the_order_of_its_inputs(tmp_p
     for name, (_, content) in records.items():
         (tmp_path / f"{name}.json").write_text(json.dumps(content))
         (tmp_path / f"{name}.print.json").write_text(json.dumps(fingerprint(name)))
-    (tmp_path / "c.print.json").write_text("")  # a refused sample has none
+    write_refused(tmp_path / "c.print.json")  # a refused sample has none
     task = json.dumps({"task": "demo", "cohorts": "demo", "n_genes": "5"})
     written = []
     for number, order in enumerate(("abc", "cba")):

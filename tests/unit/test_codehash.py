@@ -35,7 +35,7 @@ def tree(tmp_path):
 
 
 def hashes(tree):
-    for cached in (codehash._imports, codehash._files_of, codehash.closure, codehash.code_hash):
+    for cached in (codehash._needs, codehash._files_of, codehash.closure, codehash.code_hash):
         cached.cache_clear()
     return {name: codehash.code_hash(tree / "workflow", tree / "scripts" / name) for name in ("a.py", "b.py")}
 
@@ -43,6 +43,33 @@ def hashes(tree):
 def test_an_edit_changes_exactly_the_scripts_that_reach_it(tree):
     before = hashes(tree)
     (tree / "workflow/spotweave/low.py").write_text("X = 2\n")
+    after = hashes(tree)
+    assert before["a.py"] != after["a.py"]
+    assert before["b.py"] == after["b.py"]
+
+
+@pytest.mark.parametrize("line", ["from .low import X", "from . import low", "from ..spotweave.low import X"])
+def test_a_relative_import_is_followed(tree, line):
+    (tree / "workflow/spotweave/other.py").write_text(f"{line}\n")
+    before = hashes(tree)
+    (tree / "workflow/spotweave/low.py").write_text("X = 2\n")
+    assert hashes(tree)["b.py"] != before["b.py"]
+
+
+def test_a_relative_import_climbs_out_of_a_package(tree):
+    (tree / "workflow/spotweave/readers/__init__.py").write_text("from ..low import X\n")
+    (tree / "scripts/b.py").write_text("from spotweave.readers import X\n")
+    before = hashes(tree)
+    (tree / "workflow/spotweave/low.py").write_text("X = 2\n")
+    assert hashes(tree)["b.py"] != before["b.py"]
+
+
+def test_a_table_that_a_module_reads_counts_for_those_that_reach_it(tree):
+    (tree / "resources").mkdir()
+    (tree / "resources/words.csv").write_text("a\n")
+    (tree / "workflow/spotweave/low.py").write_text('READS = ("resources/*.csv",)\n')
+    before = hashes(tree)
+    (tree / "resources/words.csv").write_text("b\n")
     after = hashes(tree)
     assert before["a.py"] != after["a.py"]
     assert before["b.py"] == after["b.py"]

@@ -19,6 +19,7 @@ import yaml
 from spotweave import encoders, torchvision_shim
 from spotweave.encoders import EncoderSpec, EncoderUnavailable, finetuned, handcrafted, timm_model
 from spotweave.errors import Refusal
+from spotweave.io import is_refused, write_refused
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
@@ -364,8 +365,8 @@ def test_cached_hub_weights_are_used_without_the_network(monkeypatch, empty_cach
 # Fine-tuned
 
 
-def test_fold_files_are_known_by_their_headers_and_empty_ones_are_skipped(tmp_path):
-    (tmp_path / "a.safetensors").touch()
+def test_fold_files_are_known_by_their_headers_and_refused_ones_are_skipped(tmp_path):
+    write_refused(tmp_path / "a.safetensors")
     second, first = write_fold(tmp_path / "b.safetensors", fold=2), write_fold(tmp_path / "c.safetensors", fold=0)
     paths = [tmp_path / "a.safetensors", second, first]
     assert finetuned.fold_files(paths) == [(0, first), (2, second)]
@@ -523,7 +524,7 @@ def test_the_script_embeds_with_a_row_of_the_table(tmp_path):
 
 
 def test_the_script_embeds_every_fold_of_a_recipe(tmp_path, patches, embed):
-    (tmp_path / "fold1.safetensors").touch()
+    write_refused(tmp_path / "fold1.safetensors")
     fold = write_fold(tmp_path / "fold0.safetensors")
     row = {**ROWS["resnet-tiny-random"], "encoder": "recipe", "builder": "finetuned"}
     args, out, _ = arguments(tmp_path, patches, "recipe", row)
@@ -537,7 +538,7 @@ def test_the_script_leaves_a_record_when_the_weights_are_not_to_be_had(tmp_path,
     row = {**ROWS["resnet50"], "weights": "file", "source": "nowhere.safetensors"}
     args, out, record = arguments(tmp_path, patches, "resnet50", row)
     embed(args)
-    assert out.stat().st_size == 0
+    assert is_refused(out)
     found = json.loads(record.read_text())
     assert found["status"] == "refused"
     assert "nowhere.safetensors" in found["reason"]

@@ -18,6 +18,7 @@ from spotweave import encoders, finetune
 from spotweave.encoders import EncoderSpec, finetuned, timm_model
 from spotweave.errors import Refusal
 from spotweave.finetune import Pairs, Sample, infonce
+from spotweave.io import is_refused, write_refused
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = EncoderSpec(
@@ -292,7 +293,7 @@ def test_a_training_sample_that_is_not_given_is_an_error(samples):
 
 
 def test_training_samples_come_in_the_order_of_the_splits_without_refused_ones(samples, tmp_path):
-    (tmp_path / "D1.h5").touch()
+    write_refused(tmp_path / "D1.h5")
     refused = Sample("D1", tmp_path / "D1.h5", tmp_path / "D1.h5")
     chosen = finetune.training_samples(SPLITS["folds"][0], [refused, *reversed(samples)])
     assert [sample.sample for sample in chosen] == ["A1", "B1"]
@@ -386,7 +387,7 @@ BASE_ROW = {
 
 
 def test_the_script_trains_a_fold_beside_a_refused_sample(samples, tmp_path, run_script):
-    (tmp_path / "D1.h5").touch()
+    write_refused(tmp_path / "D1.h5")
     refused = Sample("D1", tmp_path / "D1.h5", tmp_path / "D1.h5")
     paths, record = run_script([refused, *samples], 0)
     assert record["status"] == "accepted"
@@ -401,11 +402,11 @@ def test_the_script_trains_a_fold_beside_a_refused_sample(samples, tmp_path, run
     assert finetuned.read_header(paths["w.safetensors"]) == finetuned.read_header(tmp_path / "here.safetensors")
 
 
-def test_the_script_leaves_empty_files_for_a_fold_that_does_not_exist(samples, run_script):
+def test_the_script_leaves_refused_files_for_a_fold_that_does_not_exist(samples, run_script):
     paths, record = run_script(samples, 2)
     assert record["status"] == "refused"
     assert record["reason"].startswith("fold 2 does not exist")
-    assert paths["w.safetensors"].stat().st_size == paths["h.csv"].stat().st_size == 0
+    assert is_refused(paths["w.safetensors"]) and is_refused(paths["h.csv"])
 
 
 # The course of a training, in closed form

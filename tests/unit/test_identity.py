@@ -26,6 +26,7 @@ from scipy.stats import poisson
 from real_data import DATA, NOT_HERE
 from spotweave.identity import audit, expression, picture, places
 from spotweave.identity.audit import Finding
+from spotweave.io import is_refused, write_refused
 from spotweave.raw import RawFile
 from spotweave.readers import st_v1, visium
 from spotweave.simulate.st_v1 import simulate_section
@@ -520,13 +521,13 @@ def test_the_scripts_pass_a_refused_sample_on_and_find_a_copy(tmp_path: Path) ->
             *("--fingerprint", f"{name}/fingerprint.json", "--record", f"{name}/record.json"),
         )
     (tmp_path / "c").mkdir()
-    (tmp_path / "c/e.h5ad").touch()
+    write_refused(tmp_path / "c/e.h5ad")
     run(
         "fingerprint_sample",
         *("--expression", "c/e.h5ad", "--thumbnail", "thumbnail.jpg"),
         *("--fingerprint", "c/fingerprint.json", "--record", "c/record.json"),
     )
-    assert (tmp_path / "c/fingerprint.json").read_bytes() == b""
+    assert is_refused(tmp_path / "c/fingerprint.json")
     run(
         "audit_identity",
         *("--samples", "a", "b", "c", "--donors", "A", "B", "C", "--fingerprints", "{sample}/fingerprint.json"),

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 
 from real_data import DATA, NOT_HERE
 from spotweave.errors import Refusal
-from spotweave.io import read_json, write_json
+from spotweave.io import is_refused, read_json, write_json, write_refused
 from spotweave.matrices.count_table import read_counts
 from spotweave.raw import RawFile
 from spotweave.readers import Reading, pick_files, st_v1
@@ -942,12 +942,12 @@ def test_the_script_reads_the_named_member(tmp_path: Path) -> None:
     assert run_script(tmp_path, files, "--member", "B2")["measures"]["spots_kept"] == 1
 
 
-def test_a_bad_table_leaves_empty_outputs_and_a_refused_record(tmp_path: Path) -> None:
+def test_a_bad_table_leaves_refused_outputs_and_a_refused_record(tmp_path: Path) -> None:
     record = run_script(tmp_path, BAD["a fraction"][0](tmp_path, simulate()))
     assert record["status"] == "refused"
     assert record["reason"].startswith("c.tsv: row 3 (8x4), column 4 (GENE2.1)")
     assert (record["measured"], record["threshold"]) == (1, 0)
-    assert (tmp_path / "e.h5ad").stat().st_size == (tmp_path / "s.csv").stat().st_size == 0
+    assert is_refused(tmp_path / "e.h5ad") and is_refused(tmp_path / "s.csv")
 
 
 def test_a_sample_without_a_spot_file_is_refused(tmp_path: Path) -> None:
@@ -969,12 +969,12 @@ def test_the_manifest_of_another_sample_is_a_failure_not_a_refusal(tmp_path: Pat
         run_script(tmp_path, simulated_sample(tmp_path), "--sample", "S2")
 
 
-def test_an_empty_manifest_is_passed_on_with_exit_code_0(tmp_path: Path) -> None:
-    (tmp_path / "raw.json").touch()
+def test_a_refused_manifest_is_passed_on_with_exit_code_0(tmp_path: Path) -> None:
+    write_refused(tmp_path / "raw.json")
     script = Path(read_expression.__file__)
     subprocess.run([sys.executable, str(script), *arguments(tmp_path)], check=True, capture_output=True)
     assert read_json(tmp_path / "record.json")["status"] == "passed_on"
-    assert (tmp_path / "e.h5ad").stat().st_size == 0
+    assert is_refused(tmp_path / "e.h5ad")
 
 
 def test_a_section_without_a_spot_file_is_placed_by_its_transformation(tmp_path: Path) -> None:

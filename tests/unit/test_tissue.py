@@ -18,7 +18,7 @@ from scipy import ndimage
 
 from real_data import DATA, NOT_HERE
 from spotweave.errors import Refusal
-from spotweave.io import is_empty, read_json, write_json
+from spotweave.io import is_refused, read_json, write_json
 from spotweave.reduced import read_reduced
 from spotweave.tissue import agreement, classical, polygons, section
 
@@ -323,7 +323,7 @@ def test_the_script_refuses_an_empty_slide_with_the_number(tmp_path):
     spots = pd.DataFrame({"x_px": [1.0], "y_px": [1.0], "in_tissue": [1]})
     record = run_script(tmp_path, scene.rgb, 8.0, {}, spots)
     assert record["status"] == "refused" and record["measured"] == 0 and record["threshold"] == 0.25
-    assert is_empty(tmp_path / "tissue.geojson") and is_empty(tmp_path / "tissue.jpg")
+    assert is_refused(tmp_path / "tissue.geojson") and is_refused(tmp_path / "tissue.jpg")
 
 
 def spots_of(scene: Scene) -> tuple[np.ndarray, np.ndarray]:

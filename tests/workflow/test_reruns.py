@@ -182,6 +182,14 @@ def test_an_edited_module_rebuilds_exactly_what_depends_on_it(built, module, exp
         assert built.planned() == expected
 
 
+def test_an_edited_vocabulary_describes_every_sample_again(built):
+    path = built.folder / "resources/vocabulary/organs.csv"
+    with edited(path, path.read_text() + "Nowhere,,,,,,a term that no sample has\n"):
+        planned = built.planned()
+    assert planned["describe_sample"] == 3
+    assert not {"embed_patches", "make_splits", "fit_probe"} & set(planned)
+
+
 def test_a_new_encoder_embeds_and_scores_and_touches_no_sample(built):
     built.configure({**SMALL, "encoders": ["handcrafted", "resnet-tiny-random"]})
     try:

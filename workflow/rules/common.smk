@@ -7,13 +7,14 @@ import re
 import sys
 from pathlib import Path
 
+from snakemake.dag import DAG
 from snakemake.exceptions import WorkflowError
 
 ROOT = Path(workflow.basedir)
 LIBRARY = ROOT / "workflow"
 sys.path.insert(0, str(LIBRARY))
 
-from spotweave import tables
+from spotweave import ledger, tables
 from spotweave.addresses import public_row
 from spotweave.codehash import code_hash
 from spotweave.errors import TableFaults
@@ -62,6 +63,72 @@ os.environ.update(
 )
 
 
+# What every job has written, by its own account.
+LEDGER = ledger.Ledger(Path("results") / config["dataset"] / ".ledger")
+os.environ[ledger.VARIABLE] = str(LEDGER.root)
+FAULTS_SHOWN = 8
+
+
+def distrust_damaged(dag):
+    """Have the jobs run again whose files have gone, or are not as they were written.
+
+    Snakemake itself asks for a missing file only where it is a target or a job that has to run needs it.
+    """
+    damaged = []
+    for job in dag.jobs:
+        if not job.output:
+            continue
+        gone = [path for path in job.output if not os.path.lexists(path)]
+        faults = LEDGER.faults(job.output)
+        if gone:
+            dag.reason(job).missing_output.update(gone)
+        elif faults:
+            dag.forcefiles.update(job.output)
+        damaged += faults
+    if damaged:
+        shown = [f"  {fault}" for fault in damaged[:FAULTS_SHOWN]]
+        more = len(damaged) - len(shown)
+        print(
+            f"{len(damaged)} files are not as their jobs left them; those jobs run again:",
+            *shown,
+            *([f"  and {more} more"] if more else []),
+            sep="\n",
+            file=sys.stderr,
+        )
+
+
+def heed_the_ledger():
+    """Look into the ledger when the jobs are known and before it is decided which have to run.
+
+    That is where Snakemake looks for incomplete files, which these are a kind of; it has no hook there.
+    """
+    check = DAG.check_incomplete
+
+    async def check_incomplete(dag):
+        await check(dag)
+        if dag.workflow is workflow:
+            distrust_damaged(dag)
+
+    DAG.check_incomplete = check_incomplete
+
+
+def say_how_to_unlock():
+    """What to type after a run was killed, before Snakemake says that its folder is locked."""
+    there = any(Path(".snakemake/locks").glob("*"))
+    if there and not workflow.dryrun and "--unlock" not in sys.argv:
+        print(
+            "Another run is at work here, or was killed. If it was killed, type your command once with --unlock added,"
+            " then as before with --rerun-incomplete (the profiles have it).",
+            file=sys.stderr,
+        )
+
+
+# A job on a cluster node plans itself alone, and its outputs are being made.
+if workflow.is_main_process:
+    heed_the_ledger()
+    say_how_to_unlock()
+
+
 def one_of(names):
     """Wildcard constraint: exactly these names."""
     return "|".join(map(re.escape, names)) or "(?!)"
@@ -84,13 +151,13 @@ def code(script, units=None, files=()):
     `units` is a function of the wildcards that names the registry modules the job loads (["readers/st_v1"]): only the
     jobs that load them depend on them.
     """
-    entry = ROOT / "scripts" / f"{script}.py"
+    always = (ROOT / "scripts" / f"{script}.py", *(ROOT / file for file in files))
     if units is None:
-        return code_hash(LIBRARY, entry, *(ROOT / file for file in files))
+        return code_hash(LIBRARY, *always)
 
     def hashed(wildcards):
         modules = [LIBRARY / "spotweave" / f"{unit}.py" for unit in units(wildcards)]
-        return code_hash(LIBRARY, entry, *modules)
+        return code_hash(LIBRARY, *always, *modules)
 
     return hashed
 

@@ -3,7 +3,10 @@
 Snakemake does not see the modules a script imports, and it sees a script's mtime rather than its content; so
 every rule carries this hash as a parameter. A fresh clone changes no hash; an edited module changes the
 hashes of exactly those scripts that import it, directly or through others. Imports are found in the source
-(also those inside functions), nothing is executed.
+(also those inside functions, and relative ones), nothing is executed.
+
+A module that reads files of the project names them: `READS = ("resources/vocabulary/*.csv",)`, patterns from the
+project's root. They count as a part of it.
 """
 
 from __future__ import annotations
@@ -14,21 +17,38 @@ from functools import cache
 from pathlib import Path
 
 PACKAGE = "spotweave"
+READS = "READS"
 
 
 @cache
-def _imports(path: Path) -> frozenset[str]:
-    """Dotted names of the package's modules, or names inside them, that the file imports."""
+def _needs(library: Path, path: Path) -> tuple[frozenset[str], tuple[Path, ...]]:
+    """What a file needs: dotted names of the package's modules, or names inside them, and files that it `READS`."""
     names: set[str] = set()
+    files: tuple[Path, ...] = ()
     if path.suffix != ".py":  # a table or weights that the code reads
-        return frozenset()
+        return frozenset(), files
     for node in ast.walk(ast.parse(path.read_bytes(), filename=str(path))):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names.add(node.module)
-            names.update(f"{node.module}.{alias.name}" for alias in node.names)
-    return frozenset(name for name in names if name.split(".")[0] in (PACKAGE, "_stage"))
+        elif isinstance(node, ast.ImportFrom):
+            module = _imported_from(library, path, node)
+            names.add(module)
+            names.update(f"{module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Assign) and any(
+            isinstance(one, ast.Name) and one.id == READS for one in node.targets
+        ):
+            patterns: tuple[str, ...] = ast.literal_eval(node.value)
+            files = tuple(found for pattern in patterns for found in sorted(library.parent.glob(pattern)))
+    return frozenset(name for name in names if name.split(".")[0] in (PACKAGE, "_stage")), files
+
+
+def _imported_from(library: Path, path: Path, node: ast.ImportFrom) -> str:
+    """The absolute name of the module behind `from`; dots climb from the folder the file lies in."""
+    if not node.level:
+        return node.module or ""
+    package = path.parent.relative_to(library).parts if path.is_relative_to(library) else ()
+    above = package[: len(package) - node.level + 1]
+    return ".".join((*above, *((node.module,) if node.module else ())))
 
 
 @cache
@@ -64,7 +84,9 @@ def closure(library: Path, *entries: Path) -> tuple[Path, ...]:
         if path in found:
             continue
         found.add(path)
-        for name in _imports(path):
+        names, files = _needs(library, path)
+        waiting.extend(files)
+        for name in names:
             waiting.extend(_files_of(library, name))
             waiting.extend(_files_of(path.parent, name) if name == "_stage" else ())
     return tuple(sorted(found))

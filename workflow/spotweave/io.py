@@ -3,19 +3,37 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import json
 import shutil
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 CHUNK_BYTES = 1 << 20
+# What the outputs of a refused sample hold, whatever their suffix. An empty file is none of these: it is damaged.
+REFUSED = b"spotweave: refused; the reason is in the sample's records\n"
+# Tells this process's part files from those of another run of the same job.
+PROCESS = uuid.uuid4().hex[:12]
+_ANY_PROCESS = "[0-9a-f]" * len(PROCESS)
 
 
 def part_path(path: Path) -> Path:
-    """Where `path` is written before it is whole: same folder, same suffix (writers look at suffixes)."""
+    """Where a download of `path` is kept until it is whole, for any process to take up: same folder, same suffix."""
     return path.with_name(f".part-{path.name}")
+
+
+def own_part_path(path: Path) -> Path:
+    """Where this process writes `path` before it is whole: same folder, same suffix (writers look at suffixes)."""
+    return path.with_name(f".part-{PROCESS}-{path.name}")
+
+
+def remove_parts(path: Path) -> None:
+    """Remove what any process has left of an unfinished `path`."""
+    for part in path.parent.glob(f".part-{_ANY_PROCESS}-{glob.escape(path.name)}"):
+        remove(part)
 
 
 def remove(path: Path) -> None:
@@ -30,8 +48,7 @@ def remove(path: Path) -> None:
 def atomic(path: Path) -> Iterator[Path]:
     """Yield a path to write to; it becomes `path` when the block succeeds and is removed when it does not."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = part_path(path)
-    remove(part)
+    part = own_part_path(path)
     try:
         yield part
         part.replace(path)
@@ -56,9 +73,23 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def is_empty(path: Path) -> bool:
-    """True for the zero-byte file by which a refusal travels."""
-    return path.is_file() and path.stat().st_size == 0
+def write_refused(path: Path) -> None:
+    """Write the mark by which a refusal travels."""
+    path.write_bytes(REFUSED)
+
+
+def is_refused(path: Path) -> bool:
+    """True for the mark by which a refusal travels.
+
+    Raises
+    ------
+    ValueError
+        If the file is empty: nothing that was written whole is.
+    """
+    size = path.stat().st_size
+    if size == 0:
+        raise ValueError(f"{path} is empty, so it is damaged: run again, and the job that writes it will")
+    return size == len(REFUSED) and path.read_bytes() == REFUSED
 
 
 def file_hash(path: Path, algorithm: str = "sha256") -> str:

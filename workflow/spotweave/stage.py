@@ -2,11 +2,13 @@
 
 A script declares its inputs and outputs by name and hands over one function, its work. `Stage` then
 
-* gives the work temporary output paths and renames them when all are whole;
+* gives the work temporary output paths and renames them when all are there: all of them or none;
 * writes the stage's record (`--record`): accepted with its measures, refused with reason, measured
   and threshold, or passed on;
-* turns a `Refusal` into empty outputs and a record, exit code 0;
-* passes on a refusal that arrives as an empty input, before anything heavy is imported.
+* turns a `Refusal` into outputs that hold the mark of a refusal and a record, exit code 0;
+* passes on a refusal that arrives as an input with that mark, before anything heavy is imported; an empty input is
+  damage, and a failure;
+* notes in the ledger what it began and what it wrote, so that the next run sees what is missing or damaged.
 """
 
 from __future__ import annotations
@@ -14,13 +16,14 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from spotweave.arguments import expanded
 from spotweave.errors import Refusal
-from spotweave.io import is_empty, part_path, remove, write_json
+from spotweave.io import PROCESS, is_refused, own_part_path, remove, remove_parts, write_json, write_refused
+from spotweave.ledger import Entry
 
 log = logging.getLogger("spotweave")
 
@@ -39,13 +42,19 @@ class Stage:
     inputs, outputs
         Names of the path arguments. A trailing `+` on an input takes one or more paths, `*` none or more, `@` one for
         each of `--samples`, given in their order or as one path with `{sample}` in it (commands over thousands of
-        samples stay readable). Files of an `@` input may be empty: one refused sample is no reason to refuse what is
+        samples stay readable). Files of an `@` input may be refused: one refused sample is no reason to refuse what is
         gathered over many; the work leaves it out.
     record
         Whether the stage writes a record, that is, whether its unit can be refused.
     takes_refused
-        Whether empty inputs are handed to the work (for the stages that report refusals)
+        Whether refused inputs are handed to the work (for the stages that report refusals)
         instead of being passed on.
+
+    Attributes
+    ----------
+    also
+        Files that the work has written beside its outputs (a release, downloads): it adds them here, and their sizes
+        are kept in the ledger with those of the outputs.
     """
 
     def __init__(
@@ -64,6 +73,7 @@ class Stage:
         self.gathered = tuple(name.rstrip("@") for name in inputs if name.endswith("@"))
         self.has_record = record
         self.takes_refused = takes_refused
+        self.also: list[Path] = []
         self.parser = argparse.ArgumentParser(prog=f"{name}.py", description=doc)
         for given in inputs:
             many = {"+": "+", "*": "*", "@": "+"}.get(given[-1])
@@ -91,42 +101,39 @@ class Stage:
         logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", force=True)
         log.setLevel(logging.INFO)
         targets = {output: getattr(args, output) for output in self.outputs}
-        for path in targets.values():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            remove(part_path(path))
-
-        refused = [] if self.takes_refused else [path for path in self._input_paths(args) if is_empty(path)]
-        if refused:
-            log.info("%s: refused upstream (%s is empty), passed on", self.name, refused[0])
-            self._leave_empty(targets)
-            self._write_record(args, {"status": "passed_on"})
-            return
-
-        for output, path in targets.items():
-            setattr(args, output, part_path(path))
+        outputs = _Outputs([*targets.values(), *([args.record] if self.has_record else [])])
+        outputs.begin()
         try:
-            measures = work(args) or {}
-            for path in targets.values():
-                part_path(path).replace(path)
+            outcome = self._outcome(args, targets, work)
+            if self.has_record:
+                write_json(own_part_path(args.record), {"stage": self.name, "code": args.code, **outcome})
+            outputs.publish(self.also)
+        finally:
+            outputs.discard()
+
+    def _outcome(self, args: argparse.Namespace, targets: dict[str, Path], work: Work) -> dict[str, Any]:
+        """Write the outputs' part files; returns what the record says."""
+        refused = [] if self.takes_refused else [path for path in self._input_paths(args) if is_refused(path)]
+        if refused:
+            log.info("%s: refused upstream (%s), passed on", self.name, refused[0])
+            _mark_refused(targets.values())
+            return {"status": "passed_on"}
+        for output, path in targets.items():
+            setattr(args, output, own_part_path(path))
+        try:
+            return {"status": "accepted", "measures": work(args) or {}}
         except Refusal as refusal:
             if not self.has_record:
                 raise
             log.warning("%s: REFUSED: %s", self.name, refusal.reason)
-            self._leave_empty(targets)
-            self._write_record(
-                args,
-                {
-                    "status": "refused",
-                    "reason": refusal.reason,
-                    "measured": refusal.measured,
-                    "threshold": refusal.threshold,
-                },
-            )
-        else:
-            self._write_record(args, {"status": "accepted", "measures": measures})
-        finally:
-            for path in targets.values():
-                remove(part_path(path))
+            _mark_refused(targets.values())
+            self.also.clear()
+            return {
+                "status": "refused",
+                "reason": refusal.reason,
+                "measured": refusal.measured,
+                "threshold": refusal.threshold,
+            }
 
     def _per_sample(self, args: argparse.Namespace, name: str) -> list[Path]:
         paths: list[Path] = getattr(args, name)
@@ -143,11 +150,42 @@ class Stage:
             paths += value if isinstance(value, list) else [value]
         return paths
 
-    def _leave_empty(self, targets: dict[str, Path]) -> None:
-        for path in targets.values():
-            remove(path)
-            path.touch()
 
-    def _write_record(self, args: argparse.Namespace, outcome: dict[str, Any]) -> None:
-        if self.has_record:
-            write_json(args.record, {"stage": self.name, "code": args.code, **outcome})
+class _Outputs:
+    """A job's outputs on their way: part files under names of this process alone, named together when all are there."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.parts = {path: own_part_path(path) for path in paths}
+        self.entry = Entry.of_job(paths, PROCESS)
+
+    def begin(self) -> None:
+        """Claim the outputs; what killed runs have left of them goes."""
+        for path in self.parts:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            remove_parts(path)
+        self.entry.begin()
+
+    def publish(self, also: Sequence[Path]) -> None:
+        """Give every part its name, or none: one that is missing, or a rename that fails, leaves no output at all."""
+        missing = [path.name for path, part in self.parts.items() if not part.exists()]
+        if missing:
+            raise FileNotFoundError(f"the stage ended without writing {', '.join(missing)}; nothing is kept of it")
+        self.entry.require_latest()
+        try:
+            for path, part in self.parts.items():
+                part.replace(path)
+        except OSError:
+            for path in self.parts:
+                remove(path)
+            raise
+        self.entry.finish([*self.parts, *also])
+
+    def discard(self) -> None:
+        """Remove the parts that are left."""
+        for part in self.parts.values():
+            remove(part)
+
+
+def _mark_refused(paths: Iterable[Path]) -> None:
+    for path in paths:
+        write_refused(own_part_path(path))

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from spotweave.sheets import shown
 
+READS = ("resources/vocabulary/*.csv",)
 FOLDER = Path(__file__).resolve().parents[2] / "resources/vocabulary"
 # Column of a cohort table -> vocabulary of its cells.
 VOCABULARIES = {

@@ -22,7 +22,7 @@ from spotweave.benchmark.splits import inner_folds
 from spotweave.benchmark.targets import target_of
 from spotweave.benchmark.tasks import Task
 from spotweave.gene_names import why_they_do_not_meet
-from spotweave.io import is_empty, remove, write_json
+from spotweave.io import is_refused, remove, write_json
 from spotweave.probes import Training
 from spotweave.protocols import Protocol
 
@@ -166,18 +166,25 @@ def evaluate(
     return outcomes
 
 
-def write_outcomes(outcomes: Sequence[Outcome], scores: Path, folder: Path) -> None:
-    """Write `fold{k}.json` of every scored fold into `folder` (older ones go first), then the table to `scores`."""
+def write_outcomes(outcomes: Sequence[Outcome], scores: Path, folder: Path) -> list[Path]:
+    """Write `fold{k}.json` of every scored fold into `folder` (older ones go first), then the table to `scores`.
+
+    Returns
+    -------
+    list of Path
+        The folds' files.
+    """
     for stale in sorted(folder.glob("fold*.json")):
         if re.fullmatch(r"fold\d+\.json", stale.name):
             remove(stale)
-    for outcome in outcomes:
-        if outcome.record is not None:
-            write_json(folder / f"fold{outcome.row['fold']}.json", outcome.record)
+    folds = {folder / f"fold{outcome.row['fold']}.json": outcome.record for outcome in outcomes if outcome.record}
+    for path, record in folds.items():
+        write_json(path, record)
     with open(scores, "w", encoding="utf-8", newline="") as handle:
         writer = csv.DictWriter(handle, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(outcome.row for outcome in outcomes)
+    return list(folds)
 
 
 def _samples_of(splits: Mapping[str, Any]) -> list[str]:
@@ -188,7 +195,7 @@ def _samples_of(splits: Mapping[str, Any]) -> list[str]:
 
 def _require_embeddings(samples: Sequence[str], embeddings: Mapping[str, Path], refusals: Mapping[str, str]) -> None:
     # An encoder scored on fewer samples than the others would not be comparable with them.
-    missing = [name for name in samples if is_empty(embeddings[name])]
+    missing = [name for name in samples if is_refused(embeddings[name])]
     if missing:
         which = "any sample" if len(missing) == len(samples) else ", ".join(missing)
         why = next((f"; {refusals[name]}" for name in missing if name in refusals), "")

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from spotweave.io import file_hash, is_empty, read_json
+from spotweave.io import file_hash, is_refused, read_json
 
 # Libraries whose version can change a released byte.
 LIBRARIES = (
@@ -36,7 +36,7 @@ def describe_files(files: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
 
 def describe_raw(manifest: Path) -> list[dict[str, Any]]:
     """The raw files of a manifest, without the paths they were kept at; [] where fetching was refused."""
-    if is_empty(manifest):
+    if is_refused(manifest):
         return []
     kept = ("role", "name", "location", "bytes", "sha256")
     return [{key: entry[key] for key in kept} for entry in read_json(manifest)["files"]]

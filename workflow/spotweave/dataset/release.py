@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from spotweave.dataset.layout import FOLDERS
-from spotweave.io import part_path, remove
+from spotweave.io import own_part_path, remove_parts
 
 QUARANTINE_COLUMNS = ("sample_id", "stage", "reason", "measured", "threshold")
 LEFT_OUT_COLUMNS = ("sample_id", "reason")
@@ -21,8 +21,8 @@ def place(source: Path, target: Path) -> None:
     if target.exists() and target.samefile(source):
         return
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = part_path(target)
-    remove(part)
+    remove_parts(target)
+    part = own_part_path(target)
     try:
         os.link(source, part)
     except OSError:

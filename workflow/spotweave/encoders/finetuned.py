@@ -20,7 +20,7 @@ from torch import nn
 from spotweave.encoders import EncoderSpec, EncoderUnavailable
 from spotweave.encoders.timm_model import Backbone, TorchEncoder
 from spotweave.errors import Refusal
-from spotweave.io import is_empty
+from spotweave.io import is_refused
 
 # One key: safetensors keeps no order among several, and files must be the same bytes every time.
 HEADER_KEY = "spotweave"
@@ -110,7 +110,7 @@ def build(spec: EncoderSpec, *, folder: Path | None, seed: int, device: str = "a
 
 
 def fold_files(paths: Sequence[Path]) -> list[tuple[int, Path]]:
-    """(fold, file) of the files that hold weights, by fold; an empty file is a fold that does not exist.
+    """(fold, file) of the files that hold weights, by fold; a refused file is a fold that does not exist.
 
     Raises
     ------
@@ -119,9 +119,9 @@ def fold_files(paths: Sequence[Path]) -> list[tuple[int, Path]]:
     ValueError
         If two hold the same fold.
     """
-    found = sorted((read_header(path)["fold"], path.absolute()) for path in paths if not is_empty(path))
+    found = sorted((read_header(path)["fold"], path.absolute()) for path in paths if not is_refused(path))
     if not found:
-        raise Refusal(f"no fold of this recipe was trained ({len(paths)} files, all empty): see their records")
+        raise Refusal(f"no fold of this recipe was trained ({len(paths)} files, all refused): see their records")
     folds = [fold for fold, _ in found]
     if len(set(folds)) < len(folds):
         raise ValueError(f"folds {folds}: two files hold the same fold")

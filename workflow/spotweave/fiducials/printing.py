@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from spotweave.fiducials.array import GAP_COLUMN, CaptureArea, capture_area
 from spotweave.geometry import Points
 
+READS = ("resources/fiducial_print.csv",)
 TABLE = Path(__file__).resolve().parents[3] / "resources/fiducial_print.csv"
 PRINTED = "6.5 mm"  # the only capture area whose print was measured
 # Frames of other areas of the slide share most of the displacements: they count this much beside one's own. Chosen

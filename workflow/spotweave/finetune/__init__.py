@@ -18,7 +18,7 @@ from scipy import sparse
 
 from spotweave.errors import Refusal
 from spotweave.gene_names import meeting_names, why_they_do_not_meet
-from spotweave.io import is_empty
+from spotweave.io import is_refused
 
 COUNTS_PER_SPOT = 1e4
 # Patches read at a time.
@@ -82,7 +82,7 @@ def training_samples(fold: Mapping[str, Any], samples: Sequence[Sample]) -> list
     Raises
     ------
     ValueError
-        If a training sample is not given, or is empty though the splits hold it.
+        If a training sample is not given, or is refused though the splits hold it.
     """
     by_id = {sample.sample: sample for sample in samples}
     missing = [name for name in fold["train"] if name not in by_id]
@@ -91,8 +91,8 @@ def training_samples(fold: Mapping[str, Any], samples: Sequence[Sample]) -> list
     chosen = [by_id[name] for name in fold["train"]]
     for sample in chosen:
         for path in (sample.patches, sample.expression):
-            if is_empty(path):
-                raise ValueError(f"{path} is empty (refused), but fold {fold['fold']} trains on {sample.sample}")
+            if is_refused(path):
+                raise ValueError(f"{path} is refused, but fold {fold['fold']} trains on {sample.sample}")
     return chosen
 
 

@@ -1,0 +1,230 @@
+"""Whatever is killed, deleted or damaged, the next run puts right: the same manifest, and then nothing to do."""
+
+import itertools
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from project import SMALL, Project
+from spotweave.codehash import closure, code_hash
+
+A, B = "samples/demo-a1", "samples/demo-b1"
+CELL = "benchmark/demo/strict/handcrafted/ridge"
+
+
+# Notes which files a script opens; Python loads it before anything else.
+WATCH = """
+import os, sys
+script = (*sys.orig_argv, "", "")[1]
+if script.startswith("scripts/") and script != "scripts/serve_demo.py":
+    import json
+    log = os.open(os.path.join(os.path.dirname(__file__), f"{os.getpid()}.opened"), os.O_CREAT | os.O_WRONLY)
+    os.write(log, json.dumps(sys.orig_argv).encode() + b"\\n")
+    def note(event, given):
+        if event == "open" and isinstance(given[0], str):
+            os.write(log, given[0].encode() + b"\\n")
+    sys.addaudithook(note)
+"""
+# What a script's argument says about the modules it loads by name.
+LOADED = {
+    "--reader": lambda word: f"readers/{word}",
+    "--protocol": lambda word: f"protocols/{word}",
+    "--probe": lambda word: f"probes/{word}",
+    "--spec": lambda word: f"encoders/{json.loads(word)['builder']}",
+    "--request": lambda word: f"sources/{json.loads(word)['source']}",
+}
+
+
+@pytest.fixture(scope="module")
+def watch(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("watch")
+    (folder / "sitecustomize.py").write_text(WATCH)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory, deposit, watch):
+    """A finished build of two samples, through to a leaderboard; what its jobs opened is noted in `watch`."""
+    made = Project(tmp_path_factory.mktemp("faults"), deposit, SMALL)
+    table = made.folder / "config/cohorts/demo.csv"
+    table.write_text("".join(line for line in table.read_text().splitlines(True) if not line.startswith("demo-c1")))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("PYTHONPATH", str(watch))
+        made.snakemake()
+    return made
+
+
+@pytest.fixture(scope="module")
+def untouched(project):
+    return contents(project)
+
+
+def contents(project):
+    """Every released or ranked byte."""
+    paths = [path for path in project.results.rglob("*") if path.is_file() and ".ledger" not in path.parts]
+    return {path.relative_to(project.results).as_posix(): path.read_bytes() for path in paths if is_result(path)}
+
+
+def is_result(path):
+    return path.suffix != ".png" or "samples" not in path.parts
+
+
+def state(project):
+    """Names, sizes and times of every file that a run could write."""
+    roots = [project.results, project.folder / "data", project.folder / "logs"]
+    found = [path for root in roots for path in sorted(root.rglob("*")) if path.is_file()]
+    return {path: (path.stat().st_size, path.stat().st_mtime_ns, path.stat().st_ino) for path in found}
+
+
+def delete(path):
+    path.unlink()
+
+
+def empty(path):
+    os.truncate(path, 0)
+
+
+def halve(path):
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def raw(project):
+    (path,) = (project.folder / "data/raw").rglob("demo-a1.jpg")
+    return path
+
+
+# Runs, each over several faults: (file, below the results unless it is a function of the project; how it is damaged;
+# rule that makes it again).
+RUNS = {
+    "release": [
+        ("wsis/demo-a1.tif", delete, "assemble_dataset"),
+        ("MANIFEST.sha256", empty, "assemble_dataset"),
+        ("demo.csv", halve, "assemble_dataset"),
+        ("identity.csv", empty, "audit_identity"),
+        ("benchmark/leaderboard.csv", empty, "rank_encoders"),
+        ("report/quality.html", halve, "summarise_quality"),
+    ],
+    "tables": [
+        ("cohorts/demo.json", empty, "assemble_cohort"),
+        ("benchmark/demo/splits.json", delete, "make_splits"),
+        (f"{CELL}/fold0.json", empty, "fit_probe"),
+        ("benchmark/leaderboard.png", delete, "rank_encoders"),
+    ],
+    "late stages": [
+        (f"{A}/metadata.json", delete, "describe_sample"),
+        (f"{A}/embeddings/handcrafted.h5", delete, "embed_patches"),
+        (f"{B}/embeddings/handcrafted.h5", halve, "embed_patches"),
+        (f"{A}/fingerprint.json", halve, "fingerprint_sample"),
+        (f"{CELL}/scores.csv", delete, "fit_probe"),
+    ],
+    "counts and patches": [
+        (f"{A}/st.h5ad", empty, "assemble_sample"),  # and, by its link, in the release
+        (f"{B}/patches.h5", halve, "extract_patches"),
+        (f"{B}/records/extract_patches.json", empty, "extract_patches"),
+    ],
+    "pictures": [
+        (f"{A}/slide.tif", halve, "build_pyramid"),
+        (f"{A}/tissue.geojson", delete, "segment_tissue"),
+        (f"{B}/st.h5ad", delete, "assemble_sample"),
+    ],
+    "downloads and readings": [
+        (raw, empty, "fetch_sample"),
+        (f"{A}/raw.json", delete, "fetch_sample"),
+        (f"{A}/alignment.json", empty, "align_array"),
+        (f"{B}/expression.h5ad", delete, "read_expression"),
+    ],
+}
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_the_next_run_puts_it_right(project, untouched, run):
+    rules = set()
+    paths = [where(project) if callable(where) else project.results / where for where, _, _ in RUNS[run]]
+    for path, (_, damage, rule) in zip(paths, RUNS[run], strict=True):
+        damage(path)
+        rules.add(rule)
+
+    before = state(project)
+    dry = project.snakemake("--dry-run")
+    assert state(project) == before, "a dry run writes nothing"
+    said = dry.stdout + dry.stderr
+    for path, (_, damage, _) in zip(paths, RUNS[run], strict=True):
+        assert f"{path.relative_to(project.folder)} has {'gone' if damage is delete else ''}" in said
+    assert all(f"\nrule {rule}:" in said or f"\nlocalrule {rule}:" in said for rule in rules), said
+
+    project.snakemake()
+    assert contents(project) == untouched
+    assert project.planned() == {}
+
+
+def test_every_file_of_the_project_that_a_job_reads_is_in_its_hash(project, watch):
+    """Opens as Python reports them, against the closure; and that closure's hash is one that Snakemake has kept."""
+    kept = "".join(path.read_text() for path in (project.folder / ".snakemake/metadata").rglob("*") if path.is_file())
+    ours = [project.folder / name for name in ("workflow", "scripts", "resources", "config", "envs")]
+    seen = set()
+    for path in watch.glob("*.opened"):
+        first, *opened = path.read_text().splitlines()
+        words = json.loads(first)
+        script = words[1]
+        units = [
+            project.folder / f"workflow/spotweave/{LOADED[word](value)}.py"
+            for word, value in itertools.pairwise(words)
+            if word in LOADED
+        ]
+        tables = [project.folder / word for word in words if word.startswith("resources/")]
+        entries = (project.folder / script, *units, *tables)
+        read = {source_of(Path(project.folder, name)) for name in opened}
+        read = {one for one in read if one.is_file() and any(one.is_relative_to(folder) for folder in ours)}
+        assert read <= set(closure(project.folder / "workflow", *entries)), script
+        assert code_hash(project.folder / "workflow", *entries) in kept, script
+        seen.add(Path(script).stem)
+    assert {"fetch_sample", "read_expression", "describe_sample", "embed_patches", "fit_probe", "make_splits"} <= seen
+
+
+def source_of(path):
+    """The source of a compiled module."""
+    return path.parent.parent / f"{path.name.partition('.')[0]}.py" if path.parent.name == "__pycache__" else path
+
+
+def test_a_rerun_that_fails_is_not_forgotten(project, untouched):
+    """The change that made the job run is taken back after it has failed: what it left is still not the dataset."""
+    script = project.folder / "scripts/assemble_sample.py"
+    text = script.read_text()
+    script.write_text(text.replace("    import anndata\n", "    raise OSError('disk full')\n", 1))
+    failed = project.snakemake("--keep-going", check=False)
+    script.write_text(text)
+    assert failed.returncode != 0
+    assert not (project.results / A / "st.h5ad").exists()
+    assert project.planned()["assemble_sample"] == 2
+    project.snakemake()
+    assert contents(project) == untouched
+    assert project.planned() == {}
+
+
+HEAD_KILLED = """    import os, signal
+    from pathlib import Path
+    above = os.getppid()
+    while b"-m\\0snakemake" not in (line := Path(f"/proc/{above}/cmdline").read_bytes()) or b"serve_demo" in line:
+        above = int(Path(f"/proc/{above}/stat").read_text().rpartition(")")[2].split()[1])
+    os.kill(above, signal.SIGKILL)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the head by way of /proc")
+def test_after_a_killed_head_the_message_says_what_to_type_and_that_is_enough(project, untouched):
+    script = project.folder / "scripts/make_splits.py"
+    text = script.read_text()
+    (project.results / "benchmark/demo/splits.json").unlink()
+    script.write_text(text.replace("def work(args):\n", f"def work(args):\n{HEAD_KILLED}", 1))
+    assert project.snakemake(check=False).returncode != 0
+    script.write_text(text)
+    locked = project.snakemake(check=False)
+    assert locked.returncode != 0
+    assert "type your command once with --unlock added" in locked.stderr
+    project.snakemake("--unlock")
+    project.snakemake("--rerun-incomplete")
+    assert contents(project) == untouched
+    assert project.planned() == {}
