@@ -5,7 +5,7 @@ RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
 SNAKEMAKE := $(RUN) snakemake --profile profiles/local
 HER2ST := $(if $(wildcard ../shared/data/her2st),config/her2st_local.yaml,config/her2st.yaml)
 
-.PHONY: setup demo her2st mob new-cohort test lint bench bench-fiducials bench-placement detector clean
+.PHONY: setup demo her2st mob new-cohort test fuzz lint bench bench-fiducials bench-placement detector clean
 
 setup: $(READY)
 
@@ -41,6 +41,10 @@ results/%/report/report.html: results/%/benchmark/leaderboard.csv results/%/MANI
 
 test: $(READY)
 	$(RUN) bash tests/run
+
+# Over 5,000 damaged and hostile deposits, some minutes on one core.
+fuzz: $(READY)
+	$(RUN) python -W ignore tests/fuzz/fuzz.py --cases 5000
 
 lint: $(READY)
 	$(RUN) bash tests/lint
