@@ -26,9 +26,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "workflow"))
 
-from spotweave import readers  # noqa: E402
-from spotweave.errors import Refusal  # noqa: E402
-from spotweave.raw import RawFile  # noqa: E402
+from spotweave import readers
+from spotweave.errors import Refusal
+from spotweave.raw import RawFile
 
 LAYOUTS = {"st_v1": "st_v1_layouts", "visium": "visium", "visium_hd": "visium_hd", "xenium": "xenium"}
 MEMORY_BYTES = 6 << 30
