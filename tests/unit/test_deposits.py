@@ -26,6 +26,7 @@ from spotweave.positions import read_loupe, read_positions
 from spotweave.raw import RawFile
 from spotweave.scalefactors import read_scalefactors
 from spotweave.simulate import visium
+from spotweave.visium_hd import software
 
 CANARY = np.arange(7, 7 + 64, dtype=np.int32)
 ROOT = Path(__file__).resolve().parents[2]
@@ -262,6 +263,18 @@ def test_what_a_library_cannot_read_is_a_refusal_that_names_the_file(source) -> 
     with pytest.raises(Refusal, match=r"^a\.bin: ") as refusal, parsing("a.bin"):
         _of_our_code(source)()
     assert "\n" not in refusal.value.reason
+
+
+def test_a_library_may_be_reached_through_another(truth, tmp_path) -> None:
+    """An attribute with a default is read through `Mapping.get`, which is no library for files."""
+    path = visium.write_h5_layout_3(tmp_path / "a.h5", visium.block_of(truth, truth.tissue))
+    with h5py.File(path, "r+") as file:
+        file.attrs["software_version"] = "spaceranger-3.1.2"
+    content = path.read_bytes()
+    assert content.count(b"GCOL")
+    path.write_bytes(content.replace(b"GCOL", b"LOCG"))
+    with pytest.raises(Refusal, match="global heap"):
+        software.describe(raw(path))
 
 
 def test_a_group_in_place_of_a_list_is_a_refusal(truth, tmp_path) -> None:

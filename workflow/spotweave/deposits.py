@@ -121,19 +121,16 @@ def _is_of_the_file(error: Exception) -> bool:
         number = int(inside[1]) if inside else error.errno
         if number in OF_THE_WORLD:
             return False
-    return isinstance(error, CONTENT_ERRORS) or _called_library(error).startswith(READING)
+    return isinstance(error, CONTENT_ERRORS) or any(module.startswith(READING) for module in _called_modules(error))
 
 
-def _called_library(error: Exception) -> str:
-    """The module that our innermost frame called when the error came up; nothing if it came up in our own."""
-    called = ""
+def _called_modules(error: Exception) -> list[str]:
+    """The modules below our innermost frame when the error came up; none if it came up in our own."""
+    called: list[str] = []
     trace = error.__traceback__
     while trace is not None:
         module = str(trace.tb_frame.f_globals.get("__name__", ""))
-        if module.startswith("spotweave."):
-            called = ""
-        elif not called:
-            called = module
+        called = [] if module.startswith("spotweave.") else [*called, module]
         trace = trace.tb_next
     return called
 
