@@ -5,7 +5,7 @@ RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
 SNAKEMAKE := $(RUN) snakemake --profile profiles/local
 HER2ST := $(if $(wildcard ../shared/data/her2st),config/her2st_local.yaml,config/her2st.yaml)
 
-.PHONY: setup demo her2st mob new-cohort test mutants lint bench bench-fiducials bench-placement detector clean
+.PHONY: setup demo her2st mob new-cohort test fuzz mutants lint bench bench-fiducials bench-placement detector clean
 
 setup: $(READY)
 
@@ -46,6 +46,10 @@ test: $(READY)
 # make mutants ONLY='^matrices/'
 mutants: $(READY)
 	$(RUN) python tests/mutants/run.py --only '$(ONLY)'
+
+# Over 5,000 damaged and hostile deposits, some minutes on one core.
+fuzz: $(READY)
+	$(RUN) python -W ignore tests/fuzz/fuzz.py --cases 5000
 
 lint: $(READY)
 	$(RUN) bash tests/lint

@@ -23,7 +23,9 @@ def work(args: argparse.Namespace) -> dict[str, Any]:
     if manifest["sample"] != args.sample:
         raise ValueError(f"{args.manifest} is the manifest of {manifest['sample']}, not of {args.sample}")
     reader = readers.load(args.reader)
-    reading = reader.read(readers.pick_files(manifest, reader.ROLES, reader.OPTIONAL), member=args.member)
+    reading = readers.read_sample(
+        args.reader, readers.pick_files(manifest, reader.ROLES, reader.OPTIONAL), member=args.member
+    )
     reading.write(args.expression, args.spots)
     genes = reading.adata.var
     return {"reader": args.reader, **reading.report, "gene_species": gene_species(genes.index, genes["gene_id"])}

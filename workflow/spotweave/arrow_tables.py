@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import io
-import shutil
-import tempfile
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import numpy as np
@@ -21,6 +16,7 @@ import pyarrow.csv
 import pyarrow.parquet
 from numpy.typing import NDArray
 
+from spotweave.deposits import check_parquet, parsing, seekable, unpacked
 from spotweave.errors import Refusal
 from spotweave.raw import RawFile
 
@@ -29,8 +25,6 @@ PARQUET_MAGIC = b"PAR1"
 ROWS_AT_ONCE = 1 << 18
 BYTES_AT_ONCE = 1 << 24
 BUFFER_BYTES = 1 << 20  # of each column: a row group may be the whole file
-# What reading damaged or foreign content raises, in Arrow and in gzip.
-DAMAGE = (pa.ArrowException, OSError, EOFError, UnicodeDecodeError, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -83,10 +77,8 @@ def open_table(raw: RawFile, wanted: Mapping[str, pa.DataType], needed: Sequence
         raise Refusal(f"{raw.name}: the file is empty; download it again")
     is_packed = head.startswith(GZIP_MAGIC)
     with ExitStack() as stack:
-        try:
+        with parsing(raw.name):
             table = _open(raw, is_packed, head, wanted, needed, stack)
-        except DAMAGE as error:
-            raise _damaged(raw, error) from error
         # Only what reading raises is a fault of the file; what the caller raises meanwhile is the caller's.
         yield replace(table, batches=_guarded(raw, table.batches))
 
@@ -100,45 +92,23 @@ def _open(
     stack: ExitStack,
 ) -> Table:
     if is_packed:
-        with gzip.open(raw.path) as packed:
+        with unpacked(raw) as packed:
             head = packed.read(len(PARQUET_MAGIC))
     if head.startswith(PARQUET_MAGIC):
-        path = stack.enter_context(_seekable(raw.path, is_packed))
-        return _of_parquet(
-            raw, stack.enter_context(pyarrow.parquet.ParquetFile(path, buffer_size=BUFFER_BYTES)), wanted, needed
-        )
-    handle = stack.enter_context(raw.path.open("rb"))
-    stream = stack.enter_context(gzip.GzipFile(fileobj=handle)) if is_packed else handle
-    return _of_text(raw, cast(BinaryIO, stream), wanted, needed)
+        path = stack.enter_context(seekable(raw))  # parquet is read from its end
+        file = stack.enter_context(pyarrow.parquet.ParquetFile(path, buffer_size=BUFFER_BYTES))
+        check_parquet(raw.name, file, path.stat().st_size)
+        return _of_parquet(raw, file, wanted, needed)
+    return _of_text(raw, stack.enter_context(unpacked(raw)), wanted, needed)
 
 
 def _guarded(raw: RawFile, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     while True:
-        try:
+        with parsing(raw.name):
             batch = next(batches, None)
-        except DAMAGE as error:
-            raise _damaged(raw, error) from error
         if batch is None:
             return
         yield batch
-
-
-def _damaged(raw: RawFile, error: BaseException) -> Refusal:
-    text = " ".join(str(error).split())[:200]
-    return Refusal(f"{raw.name}: a cut or damaged table, or none at all ({text}); download it again")
-
-
-@contextmanager
-def _seekable(path: Path, is_packed: bool) -> Iterator[Path]:
-    """Parquet is read from its end, so a packed one is unpacked into the temporary folder first."""
-    if not is_packed:
-        yield path
-        return
-    with tempfile.TemporaryDirectory(prefix="spotweave-") as folder:
-        unpacked = Path(folder) / "unpacked.parquet"
-        with gzip.open(path) as source, open(unpacked, "wb") as target:
-            shutil.copyfileobj(source, target, 1 << 20)
-        yield unpacked
 
 
 def _of_parquet(

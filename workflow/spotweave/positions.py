@@ -12,11 +12,8 @@ blanks or decimals with commas; spots off the tissue without numbers are left ou
 from __future__ import annotations
 
 import csv
-import gzip
 import io
-import json
 import re
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +23,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from spotweave.barcodes import looks_like_barcode
+from spotweave.deposits import check_parquet, parses, read_bytes, read_json
 from spotweave.errors import Refusal
 from spotweave.matrices import GZIP_MAGIC, HDF5_MAGIC
 from spotweave.matrices.count_table import SEPARATOR_LINE, UTF16_BOMS
@@ -34,6 +32,7 @@ from spotweave.raw import RawFile
 
 COLUMNS = ("barcode", "in_tissue", "array_row", "array_col", "y_px", "x_px")  # the order of a file without header
 NEEDED = ("in_tissue", "array_row", "array_col", "y_px", "x_px")
+FARTHEST_PLACE = 1 << 24  # on an array; the whole 2 um bins of Visium HD are 3,350 on a side
 WHOLE = ("in_tissue", "array_row", "array_col")
 # What headers call the columns, in small letters: Space Ranger, Seurat and STUtility, SpatialExperiment.
 NAMES = {
@@ -108,6 +107,7 @@ class Loupe:
     to_instrument: NDArray[np.float64] | None = None
 
 
+@parses
 def read_positions(raw: RawFile) -> Positions:
     """Read the positions of all spots of a capture area.
 
@@ -120,7 +120,7 @@ def read_positions(raw: RawFile) -> Positions:
         head = handle.read(len(HDF5_MAGIC))
     if not head:
         raise Refusal(f"{raw.name}: the file is empty; download it again")
-    content = _unpacked(raw) if head.startswith(GZIP_MAGIC) else None
+    content = read_bytes(raw) if head.startswith(GZIP_MAGIC) else None
     if content is not None:
         head = content[: len(HDF5_MAGIC)]
     columns: dict[str, list[str]] = {}
@@ -132,7 +132,7 @@ def read_positions(raw: RawFile) -> Positions:
         table, unused, left_out = _read_parquet(raw, content)
         layout = "parquet"
     else:
-        table, columns, layout, left_out = _read_text(raw, raw.path.read_bytes() if content is None else content)
+        table, columns, layout, left_out = _read_text(raw, read_bytes(raw) if content is None else content)
         unused = list(columns)
     _check(raw, table, columns)
     report = {
@@ -143,14 +143,6 @@ def read_positions(raw: RawFile) -> Positions:
         **left_out,
     }
     return Positions(raw.name, table, report, columns)
-
-
-def _unpacked(raw: RawFile) -> bytes:
-    try:
-        with gzip.open(raw.path) as packed:
-            return packed.read()
-    except (OSError, EOFError, zlib.error) as error:
-        raise Refusal(f"{raw.name}: the gzip stream is cut or damaged ({error}); download it again") from error
 
 
 def _decoded(raw: RawFile, content: bytes) -> str:
@@ -402,7 +394,7 @@ def _checked(raw: RawFile, key: str, values: pd.Series, shown: pd.Series) -> NDA
     numbers = values.to_numpy(dtype=np.float64, na_value=np.nan)
     good = np.isfinite(numbers)
     if key in WHOLE:
-        good &= numbers == np.floor(numbers)
+        good &= (numbers == np.floor(numbers)) & (np.abs(numbers) <= FARTHEST_PLACE)
     if key == "in_tissue":
         good &= (numbers == 0) | (numbers == 1)
     bad = np.flatnonzero(~good)
@@ -425,6 +417,7 @@ def _read_parquet(raw: RawFile, content: bytes | None) -> tuple[pd.DataFrame, li
 
     try:
         file = pyarrow.parquet.ParquetFile(raw.path if content is None else io.BytesIO(content))
+        check_parquet(raw.name, file, raw.path.stat().st_size if content is None else len(content))
         header = [str(name) for name in file.schema_arrow.names]
         lower = [_normal(name) for name in header]
         places = {key: next((lower.index(n) for n in names if n in lower), None) for key, names in NAMES.items()}
@@ -438,6 +431,9 @@ def _read_parquet(raw: RawFile, content: bytes | None) -> tuple[pd.DataFrame, li
                 f" {', '.join(header)[:200]}"
             )
         wanted = {key: header[at] for key, at in places.items() if at is not None}
+        twice = [name for name in wanted.values() if header.count(name) > 1]
+        if twice:
+            raise Refusal(f"{raw.name}: two columns are called {twice[0]!r}; remove one")
         read = file.read(columns=list(wanted.values()))
     except (pyarrow.ArrowException, OSError) as error:
         text = " ".join(str(error).split())[:200]
@@ -528,6 +524,7 @@ def refuse_twins(name: str, table: pd.DataFrame) -> None:
         )
 
 
+@parses
 def read_loupe(raw: RawFile) -> Loupe:
     """Read a Loupe alignment JSON.
 
@@ -555,7 +552,7 @@ def read_loupe(raw: RawFile) -> Loupe:
             inverse = np.linalg.inv(to_instrument)
             mapped = np.column_stack([pixels, np.ones(len(pixels))]) @ inverse.T
             pixels = mapped[:, :2] / mapped[:, 2:]
-    except (KeyError, TypeError, ValueError, AttributeError, np.linalg.LinAlgError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, np.linalg.LinAlgError) as error:
         raise Refusal(
             f"{raw.name}: a Loupe alignment whose spots lack row, col, imageX or imageY, or whose transform cannot be"
             f" inverted ({error!r}); save the alignment in Loupe again"
@@ -578,13 +575,3 @@ def read_loupe(raw: RawFile) -> Loupe:
         to_instrument is not None,
         to_instrument,
     )
-
-
-def read_json(raw: RawFile) -> Any:
-    """Content of a JSON file, plain or packed with gzip; refused if it is none."""
-    with open(raw.path, "rb") as handle:
-        is_packed = handle.read(len(GZIP_MAGIC)) == GZIP_MAGIC
-    try:
-        return json.loads((_unpacked(raw) if is_packed else raw.path.read_bytes()).decode("utf-8-sig"))
-    except ValueError as error:
-        raise Refusal(f"{raw.name}: not JSON ({error}); download it again") from error

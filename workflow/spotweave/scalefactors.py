@@ -10,9 +10,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from spotweave.deposits import read_json
 from spotweave.errors import Refusal
 from spotweave.matrices.features import NUMBER, blank_if_unknown
-from spotweave.positions import read_json
 from spotweave.raw import RawFile
 
 # What the names of diameters, scales and sizes end with; all of them are above 0.

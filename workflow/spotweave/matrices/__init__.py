@@ -9,8 +9,6 @@ columns that are sums or leftovers of a counting program, are left out, named an
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -19,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
+from spotweave.deposits import parses, unpacked
 from spotweave.errors import Refusal
 from spotweave.matrices import features as feature_rules
 from spotweave.raw import RawFile
@@ -69,6 +68,7 @@ class Matrix:
     unit_columns: dict[str, list[str]] = field(default_factory=dict)
 
 
+@parses
 def read_matrix(counts: RawFile, *, features: RawFile | None = None, barcodes: RawFile | None = None) -> Matrix:
     """Read one count matrix.
 
@@ -126,6 +126,7 @@ def _without_summaries(matrix: Matrix) -> Matrix:
     )
 
 
+@parses
 def read_head(raw: RawFile) -> tuple[bytes, bool]:
     """The first bytes of a file, unpacked, and whether it was packed with gzip."""
     with open(raw.path, "rb") as handle:
@@ -134,11 +135,8 @@ def read_head(raw: RawFile) -> tuple[bytes, bool]:
         raise Refusal(f"{raw.name}: the file is empty; download it again")
     if not head.startswith(GZIP_MAGIC):
         return head, False
-    try:
-        with gzip.open(raw.path) as packed:
-            return packed.read(HEAD_BYTES), True
-    except (OSError, EOFError, zlib.error) as error:
-        raise Refusal(f"{raw.name}: the gzip stream is cut or damaged ({error}); download it again") from error
+    with unpacked(raw) as stream:
+        return stream.read(HEAD_BYTES), True
 
 
 def _refuse_foreign(raw: RawFile, head: bytes) -> None:

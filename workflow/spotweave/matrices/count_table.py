@@ -12,11 +12,9 @@ from __future__ import annotations
 import codecs
 import contextlib
 import csv
-import gzip
 import io
 import itertools
 import re
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, cast
@@ -25,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
+from spotweave.deposits import parsing, unpacked
 from spotweave.errors import Refusal
 from spotweave.matrices import GZIP_MAGIC, LARGEST_COUNT
 from spotweave.matrices.features import NUMBER, UNKNOWN, are_summaries, is_summary
@@ -375,19 +374,14 @@ def _decode(raw: RawFile, number: int, line: bytes) -> str:
 @contextlib.contextmanager
 def _numbered_lines(raw: RawFile) -> Iterator[Iterator[tuple[int, bytes]]]:
     """The file's lines with their numbers from 1, unpacked, without line ends, byte order mark and blank lines."""
-    with open(raw.path, "rb") as packed:
-        is_gzip = packed.peek(2).startswith(GZIP_MAGIC)
-        stream = io.BufferedReader(cast(io.RawIOBase, gzip.GzipFile(fileobj=packed))) if is_gzip else packed
+    with parsing(raw.name), unpacked(raw) as content:
+        stream = io.BufferedReader(cast(io.RawIOBase, content))
         try:
             is_utf16 = stream.peek(2).startswith(UTF16_BOMS)
             yield _lines(raw, cast(BinaryIO, codecs.EncodedFile(stream, "utf-8", "utf-16") if is_utf16 else stream))
         except UnicodeDecodeError as error:
             raise Refusal(
                 f"{raw.name}: UTF-16 text that is cut or damaged ({error.reason}); save it as UTF-8"
-            ) from error
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise Refusal(
-                f"{raw.name}: the gzip stream is cut or damaged ({error}); download the file again"
             ) from error
 
 

@@ -21,8 +21,8 @@ from spotweave.barcodes import looks_like_barcode
 from spotweave.errors import Refusal
 
 GENE_EXPRESSION = "Gene Expression"
-NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-ENSEMBL = re.compile(r"(\w+?_+)?ENS[A-Z]{0,4}G\d{11}(\.\d+)?")
+NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+ENSEMBL = re.compile(r"(\w{1,64}_)?ENS[A-Z]{0,4}G\d{11}(\.\d+)?")
 # What tables say where nothing is known: missing values of R, pandas and Arrow as text.
 UNKNOWN = {"", "nan", "na", "n/a", "none", "null", "<na>", "-", ".", "unknown"}
 GENE_TYPES = re.compile(r"gene[ _-]?(expression|ex)?s?|gex|m?rna|transcripts?", re.IGNORECASE)

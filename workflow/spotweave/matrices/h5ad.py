@@ -79,6 +79,8 @@ def read_frame(name: str, group: Any, what: str) -> pd.DataFrame:
     frame = read_elem(group)
     if not isinstance(frame, pd.DataFrame):
         raise Refusal(f"{name}: {what} is not a table; download the file again")
+    if not frame.columns.is_unique:
+        raise Refusal(f"{name}: two columns of {what} have the same name; save the file again with names of their own")
     return frame
 
 
@@ -145,8 +147,8 @@ def _read_dense(
 ) -> csr_matrix:
     if dataset.shape != (len(units), len(genes)):
         raise Refusal(
-            f"{name}: a matrix of {' x '.join(f'{size:,}' for size in dataset.shape)} for {len(units):,} units and"
-            f" {len(genes):,} genes; download the file again"
+            f"{name}: a matrix of {' x '.join(f'{size:,}' for size in dataset.shape or ())} for {len(units):,} units"
+            f" and {len(genes):,} genes; download the file again"
         )
 
     def place(unit: int, gene: int) -> str:

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import gzip
-import shutil
-import tempfile
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import h5py
@@ -16,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
+from spotweave.deposits import check_hdf5, parsing, seekable
 from spotweave.errors import Refusal
-from spotweave.matrices import GZIP_MAGIC, Fault, canonical, find_fault, refuse_fault
+from spotweave.matrices import Fault, canonical, find_fault, refuse_fault
 from spotweave.raw import RawFile
 
 VALUES_AT_ONCE = 1 << 22
@@ -25,30 +21,13 @@ VALUES_AT_ONCE = 1 << 22
 
 @contextmanager
 def open_file(raw: RawFile) -> Iterator[h5py.File]:
-    """Open an HDF5 file; whatever HDF5 cannot read in it is a refusal.
+    """Open an HDF5 file; whatever HDF5 cannot read in it is a refusal, and so is what leads out of it.
 
     HDF5 has to seek, so a file packed once more with gzip (as GEO does) is unpacked to the temporary folder first.
     """
-    try:
-        with _unpacked(raw.path) as path, h5py.File(path, "r") as file:
-            yield file
-    except (OSError, EOFError, KeyError, RuntimeError, UnicodeDecodeError, zlib.error) as error:
-        text = " ".join(str(error).split())
-        raise Refusal(f"{raw.name}: a cut, damaged or incomplete HDF5 file ({text}); download it again") from error
-
-
-@contextmanager
-def _unpacked(path: Path) -> Iterator[Path]:
-    with open(path, "rb") as handle:
-        is_packed = handle.read(2) == GZIP_MAGIC
-    if not is_packed:
-        yield path
-        return
-    with tempfile.TemporaryDirectory(prefix="spotweave-") as folder:
-        unpacked = Path(folder) / "unpacked.h5"
-        with gzip.open(path) as source, open(unpacked, "wb") as target:
-            shutil.copyfileobj(source, target, 1 << 20)
-        yield unpacked
+    with parsing(raw.name, "HDF5 file"), seekable(raw) as path, h5py.File(path, "r") as file:
+        check_hdf5(raw.name, file, path.stat().st_size)
+        yield file
 
 
 def keys(node: Any) -> set[str]:
@@ -56,9 +35,19 @@ def keys(node: Any) -> set[str]:
     return set(node) if isinstance(node, h5py.Group) else set()
 
 
-def text(dataset: Any) -> list[str]:
+def array(name: str, group: Any, key: str, *, kinds: str = "iufbSOUV") -> h5py.Dataset:
+    """A list of a group; refused where it is something else, or its type is of none of numpy's `kinds`."""
+    node = group.get(key) if isinstance(group, h5py.Group) else None
+    if not isinstance(node, h5py.Dataset) or node.ndim != 1 or node.dtype.kind not in kinds:
+        raise Refusal(
+            f"{name}: {key} is missing, or no list of the right type, in an incomplete HDF5 file; download it again"
+        )
+    return node
+
+
+def text(name: str, group: Any, key: str) -> list[str]:
     """A list of names; fixed-length strings come without their padding."""
-    return [item.decode() if isinstance(item, bytes) else str(item) for item in dataset[:]]
+    return [item.decode() if isinstance(item, bytes) else str(item) for item in array(name, group, key)[:]]
 
 
 def read_sparse(
@@ -76,10 +65,11 @@ def read_sparse(
     checked in blocks, so that the peak is little above the result (8 bytes a value). `unchecked` marks columns whose
     values are taken as 0: features that are no genes may hold what are no counts (mean intensities of proteins).
     """
-    indptr = group["indptr"][:].astype(np.int64)
-    length = int(group["data"].shape[0])
+    indptr = array(name, group, "indptr", kinds="iu")[:].astype(np.int64)
+    data, places = array(name, group, "data"), array(name, group, "indices", kinds="iu")
+    length = int(data.shape[0])
     outer, inner = (len(units), len(genes)) if by_unit else (len(genes), len(units))
-    if len(indptr) != outer + 1 or indptr[0] != 0 or indptr[-1] != length or group["indices"].shape[0] != length:
+    if len(indptr) != outer + 1 or indptr[0] != 0 or indptr[-1] != length or places.shape[0] != length:
         raise Refusal(
             f"{name}: the matrix does not fit its lists ({len(units):,} barcodes, {len(genes):,} genes, {length:,}"
             f" values, an index of {len(indptr):,}); download the file again"
@@ -88,7 +78,7 @@ def read_sparse(
         raise Refusal(f"{name}: the index of the matrix runs backwards; download the file again")
     indices = np.empty(length, dtype=np.int32)
     for start in range(0, length, VALUES_AT_ONCE):
-        block = group["indices"][start : start + VALUES_AT_ONCE]
+        block = places[start : start + VALUES_AT_ONCE]
         if block.min() < 0 or block.max() >= inner:
             raise Refusal(
                 f"{name}: a value lies at place {int(block.max()):,} of {inner:,}; download the file again",
@@ -103,7 +93,7 @@ def read_sparse(
     skipped = None
     if unchecked is not None:
         skipped = unchecked[indices] if by_unit else np.repeat(unchecked, np.diff(indptr))
-    values, fault = read_values(group["data"], skipped)
+    values, fault = read_values(data, skipped)
     if fault:
         row = int(np.searchsorted(indptr, fault.index, side="right")) - 1
         unit, gene = (row, int(indices[fault.index])) if by_unit else (int(indices[fault.index]), row)

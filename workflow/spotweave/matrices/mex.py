@@ -8,9 +8,7 @@ to the matrix by their order, which is the format's own rule, after their length
 from __future__ import annotations
 
 import csv
-import gzip
 import re
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -20,9 +18,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
+from spotweave.deposits import FREE_BYTES, MOST_RATIO, parsing, read_bytes, unpacked
 from spotweave.errors import Refusal
 from spotweave.matrices import (
-    GZIP_MAGIC,
     Matrix,
     canonical,
     find_fault,
@@ -40,6 +38,7 @@ from spotweave.matrices.features import (
 from spotweave.raw import RawFile
 
 ENTRIES_AT_ONCE = 1 << 20
+SHORTEST_ENTRY = len(b"1 1 1\n")
 UTF8_BOM = "\ufeff"
 BARCODE = re.compile(r"[ACGTN]{14,}|s_\d{3}um_\d+_\d+|cellid_\d+|[a-p]{8}-\d+")
 # Last names of the headers that R and people put over these lists.
@@ -120,16 +119,16 @@ class _Entries:
 def _read_mtx(raw: RawFile, is_packed: bool) -> _Entries:
     """Read the entries in blocks, so that the peak is little above the result (16 bytes an entry)."""
     try:
-        with gzip.open(raw.path) if is_packed else open(raw.path, "rb") as stream:
-            return _read_entries(raw, stream)
-    except (ValueError, OSError, EOFError, OverflowError, zlib.error) as error:
+        with parsing(raw.name), unpacked(raw) as stream:
+            return _read_entries(raw, stream, raw.path.stat().st_size * (MOST_RATIO if is_packed else 1))
+    except (ValueError, OverflowError) as error:
         text = " ".join(str(error).split())
         raise Refusal(
             f"{raw.name}: a cut or damaged matrix in Market Exchange format ({text}); download it again"
         ) from error
 
 
-def _read_entries(raw: RawFile, stream: Any) -> _Entries:
+def _read_entries(raw: RawFile, stream: Any, most_bytes: int) -> _Entries:
     banner = stream.readline().decode("ascii", errors="replace").lower().split()[1:]
     line = stream.readline()
     while line.startswith(b"%") or (line and not line.strip()):
@@ -141,6 +140,8 @@ def _read_entries(raw: RawFile, stream: Any) -> _Entries:
         raise Refusal(f"{raw.name}: '{' '.join(banner)}'; counts are 'matrix coordinate integer general', write it so")
     if not 0 <= entries <= rows * columns:
         raise ValueError(f"{entries:,} entries in {rows:,} x {columns:,}")
+    if entries * SHORTEST_ENTRY > max(most_bytes, FREE_BYTES):
+        raise ValueError(f"{entries:,} entries, which a file of its size cannot hold")
     row, column = np.empty(entries, dtype=np.int32), np.empty(entries, dtype=np.int32)
     value = np.empty(entries, dtype=np.int64 if "integer" in banner else np.float64)
     done = 0
@@ -185,19 +186,15 @@ def _blocks(stream: Any) -> Iterator[pd.DataFrame]:
 def _read_list(raw: RawFile) -> list[list[str]]:
     """Rows of a list, tab- or comma-separated, plain or packed."""
     try:
-        with open(raw.path, "rb") as handle:
-            is_packed = handle.read(2) == GZIP_MAGIC
-        with gzip.open(raw.path, "rt", encoding="utf-8") if is_packed else open(raw.path, encoding="utf-8") as lines:
-            content = lines.read().removeprefix(UTF8_BOM).splitlines()
-    except (OSError, EOFError, zlib.error) as error:
-        raise Refusal(f"{raw.name}: the gzip stream is cut or damaged ({error}); download it again") from error
+        content = read_bytes(raw).decode("utf-8").removeprefix(UTF8_BOM).splitlines()
     except UnicodeDecodeError as error:
         raise Refusal(f"{raw.name}: not a list of names in UTF-8 text ({error.reason}); download it again") from error
     content = [line for line in content if line.strip()]
     if not content:
         raise Refusal(f"{raw.name}: the list is empty; download it again")
     delimiter = "\t" if "\t" in content[0] else ","
-    return [[field.strip() for field in row] for row in csv.reader(content, delimiter=delimiter)]
+    with parsing(raw.name):
+        return [[field.strip() for field in row] for row in csv.reader(content, delimiter=delimiter)]
 
 
 def _fit(

@@ -16,7 +16,7 @@ from scipy.sparse import csr_matrix, hstack
 from spotweave.errors import Refusal
 from spotweave.matrices import Matrix
 from spotweave.matrices.features import GENE_EXPRESSION, need_no_check, only_genes
-from spotweave.matrices.hdf5 import keys, open_file, read_sparse, text
+from spotweave.matrices.hdf5 import array, keys, open_file, read_sparse, text
 from spotweave.raw import RawFile
 
 SPARSE = {"data", "indices", "indptr", "shape", "barcodes"}
@@ -51,23 +51,27 @@ def _what_it_is(file: h5py.File) -> str:
 
 
 def _lists_fit(name: str, group: Any, units: list[str], genes: list[str]) -> None:
-    genes_there, units_there = (int(size) for size in group["shape"][:])
-    if (units_there, genes_there) != (len(units), len(genes)):
+    stated = [int(size) for size in array(name, group, "shape", kinds="iu")[:]]
+    if stated != [len(genes), len(units)]:
+        found = f"{stated[0]:,} genes x {stated[1]:,} barcodes" if len(stated) == 2 else f"{len(stated)} dimensions"
         raise Refusal(
-            f"{name}: a matrix of {genes_there:,} genes x {units_there:,} barcodes with {len(genes):,} gene names and"
-            f" {len(units):,} barcodes; download the file again"
+            f"{name}: a matrix of {found} with {len(genes):,} gene names and {len(units):,} barcodes; download the"
+            " file again"
         )
 
 
 def _read_layout_3(name: str, group: Any) -> Matrix:
     features = group["features"]
-    units, names = text(group["barcodes"]), text(features["name"])
+    units, names = text(name, group, "barcodes"), text(name, features, "name")
 
     def column(key: str, missing: str) -> list[str]:
-        return text(features[key]) if key in features else [missing] * len(names)
+        values = text(name, features, key) if key in features else [missing] * len(names)
+        if len(values) != len(names):
+            raise Refusal(f"{name}: {len(names):,} genes with {len(values):,} of {key}; download the file again")
+        return values
 
-    ids, types, genomes = column("id", ""), column("feature_type", GENE_EXPRESSION), column("genome", "")
     _lists_fit(name, group, units, names)
+    ids, types, genomes = column("id", ""), column("feature_type", GENE_EXPRESSION), column("genome", "")
     other = need_no_check(types, names, ids)
     whole = read_sparse(name, group, units, names, by_unit=True, unchecked=other if other.any() else None)
     counts, genes, left_out = only_genes(name, whole, types)
@@ -85,21 +89,24 @@ def _read_layout_3(name: str, group: Any) -> Matrix:
 
 
 def _read_layout_2(name: str, file: h5py.File, genomes: list[str]) -> Matrix:
-    units = text(file[genomes[0]]["barcodes"])
+    units = text(name, file[genomes[0]], "barcodes")
     parts: list[csr_matrix] = []
     names, ids, of_genome = [], [], []
     for genome in genomes:
         group = file[genome]
-        genes = text(group["gene_names"] if "gene_names" in group else group["genes"])
-        here = text(group["barcodes"])
+        genes = text(name, group, "gene_names" if "gene_names" in group else "genes")
+        here = text(name, group, "barcodes")
         _lists_fit(name, group, here, genes)
-        other = need_no_check([GENE_EXPRESSION] * len(genes), genes, text(group["genes"]))
+        ids_here = text(name, group, "genes")
+        if len(ids_here) != len(genes):
+            raise Refusal(f"{name}: {len(genes):,} gene names with {len(ids_here):,} ids; download the file again")
+        other = need_no_check([GENE_EXPRESSION] * len(genes), genes, ids_here)
         part = read_sparse(name, group, here, genes, by_unit=True, unchecked=other if other.any() else None)
         if here != units:  # each genome has a list of its own, which need not be in the same order
             units, parts, part = _union(units, parts, here, part)
         parts.append(part)
         names += genes
-        ids += text(group["genes"])
+        ids += ids_here
         of_genome += [genome] * len(genes)
     counts = csr_matrix(hstack(parts, format="csr")) if len(parts) > 1 else parts[0]
     return Matrix(

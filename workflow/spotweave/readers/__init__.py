@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from spotweave.deposits import parsing
 from spotweave.errors import Refusal
 from spotweave.raw import RawFile
 
@@ -144,6 +145,16 @@ def load(name: str) -> Reader:
     if name not in names():
         raise ValueError(f"unknown reader {name!r}, there are: {', '.join(names())}")
     return cast(Reader, importlib.import_module(f"{__name__}.{name}"))
+
+
+def read_sample(name: str, files: Mapping[str, RawFile], member: str | None = None) -> Reading:
+    """Read one sample with the reader of a name; whatever is wrong with its files is a `Refusal`.
+
+    Each function that opens a file names it where its content is at fault. What shows only when the content is used
+    (a cast that fails) is refused here, with the names of all files.
+    """
+    with parsing(", ".join(raw.name for raw in files.values())):
+        return load(name).read(files, member=member)
 
 
 def pick_files(manifest: Mapping[str, Any], roles: Iterable[str], optional: Iterable[str] = ()) -> dict[str, RawFile]:

@@ -5,25 +5,25 @@ The file has hundreds of megabytes and no lines, so it is read feature by featur
 
 from __future__ import annotations
 
-import gzip
 import io
 import json
 import re
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any, BinaryIO, TextIO, cast
+from typing import Any, TextIO
 
 import numpy as np
 import pandas as pd
 import shapely
 from tqdm import tqdm
 
+from spotweave.deposits import parsing, unpacked
 from spotweave.errors import Refusal
 from spotweave.raw import RawFile
 from spotweave.visium_hd.names import cell_name
 
+LONGEST_FEATURE = 1 << 24  # characters of one outline
 FEATURES = re.compile(r'"features"\s*:\s*\[')
 BETWEEN = re.compile(r"[\s,]*")
 CHARACTERS_AT_ONCE = 1 << 22
@@ -93,15 +93,13 @@ def read_outlines(raw: RawFile) -> Outlines:
 
 def _blocks(raw: RawFile) -> Iterator[list[tuple[str, str]]]:
     """Names of cells and their geometries as text, some thousands at a time."""
-    with open(raw.path, "rb") as handle:
-        head = handle.read(2)
-    if not head:
+    if not raw.path.stat().st_size:
         raise Refusal(f"{raw.name}: the file is empty; download it again")
     block: list[tuple[str, str]] = []
     with ExitStack() as stack, tqdm(desc=raw.name, unit=" cells", disable=None) as progress:
-        handle = stack.enter_context(raw.path.open("rb"))
-        unpacked = stack.enter_context(gzip.GzipFile(fileobj=handle)) if head == b"\x1f\x8b" else handle
-        for feature in _features(raw.name, io.TextIOWrapper(cast(BinaryIO, unpacked), encoding="utf-8-sig")):
+        stack.enter_context(parsing(raw.name))
+        stream = stack.enter_context(unpacked(raw))
+        for feature in _features(raw.name, io.TextIOWrapper(stream, encoding="utf-8-sig")):
             block.append((_name(raw.name, feature), json.dumps(feature.get("geometry") or EMPTY)))
             if len(block) == FEATURES_AT_ONCE:
                 yield block
@@ -129,6 +127,8 @@ def _features(name: str, stream: TextIO) -> Iterator[Mapping[str, Any]]:
                 feature, at = decode(window, at)
             except ValueError as error:
                 more = stream.read(CHARACTERS_AT_ONCE)
+                if len(window) - at > LONGEST_FEATURE:
+                    raise Refusal(f"{name}: a feature of over {LONGEST_FEATURE:,} characters; {ADVICE}") from error
                 if not more:
                     raise Refusal(f"{name}: cut or damaged GeoJSON ({error}); download it again") from error
                 window, at = window[at:] + more, 0
@@ -136,8 +136,8 @@ def _features(name: str, stream: TextIO) -> Iterator[Mapping[str, Any]]:
             yield feature
     except UnicodeDecodeError as error:
         raise Refusal(f"{name}: no text, so no GeoJSON; {ADVICE}") from error
-    except (OSError, EOFError, zlib.error) as error:
-        raise Refusal(f"{name}: cut or damaged GeoJSON ({error}); download it again") from error
+    except RecursionError as error:
+        raise Refusal(f"{name}: JSON nested deeper than any such file is; {ADVICE}") from error
 
 
 def _name(file: str, feature: Any) -> str:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any
 
+from spotweave.deposits import loads
+from spotweave.errors import Refusal
 from spotweave.matrices import HDF5_MAGIC, MEX_MAGIC, read_head
 from spotweave.matrices.hdf5 import open_file
 from spotweave.raw import RawFile
 
-VERSION = re.compile(r"(\d+)\.(\d+)(?:\.(\d+))?")
+VERSION = re.compile(r"(?<!\d)(\d{1,4})\.(\d{1,4})(?:\.(\d{1,4}))?")
 METADATA = re.compile(rb"^%metadata_json:\s*(\{.*\})\s*$", re.MULTILINE)
 # With new firmware of the CytAssist, versions before this one shift the counts by 16 um against the picture.
 WITHOUT_SHIFT_FROM = (3, 1, 2)
@@ -38,6 +39,7 @@ def _stated(counts: RawFile) -> str:
         return ""
     found = METADATA.search(head)
     try:
-        return str(json.loads(found[1]).get("software_version", "")) if found else ""
-    except ValueError:
+        content = loads(counts.name, found[1].decode()) if found else None
+    except (Refusal, UnicodeDecodeError):
         return ""
+    return str(content.get("software_version", "")) if isinstance(content, dict) else ""

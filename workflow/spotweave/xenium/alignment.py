@@ -8,14 +8,13 @@ to a pixel of DAPI; Explorer 2 and later also save the pairs of points it was ma
 from __future__ import annotations
 
 import csv
-import gzip
-import zlib
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from spotweave.deposits import parses, read_bytes
 from spotweave.errors import Refusal
 from spotweave.geometry import Points, apply, fit_affine
 from spotweave.raw import RawFile
@@ -95,6 +94,7 @@ class HeAlignment:
         return found
 
 
+@parses
 def read_he_alignment(raw: RawFile) -> HeAlignment:
     """Read an alignment.
 
@@ -112,10 +112,9 @@ def read_he_alignment(raw: RawFile) -> HeAlignment:
 
 
 def _read_rows(raw: RawFile) -> list[list[str]]:
-    data = raw.path.read_bytes()
     try:
-        text = (gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data).decode("utf-8-sig")
-    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
+        text = read_bytes(raw).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
         raise Refusal(f"{raw.name}: not a table of text, or a cut one ({error}); download it again") from error
     lines = [line for line in text.splitlines() if line.strip(' ,;\t"') and not line.startswith("#")]
     if not lines:

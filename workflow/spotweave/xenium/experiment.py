@@ -6,12 +6,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from spotweave.deposits import read_json
 from spotweave.errors import Refusal
-from spotweave.positions import read_json
 from spotweave.raw import RawFile
 from spotweave.scalefactors import plain_number
 
-VERSION = re.compile(r"(\d+)\.(\d+)(?:\.\d+)*")
+VERSION = re.compile(r"(?<!\d)(\d{1,4})\.(\d{1,4})(?:\.\d{1,9}){0,4}")
 PIXEL_SIZES_UM = (0.05, 1.0)  # the instrument's is 0.2125 um
 PANEL = {
     "panel_name": "name",
