@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import gzip
 import hashlib
+import itertools
 import resource
 import shutil
 import signal
@@ -23,6 +24,7 @@ from importlib import import_module
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "workflow"))
 
@@ -31,6 +33,7 @@ from spotweave.errors import Refusal
 from spotweave.raw import RawFile
 
 LAYOUTS = {"st_v1": "st_v1_layouts", "visium": "visium", "visium_hd": "visium_hd", "xenium": "xenium"}
+PICTURE = "picture"
 MEMORY_BYTES = 6 << 30
 SECONDS_A_CASE = 20
 WORDS = (
@@ -98,6 +101,22 @@ def mutate(rng: Rng, path: Path) -> None:
         path.write_bytes(change(rng, content))
 
 
+def read_picture(raws: dict[str, RawFile]) -> str:
+    """What the stages that open a picture have of it: the header, and all pixels."""
+    from spotweave.reduced import read_reduced
+    from spotweave.slide.pyramid import read_header
+
+    path = raws["image"].path
+    header = read_header(path)
+    pixels, _ = read_reduced(path, 1.0)
+    return hashlib.sha256(repr(header).encode() + pixels.tobytes()).hexdigest()
+
+
+def read(reader: str, member: str | None, raws: dict[str, RawFile]) -> str:
+    """Digest of one sample, or of one picture."""
+    return read_picture(raws) if reader == PICTURE else digest(readers.read_sample(reader, raws, member))
+
+
 def digest(reading: readers.Reading) -> str:
     """Of everything that a reading hands on but its report."""
     parts = hashlib.sha256(reading.adata.X.tobytes() if hasattr(reading.adata.X, "tobytes") else b"")
@@ -115,7 +134,15 @@ def container(path: Path) -> str:
     if packed:
         with gzip.open(path) as stream:
             head = stream.read(8)
-    kinds = {b"\x89HDF": "HDF5", b"PAR1": "parquet", b"%%Matrix"[:4]: "MTX", b"{": "JSON"}
+    kinds = {
+        b"\x89HDF": "HDF5",
+        b"PAR1": "parquet",
+        b"%%Matrix"[:4]: "MTX",
+        b"{": "JSON",
+        b"II": "TIFF",
+        b"\xff\xd8": "JPEG",
+        b"\x89PNG": "PNG",
+    }
     name = next((kind for magic, kind in kinds.items() if head.startswith(magic)), "text")
     return f"{name}.gz" if packed else name
 
@@ -131,6 +158,16 @@ def layouts(folder: Path) -> Iterator[tuple[str, str | None, dict[str, Path]]]:
             yield reader, getattr(variant, "member", None), variant.write(where, truth)
 
 
+def pictures(folder: Path) -> Iterator[tuple[str, str | None, dict[str, Path]]]:
+    """A small picture in the formats of slides."""
+    drawn = Image.fromarray(np.random.default_rng(0).integers(0, 256, (96, 128, 3), dtype=np.uint8))
+    folder.mkdir()
+    for suffix, options in (("tif", {"compression": "tiff_lzw"}), ("tiff", {}), ("jpg", {}), ("png", {})):
+        path = folder / f"a.{suffix}"
+        drawn.save(path, **options)
+        yield PICTURE, None, {"image": path}
+
+
 def _out_of_time(*_: object) -> None:
     raise TimeoutError
 
@@ -144,10 +181,10 @@ def run(cases: int, seed: int) -> tuple[Counter[tuple[str, str]], list[str]]:
     with tempfile.TemporaryDirectory(prefix="fuzz-") as name:
         folder = Path(name)
         usable = []
-        for reader, member, files in layouts(folder):
+        for reader, member, files in itertools.chain(layouts(folder), pictures(folder / PICTURE)):
             raws = {role: RawFile(path.name, path) for role, path in files.items()}
             try:
-                usable.append((reader, member, raws, digest(readers.read_sample(reader, raws, member))))
+                usable.append((reader, member, raws, read(reader, member, raws)))
             except Refusal:  # a layout that needs what the workflow brings, such as a list of barcodes
                 continue
         for case in range(cases):
@@ -159,7 +196,7 @@ def run(cases: int, seed: int) -> tuple[Counter[tuple[str, str]], list[str]]:
             try:
                 mutate(rng, path)
                 signal.alarm(SECONDS_A_CASE)
-                verdict = "same" if digest(readers.read_sample(reader, raws, member)) == right else "different"
+                verdict = "same" if read(reader, member, raws) == right else "different"
             except Refusal as refusal:
                 verdict = "refused" if "\n" not in refusal.reason else "traceback"
             except TimeoutError:
