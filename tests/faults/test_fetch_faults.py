@@ -28,6 +28,7 @@ from faults.fault_server import (
     first,
 )
 from spotweave.errors import Refusal
+from spotweave.io import is_refused
 from spotweave.sources import FetchSettings, Unreachable, Wanted, https, parse_checksum
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -683,7 +684,7 @@ def test_the_script_refuses_a_file_that_is_gone_and_ends_well(server, tmp_path, 
     url = server.put(NAME, CONTENT, answers(404))
     done = run_script({"counts": {"location": url}}, "https")
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "raw.json").read_bytes() == b""
+    assert is_refused(tmp_path / "raw.json")
     record = json.loads((tmp_path / "fetch.json").read_text())
     assert (record["status"], record["measured"]) == ("refused", 404)
 

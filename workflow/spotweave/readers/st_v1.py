@@ -45,7 +45,7 @@ OPTIONAL = ("spots", "transform")
 
 PLACE = re.compile(r"(?:(?P<member>.+?)[x_]|(?P<r>X))?(?P<x>\d+(?:\.\d+)?)(?P<mark>[x_])(?P<y>\d+(?:\.\d+)?)", re.ASCII)
 ENSEMBL = re.compile(r"ENS[A-Z]{0,4}G\d{11}(?:\.\d+)?")
-SYMBOL_AND_ENSEMBL = re.compile(rf"(?P<symbol>\S{1, 200}?)[ _|]{1, 8}(?P<gene_id>{ENSEMBL.pattern})")
+SYMBOL_AND_ENSEMBL = re.compile(rf"(?P<symbol>\S{{1,200}}?)[ _|]{{1,8}}(?P<gene_id>{ENSEMBL.pattern})")
 SPOT_FILE_EXPECTED = (
     "columns x, y and optionally new_x, new_y, pixel_x, pixel_y, selected, or a first column of spots such as 10x14 "
     "with X and Y in pixels"
