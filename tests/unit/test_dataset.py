@@ -14,7 +14,7 @@ from scipy import sparse
 
 from spotweave.dataset import describe, layout, provenance, release
 from spotweave.dataset.spots import release_spots, slide_positions, write
-from spotweave.io import write_json
+from spotweave.io import write_json, write_refused
 
 HEST_COLUMNS = """
 dataset_title id image_filename organ disease_state oncotree_code species patient st_technology data_publication_date
@@ -271,7 +271,7 @@ def test_where_raw_files_lay_on_the_machine_that_built_is_not_released(tmp_path)
     manifest = {"sample": "s", "files": [{**entry, "path": "/home/somebody/a.h5"}]}
     (tmp_path / "raw.json").write_text(json.dumps(manifest))
     assert provenance.describe_raw(tmp_path / "raw.json") == [entry]
-    (tmp_path / "raw.json").write_text("")
+    write_refused(tmp_path / "raw.json")
     assert provenance.describe_raw(tmp_path / "raw.json") == []
 
 
