@@ -219,3 +219,11 @@ def test_a_picture_of_another_kind_of_slide_is_refused():
     with pytest.raises(Refusal, match=r"that of a 6\.5 mm capture area, and the barcodes are of a 11 mm one"):
         placing.check_area(frame(), "11 mm", None)
     assert placing.check_area(None, "11 mm", "A1") == {}
+
+
+def test_an_offset_on_a_slide_seen_from_behind_is_as_large_as_from_the_front():
+    mirrored = MATRIX @ np.diag([-1.0, 1.0, 1.0])
+    vendor = apply(mirrored, ARRAY_UM) + np.array([4.0, 0.0])
+    placed = placing.place(ARRAY_UM, vendor, "loupe", frame(matrix_to_slide=mirrored.tolist()), LIMITS)
+    assert placed.report["frame_offset_um"] == pytest.approx(10.0, rel=0.01)
+    assert placed.report["frame_disagrees"] is False
