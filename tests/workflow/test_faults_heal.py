@@ -19,22 +19,32 @@ WATCH = """
 import os, sys
 script = (*sys.orig_argv, "", "")[1]
 if script.startswith("scripts/") and script != "scripts/serve_demo.py":
-    import json
+    import json, tempfile
+    given = sys.stdin.buffer.read() if "--given" in sys.orig_argv else b"{}"  # options; put back for the script
+    again = tempfile.TemporaryFile()
+    again.write(given)
+    again.seek(0)
+    os.dup2(again.fileno(), 0)
+    sys.stdin = open(0, closefd=False)
     log = os.open(os.path.join(os.path.dirname(__file__), f"{os.getpid()}.opened"), os.O_CREAT | os.O_WRONLY)
-    os.write(log, json.dumps(sys.orig_argv).encode() + b"\\n")
+    os.write(log, json.dumps([sys.orig_argv, json.loads(given)]).encode() + b"\\n")
     def note(event, given):
         if event == "open" and isinstance(given[0], str):
             os.write(log, given[0].encode() + b"\\n")
     sys.addaudithook(note)
 """
-# What a script's argument says about the modules it loads by name.
+# What a script's option says about the module it loads by name.
 LOADED = {
-    "--reader": lambda word: f"readers/{word}",
-    "--protocol": lambda word: f"protocols/{word}",
-    "--probe": lambda word: f"probes/{word}",
-    "--spec": lambda word: f"encoders/{json.loads(word)['builder']}",
-    "--request": lambda word: f"sources/{json.loads(word)['source']}",
+    "reader": lambda given: f"readers/{given}",
+    "protocol": lambda given: f"protocols/{given}",
+    "probe": lambda given: f"probes/{given}",
+    "spec": lambda given: f"encoders/{as_row(given)['builder']}",
+    "request": lambda given: f"sources/{as_row(given)['source']}",
 }
+
+
+def as_row(given):
+    return json.loads(given) if isinstance(given, str) else given
 
 
 @pytest.fixture(scope="module")
@@ -166,12 +176,13 @@ def test_every_file_of_the_project_that_a_job_reads_is_in_its_hash(project, watc
     seen = set()
     for path in watch.glob("*.opened"):
         first, *opened = path.read_text().splitlines()
-        words = json.loads(first)
+        words, given = json.loads(first)
         script = words[1]
+        options = {word.removeprefix("--"): value for word, value in itertools.pairwise(words)} | given
         units = [
-            project.folder / f"workflow/spotweave/{LOADED[word](value)}.py"
-            for word, value in itertools.pairwise(words)
-            if word in LOADED
+            project.folder / f"workflow/spotweave/{module(options[name])}.py"
+            for name, module in LOADED.items()
+            if name in options
         ]
         tables = [project.folder / word for word in words if word.startswith("resources/")]
         entries = (project.folder / script, *units, *tables)

@@ -190,6 +190,15 @@ def test_an_edited_vocabulary_describes_every_sample_again(built):
     assert not {"embed_patches", "make_splits", "fit_probe"} & set(planned)
 
 
+def test_a_changed_row_of_an_encoder_embeds_and_scores_again(built):
+    path = built.folder / "config/encoders.csv"
+    lines = [line.split(",") for line in path.read_text().splitlines()]
+    (row,) = [line for line in lines if line[0] == "handcrafted"]
+    row[lines[0].index("input_px")] = "112"
+    with edited(path, "\n".join(map(",".join, lines)) + "\n"):
+        assert built.planned() == {"embed_patches": 3, **SCORES}
+
+
 def test_a_new_encoder_embeds_and_scores_and_touches_no_sample(built):
     built.configure({**SMALL, "encoders": ["handcrafted", "resnet-tiny-random"]})
     try:

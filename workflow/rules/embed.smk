@@ -17,6 +17,8 @@ rule embed_patches:
         mem_mb=scaled_mem(8000),
         runtime="4h",
     params:
+        # For Snakemake to see a changed row: it does not track what is made from inputs.
+        spec=lambda wildcards: unit(encoder_row(wildcards.encoder)),
         given=lambda wildcards, input: as_json(
             {
                 "spec": unit(encoder_row(wildcards.encoder)),
