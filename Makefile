@@ -49,7 +49,7 @@ mutants: $(READY)
 
 # Over 5,000 damaged and hostile deposits, some minutes on one core.
 fuzz: $(READY)
-	$(RUN) python -W ignore tests/fuzz/fuzz.py --cases 5000
+	$(RUN) python tests/fuzz/run.py --cases 5000 $(FUZZ)
 
 lint: $(READY)
 	$(RUN) bash tests/lint
