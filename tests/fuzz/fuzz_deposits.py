@@ -115,7 +115,7 @@ def _pictures(folder: Path) -> list[Deposit]:
         "sixteen.tif": lambda path: tifffile.imwrite(path, rgb.astype(np.uint16) * 257, **tags),
         "alpha.tif": lambda path: tifffile.imwrite(path, rgba, extrasamples=["unassalpha"], **tags),
         "planes.ome.tif": ome,
-        "section.png": lambda path: picture.save(path),
+        "section.png": picture.save,
         "sixteen.png": lambda path: _write_png_16(path, rgb),
         "section.jpg": lambda path: picture.save(path, quality=90, dpi=(254, 254)),
         "progressive.jpg": lambda path: picture.save(path, quality=80, progressive=True),

@@ -1,7 +1,7 @@
 """Seeded mutations of one file: of its bytes, and of the structure that its container has.
 
-`mutate(rng, path, target, ...)` writes a mutated copy and says what it did. `CANARY` stands for a file that lies outside
-the deposit: what names it must never be followed.
+`mutate(rng, path, target, ...)` writes a mutated copy and says what it did. `CANARY` stands for a file that lies
+outside the deposit: what names it must never be followed.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ WEIRD_TEXT = (
     "1,5",
     "0x10",
     "1_000",
-    "١",
+    "\u0661",
     "A" * 300_000,
     "9" * 5000,
 )
@@ -106,7 +106,7 @@ BYTES: dict[str, Bytes] = {
     "bits of the head": lambda rng, data: _flip(rng, data, 3, 512),
     "zeros": lambda rng, data: _replace_span(rng, data, bytes),
     "all zeros": lambda rng, data: bytes(len(data)),
-    "noise": lambda rng, data: _replace_span(rng, data, lambda n: rng.bytes(n)),
+    "noise": lambda rng, data: _replace_span(rng, data, rng.bytes),
     "inserted": lambda rng, data: _replace_span(rng, data, lambda n: rng.bytes(n + int(rng.integers(1, 64)))),
     "deleted": lambda rng, data: _replace_span(rng, data, lambda n: b""),
     "repeated": lambda rng, data: _replace_span(rng, data, lambda n: data[:n] * 2),
@@ -448,7 +448,7 @@ JSON: dict[str, Bytes] = {
     "mark": TABLE["mark"],
     "latin-1": TABLE["latin-1"],
     "NULs": TABLE["NULs"],
-    "the canary": lambda rng, data: _json_canary(rng, data),
+    "the canary": lambda rng, data: _json_canary(rng, data),  # noqa: PLW0108 - defined below
 }
 
 CANARY = "CANARY-PATH"

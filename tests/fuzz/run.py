@@ -2,12 +2,13 @@
 
     python tests/fuzz/run.py --cases 5000 --seed 1 --only visium --out cases.jsonl
 
-Every case takes one file of one deposit, mutates it and does what the workflow does with it: the reader, what is written
-of its reading, and where spots are placed their alignment; for a picture its header and a reduced reading. Cases run in
-forked workers, many in each, within limits of CPU time, memory and file size. Canary files outside the deposits are
+Every case takes one file of one deposit, mutates it and does what the workflow does with it: the reader, what is
+written of its reading, and where spots are placed their alignment; for a picture its header and a reduced reading.
+Cases run in forked workers, many in each, within limits of CPU time, memory and file size. Canary files outside the deposits are
 watched by the kernel: whoever opens one, in whatever library, is seen.
 
-Exit code 1 if any case ended as a traceback, read a local file, left its bounds or was refused in words that name no file.
+Exit code 1 if any case ended as a traceback, read a local file, left its bounds or was refused in words that
+name no file.
 """
 
 from __future__ import annotations
@@ -281,7 +282,9 @@ def _where(error: BaseException) -> str:
     """The innermost place of ours, and the innermost of all."""
     frames = traceback.extract_tb(error.__traceback__)
     ours = [frame for frame in frames if "/spotweave/" in frame.filename] or frames
-    places = [f"{Path(f.filename).parent.name}/{Path(f.filename).name}:{f.lineno} {f.name}" for f in (ours[-1], frames[-1])]
+    places = [
+        f"{Path(f.filename).parent.name}/{Path(f.filename).name}:{f.lineno} {f.name}" for f in (ours[-1], frames[-1])
+    ]
     return " <- ".join(dict.fromkeys(places))
 
 
@@ -321,6 +324,7 @@ def run(cases: int, seed: int, only: str, out: Path, *, first: int = 0) -> list[
     import pandas  # noqa: F401
     import pyarrow.parquet  # noqa: F401
     import yaml
+
     from spotweave import readers
     from spotweave.align import sample  # noqa: F401
 
@@ -398,6 +402,7 @@ def _work(
         os.dup2(noise.fileno(), 1)
         os.dup2(noise.fileno(), 2)
     import pyvips  # noqa: F401 - starts threads, so not before the fork
+
     from spotweave import reduced  # noqa: F401
     from spotweave.slide import pyramid  # noqa: F401
 
