@@ -4,8 +4,8 @@
 
 Every case takes one file of one deposit, mutates it and does what the workflow does with it: the reader, what is
 written of its reading, and where spots are placed their alignment; for a picture its header and a reduced reading.
-Cases run in forked workers, many in each, within limits of CPU time, memory and file size. Canary files outside the deposits are
-watched by the kernel: whoever opens one, in whatever library, is seen.
+Cases run in forked workers, many in each, within limits of CPU time, memory and file size. Canary files outside the
+deposits are watched by the kernel: whoever opens one, in whatever library, is seen.
 
 Exit code 1 if any case ended as a traceback, read a local file, left its bounds or was refused in words that
 name no file.
