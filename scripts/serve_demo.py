@@ -45,8 +45,9 @@ def main(argv: list[str]) -> int:
         mirrors = " ".join([*os.environ.get(MIRRORS, "").split(), *(f"{publisher}={url}" for publisher in PUBLISHERS)])
         if command:
             return _run(command, mirrors)
+        ended = _end_on_signals()  # before the line: whoever reads it may end us at once
         print(f"export {MIRRORS}='{mirrors}'", flush=True)
-        _wait()
+        ended.wait()
         return 0
 
 
@@ -87,12 +88,12 @@ def _terminal_signals_us() -> bool:
         return False
 
 
-def _wait() -> None:
-    """Return on Ctrl-C or SIGTERM."""
+def _end_on_signals() -> threading.Event:
+    """An event that Ctrl-C and SIGTERM set."""
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, frame: ended.set())
-    ended.wait()
+    return ended
 
 
 if __name__ == "__main__":
