@@ -99,7 +99,7 @@ class Bench:
         self.watch = Watch([canary, canary.with_suffix(".h5"), Path(f"{canary}.png")])
         self.opens = Opens()
         self.free = [str(folder), str(kept), sys.prefix, sys.base_prefix, str(ROOT / "workflow")]
-        self.free += [str(ROOT / "resources"), "/proc/", "/sys/", "/dev/", "/usr/"]
+        self.free += [str(ROOT / "resources"), str(Path(__file__).parent), "/proc/", "/sys/", "/dev/", "/usr/"]
 
     def read(self, deposit: deposits.Deposit, files: dict[str, Path], base: Outcome | None) -> Outcome:
         """What the workflow gets out of a deposit: hashes of its parts, notes, and what is needed to align."""

@@ -208,3 +208,24 @@ def test_a_gather_with_a_path_too_few_says_so(tmp_path, capsys):
     with pytest.raises(SystemExit):
         gather(tmp_path, tmp_path / "a")
     assert "1 paths for 2 samples" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("written", ["\x1b[31mred", "a\0b", "a\r\nb", "a\u2028b", "a\ud800b", "a\u202eb", "a\tb"])
+def test_a_reason_is_one_line_that_commands_no_terminal(written: str) -> None:
+    reason = Refusal(f"counts.tsv: '{written}' is no count; correct it").reason
+    assert reason.isprintable()
+    assert reason.startswith("counts.tsv: '")
+    assert reason.endswith("' is no count; correct it")
+    reason.encode("utf-8")
+
+
+def test_a_long_reason_keeps_the_file_and_the_advice() -> None:
+    reason = Refusal(f"counts.tsv: {'x' * 2_000_000} is no count; correct it").reason
+    assert len(reason) <= 1000
+    assert reason.startswith("counts.tsv: xxx")
+    assert reason.endswith("is no count; correct it")
+
+
+def test_a_plain_reason_is_kept_as_it_is() -> None:
+    reason = "Probe_é.tsv: 12,5 µm where 12.5 are expected; save it again"
+    assert Refusal(reason).reason == str(Refusal(reason)) == reason

@@ -6,6 +6,21 @@ and the next run takes it up again.
 
 from __future__ import annotations
 
+MOST_CHARACTERS = 1000
+
+
+def plain(text: str) -> str:
+    """One line that any terminal and table shows as it is: what a deposit wrote into it commands nothing.
+
+    Control characters, line ends and half surrogates become `?`, blanks of any kind one blank; of a text of over
+    `MOST_CHARACTERS` the middle is left out, since it begins with the file and ends with the advice.
+    """
+    start, end = text[: 4 * MOST_CHARACTERS], text[-4 * MOST_CHARACTERS :] if len(text) > 4 * MOST_CHARACTERS else ""
+    line = " ".join(f"{start}{end}".split())
+    line = "".join(letter if letter.isprintable() else "?" for letter in line)
+    half = MOST_CHARACTERS // 2 - 3
+    return line if len(line) <= MOST_CHARACTERS else f"{line[:half]} ... {line[-half:]}"
+
 
 class Refusal(Exception):
     """The data of one unit (a sample, an encoder) are wrong or gone, and trying again would not help.
@@ -13,7 +28,7 @@ class Refusal(Exception):
     Parameters
     ----------
     reason
-        One line for the person who owns the data: which file, what is wrong, what to do.
+        One line for the person who owns the data: which file, what is wrong, what to do; kept as `plain` makes it.
     measured, threshold
         The number that was found and the limit it was held against, where there is one.
     """
@@ -21,8 +36,8 @@ class Refusal(Exception):
     def __init__(
         self, reason: str, *, measured: float | str | None = None, threshold: float | str | None = None
     ) -> None:
-        super().__init__(reason)
-        self.reason = reason
+        self.reason = plain(reason)
+        super().__init__(self.reason)
         self.measured = measured
         self.threshold = threshold
 
