@@ -10,6 +10,8 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import h5py
 import numpy as np
@@ -21,7 +23,7 @@ import pytest
 from spotweave import deposits
 from spotweave.deposits import parses, parsing, read_json
 from spotweave.errors import Refusal
-from spotweave.matrices import read_matrix
+from spotweave.matrices import hdf5, read_matrix
 from spotweave.positions import read_loupe, read_positions
 from spotweave.raw import RawFile
 from spotweave.scalefactors import read_scalefactors
@@ -337,3 +339,33 @@ def test_names_of_100_000_characters_cost_no_more_than_their_length() -> None:
     )
     assert done.returncode == 0, (done.stdout[-300:], done.stderr[-800:])
     assert int(done.stdout.split()[-1]) > 15
+
+
+def test_a_heap_of_texts_with_zeros_in_it_is_refused_and_not_walked_for_ever(tmp_path: Path) -> None:
+    """The HDF5 library stands still in free space of no size; a right heap has free space too, and is read."""
+    path = tmp_path / "a.h5"
+    names = [f"barcode-{number}" for number in range(300)]
+    with h5py.File(path, "w") as file:
+        file.create_dataset("names", data=np.array(names, dtype=object), dtype=h5py.string_dtype())
+    raw = RawFile(path.name, path)
+    with hdf5.open_file(raw) as file:
+        assert hdf5.text(raw.name, file, "names") == names
+    content = bytearray(path.read_bytes())
+    middle = content.find(b"GCOL") + 16 + 32 * 20
+    content[middle : middle + 200] = bytes(200)
+    path.write_bytes(content)
+    with pytest.raises(Refusal, match=r"a\.h5: a damaged HDF5 file"), hdf5.open_file(raw):
+        pass
+
+
+@pytest.mark.parametrize("broken", ["G\0NE", "G\udc80NE"])
+def test_names_that_no_table_can_hold_are_refused(tmp_path: Path, monkeypatch: Any, broken: str) -> None:
+    import anndata
+
+    from spotweave import readers
+
+    genes = pd.DataFrame({"gene_id": ["", ""]}, index=pd.Index(["A", broken], dtype=object))
+    reading = readers.Reading(anndata.AnnData(np.ones((1, 2), np.float32), var=genes), pd.DataFrame(), {})
+    monkeypatch.setattr(readers, "load", lambda name: SimpleNamespace(read=lambda files, member: reading))
+    with pytest.raises(Refusal, match=r"counts\.tsv: a name with characters that are none"):
+        readers.read_sample("st_v1", {"counts": RawFile("counts.tsv", tmp_path)})

@@ -20,6 +20,7 @@ import gzip
 import json
 import lzma
 import math
+import mmap
 import re
 import shutil
 import struct
@@ -52,6 +53,7 @@ MOST_ATTRIBUTE_BYTES = 1 << 20
 MOST_ROWS_PER_BYTE = 4  # parquet: every row has a name of its own, which takes more than a byte when packed
 FREE_ROWS = 1 << 20
 MOST_DIGITS = 18  # of a whole number in JSON: what int64 holds
+HEAP_MAGIC, HEAP_HEAD, HEAP_LEAST = b"GCOL", 16, 4096
 ADVICE = "download it again, and look at where it comes from"
 
 PACKED_ERRORS = (zlib.error, gzip.BadGzipFile, EOFError)
@@ -253,6 +255,7 @@ def check_hdf5(name: str, file: h5py.File, file_bytes: int) -> None:
     """
     import h5py
 
+    _check_heaps(name, Path(file.filename))
     seen: set[Any] = set()
     waiting: list[tuple[str, Any]] = [("/", file["/"])]
     while waiting:
@@ -275,6 +278,31 @@ def check_hdf5(name: str, file: h5py.File, file_bytes: int) -> None:
                 waiting.append((below, node[child]))
             elif not isinstance(link, h5py.SoftLink):
                 raise Refusal(f"{name}: {below[:100]} is a link to another file; write the file whole, without links")
+
+
+def _check_heaps(name: str, path: Path) -> None:
+    """Refuse a heap of texts in which the HDF5 library would walk on the spot for ever.
+
+    A heap is `GCOL`, version 1, its size in bytes, and objects, one behind the other: a number, 6 bytes, a size. Number
+    0 is free space, whose size counts its own head of 16 bytes: with less, the library never gets behind it (HDF5 file
+    format specification, III.E).
+    """
+    if not path.stat().st_size:
+        return
+    with open(path, "rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        start = content.find(HEAP_MAGIC)
+        while start >= 0:
+            head = content[start : start + HEAP_HEAD]
+            size = int.from_bytes(head[8:16], "little")
+            end = start + size
+            if len(head) == HEAP_HEAD and head[4:8] == b"\1\0\0\0" and size >= HEAP_LEAST and end <= len(content):
+                at = start + HEAP_HEAD
+                while at + HEAP_HEAD <= end:
+                    number, held = struct.unpack("<H6xQ", content[at : at + HEAP_HEAD])
+                    if not number and held < HEAP_HEAD:
+                        raise Refusal(f"{name}: a damaged HDF5 file (texts at byte {at:,}); {ADVICE}")
+                    at += held if not number else HEAP_HEAD + -(-held // 8) * 8
+            start = content.find(HEAP_MAGIC, start + 1)
 
 
 def _check_dataset(name: str, path: str, dataset: h5py.Dataset, file_bytes: int) -> None:

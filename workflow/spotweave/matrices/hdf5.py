@@ -66,7 +66,7 @@ def read_sparse(
     values are taken as 0: features that are no genes may hold what are no counts (mean intensities of proteins).
     """
     indptr = array(name, group, "indptr", kinds="iu")[:].astype(np.int64)
-    data, places = array(name, group, "data"), array(name, group, "indices", kinds="iu")
+    data, places = array(name, group, "data", kinds="iufbSOU"), array(name, group, "indices", kinds="iu")
     length = int(data.shape[0])
     outer, inner = (len(units), len(genes)) if by_unit else (len(genes), len(units))
     if len(indptr) != outer + 1 or indptr[0] != 0 or indptr[-1] != length or places.shape[0] != length:

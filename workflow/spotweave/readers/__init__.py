@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,6 +71,7 @@ class Reading:
         _write_csv(self.spots, spots)
 
 
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 ROWS_AT_ONCE = 1 << 20
 # Between these, Arrow writes a number as pandas does, but for the ".0" of whole ones; beyond, with another exponent.
 PLAIN_LEAST, PLAIN_MOST = 1e-4, 1e15
@@ -153,8 +155,22 @@ def read_sample(name: str, files: Mapping[str, RawFile], member: str | None = No
     Each function that opens a file names it where its content is at fault. What shows only when the content is used
     (a cast that fails) is refused here, with the names of all files.
     """
-    with parsing(", ".join(raw.name for raw in files.values())):
-        return load(name).read(files, member=member)
+    given = ", ".join(raw.name for raw in files.values())
+    with parsing(given):
+        reading = load(name).read(files, member=member)
+    for table in (reading.adata.obs, reading.adata.var):
+        for values in (table.index, *(column for _, column in table.items())):
+            broken = next(filter(_is_unwritable, values), None) if values.dtype.kind == "O" else None
+            if broken is not None:
+                raise Refusal(
+                    f"{given}: a name with characters that are none ({broken!r:.60}); download the files again"
+                )
+    return reading
+
+
+def _is_unwritable(name: Any) -> bool:
+    """Whether HDF5 and CSV cannot hold a text: NUL ends one there, half a surrogate has no code in UTF-8."""
+    return isinstance(name, str) and ("\0" in name or (not name.isascii() and bool(LONE_SURROGATE.search(name))))
 
 
 def pick_files(manifest: Mapping[str, Any], roles: Iterable[str], optional: Iterable[str] = ()) -> dict[str, RawFile]:
