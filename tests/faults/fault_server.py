@@ -116,8 +116,13 @@ class Exchange:
         for start in range(0, len(body), PIECE_BYTES):
             piece = body[start : start + PIECE_BYTES]
             framed = b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece
-            self.handler.wfile.write(framed)
+            # Counted first: a client that has the last piece may look at the count before this thread goes on.
             self.handler.server.count(self.handler.path, len(piece))
+            try:
+                self.handler.wfile.write(framed)
+            except OSError:
+                self.handler.server.count(self.handler.path, -len(piece))
+                raise
 
 
 Behaviour = Callable[[Exchange], None]
