@@ -114,7 +114,7 @@ def read_values(dataset: Any, skipped: NDArray[np.bool_] | None = None) -> tuple
     for start in range(0, len(values), VALUES_AT_ONCE):
         block = dataset[start : start + VALUES_AT_ONCE]
         if skipped is not None:
-            block = np.where(skipped[start : start + len(block)], 0, block)
+            block = np.where(skipped[start : start + len(block)], np.zeros((), block.dtype), block)
         fault = find_fault(block)
         if fault:
             return values, Fault(fault.index + start, fault.found, fault.advice, fault.count)
