@@ -65,6 +65,7 @@ class Picture:
     note: str | None
     is_plain: bool
     is_tiff: bool
+    fail_on: str
 
 
 def open_picture(path: Path) -> Picture:
@@ -98,15 +99,29 @@ def as_rgb(picture: pyvips.Image) -> pyvips.Image:
     return picture.cast("uchar") if picture.format != "uchar" else picture
 
 
-def load_page(path: Path, page: int) -> pyvips.Image:
-    """One page as filed.
-
-    libjpeg decodes on over corrupt data with grey blocks and only warns: that counts. Warnings of libtiff are of tags
-    unknown or in an unusual order, which many scanners write: they do not.
-    """
-    fail_on = "error" if _is_tiff(path) else "warning"
+def load_page(path: Path, page: int, fail_on: str = "warning") -> pyvips.Image:
+    """One page as filed. Decoders go on over corrupt data with grey blocks and only warn: that counts."""
     number = {"page": page} if page else {}
     return pyvips.Image.new_from_file(str(path), access="sequential", fail_on=fail_on, **number)
+
+
+def _fail_on(path: Path, page: pyvips.Image, number: int) -> str:
+    """What a TIFF is decoded by: "error" where its tags alone make libtiff warn, as many scanners' do, else "warning".
+
+    Such a file warns at every tile, a damaged one at the damaged ones: both ends of the picture are tried. Of strips
+    only the first is: those below are read through it, and errors find most of their damage.
+    """
+    corners = ((0, 0), (page.width - 1, page.height - 1)) if page.get_typeof("tile-width") else ((0, 0),)
+    access = "random" if len(corners) > 1 else "sequential"
+    for x, y in corners:
+        try:
+            # Read anew: libvips would hand out the opened file again, which remembers that it failed.
+            image = pyvips.Image.tiffload(str(path), page=number, access=access, fail_on="warning", revalidate=True)
+            image.crop(x, y, 1, 1).avg()
+        except pyvips.Error:
+            continue
+        return "warning"
+    return "error"
 
 
 def _is_tiff(path: Path) -> bool:
@@ -126,20 +141,24 @@ def _open(path: Path) -> Picture:
     else:
         pages = [first, *(load_page(path, number) for number in range(1, count))]
     best = max(range(len(pages)), key=lambda number: (pages[number].width * pages[number].height, -number))
+    _check_size(path, pages[best])
+    fail_on = _fail_on(path, pages[best], best) if is_tiff else "warning"
+    if fail_on != "warning":
+        pages = [load_page(path, number, fail_on) for number in range(len(pages))]
     page = pages[best]
-    _check_size(path, page)
     alike = [p for p in pages if (p.width, p.height, p.bands) == (page.width, page.height, page.bands)]
     description = str(first.get("image-description")) if first.get_typeof("image-description") else None
     if page.bands == 1 and len(alike) > 1:
         joined = _joined(path, alike, description)
-        return Picture(
-            joined, description, page.xres, (), "three grey pages put together as red, green and blue", False, is_tiff
-        )
+        note = "three grey pages put together as red, green and blue"
+        return Picture(joined, description, page.xres, (), note, is_plain=False, is_tiff=is_tiff, fail_on=fail_on)
     notes = []
     if best:
         notes.append(f"page {best + 1} of {count} is the picture: {page.width} x {page.height} px, the largest")
     elif len(alike) > 1:
         notes.append(f"the first of {len(alike)} pages of the same size is taken")
+    if fail_on != "warning":
+        notes.append("tags that libtiff warns of: damage of single tiles is not seen")
     image, band_note = _eight_bits(path, best, page, is_tiff)
     if band_note:
         notes.append(band_note)
@@ -147,7 +166,9 @@ def _open(path: Path) -> Picture:
     levels = tuple(n for n in range(best + 1, len(pages)) if _is_reduced(page, pages[n])) if is_8_bit else ()
     if best and page.get_typeof("image-description"):
         description = str(page.get("image-description"))
-    return Picture(image, description, page.xres, levels, "; ".join(notes) or None, is_8_bit and best == 0, is_tiff)
+    return Picture(
+        image, description, page.xres, levels, "; ".join(notes) or None, is_8_bit and best == 0, is_tiff, fail_on
+    )
 
 
 def _check_kind(path: Path) -> None:

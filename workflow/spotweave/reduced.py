@@ -39,7 +39,7 @@ def read_reduced(slide: Path, factor: float) -> tuple[NDArray[np.uint8], tuple[f
                 str(slide), width, height=ANY_HEIGHT, size="down", no_rotate=True, fail_on="warning"
             )
         else:
-            levels = [as_rgb(load_page(slide, page)) for page in opened.levels]
+            levels = [as_rgb(load_page(slide, page, opened.fail_on)) for page in opened.levels]
             fine_enough = [level for level in levels if level.width >= 2 * factor * full.width]
             level = min(fine_enough, key=lambda level: level.width, default=full)
             picture = level.thumbnail_image(width, height=ANY_HEIGHT, size="down", no_rotate=True)

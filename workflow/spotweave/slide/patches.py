@@ -89,8 +89,9 @@ def cut(pyramid: Pyramid, grid: PatchGrid) -> Iterator[np.ndarray]:
     """Yield each patch, (size, size, 3) uint8: enlarged bilinearly, or reduced by Lanczos' filter of three lobes.
 
     The patch's edges are taken at fractions of a pixel, so that its physical size is exact and no shift builds up.
-    Reduction keeps waves of 4 px of the patch and more to within a fifth, and leaves of those that the patch cannot
-    hold (below 2 px) at most 2/5 just beyond that limit and 1/20 below 1.5 px (Duchon 1979 for the filter).
+    Reduction keeps waves of 4 px of the patch and more to within a fifth. Of stripes that the patch cannot hold (below
+    2 px) .65 of the contrast is left at 1.96 px, .44 at 1.8, .17 at 1.6, less than .01 from 1.4 px down (Duchon 1979
+    for the filter).
     """
     source_px = grid.source_size_px
     level = pyramid.level_for(source_px / grid.size_px)
