@@ -539,3 +539,76 @@ def test_the_two_scales_of_a_reduced_picture_are_those_of_its_axes(tmp_path):
     rgb, scale = read_reduced(tmp_path / "slide.tif", 0.0127)
     assert rgb.shape[:2] == (4, 13)
     assert scale == (1000 / 13, 300 / 4)
+
+
+def coded_as_jpeg(rgb: np.ndarray, quality: int) -> np.ndarray:
+    content = pyvips.Image.new_from_array(rgb, interpretation="srgb").jpegsave_buffer(Q=quality, subsample_mode="on")
+    return pyvips.Image.new_from_buffer(content, "").numpy()
+
+
+def real_section(name: str) -> tuple[np.ndarray, float]:
+    """A reduced real picture and its pixel size, um."""
+    picture = needs(*name.split("/")) / "tissue_lowres_image.png"
+    return read_reduced(picture, 1)[0], 16.1 if name.startswith("dlpfc") else 14.0
+
+
+@pytest.mark.parametrize("section_name", ["planted", "dlpfc/151669"])
+def test_what_is_painted_around_the_tissue_changes_its_area_by_a_few_percent(section_name):
+    """Black or white from 50 um off the tissue on, as drawn and as JPEG codes it: little glass or none is left."""
+    if section_name == "planted":
+        rgb, pixel_size_um = draw_scene().rgb, 8.0
+    else:
+        rgb, pixel_size_um = real_section(section_name)
+    whole = classical.segment(rgb, pixel_size_um)
+    away = ndimage.distance_transform_edt(~whole) * pixel_size_um > 50
+    area = {}
+    for level in (0, 255):
+        painted = rgb.copy()
+        painted[away] = level
+        for quality in (None, 90):
+            seen = painted if quality is None else coded_as_jpeg(painted, quality)
+            area[level, quality] = classical.segment(seen, pixel_size_um).sum() / whole.sum()
+    assert all(0.95 < share < 1.1 for share in area.values()), area
+    assert abs(area[0, 90] / area[255, 90] - 1) < 0.075
+    painted = rgb.copy()
+    painted[away] = 0
+    assert classical.segment_and_look(painted, pixel_size_um)[1].blacked_out_share > LIMITS["blacked_out_share_flag"]
+
+
+@pytest.mark.parametrize("section_name", ["visium_mouse_brain_anterior/spatial", "dlpfc/151507", "dlpfc/151669"])
+def test_a_tight_crop_without_glass_is_tissue_and_says_that_no_glass_is_seen(section_name):
+    rgb, pixel_size_um = real_section(section_name)
+    rows, columns = np.where(classical.segment(rgb, pixel_size_um))
+    (top, bottom), (left, right) = (np.quantile(at, [0.3, 0.7]).astype(int) for at in (rows, columns))
+    crop = np.ascontiguousarray(rgb[top:bottom, left:right])
+    mask, look = classical.segment_and_look(crop, pixel_size_um)
+    assert mask.mean() > 0.95
+    assert look.glass_share < LIMITS["glass_share_flag"]
+    assert classical.segment_and_look(rgb, pixel_size_um)[1].glass_share > 1.5 * LIMITS["glass_share_flag"]
+
+
+def test_a_coarse_real_frame_goes_through_the_jobs_as_through_the_library(tmp_path):
+    """Its slide, at quality 85 with half the colour resolution, is no picture to segment: it held .15 of the spots."""
+    path = needs("dlpfc", "151669")
+    spots = pd.read_csv(
+        next(path.glob("tissue_positions_list.*")),
+        header=None,
+        names=["barcode", "in_tissue", "array_row", "array_col", "y_px", "x_px"],
+    )
+    scale = json.loads((path / "scalefactors_json.json").read_text())["tissue_lowres_scalef"]
+    rgb = read_reduced(path / "tissue_lowres_image.png", 1)[0]
+    alignment = {"spots_to_image_scale": scale, "image_width_px": 600, "image_height_px": 600}
+    record = run_script(tmp_path, rgb, 16.1, {**alignment, "spot_diameter_um": 55.0}, spots)
+    made = {"slide": "slide.tif", "thumbnail": "thumbnail.jpg", "record": "pyramid.json"}
+    given = {"manifest": "raw.json", "alignment": "alignment.json"}
+    paths = [word for name, file in {**given, **made}.items() for word in (f"--{name}", str(tmp_path / file))]
+    command = [sys.executable, str(ROOT / "scripts/build_pyramid.py"), *paths, "--tile-px", "512", "--jpeg-quality"]
+    subprocess.run([*command, "85"], check=True, capture_output=True)
+    in_tissue = spots["in_tissue"]
+    xy_px = spots[["x_px", "y_px"]].to_numpy() * scale
+    library = scores_of(path / "tissue_lowres_image.png", 16.1, *xy_px.T, in_tissue, 55.0)
+    slide = scores_of(tmp_path / "slide.tif", 16.1, *xy_px.T, in_tissue, 55.0)
+    for share, allowed in (("spots_selected_inside", 0.02), ("spots_unselected_outside", 0.06)):
+        assert record["measures"][share] >= library[share] - 0.005
+        assert slide[share] >= library[share] - allowed
+    assert record["measures"]["tissue_flagged"] is False and record["measures"]["glass_flagged"] is False

@@ -24,6 +24,8 @@ rule segment_tissue:
                 for name in (
                     "tissue_min_mm2",
                     "stain_share_min",
+                    "glass_share_flag",
+                    "blacked_out_share_flag",
                     "spots_on_tissue_min",
                     "spots_on_tissue_flag",
                     "spots_off_tissue_min",

@@ -27,6 +27,7 @@ SHOWN = {
     "spots_on_tissue": "spots on tissue",
     "spots_off_tissue": "others off it",
     "tissue_flagged": "tissue flagged",
+    "glass_flagged": "no glass seen",
     "tissue_fraction_mean": "spot area on tissue",
     "patches_padded": "padded patches",
 }

@@ -63,6 +63,8 @@ class TissueSettings:
     """Where neither stain nor green has this much texture, stain has bled or glass is tinted: not tissue..."""
     smooth_texture_noise_factor: float = 2.5
     """... and so is what has less than this many times the median texture of the background."""
+    smooth_texture_max: float = 0.025
+    """... up to this: where hardly any glass is left, what is called background is edges, more textured than tissue."""
     smooth_sigma_um: float = 40.0
     smooth_stain_max: float = 0.25
     """... unless it is stained this strongly (white matter of an overstained section is smooth at 8 um/px)."""
@@ -84,7 +86,8 @@ class TissueSettings:
     masked_level: int = 40
     """Pixels darker than this in all channels, in areas above `masked_min_area_um2`, were painted over."""
     masked_min_area_um2: float = 100_000.0
-    tint_max: float = 0.12
+    masked_margin_px: float = 1.5
+    tint_max: float = 0.10
     """Glass is never tinted beyond this stain density: a "background" above it is tissue, and white is taken."""
 
     glass_gradient_sigma_um: float = 12.0
@@ -184,10 +187,12 @@ class _Section:
         self.pixel_size_um = pixel_size_um
         self.settings = settings
         painted_over = rgb.max(axis=2) <= settings.masked_level
-        self.valid: Mask = ~morphology.remove_small_objects(
-            painted_over, max_size=self.pixels(settings.masked_min_area_um2)
-        )
+        painted_over = morphology.remove_small_objects(painted_over, max_size=self.pixels(settings.masked_min_area_um2))
+        # The px along its edge are mixed with it, by reduction and by the picture's compression.
+        self.valid: Mask = ~self._dilate(painted_over, settings.masked_margin_px * pixel_size_um)
+        self.painted_over: Mask = ~self.valid
         self.weights: dict[float, Plane] = {}
+        self.sees_glass = True
         self.density = optical_density(rgb, self._background_colour(rgb))
         self.density[~self.valid] = 0
         self.blacked_out_share = 1 - float(self.valid.mean())
@@ -252,7 +257,8 @@ class _Section:
         colour: NDArray[np.float64] = np.median(channels[near_peak if near_peak.any() else smooth], axis=0)
         white = np.full(3, colour.max())
         tint = float(stain_density(optical_density(colour, white)))
-        return white if tint > self.settings.tint_max else colour
+        self.sees_glass = tint <= self.settings.tint_max
+        return colour if self.sees_glass else white
 
     def _ink(self) -> Mask:
         """Broad strokes of a hue that haematoxylin and eosin do not give, with their soft rims."""
@@ -272,7 +278,15 @@ class _Section:
         return np.sqrt(self.smoothed((stain - self.smoothed(stain, window_um)) ** 2, window_um))
 
     def _strong(self, evidence: Plane) -> float:
-        return float(np.clip(filters.threshold_otsu(evidence[self.valid]), *self.settings.strong_stain_range))
+        low, high = self.settings.strong_stain_range
+        if not self.sees_glass and not self.painted_over.any():
+            return low
+        # What was painted over was glass to whom painted: without it the cut would lie inside tissue.
+        values = np.concatenate([evidence[self.valid], self._painted_glass(evidence)])
+        return float(np.clip(filters.threshold_otsu(values), low, high))
+
+    def _painted_glass(self, plane: Plane) -> Plane:
+        return np.zeros(int(self.painted_over.sum()), plane.dtype)
 
     def _first_guess(self) -> tuple[Mask, Mask]:
         """Tissue by watershed between strong stain and bare glass; and the smooth zones, which are no tissue."""
@@ -281,7 +295,7 @@ class _Section:
         stain = self.smoothed(raw, settings.stain_sigma_um)
         strong = self._strong(stain)
         pale = self.valid & (stain < strong / 2)
-        level, spread = _median_and_spread(stain[pale])
+        level, spread = _median_and_spread(np.concatenate([stain[pale], self._painted_glass(stain)]))
         bare = self.valid & (stain < level + settings.background_noise_factor * spread)
         bare = morphology.remove_small_objects(bare, max_size=self.pixels(settings.min_hole_um2))
 
@@ -290,7 +304,8 @@ class _Section:
         texture = self.smoothed(texture, settings.smooth_sigma_um)
         floor = settings.smooth_texture
         if bare.any():
-            floor = max(floor, settings.smooth_texture_noise_factor * float(np.median(texture[bare])))
+            noise = settings.smooth_texture_noise_factor * float(np.median(texture[bare]))
+            floor = max(floor, min(noise, settings.smooth_texture_max))
         smooth = self.valid & (texture < floor) & (stain < settings.smooth_stain_max)
         smooth = self._open(smooth, settings.smooth_width_um)
 
@@ -331,7 +346,7 @@ class _Section:
         stain = np.maximum(self.smoothed(raw, settings.stain_sigma_um), 0)
         evidence = np.hypot(stain, self._texture(raw))
         strong = self._strong(evidence)
-        level, spread = _median_and_spread(evidence[away])
+        level, spread = _median_and_spread(np.concatenate([evidence[away], self._painted_glass(evidence)]))
         weak = max(settings.weak_share * strong, level + settings.noise_factor * spread)
         coarse = filters.apply_hysteresis_threshold(evidence, weak, max(strong, weak))
         return coarse & (self.smoothed(raw, settings.edge_sigma_um) > weak) & self.valid

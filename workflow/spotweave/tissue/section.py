@@ -49,7 +49,8 @@ def find_tissue(
     xy_px, in_tissue
         (N, 2) spot centres, px of `picture`, NaN without a place; (N,) 0/1 the selection.
     limits
-        `tissue_min_mm2`, `stain_share_min`, `spots_on_tissue_min`, `spots_on_tissue_flag`, `spots_off_tissue_min`,
+        `tissue_min_mm2`, `stain_share_min`, `glass_share_flag`, `blacked_out_share_flag`,
+        `spots_on_tissue_min`, `spots_on_tissue_flag`, `spots_off_tissue_min`,
         `spots_off_tissue_flag`.
 
     Raises
@@ -88,6 +89,8 @@ def find_tissue(
         "blacked_out_share": round(look.blacked_out_share, 4),
         **scores,
         "tissue_flagged": judge(picture.name, scores, limits),
+        "glass_flagged": look.glass_share < limits["glass_share_flag"]
+        or look.blacked_out_share > limits["blacked_out_share_flag"],
     }
     return Found(outlines, rgb, scale, measures)
 
