@@ -19,9 +19,9 @@ def work(args):
 
     from spotweave.align.lattice import Picture
     from spotweave.align.sample import Options, align_sample
+    from spotweave.deposits.raw import raw_file
     from spotweave.io import read_json, write_json
-    from spotweave.raw import raw_file
-    from spotweave.reduced import read_reduced
+    from spotweave.pictures.reduced import read_reduced
     from spotweave.slide.pyramid import read_header
 
     image = raw_file(args.manifest, "image")

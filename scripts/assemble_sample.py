@@ -1,4 +1,4 @@
-"""Bring one sample's counts, spots and tissue together in the released layout, with its pictures."""
+"""Bring one sample's counts, spots and tissue together in the released layout, with its plots."""
 
 from _stage import Stage
 
@@ -23,8 +23,8 @@ def work(args):
     from spotweave.dataset.spots import release_spots, slide_positions, write
     from spotweave.errors import Refusal
     from spotweave.io import read_json
-    from spotweave.reduced import read_reduced
-    from spotweave.report import pictures
+    from spotweave.plots.reduced import read_reduced
+    from spotweave.report import plots
     from spotweave.tissue.agreement import tissue_fraction
     from spotweave.tissue.polygons import read_geojson
 
@@ -52,7 +52,7 @@ def work(args):
 
     scale = picture.shape[1] / alignment["image_width_px"]
     shown = spots[in_tissue]
-    pictures.spatial_plot(
+    plots.spatial_plot(
         args.spatial_plot,
         picture,
         scale,
@@ -63,7 +63,7 @@ def work(args):
         "log10(1 + counts)",
     )
     array = shown.obs[["array_col", "array_row"]].to_numpy() * np.asarray(alignment["array_pitch_um"])
-    pictures.pixel_size_plot(
+    plots.pixel_size_plot(
         args.pixel_size_plot,
         picture,
         scale,

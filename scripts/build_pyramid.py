@@ -11,10 +11,10 @@ stage.option("--jpeg-quality", type=int, required=True)
 
 
 def work(args):
+    from spotweave.deposits.raw import raw_file
     from spotweave.io import read_json
-    from spotweave.raw import raw_file
+    from spotweave.pictures.magnification import magnification
     from spotweave.slide import pyramid
-    from spotweave.slide.magnification import magnification
 
     alignment = read_json(args.alignment)
     picture = raw_file(args.manifest, "image")

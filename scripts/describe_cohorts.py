@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 
 import _stage  # noqa: F401 (puts the library on the path)
-from spotweave import tables
+from spotweave.tables import load as tables
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIDENCE = {

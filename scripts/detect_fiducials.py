@@ -17,16 +17,16 @@ stage.option("--printing", required=True, help="table of the printed places of d
 def work(args):
     from pathlib import Path
 
+    from spotweave.deposits.raw import RawFile, raw_file
     from spotweave.fiducials import verdict
     from spotweave.fiducials.cytassist import to_slide
     from spotweave.fiducials.detector import Detector
     from spotweave.fiducials.find import find
     from spotweave.fiducials.pictures import write_overlay
     from spotweave.io import read_json, write_json
-    from spotweave.positions import read_loupe
-    from spotweave.raw import RawFile, raw_file
-    from spotweave.reduced import read_reduced
+    from spotweave.pictures.reduced import read_reduced
     from spotweave.slide.pyramid import read_header
+    from spotweave.visium.positions import read_loupe
 
     roles = {file["role"] for file in read_json(args.manifest)["files"]}
     role = "cytassist_image" if "cytassist_image" in roles else "image"

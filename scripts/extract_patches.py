@@ -13,7 +13,7 @@ def work(args):
     from tqdm import tqdm
 
     from spotweave.io import read_json
-    from spotweave.report.pictures import contact_sheet
+    from spotweave.report.plots import contact_sheet
     from spotweave.slide import patches
 
     spots = anndata.read_h5ad(args.st, backed="r")

@@ -50,7 +50,7 @@ def with_secrets(request):
     if "table" not in request:
         return request
     from spotweave.addresses import public_place
-    from spotweave.sheets import cells_of
+    from spotweave.tables.sheets import cells_of
 
     cells = cells_of(Path(request["table"]), "sample_id", request["sample"])
     given = {
@@ -68,7 +68,7 @@ def with_secrets(request):
 def work(args):
     import json
 
-    from spotweave import ingest
+    from spotweave.intake import ingest
     from spotweave.io import write_json
     from spotweave.sources import FetchSettings
 

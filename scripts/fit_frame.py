@@ -25,14 +25,14 @@ def main():
 
     from spotweave.errors import Refusal
     from spotweave.fiducials import verdict
-    from spotweave.fiducials.array import capture_area
     from spotweave.fiducials.detector import Detector
     from spotweave.fiducials.find import find
     from spotweave.fiducials.pictures import write_overlay
     from spotweave.geometry import apply
     from spotweave.io import atomic
-    from spotweave.reduced import read_reduced
+    from spotweave.pictures.reduced import read_reduced
     from spotweave.slide.pyramid import read_header
+    from spotweave.visium.array import capture_area
 
     try:
         header = read_header(args.picture)

@@ -14,8 +14,9 @@ import sys
 from pathlib import Path
 
 import _stage  # noqa: F401 (puts the library on the path)
-from spotweave import onboard, sources
+from spotweave import sources
 from spotweave.errors import Refusal
+from spotweave.onboard import draft as onboard
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -14,8 +14,9 @@ from pathlib import Path
 import yaml
 
 import _stage  # noqa: F401 (puts the library on the path)
-from spotweave import selection, tables
 from spotweave.errors import TableFaults
+from spotweave.tables import load as tables
+from spotweave.tables import selection
 
 ROOT = Path(__file__).resolve().parents[1]
 SHOWN = ("sample_id", "donor", "technology", "species", "organ", "oncotree_code", "licence", "source", "accession")

@@ -16,7 +16,7 @@ stage.option("--member", help="the section to take from raw files that hold seve
 def work(args: argparse.Namespace) -> dict[str, Any]:
     """Write `expression` and `spots`; the reading's report is the record's measures."""
     from spotweave import readers
-    from spotweave.gene_names import gene_species
+    from spotweave.expression.gene_names import gene_species
     from spotweave.io import read_json
 
     manifest = read_json(args.manifest)

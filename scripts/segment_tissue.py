@@ -14,8 +14,8 @@ def work(args):
     import pandas as pd
 
     from spotweave.dataset.spots import slide_positions
+    from spotweave.deposits.raw import raw_file
     from spotweave.io import read_json
-    from spotweave.raw import raw_file
     from spotweave.tissue import overview, polygons
     from spotweave.tissue.section import find_tissue
 

@@ -27,7 +27,7 @@ def scores():
     """Set -> fold -> (G,) list of Pearson correlations, genes in the order of the oracle's `genes`."""
     from spotweave import probes, protocols
     from spotweave.benchmark.scores import pearson_by_unit
-    from spotweave.benchmark.targets import TARGETS
+    from spotweave.expression.targets import TARGETS
     from spotweave.probes import Training
 
     with np.load(ORACLE / "her2st_handcrafted.npz") as table:

@@ -26,15 +26,15 @@ sys.path.insert(0, str(ROOT / "workflow"))
 
 from spotweave.align import pixel_size, placing
 from spotweave.errors import Refusal
-from spotweave.fiducials.array import capture_area
 from spotweave.fiducials.detector import Detector
 from spotweave.fiducials.find import find
 from spotweave.fiducials.fit import locate
 from spotweave.fiducials.printing import average, residuals_of, to_table
 from spotweave.fiducials.verdict import complaints, describe
 from spotweave.geometry import apply, fit_lattice
-from spotweave.reduced import read_reduced
+from spotweave.pictures.reduced import read_reduced
 from spotweave.simulate.frames import DIFFICULTIES, Look, draw_look, render
+from spotweave.visium.array import capture_area
 
 SHARED = ROOT.parent / "shared/data"
 REAL = {

@@ -27,11 +27,11 @@ sys.path.insert(0, str(ROOT / "workflow"))
 from spotweave.align.agreement import WORKING_UM
 from spotweave.align.lattice import Picture
 from spotweave.align.sample import Options, align_sample
+from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
 from spotweave.geometry import fit_lattice
-from spotweave.raw import RawFile
+from spotweave.pictures.reduced import read_reduced
 from spotweave.readers import st_v1, visium
-from spotweave.reduced import read_reduced
 
 SHARED = ROOT.parent / "shared/data"
 # Pictures of 600 to 1,905 px stand in for whole ones here; the pitch of the MOB arrays is known from their outer size.

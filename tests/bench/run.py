@@ -73,7 +73,7 @@ def bench_plan(folder: Path) -> list[str]:
 
 
 def bench_tables(folder: Path) -> list[str]:
-    from spotweave import tables
+    from spotweave.tables import load as tables
 
     with open(ROOT / "config/cohorts/her2st.csv", newline="") as handle:
         rows = list(csv.DictReader(handle))
@@ -105,7 +105,7 @@ def catalogue_costs(folder: Path) -> tuple[float, float]:
     bare = [
         sys.executable,
         "-c",
-        f"import sys; sys.path.insert(0, {str(ROOT / 'workflow')!r}); import spotweave.tables",
+        f"import sys; sys.path.insert(0, {str(ROOT / 'workflow')!r}); import spotweave.tables.load",
     ]
     return cost_of(query, folder).cpu_s, cost_of(bare, folder).cpu_s
 

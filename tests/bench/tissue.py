@@ -21,7 +21,7 @@ TESTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS), str(TESTS.parent / "workflow")]
 
 from real_data import DATA
-from spotweave.reduced import read_reduced
+from spotweave.pictures.reduced import read_reduced
 from spotweave.slide.pyramid import build_pyramid
 from spotweave.tissue import agreement, classical, polygons
 

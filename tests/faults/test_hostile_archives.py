@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from spotweave import archives
-from spotweave.archives import ArchiveLimits
+from spotweave.deposits import archives
+from spotweave.deposits.archives import ArchiveLimits
 from spotweave.errors import Refusal
 
 GIB = 1 << 30

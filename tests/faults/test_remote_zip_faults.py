@@ -12,9 +12,9 @@ from typing import Any, cast
 import pytest
 
 from faults.fault_server import Behaviour, Exchange, FaultServer, answers
-from spotweave import archives
+from spotweave.deposits import archives
 from spotweave.errors import Refusal
-from spotweave.ingest import Request, ingest
+from spotweave.intake.ingest import Request, ingest
 from spotweave.sources import Checksum, FetchSettings, Unreachable
 from spotweave.sources._remote_zip import NoRanges, open_zip
 

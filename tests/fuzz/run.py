@@ -106,9 +106,9 @@ class Bench:
         if deposit.reader == "picture":
             return self._read_picture(files["image"])
         from spotweave import readers
-        from spotweave.gene_names import gene_species
+        from spotweave.deposits.raw import RawFile
+        from spotweave.expression.gene_names import gene_species
         from spotweave.io import write_json
-        from spotweave.raw import RawFile
 
         reader = readers.load(deposit.reader)
         roles = (*reader.ROLES, *reader.OPTIONAL)
@@ -132,7 +132,7 @@ class Bench:
         return found
 
     def _read_picture(self, path: Path) -> Outcome:
-        from spotweave.reduced import read_reduced
+        from spotweave.pictures.reduced import read_reduced
         from spotweave.slide.pyramid import read_header
 
         header = read_header(path)
@@ -403,7 +403,7 @@ def _work(
         os.dup2(noise.fileno(), 2)
     import pyvips  # noqa: F401 - starts threads, so not before the fork
 
-    from spotweave import reduced  # noqa: F401
+    from spotweave.pictures import reduced  # noqa: F401
     from spotweave.slide import pyramid  # noqa: F401
 
     bench = Bench(mine, folder / "deposits", folder / "outside/canary", limits)

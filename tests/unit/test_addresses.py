@@ -4,7 +4,8 @@ import time
 
 import pytest
 
-from spotweave import addresses, sheets
+from spotweave import addresses
+from spotweave.tables import sheets
 
 SIGNED = (
     "https://b.s3.amazonaws.com/slide.tif?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=hunter2%2F20260101"

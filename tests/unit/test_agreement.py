@@ -12,12 +12,12 @@ import yaml
 from spotweave.align import agreement
 from spotweave.align.lattice import Picture
 from spotweave.align.sample import Options, align_sample
+from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
-from spotweave.fiducials.array import capture_area
 from spotweave.geometry import apply
-from spotweave.raw import RawFile
 from spotweave.readers import visium
 from spotweave.simulate.visium import block_of, draw_truth, write_h5_layout_3, write_positions
+from spotweave.visium.array import capture_area
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared/data"

@@ -9,9 +9,8 @@ import pandas as pd
 import pytest
 
 from real_data import DATA, NOT_HERE
-from spotweave import barcode_lists
+from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
-from spotweave.raw import RawFile
 from spotweave.readers import visium
 from spotweave.simulate.visium import (
     block_of,
@@ -24,7 +23,8 @@ from spotweave.simulate.visium import (
     write_mex,
     write_positions,
 )
-from spotweave.visium_places import WHOLE_FROM, tissue_by_counts
+from spotweave.visium import barcode_lists
+from spotweave.visium.places import WHOLE_FROM, tissue_by_counts
 
 SECTIONS = {"anterior": DATA / "visium_mouse_brain_anterior", "posterior": DATA / "visium_mouse_brain_posterior_outs"}
 needs_data = pytest.mark.skipif(not DATA.exists(), reason=f"{NOT_HERE}{DATA}")

@@ -20,13 +20,13 @@ from threadpoolctl import threadpool_limits
 
 from spotweave import protocols
 from spotweave.benchmark.evaluate import COLUMNS, Cell, assemble, evaluate, predict, write_outcomes
-from spotweave.benchmark.genes import candidates, most_variable_genes
-from spotweave.benchmark.samples import join, read_embeddings, read_expression
 from spotweave.benchmark.scores import pearson_by_unit
 from spotweave.benchmark.splits import Member, make_splits
-from spotweave.benchmark.targets import target_of
 from spotweave.benchmark.tasks import Task
-from spotweave.gene_names import meeting_names
+from spotweave.expression.gene_names import meeting_names
+from spotweave.expression.genes import candidates, most_variable_genes
+from spotweave.expression.samples import join, read_embeddings, read_expression
+from spotweave.expression.targets import target_of
 from spotweave.io import REFUSED
 
 DIMENSIONS, GENES = 16, 60

@@ -12,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 
 import spotweave
 from spotweave import probes, protocols
-from spotweave.benchmark.targets import TARGETS
+from spotweave.expression.targets import TARGETS
 from spotweave.probes import Training
 from spotweave.probes.ridge import fixed_alpha, ridge_path
 

@@ -20,14 +20,14 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from spotweave import deposits
-from spotweave.deposits import parses, parsing, read_json
+from spotweave.deposits import opening as deposits
+from spotweave.deposits.opening import parses, parsing, read_json
+from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
 from spotweave.matrices import hdf5, read_matrix
-from spotweave.positions import read_loupe, read_positions
-from spotweave.raw import RawFile
-from spotweave.scalefactors import read_scalefactors
 from spotweave.simulate import visium
+from spotweave.visium.positions import read_loupe, read_positions
+from spotweave.visium.scalefactors import read_scalefactors
 from spotweave.visium_hd import software
 
 CANARY = np.arange(7, 7 + 64, dtype=np.int32)

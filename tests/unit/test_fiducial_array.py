@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from spotweave.fiducials.array import GAP_COLUMN, NAMES, capture_area, dots_of
+from spotweave.visium.array import GAP_COLUMN, NAMES, capture_area, dots_of
 
 
 @pytest.mark.parametrize(("name", "spots", "dots"), [("6.5 mm", 4992, 555), ("11 mm", 14336, 812)])

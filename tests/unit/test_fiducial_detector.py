@@ -12,12 +12,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from real_data import DATA, NOT_HERE
-from spotweave.fiducials.array import capture_area
 from spotweave.fiducials.detection import Detection
 from spotweave.fiducials.detector import Detector, iou
 from spotweave.fiducials.training import Count, corner_boxes, count_hits, train
 from spotweave.geometry import apply, fit_affine
 from spotweave.simulate.frames import Look, draw_look, render
+from spotweave.visium.array import capture_area
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = DATA

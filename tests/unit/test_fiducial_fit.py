@@ -12,13 +12,13 @@ from skimage.transform import SimilarityTransform
 from real_data import DATA, NOT_HERE
 from spotweave.fiducials import dots
 from spotweave.fiducials import fit as fit_module
-from spotweave.fiducials.array import capture_area
 from spotweave.fiducials.detection import Detection
 from spotweave.fiducials.fit import locate, relocate
 from spotweave.fiducials.printing import displacement_um
 from spotweave.fiducials.verdict import complaints, confidence, describe
 from spotweave.geometry import apply, fit_affine, fit_similarity
 from spotweave.simulate.frames import Look, draw_look, render
+from spotweave.visium.array import capture_area
 
 SHARED = DATA
 REAL = {

@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 
 from real_data import NOT_HERE, SHARED
-from spotweave.positions import read_positions
-from spotweave.raw import RawFile
+from spotweave.deposits.raw import RawFile
 from spotweave.readers import Reading, visium
-from spotweave.scalefactors import read_scalefactors
+from spotweave.visium.positions import read_positions
+from spotweave.visium.scalefactors import read_scalefactors
 
 CASES = SHARED / "cases"
 needs_cases = pytest.mark.skipif(not CASES.exists(), reason=f"{NOT_HERE}{CASES}")

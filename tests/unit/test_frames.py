@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from spotweave.fiducials.array import capture_area, dots_of
 from spotweave.geometry import apply
 from spotweave.simulate.frames import DIFFICULTIES, Look, draw_dots, draw_look, plain, render
+from spotweave.visium.array import capture_area, dots_of
 
 CALM = plain(Look(dot_contrast=60, filled_dots=0, jpeg_quality=100, shading=0.0))
 

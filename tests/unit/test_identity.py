@@ -24,10 +24,10 @@ from scipy.sparse import csr_matrix
 from scipy.stats import poisson
 
 from real_data import DATA, NOT_HERE
+from spotweave.deposits.raw import RawFile
 from spotweave.identity import audit, expression, picture, places
 from spotweave.identity.audit import Finding
 from spotweave.io import is_refused, write_refused
-from spotweave.raw import RawFile
 from spotweave.readers import st_v1, visium
 from spotweave.simulate.st_v1 import simulate_section
 from spotweave.simulate.visium import draw_truth

@@ -14,9 +14,11 @@ import numpy as np
 import pytest
 
 from faults.fault_server import FaultServer
-from spotweave import archives, ingest, raw_layouts, sources
+from spotweave import sources
+from spotweave.deposits import archives
 from spotweave.errors import Refusal
-from spotweave.ingest import Request
+from spotweave.intake import ingest, layouts
+from spotweave.intake.ingest import Request
 from spotweave.sources import Checksum, FetchSettings, Unreachable, find_place, local_path
 from spotweave.sources._remote_zip import open_zip
 
@@ -323,9 +325,9 @@ def test_requests_survive_their_json_form():
 def test_every_reader_has_its_roles_here():
     from spotweave import readers
 
-    assert set(readers.names()) <= set(raw_layouts.ROLES)
+    assert set(readers.names()) <= set(layouts.ROLES)
     for name in readers.names():
-        reader, roles = readers.load(name), raw_layouts.ROLES[name]
+        reader, roles = readers.load(name), layouts.ROLES[name]
         assert set(reader.ROLES) <= {*roles.needed, *roles.optional}
         assert {*reader.ROLES, *reader.OPTIONAL} <= {*roles.needed, *roles.optional}
 

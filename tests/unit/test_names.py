@@ -2,8 +2,8 @@
 
 import pytest
 
-from spotweave import barcodes
-from spotweave.gene_names import gene_species
+from spotweave.expression.gene_names import gene_species
+from spotweave.matrices import barcodes
 
 CORE = "AAACAACGAATAGTTC"
 OTHER = "TTTGTTTCCATACAAC"

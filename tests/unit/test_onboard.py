@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from real_data import DATA, NOT_HERE
-from spotweave import onboard, sources
+from spotweave import sources
 from spotweave.errors import Refusal
-from spotweave.raw_layouts import ROLES, assign, matches, recognise
+from spotweave.intake.layouts import ROLES, assign, matches, recognise
+from spotweave.onboard import draft as onboard
 from spotweave.sources import FetchSettings, Listed, Listing
 
 ROOT = Path(__file__).resolve().parents[2]

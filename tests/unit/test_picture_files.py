@@ -10,8 +10,8 @@ import tifffile
 from PIL import Image
 
 from spotweave.errors import Refusal
-from spotweave.picture_files import open_picture
-from spotweave.reduced import read_reduced
+from spotweave.pictures.files import open_picture
+from spotweave.pictures.reduced import read_reduced
 from spotweave.slide import pyramid
 
 

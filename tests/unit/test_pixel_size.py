@@ -22,13 +22,13 @@ from spotweave.align.pixel_size import (
     total_se_um,
 )
 from spotweave.errors import Refusal
-from spotweave.fiducials.array import capture_area
 from spotweave.fiducials.detection import Detection
 from spotweave.fiducials.fit import locate
 from spotweave.geometry import apply, fit_lattice
-from spotweave.pixel_sizes import Source, explain, software_default
+from spotweave.pictures.pixel_sizes import Source, explain, software_default
 from spotweave.simulate.frames import draw_look, render
 from spotweave.slide.pyramid import read_header
+from spotweave.visium.array import capture_area
 
 SHARED = DATA
 LIMITS = {"pixel_size_min_um": 0.1, "pixel_size_max_um": 1.15}

@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from real_data import NOT_HERE, SHARED
-from spotweave import raw_layouts, readers
-from spotweave.raw_layouts import ROLES, assign, matches, recognise
+from spotweave import readers
+from spotweave.intake import layouts
+from spotweave.intake.layouts import ROLES, assign, matches, recognise
 
 # Roles that other stages than the reader look at.
 OF_OTHER_STAGES = {"image", "hires_image", "cytassist_image", "morphology", "alignment", "transform"}
@@ -446,7 +447,7 @@ COUNTED = ["X_filtered_feature_bc_matrix.h5", "X_image.tif"]
 
 def test_positions_of_visium_are_not_needed_but_looked_for_as_if_they_were() -> None:
     found = assign(COUNTED, "visium")
-    assert "spots" not in raw_layouts.ROLES["visium"].needed
+    assert "spots" not in layouts.ROLES["visium"].needed
     assert found.missing == ("spots",)
     assert assign([*COUNTED, "X_spatial.tar.gz"], "visium").archives == ("X_spatial.tar.gz",)
     assert assign([*COUNTED, "X_outs.zip"], "visium").archives == ("X_outs.zip",)
@@ -536,7 +537,7 @@ def test_roles_are_those_of_the_readers_and_the_picture(reader: str) -> None:
     assert set(ROLES[reader].either) <= optional
     assert optional >= set(module.OPTIONAL) - {"image"}
     assert optional - set(module.OPTIONAL) <= OF_OTHER_STAGES | MAY_SAY_MORE
-    assert set(raw_layouts.LOOKS[reader]) | {"features", "barcodes"} >= {*ROLES[reader].needed, *optional}
+    assert set(layouts.LOOKS[reader]) | {"features", "barcodes"} >= {*ROLES[reader].needed, *optional}
 
 
 def test_every_reader_has_a_layout() -> None:
@@ -544,9 +545,9 @@ def test_every_reader_has_a_layout() -> None:
 
 
 def test_nothing_heavy_is_imported() -> None:
-    code = "import sys, spotweave.raw_layouts; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    code = "import sys, spotweave.intake.layouts; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
     done = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True, check=True, env={
-        "PYTHONPATH": str(Path(raw_layouts.__file__).parents[1])})  # fmt: skip
+        "PYTHONPATH": str(Path(layouts.__file__).parents[1])})  # fmt: skip
     outside = set(done.stdout.split()) - set(sys.stdlib_module_names) - {"spotweave", "__main__", "_distutils_hack"}
     assert not {name for name in outside if not name.startswith("_")}
 

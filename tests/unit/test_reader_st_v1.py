@@ -23,10 +23,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from real_data import DATA, NOT_HERE
+from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
 from spotweave.io import is_refused, read_json, write_json, write_refused
 from spotweave.matrices.count_table import read_counts
-from spotweave.raw import RawFile
 from spotweave.readers import Reading, pick_files, st_v1
 
 HER2ST = DATA / "her2st"

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spotweave.raw import RawFile
+from spotweave.deposits.raw import RawFile
 from spotweave.readers import st_v1
 from spotweave.simulate.st_v1_layouts import VARIANTS, Truth, draw_truth
 

@@ -20,14 +20,15 @@ from anndata.utils import make_index_unique
 from scipy.sparse import csc_matrix, csr_matrix
 
 from real_data import DATA, NOT_HERE
-from spotweave import barcode_lists, raw_layouts
+from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
-from spotweave.positions import read_loupe, read_positions
-from spotweave.raw import RawFile
+from spotweave.intake import layouts
 from spotweave.readers import Reading, visium
-from spotweave.scalefactors import read_scalefactors
 from spotweave.simulate import visium as simulated
 from spotweave.simulate.visium import VARIANTS, Truth, Variant, Written
+from spotweave.visium import barcode_lists
+from spotweave.visium.positions import read_loupe, read_positions
+from spotweave.visium.scalefactors import read_scalefactors
 
 ANTERIOR = DATA / "visium_mouse_brain_anterior"
 POSTERIOR = DATA / "visium_mouse_brain_posterior_outs"
@@ -621,7 +622,7 @@ def deposit(tmp_path_factory: pytest.TempPathFactory) -> simulated.Deposit:
 
 def test_the_deposit_is_recognised_and_read(deposit: simulated.Deposit) -> None:
     names = [path.name for path in deposit.files.values()]
-    assignment = raw_layouts.assign(names, "visium")
+    assignment = layouts.assign(names, "visium")
     assert assignment.missing == ()
     assert {role: assignment.roles[role] for role in deposit.files} == {r: p.name for r, p in deposit.files.items()}
     files = {role: raw for role, raw in raws(deposit.files).items() if role != "image"}

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spotweave import barcode_lists, ingest
+from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
-from spotweave.ingest import Request
-from spotweave.raw import RawFile
+from spotweave.intake import ingest
+from spotweave.intake.ingest import Request
 from spotweave.readers import Reading, visium
 from spotweave.simulate.visium import (
     Truth,
@@ -26,6 +26,7 @@ from spotweave.simulate.visium import (
     write_positions,
 )
 from spotweave.sources import Checksum, FetchSettings
+from spotweave.visium import barcode_lists
 
 SETTINGS = FetchSettings(attempts=1, timeout_s=5, backoff_s=0)
 

@@ -16,9 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from real_data import DATA, NOT_HERE
+from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
 from spotweave.matrices import read_matrix
-from spotweave.raw import RawFile
 from spotweave.readers import Reading, visium_hd
 from spotweave.simulate import visium as simulated
 from spotweave.simulate import visium_hd as simulate

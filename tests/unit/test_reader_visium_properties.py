@@ -10,8 +10,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spotweave import barcodes
-from spotweave.raw import RawFile
+from spotweave.deposits.raw import RawFile
+from spotweave.matrices import barcodes
 from spotweave.readers import visium
 from spotweave.simulate import visium as simulated
 from spotweave.simulate.visium import HEADER

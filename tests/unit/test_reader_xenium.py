@@ -20,10 +20,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from real_data import DATA, NOT_HERE
-from spotweave import arrow_tables
+from spotweave.deposits import arrow_tables
+from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
 from spotweave.matrices import read_matrix
-from spotweave.raw import RawFile
 from spotweave.readers import Reading, xenium
 from spotweave.simulate import xenium as simulate
 from spotweave.simulate.visium import write_h5_layout_3

@@ -18,8 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spotweave import readers
+from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
-from spotweave.raw import RawFile
 
 NAMES = readers.names()
 every_reader = pytest.mark.parametrize("name", NAMES)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from spotweave import selection
+from spotweave.tables import selection
 
 ROWS = {
     "a": {"organ": "Breast", "technology": "Xenium", "licence": "CC-BY-4.0", "sets": "hest-bench hest-bench-idc"},

@@ -12,8 +12,8 @@ from PIL import Image
 
 from real_data import DATA, NOT_HERE
 from spotweave.errors import Refusal
+from spotweave.pictures.magnification import magnification
 from spotweave.slide import patches, pyramid
-from spotweave.slide.magnification import magnification
 
 KINDS = ["jpg", "png", "png-alpha", "png-palette", "tif", "tif-16-bit", "tif-grey", "jpg-cmyk"]
 

@@ -38,10 +38,11 @@ from test_sources_archives import (
 )
 
 from faults.fault_server import answers, drops_at
-from spotweave import sources, tables
+from spotweave import sources
 from spotweave.errors import Refusal
 from spotweave.sources import Fetched, FetchSettings, Listing, Unreachable, Wanted
 from spotweave.sources._api import Locating
+from spotweave.tables import load as tables
 
 ROOT = Path(__file__).resolve().parents[2]
 TABLE, SCHEMA = ROOT / "resources/sources.csv", ROOT / "workflow/schemas/sources.schema.yaml"

@@ -19,7 +19,7 @@ from scipy import ndimage
 from real_data import DATA, NOT_HERE
 from spotweave.errors import Refusal
 from spotweave.io import is_refused, read_json, write_json
-from spotweave.reduced import read_reduced
+from spotweave.pictures.reduced import read_reduced
 from spotweave.tissue import agreement, classical, polygons, section
 
 ROOT = Path(__file__).resolve().parents[2]

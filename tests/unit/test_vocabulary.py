@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from real_data import NOT_HERE, SHARED
-from spotweave import vocabulary
-from spotweave.gene_names import gene_species
+from spotweave.expression.gene_names import gene_species
+from spotweave.tables import vocabulary
 
 ROOT = Path(__file__).resolve().parents[2]
 COLLECTED = SHARED / "facts/cohorts.csv"
@@ -297,7 +297,7 @@ def test_columns_that_the_schema_lists_are_looked_at_on_demand() -> None:
 
 
 def test_tables_are_validated_with_the_standard_library_alone() -> None:
-    code = "import sys; import spotweave.vocabulary as v; v.load('oncotree'); print(sorted(sys.modules))"
+    code = "import sys; import spotweave.tables.vocabulary as v; v.load('oncotree'); print(sorted(sys.modules))"
     environment = {"PYTHONPATH": str(ROOT / "workflow")}
     done = subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True)
     assert not {"'numpy'", "'pandas'", "'yaml'", "'anndata'"} & set(done.stdout.strip("[]\n").split(", "))

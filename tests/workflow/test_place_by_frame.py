@@ -11,11 +11,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from spotweave.fiducials.array import capture_area
 from spotweave.geometry import apply
 from spotweave.io import read_json, write_json
 from spotweave.simulate.frames import Look, render
 from spotweave.simulate.visium import block_of, draw_truth, write_h5_layout_3, write_loupe
+from spotweave.visium.array import capture_area
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMITS = {

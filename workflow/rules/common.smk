@@ -14,7 +14,8 @@ ROOT = Path(workflow.basedir)
 LIBRARY = ROOT / "workflow"
 sys.path.insert(0, str(LIBRARY))
 
-from spotweave import ledger, tables
+from spotweave import ledger
+from spotweave.tables import load as tables
 from spotweave.addresses import public_row
 from spotweave.codehash import code_hash
 from spotweave.errors import TableFaults

@@ -22,9 +22,8 @@ from typing import Any, TypeGuard
 import numpy as np
 
 from spotweave.errors import Refusal
-from spotweave.fiducials.array import SOFTWARE_SPOT_UM
 from spotweave.geometry import LatticeFit
-from spotweave.pixel_sizes import (
+from spotweave.pictures.pixel_sizes import (
     ORDER,
     SAME_VALUE,
     Source,
@@ -34,6 +33,7 @@ from spotweave.pixel_sizes import (
     is_agreed,
     software_default,
 )
+from spotweave.visium.array import SOFTWARE_SPOT_UM
 
 MEASURED: tuple[Source, ...] = ("frame", "lattice")
 # From the middle of a 6.5 mm array to its corner are 4.6 mm: 2 % is nearly one spot distance (100 um) there, and the

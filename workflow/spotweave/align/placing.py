@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from spotweave.errors import Refusal
-from spotweave.fiducials.array import NAMES, capture_area
 from spotweave.geometry import Points, apply, fit_affine
+from spotweave.visium.array import NAMES, capture_area
 
 FRAME = "fiducial frame"
 FEWEST_TO_ORIENT = 20  # spots from which an orientation is read

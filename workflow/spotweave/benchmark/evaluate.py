@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from spotweave import probes, protocols
-from spotweave.benchmark.genes import most_variable_genes
-from spotweave.benchmark.samples import Expression, Joined, join, read_embeddings, read_expression, with_meeting_genes
 from spotweave.benchmark.scores import null_means, pearson_by_unit, summarise
 from spotweave.benchmark.splits import inner_folds
-from spotweave.benchmark.targets import target_of
 from spotweave.benchmark.tasks import Task
-from spotweave.gene_names import why_they_do_not_meet
+from spotweave.expression.gene_names import why_they_do_not_meet
+from spotweave.expression.genes import most_variable_genes
+from spotweave.expression.samples import Expression, Joined, join, read_embeddings, read_expression, with_meeting_genes
+from spotweave.expression.targets import target_of
 from spotweave.io import is_refused, remove, write_json
 from spotweave.probes import Training
 from spotweave.protocols import Protocol

@@ -13,10 +13,10 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from spotweave import vocabulary
-from spotweave.pixel_sizes import COARSEST_UM, Source, explain, explain_value, is_agreed, software_default
-from spotweave.slide.magnification import magnification
-from spotweave.vocabulary import Term
+from spotweave.pictures.magnification import magnification
+from spotweave.pictures.pixel_sizes import COARSEST_UM, Source, explain, explain_value, is_agreed, software_default
+from spotweave.tables import vocabulary
+from spotweave.tables.vocabulary import Term
 
 Row = Mapping[str, str]
 Measured = Mapping[str, Mapping[str, Any]]

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 
 from spotweave import torchvision_shim
-from spotweave.fiducials.array import SHAPES
 from spotweave.fiducials.detection import Detection
+from spotweave.visium.array import SHAPES
 
 ARCHITECTURE = "yolov8n.yaml"
 LONGER_SIDES_PX = (640, 1280)  # the picture is looked at in these sizes

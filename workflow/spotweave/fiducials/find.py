@@ -10,12 +10,12 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from spotweave.fiducials.array import NAMES
 from spotweave.fiducials.detection import Detection
 from spotweave.fiducials.fit import FrameFit, locate, relocate
 from spotweave.fiducials.printing import TABLE
 from spotweave.fiducials.verdict import Complaint, complaints
-from spotweave.reduced import read_reduced
+from spotweave.pictures.reduced import read_reduced
+from spotweave.visium.array import NAMES
 
 LONGER_SIDES_PX = (2048, 4096)  # tried one after the other until a fit is accepted
 COARSE_UM = 6.5  # a fit on coarser pixels than these is repeated on finer ones, if the picture has them

@@ -19,11 +19,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from spotweave.fiducials.array import GAP_COLUMN, NAMES, CaptureArea, capture_area
 from spotweave.fiducials.detection import Detection
 from spotweave.fiducials.dots import Evidence
 from spotweave.fiducials.printing import TABLE, displacement_um
 from spotweave.geometry import Points, apply, fit_affine, fit_similarity
+from spotweave.visium.array import GAP_COLUMN, NAMES, CaptureArea, capture_area
 
 Matrix = NDArray[np.float64]
 Floats = NDArray[np.float64]

@@ -19,12 +19,12 @@ from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 from PIL import Image
 
-from spotweave.fiducials.array import DOT_DIAMETER_UM, GAP_COLUMN, SHAPES, CaptureArea, capture_area, dots_of
 from spotweave.fiducials.detection import Detection
 from spotweave.fiducials.fit import MATCH_UM, FrameFit
 from spotweave.fiducials.printing import TABLE, displacement_um
 from spotweave.geometry import Points, apply
 from spotweave.io import atomic
+from spotweave.visium.array import DOT_DIAMETER_UM, GAP_COLUMN, SHAPES, CaptureArea, capture_area, dots_of
 
 RGB = NDArray[np.uint8]
 Mask = NDArray[np.bool_]

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from spotweave.fiducials.array import GAP_COLUMN, CaptureArea, capture_area
 from spotweave.geometry import Points
+from spotweave.visium.array import GAP_COLUMN, CaptureArea, capture_area
 
 READS = ("resources/fiducial_print.csv",)
 TABLE = Path(__file__).resolve().parents[3] / "resources/fiducial_print.csv"

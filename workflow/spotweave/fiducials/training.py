@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 from tqdm import tqdm
 
-from spotweave.fiducials.array import DOT_DIAMETER_UM, SHAPES, CaptureArea, capture_area
+from spotweave.deposits.raw import RawFile
 from spotweave.fiducials.detection import Detection
 from spotweave.fiducials.detector import (
     ARCHITECTURE,
@@ -29,9 +29,9 @@ from spotweave.fiducials.detector import (
 )
 from spotweave.geometry import apply, fit_affine
 from spotweave.io import atomic, read_json, write_text
-from spotweave.positions import read_positions
-from spotweave.raw import RawFile
 from spotweave.simulate.frames import DIFFICULTIES, Frame, draw_look, render
+from spotweave.visium.array import DOT_DIAMETER_UM, SHAPES, CaptureArea, capture_area
+from spotweave.visium.positions import read_positions
 
 CROP_PX = 256  # small crops are full of corners, and six times as fast as whole pictures
 SIZES_PX = (640, 800)  # of the rendered frames: the detector looks at pictures of 640 and 1,280 px

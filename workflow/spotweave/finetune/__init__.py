@@ -17,7 +17,7 @@ import numpy as np
 from scipy import sparse
 
 from spotweave.errors import Refusal
-from spotweave.gene_names import meeting_names, why_they_do_not_meet
+from spotweave.expression.gene_names import meeting_names, why_they_do_not_meet
 from spotweave.io import is_refused
 
 COUNTS_PER_SPOT = 1e4

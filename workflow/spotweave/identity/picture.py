@@ -23,7 +23,7 @@ from scipy.fft import dctn
 from scipy.ndimage import gaussian_filter
 from skimage.filters import threshold_otsu
 
-from spotweave.picture_files import as_rgb
+from spotweave.pictures.files import as_rgb
 
 SIDE_PX = 64
 LOW = 16

@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from spotweave.deposits import parses, unpacked
+from spotweave.deposits.opening import parses, unpacked
+from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
 from spotweave.matrices import features as feature_rules
-from spotweave.raw import RawFile
 
 LARGEST_COUNT = 1 << 24  # beyond, float32 no longer holds every whole number
 GZIP_MAGIC = b"\x1f\x8b"

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from spotweave.barcodes import looks_like_barcode
+from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
 from spotweave.matrices import Matrix, canonical
+from spotweave.matrices.barcodes import looks_like_barcode
 from spotweave.matrices.count_table import read_counts
 from spotweave.matrices.features import GENE_EXPRESSION, are_numbers
-from spotweave.raw import RawFile
 
 
 def read(counts: RawFile) -> Matrix:

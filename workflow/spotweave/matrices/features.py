@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from spotweave.barcodes import looks_like_barcode
 from spotweave.errors import Refusal
+from spotweave.matrices.barcodes import looks_like_barcode
 
 GENE_EXPRESSION = "Gene Expression"
 NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)

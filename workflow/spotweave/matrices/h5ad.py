@@ -18,6 +18,7 @@ from anndata.io import read_elem
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, vstack
 
+from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
 from spotweave.matrices import Matrix, canonical, find_fault, refuse_fault
 from spotweave.matrices.features import (
@@ -29,7 +30,6 @@ from spotweave.matrices.features import (
     only_genes,
 )
 from spotweave.matrices.hdf5 import keys, open_file, read_sparse
-from spotweave.raw import RawFile
 
 COUNT_LAYER = re.compile(r"counts?|raw|umi", re.IGNORECASE)
 NO_COUNT_LAYER = re.compile(r"log|norm|scale|cpm|tpm|sct", re.IGNORECASE)

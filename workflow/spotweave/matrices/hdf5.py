@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from spotweave.deposits import check_hdf5, parsing, seekable
+from spotweave.deposits.opening import check_hdf5, parsing, seekable
+from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
 from spotweave.matrices import Fault, canonical, find_fault, refuse_fault
-from spotweave.raw import RawFile
 
 VALUES_AT_ONCE = 1 << 22
 

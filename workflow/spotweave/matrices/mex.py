@@ -18,7 +18,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from spotweave.deposits import FREE_BYTES, MOST_RATIO, parsing, read_bytes, unpacked
+from spotweave.deposits.opening import FREE_BYTES, MOST_RATIO, parsing, read_bytes, unpacked
+from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
 from spotweave.matrices import (
     Matrix,
@@ -35,7 +36,6 @@ from spotweave.matrices.features import (
     need_no_check,
     only_genes,
 )
-from spotweave.raw import RawFile
 
 ENTRIES_AT_ONCE = 1 << 20
 SHORTEST_ENTRY = len(b"1 1 1\n")

@@ -21,7 +21,7 @@ class Protocol:
     genes_from
         Samples whose counts choose the genes: `"all"` of the task (test samples included) or `"train"`.
     target
-        Name of the expression scale, a key of `spotweave.benchmark.targets.TARGETS`.
+        Name of the expression scale, a key of `spotweave.expression.targets.TARGETS`.
     pearson_over
         Spots of one correlation: `"pooled"` (all test spots of a fold) or `"sample"` (then averaged over samples).
     min_spots

@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from spotweave.deposits import parsing
+from spotweave.deposits.opening import parsing
+from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
-from spotweave.raw import RawFile
 
 if TYPE_CHECKING:  # the registry itself must stay light
     import pyarrow as pa

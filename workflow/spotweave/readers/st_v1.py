@@ -27,6 +27,7 @@ from anndata.utils import make_index_unique
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
+from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
 from spotweave.matrices import features
 from spotweave.matrices.count_table import (
@@ -37,7 +38,6 @@ from spotweave.matrices.count_table import (
     read_counts,
     read_records,
 )
-from spotweave.raw import RawFile
 from spotweave.readers import SPOT_COLUMNS, Reading
 
 ROLES = ("counts",)

@@ -23,18 +23,17 @@ from anndata import AnnData
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from spotweave import barcodes
-from spotweave.barcodes import Barcodes
+from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
-from spotweave.fiducials.array import SOFTWARE_SPOT_UM
 from spotweave.geometry import LatticeFit, fit_lattice
-from spotweave.matrices import Matrix, read_matrix
+from spotweave.matrices import Matrix, barcodes, read_matrix
+from spotweave.matrices.barcodes import Barcodes
 from spotweave.matrices.genes import gene_table
-from spotweave.positions import Positions, read_loupe, read_positions, refuse_twins
-from spotweave.raw import RawFile
 from spotweave.readers import SPOT_COLUMNS, Reading
-from spotweave.scalefactors import read_scalefactors
-from spotweave.visium_places import FROM_COUNTS, carries_positions, tissue_by_counts, without_positions
+from spotweave.visium.array import SOFTWARE_SPOT_UM
+from spotweave.visium.places import FROM_COUNTS, carries_positions, tissue_by_counts, without_positions
+from spotweave.visium.positions import Positions, read_loupe, read_positions, refuse_twins
+from spotweave.visium.scalefactors import read_scalefactors
 
 ROLES = ("counts",)
 OPTIONAL = ("spots", "features", "barcodes", "scalefactors", "alignment")

@@ -17,15 +17,14 @@ from anndata import AnnData
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from spotweave import barcodes
+from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
 from spotweave.geometry import LatticeFit, fit_lattice
-from spotweave.matrices import read_head, read_matrix
+from spotweave.matrices import barcodes, read_head, read_matrix
 from spotweave.matrices.genes import gene_table
-from spotweave.positions import read_positions
-from spotweave.raw import RawFile
 from spotweave.readers import SPOT_COLUMNS, Reading
-from spotweave.scalefactors import read_scalefactors
+from spotweave.visium.positions import read_positions
+from spotweave.visium.scalefactors import read_scalefactors
 from spotweave.visium_hd import mappings, software
 from spotweave.visium_hd.names import Units, bin_names, cell_name, take_apart
 from spotweave.visium_hd.outlines import read_outlines

@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from spotweave.fiducials.array import GAP_COLUMN, CaptureArea, capture_area, dots_of
 from spotweave.geometry import Points, apply
+from spotweave.visium.array import GAP_COLUMN, CaptureArea, capture_area, dots_of
 
 Difficulty = Literal["easy", "medium", "hard", "cruel", "no_frame"]
 Pixels = NDArray[np.float32]

@@ -27,13 +27,13 @@ from scipy.io import mmwrite
 from scipy.sparse import coo_matrix, csr_matrix
 from scipy.spatial import cKDTree
 
-from spotweave.fiducials.array import capture_area, dots_of
 from spotweave.io import atomic
 from spotweave.simulate import tissue as tissues
 from spotweave.simulate.expression import draw_counts, expected_counts, panel
 from spotweave.simulate.frames import Look, draw_dots
 from spotweave.simulate.stain import Staining, paint
 from spotweave.simulate.tissue import DOMAINS, Floats
+from spotweave.visium.array import capture_area, dots_of
 
 # Rows, half-columns, um between half-columns and between rows, um of the software's spot.
 ARRAYS = {"6.5 mm": (78, 128, 50.0, 87.0, 65.0), "11 mm": (128, 224, 50.0, 86.5, 60.0)}

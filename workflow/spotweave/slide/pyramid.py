@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pyvips
 
-from spotweave.picture_files import Picture, open_picture, undecodable
+from spotweave.pictures.files import Picture, open_picture, undecodable
 
 # A resolution tag beyond these is no microscope's: software that knows none writes 72, 96 or 300 dpi (353, 265, 85 um).
 PLAUSIBLE_UM = (0.05, 20.0)

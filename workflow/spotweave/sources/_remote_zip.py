@@ -214,7 +214,7 @@ def open_zip(
     Unreachable
         It cannot be had now, or changed while it was read.
     """
-    from spotweave.archives import read_zip_table
+    from spotweave.deposits.archives import read_zip_table
 
     remote = RemoteFile(url, settings, headers, label, is_named=is_named)
     buffered = io.BufferedReader(remote, FIRST_BYTES)

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage import segmentation
 
-from spotweave.picture_files import as_rgb
-from spotweave.reduced import ANY_HEIGHT
+from spotweave.pictures.files import as_rgb
+from spotweave.pictures.reduced import ANY_HEIGHT
 from spotweave.tissue import polygons as outlines
 
 CONTOUR_RGB = (0, 200, 0)

@@ -12,7 +12,7 @@ import shapely
 from numpy.typing import NDArray
 
 from spotweave.errors import Refusal
-from spotweave.reduced import read_reduced
+from spotweave.pictures.reduced import read_reduced
 from spotweave.tissue import agreement, classical, polygons
 
 COMPARED_MIN = 20

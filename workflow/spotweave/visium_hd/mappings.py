@@ -8,8 +8,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from spotweave import arrow_tables
-from spotweave.raw import RawFile
+from spotweave.deposits import arrow_tables
+from spotweave.deposits.raw import RawFile
 
 WANTED = {"cell_id": pa.string(), "in_nucleus": pa.bool_(), "in_cell": pa.bool_()}
 

@@ -1,7 +1,8 @@
 """Names of bins (`s_016um_00012_00345-1`) and cells (`cellid_000000001-1`), taken apart all at once.
 
 A capture area has eleven million bins of 2 um, so names are worked on in Arrow, a block at a time. What a name carries
-before and after the unit tells the samples of a joint matrix apart; its meaning is that of `spotweave.barcodes`.
+before and after the unit tells the samples of a joint matrix apart; its meaning is that of
+`spotweave.matrices.barcodes`.
 """
 
 from __future__ import annotations

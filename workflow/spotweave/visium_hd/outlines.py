@@ -18,9 +18,9 @@ import pandas as pd
 import shapely
 from tqdm import tqdm
 
-from spotweave.deposits import parsing, unpacked
+from spotweave.deposits.opening import parsing, unpacked
+from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
-from spotweave.raw import RawFile
 from spotweave.visium_hd.names import cell_name
 
 LONGEST_FEATURE = 1 << 24  # characters of one outline

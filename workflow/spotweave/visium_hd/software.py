@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from spotweave.deposits import loads
+from spotweave.deposits.opening import loads
+from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
 from spotweave.matrices import HDF5_MAGIC, MEX_MAGIC, read_head
 from spotweave.matrices.hdf5 import open_file
-from spotweave.raw import RawFile
 
 VERSION = re.compile(r"(?<!\d)(\d{1,4})\.(\d{1,4})(?:\.(\d{1,4}))?")
 METADATA = re.compile(rb"^%metadata_json:\s*(\{.*\})\s*$", re.MULTILINE)

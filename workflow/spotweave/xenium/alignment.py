@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spotweave.deposits import parses, read_bytes
+from spotweave.deposits.opening import parses, read_bytes
+from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
 from spotweave.geometry import Points, apply, fit_affine
-from spotweave.raw import RawFile
 
 KEYPOINTS = ("alignmentX", "alignmentY", "fixedX", "fixedY")
 # Pairs set by hand agree to some um; half the diameter of a spot, 27.5 um of 0.2125 um px, is beyond any care.

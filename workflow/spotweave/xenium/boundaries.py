@@ -16,9 +16,9 @@ import pyarrow.compute as pc
 import shapely
 from numpy.typing import NDArray
 
-from spotweave import arrow_tables
+from spotweave.deposits import arrow_tables
+from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
-from spotweave.raw import RawFile
 from spotweave.xenium.cells import cell_names
 
 NEEDED = ("cell_id", "vertex_x", "vertex_y")

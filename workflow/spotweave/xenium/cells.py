@@ -11,9 +11,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from spotweave import arrow_tables
+from spotweave.deposits import arrow_tables
+from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
-from spotweave.raw import RawFile
 
 NEEDED = ("cell_id", "x_centroid", "y_centroid")
 MEASURES = {

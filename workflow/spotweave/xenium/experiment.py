@@ -6,10 +6,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from spotweave.deposits import read_json
+from spotweave.deposits.opening import read_json
+from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
-from spotweave.raw import RawFile
-from spotweave.scalefactors import plain_number
+from spotweave.visium.scalefactors import plain_number
 
 VERSION = re.compile(r"(?<!\d)(\d{1,4})\.(\d{1,4})(?:\.\d{1,9}){0,4}")
 PIXEL_SIZES_UM = (0.05, 1.0)  # the instrument's is 0.2125 um

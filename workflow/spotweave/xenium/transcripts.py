@@ -23,8 +23,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from spotweave import arrow_tables
-from spotweave.raw import RawFile
+from spotweave.deposits import arrow_tables
+from spotweave.deposits.raw import RawFile
 from spotweave.xenium.cells import cell_names
 from spotweave.xenium.features import kinds_of_rows
 

@@ -16,9 +16,9 @@ import pyarrow.csv
 import pyarrow.parquet
 from numpy.typing import NDArray
 
-from spotweave.deposits import check_parquet, parsing, seekable, unpacked
+from spotweave.deposits.opening import check_parquet, parsing, seekable, unpacked
+from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
-from spotweave.raw import RawFile
 
 GZIP_MAGIC = b"\x1f\x8b"
 PARQUET_MAGIC = b"PAR1"

@@ -12,7 +12,7 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 
-from spotweave.gene_names import meeting_names
+from spotweave.expression.gene_names import meeting_names
 
 
 @dataclass(frozen=True)

@@ -23,11 +23,13 @@ from typing import Any
 
 import yaml
 
-from spotweave import raw_layouts, tables, vocabulary
 from spotweave.errors import Refusal, TableFaults
+from spotweave.intake import layouts
+from spotweave.intake.layouts import ROLES, Assignment, assign, matches, recognise
 from spotweave.io import atomic
-from spotweave.raw_layouts import ROLES, Assignment, assign, matches, recognise
 from spotweave.sources import Listing
+from spotweave.tables import load as tables
+from spotweave.tables import vocabulary
 
 UNKNOWN = "?"
 SHOWN = 4
@@ -328,7 +330,7 @@ def _anchors(clusters: Mapping[tuple[str, ...], Sequence[str]]) -> list[tuple[st
             continue  # of the whole series
         if _has_counts(found) or (of_geo and recognise(found).reader):
             strong.append(key)
-        elif any(raw_layouts.is_archive(name) and not NO_SAMPLE.search(name) for name in found):
+        elif any(layouts.is_archive(name) and not NO_SAMPLE.search(name) for name in found):
             archived.append(key)
     told = [key for key in archived if recognise(clusters[key]).reader]
     if strong or told:
@@ -405,7 +407,7 @@ def draft(listing: Listing, source: str, stem: str) -> Draft:
     is_mixed = any(readers.values())
     for group in grouping.groups:
         reader = readers[group.label] or (None if is_mixed else by_title)
-        if reader is None and is_mixed and not any(raw_layouts.is_archive(name) for name in group.names):
+        if reader is None and is_mixed and not any(layouts.is_archive(name) for name in group.names):
             result.remarks.append(
                 f"{group.label}: left out, nothing in its files says where in a tissue ({_shown(group.names)})"
             )
@@ -513,7 +515,7 @@ class _Row:
 
     def _find_files(self) -> None:
         """How the fetch finds the files: by the accession, a pattern, or one by one; what it cannot find is asked."""
-        packed = [name for name in self.group.names if raw_layouts.is_archive(name)]
+        packed = [name for name in self.group.names if layouts.is_archive(name)]
         if len(packed) > 1 and len(packed) == len(self.group.names) and len(self.grouping.groups) == 1:
             self.draft.remarks.append(
                 f"{len(packed)} archives and nothing else ({_shown(packed)}): look into them; if each holds a part of"
@@ -549,7 +551,7 @@ class _Row:
         names = [file.name for file in self.listing.files]
         if len(self.grouping.groups) == 1 or (self.gsm and all(f"{self.gsm}" in name for name in self.group.names)):
             return
-        packed = () if _has_counts(self.group.names) else tuple(filter(raw_layouts.is_archive, self.group.names))
+        packed = () if _has_counts(self.group.names) else tuple(filter(layouts.is_archive, self.group.names))
         archives = found.archives if found else packed
         if archives:
             self._name_each(found, archives)

@@ -10,10 +10,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from spotweave.deposits import read_json
+from spotweave.deposits.opening import read_json
+from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
 from spotweave.matrices.features import NUMBER, blank_if_unknown
-from spotweave.raw import RawFile
 
 # What the names of diameters, scales and sizes end with; all of them are above 0.
 KNOWN = re.compile(r".*(_scalef|_fullres)|bin_size_um|microns_per_pixel")

@@ -8,8 +8,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from spotweave.benchmark.genes import columns
-from spotweave.benchmark.samples import Expression
+from spotweave.expression.genes import columns
+from spotweave.expression.samples import Expression
 
 Array = NDArray[np.float64]
 

@@ -19,10 +19,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from spotweave import archives, raw_layouts, sources
+from spotweave import sources
 from spotweave.addresses import identity, redacted
-from spotweave.archives import Member
+from spotweave.deposits import archives
+from spotweave.deposits.archives import Member
 from spotweave.errors import Refusal
+from spotweave.intake import layouts
 from spotweave.io import read_json, remove, write_json
 from spotweave.sources import Checksum, Fetched, FetchSettings, Listed, Place, Wanted, find_place, local_path
 from spotweave.sources._api import Locating, safe_name
@@ -37,7 +39,7 @@ log = logging.getLogger("spotweave")
 ARCHIVE_ROLES = ("spatial", "bundle")
 # Large and not looked at by any stage: not worth a download.
 NOT_FETCHED = frozenset({"hires_image", "morphology"})
-PACKED_PICTURES = tuple(f".{one}.gz" for one in raw_layouts.FORMATS)
+PACKED_PICTURES = tuple(f".{one}.gz" for one in layouts.FORMATS)
 # The two lists that belong to one matrix, and to no other.
 PARTNERS = ("features", "barcodes")
 SHOWN = 8
@@ -123,7 +125,7 @@ class _Ingest:
         self.request = request
         self.folder = folder
         self.settings = settings
-        roles = raw_layouts.ROLES[request.reader]
+        roles = layouts.ROLES[request.reader]
         self.needed = tuple(roles.needed)
         self.either = roles.either
         self.wanted = roles.wanted
@@ -189,7 +191,7 @@ class _Ingest:
         source = sources.load(self.request.source)
         listing = source.list_files(self.request.accession, self.settings)
         self.notes += listing.notes
-        files = {file.name: file for file in listing.files if raw_layouts.matches(file.name, self.request.files)}
+        files = {file.name: file for file in listing.files if layouts.matches(file.name, self.request.files)}
         if not files:
             pattern = f" that match {self.request.files!r}" if self.request.files else ""
             raise Refusal(
@@ -215,7 +217,7 @@ class _Ingest:
         archive = self._archive(place)
         inside = archive.names()
         # A sample's own archive need not repeat the label that picked it out.
-        own = [name for name in inside if raw_layouts.matches(name, self.request.files)] or inside
+        own = [name for name in inside if layouts.matches(name, self.request.files)] or inside
         names = {name: Listed(name, name) for name in own}
         self._take(
             names, lambda file: Place(place.source, place.location, file.name), f"in {_last(place.location)}, ", archive
@@ -234,10 +236,10 @@ class _Ingest:
         place_of: Callable[[Listed], Place],
         where: str,
         archive: _Archive | None = None,
-    ) -> raw_layouts.Assignment:
+    ) -> layouts.Assignment:
         """Fill open roles from a set of names."""
         self.seen += sorted(files)
-        assigned = raw_layouts.assign(list(files), self.request.reader, unit=self.request.unit)
+        assigned = layouts.assign(list(files), self.request.reader, unit=self.request.unit)
         self._refuse_ambiguous(assigned)
         found = {role: assigned.roles[role] for role in self.missing(self.roles) if role in assigned.roles}
         if "counts" not in found:
@@ -252,7 +254,7 @@ class _Ingest:
             self._keep(role, place_of(wanted[role]), where + assigned.why.get(role, ""), fetched)
         return assigned
 
-    def _refuse_ambiguous(self, assigned: raw_layouts.Assignment) -> None:
+    def _refuse_ambiguous(self, assigned: layouts.Assignment) -> None:
         """Several names for a needed role are refused; for one that may stay open, they are reported."""
         for role in self.missing(assigned.ambiguous):
             names = assigned.ambiguous[role]
@@ -274,7 +276,7 @@ class _Ingest:
         if matrix is None:
             return {}
         lists = [name for name in places if any(word in name.lower() for word in ("features", "genes", "barcodes"))]
-        roles = raw_layouts.assign([matrix, *lists], self.request.reader, unit=self.request.unit).roles
+        roles = layouts.assign([matrix, *lists], self.request.reader, unit=self.request.unit).roles
         if roles.get("counts") != matrix:
             return {}
         return {role: roles[role] for role in self.missing(PARTNERS) if role in roles and role in self.roles}
@@ -318,8 +320,8 @@ class _Ingest:
         advice = f"name {'it' if len(missing) == 1 else 'them'} in the row"
         if missing == ["image"] and hires:
             advice = f"only a reduced picture is there ({_last(hires[0])}); give the full-resolution one in the row"
-        units = raw_layouts.units_of(self.seen) if self.request.reader == "visium_hd" else []
-        asked = self.request.unit or raw_layouts.DEFAULT_UNIT
+        units = layouts.units_of(self.seen) if self.request.reader == "visium_hd" else []
+        asked = self.request.unit or layouts.DEFAULT_UNIT
         if units and asked not in units and {"counts", "spots"} & set(missing):
             advice = (
                 f"there is only {', '.join(units)}, and not {asked}"

@@ -19,11 +19,11 @@ from typing import Any
 import fastjsonschema
 import yaml
 
-from spotweave import selection, sheets, vocabulary
 from spotweave.encoders import check_row
 from spotweave.errors import TableFaults
-from spotweave.raw_layouts import ROLES
+from spotweave.intake.layouts import ROLES
 from spotweave.sources import parse_checksum
+from spotweave.tables import selection, sheets, vocabulary
 
 Row = dict[str, str]
 OPEN = "?"  # what a draft of a table holds where a person has to look

@@ -21,9 +21,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from spotweave import barcodes
 from spotweave.errors import Refusal
-from spotweave.fiducials.array import NAMES, capture_area
+from spotweave.matrices import barcodes
+from spotweave.visium.array import NAMES, capture_area
 
 VARIABLE = "SPACERANGER_BARCODES"
 NAME = re.compile(r"(visium-v\d+)_coordinates\.txt")

@@ -18,10 +18,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from spotweave.sheets import shown
+from spotweave.tables.sheets import shown
 
 READS = ("resources/vocabulary/*.csv",)
-FOLDER = Path(__file__).resolve().parents[2] / "resources/vocabulary"
+FOLDER = Path(__file__).resolve().parents[3] / "resources/vocabulary"
 # Column of a cohort table -> vocabulary of its cells.
 VOCABULARIES = {
     "species": "species",

@@ -11,7 +11,7 @@ import scanpy
 import scipy.sparse
 from numpy.typing import NDArray
 
-from spotweave.benchmark.samples import Expression
+from spotweave.expression.samples import Expression
 
 CONTROL_WORDS = ("BLANK", "Control")
 

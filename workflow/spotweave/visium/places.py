@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from spotweave import barcode_lists
+from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
+from spotweave.intake.layouts import MATRIX
 from spotweave.matrices.hdf5 import keys, open_file
-from spotweave.positions import NAMES, Loupe, Positions, read_loupe
-from spotweave.raw import RawFile
-from spotweave.raw_layouts import MATRIX
+from spotweave.visium import barcode_lists
+from spotweave.visium.positions import NAMES, Loupe, Positions, read_loupe
 
 SAME_ARRAY_FROM = 0.5  # places that the list and the alignment share; 6.5 mm is .35 of 11 mm
 FROM_COUNTS = "counts"

@@ -32,8 +32,8 @@ from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Concatenate, ParamSpec, TypeVar, cast
 
+from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
-from spotweave.raw import RawFile
 
 if TYPE_CHECKING:  # scripts that only look at JSON need neither
     import h5py

@@ -8,7 +8,7 @@ import numpy as np
 import pyvips
 from numpy.typing import NDArray
 
-from spotweave.picture_files import as_rgb, load_page, open_picture, undecodable
+from spotweave.pictures.files import as_rgb, load_page, open_picture, undecodable
 
 ANY_HEIGHT = 10_000_000
 
@@ -26,7 +26,7 @@ def read_reduced(slide: Path, factor: float) -> tuple[NDArray[np.uint8], tuple[f
     Raises
     ------
     Refusal
-        If the picture cannot be read, or is none as it stands (`picture_files.open_picture`).
+        If the picture cannot be read, or is none as it stands (`files.open_picture`).
     """
     factor = min(1.0, factor)
     opened = open_picture(slide)

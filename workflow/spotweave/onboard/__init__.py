@@ -1,0 +1,1 @@
+"""Drafts of cohort tables for deposits that nobody has described yet."""
