@@ -547,7 +547,7 @@ def test_every_reader_has_a_layout() -> None:
 def test_nothing_heavy_is_imported() -> None:
     code = "import sys, spotweave.intake.layouts; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
     done = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True, check=True, env={
-        "PYTHONPATH": str(Path(layouts.__file__).parents[1])})  # fmt: skip
+        "PYTHONPATH": str(Path(layouts.__file__).parents[2])})  # fmt: skip
     outside = set(done.stdout.split()) - set(sys.stdlib_module_names) - {"spotweave", "__main__", "_distutils_hack"}
     assert not {name for name in outside if not name.startswith("_")}
 

@@ -1,0 +1,81 @@
+"""Registries: one package for a kind of thing, one module in it for each entry, found by name.
+
+An entry is a module of its package whose name starts with no underscore; what such a module has to offer is said in the
+`__init__` of the package. Names are looked up without importing anything, so that tables can be checked before the
+first job, and a job imports (and is hashed with) the entries it uses and no others.
+
+    PROBES = Registry("probes", "probe")
+    PROBES.load("ridge").fit(...)
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+
+
+@dataclass(frozen=True)
+class Registry:
+    """The entries of one package.
+
+    Parameters
+    ----------
+    package
+        Its name within `spotweave` (`"probes"`).
+    what
+        What an entry is called in messages (`"probe"`).
+    library
+        The folder of the library; another one only for its tests.
+    """
+
+    package: str
+    what: str
+    library: Path = HERE
+
+    def names(self) -> tuple[str, ...]:
+        """Names of all entries, sorted; nothing is imported."""
+        folder = self.library / self.package
+        modules = {path.stem for path in folder.glob("*.py")} | {
+            path.parent.name for path in folder.glob("*/__init__.py")
+        }
+        return tuple(sorted(name for name in modules if not name.startswith("_")))
+
+    def fault(self, name: str) -> str | None:
+        """What to say of a name that is no entry; None for one that is."""
+        if name in self.names():
+            return None
+        return f"{name[:100]!r} is no {self.what}, {nearest(name, self.names())}"
+
+    def load(self, name: str) -> Any:
+        """The module of an entry.
+
+        Raises
+        ------
+        ValueError
+            If there is no such entry: what there is, or what was meant.
+        """
+        fault = self.fault(name)
+        if fault is not None:
+            raise ValueError(fault)
+        return importlib.import_module(f"spotweave.{self.package}.{name}")
+
+    def module(self, name: str) -> str:
+        """Where the entry lies in the library, without its ending, as a code hash names it (`probes/ridge`)."""
+        return f"{self.package}/{name}"
+
+
+def nearest(name: str, known: Iterable[str], shown: int = 40) -> str:
+    """`did you mean 'x'?`, or `allowed: …` with the first names where none is like it, whatever its case."""
+    folded = {one.casefold(): one for one in known}
+    close = difflib.get_close_matches(name[:100].casefold(), list(folded), n=1)
+    if close:
+        return f"did you mean {folded[close[0]]!r}?"
+    listed = sorted(folded.values())
+    more = f" … ({len(listed)} in all)" if len(listed) > shown else ""
+    return f"allowed: {', '.join(listed[:shown])}{more}"
