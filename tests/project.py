@@ -52,6 +52,7 @@ class Project:
 
     def snakemake(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "snakemake", *arguments, "--cores", "2", "--configfile", "config/try.yaml"]
+        command += ["--scheduler", "greedy"]  # as in the profiles: the other one runs a solver for every choice
         if "--dry-run" not in arguments:  # planning fetches nothing
             command = [sys.executable, "scripts/serve_demo.py", "--folder", str(self.deposit), "--", *command]
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
