@@ -43,8 +43,11 @@ def drawn():
     counts = np.random.default_rng(2).poisson(200 + 3 * xy[:, 0])
     table = pd.DataFrame(
         {
+            "spot_id": [f"{x}x{y}" for x, y in zip(column, row, strict=True)],
             "array_col": column,
             "array_row": row,
+            "array_x": np.nan,
+            "array_y": np.nan,
             "x_px": xy[:, 0],
             "y_px": xy[:, 1],
             "in_tissue": inside.astype(int),

@@ -27,6 +27,7 @@ tissue disease_comment subseries hest_version_added
 ALIGNMENT = {
     "spots_to_image_scale": 0.5,
     "is_placed_by_frame": False,
+    "spots_without_place": [],
     "spot_diameter_um": 100.0,
     "pixel_size_um": 0.7,
     "image_width_px": 2000,

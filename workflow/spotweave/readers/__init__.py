@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from spotweave.deposits import parsing
 from spotweave.errors import Refusal
 from spotweave.raw import RawFile
+from spotweave.redundancy import flags
 
 if TYPE_CHECKING:  # the registry itself must stay light
     import pyarrow as pa
@@ -158,6 +159,7 @@ def read_sample(name: str, files: Mapping[str, RawFile], member: str | None = No
     given = ", ".join(raw.name for raw in files.values())
     with parsing(given):
         reading = load(name).read(files, member=member)
+    reading.report["data_flags"] = flags(reading.report)
     for table in (reading.adata.obs, reading.adata.var):
         for values in (table.index, *(column for _, column in table.items())):
             broken = next(filter(_is_unwritable, values), None) if values.dtype.kind == "O" else None
