@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.spatial import KDTree
 
-HALF_A_SPOT_PX = 0.5
 PLACES = ["array_col", "array_row"]
 MEASURED = ["array_x", "array_y"]
 PIXELS = ["x_px", "y_px"]
-SPOTS_ONLY = ("spot_id", *PLACES, *MEASURED, *PIXELS, "in_tissue", "total_counts")
+OF_SPOTS = ("spot_id", *PLACES, *MEASURED, *PIXELS, "in_tissue", "total_counts")
 
 
 @dataclass
@@ -50,8 +50,9 @@ def kinds(base: Kept, found: Kept) -> list[str]:
     said += [f"spots {what}" for what in _sets(base.spots["spot_id"], found.spots["spot_id"])]
     said += _of_genes(base.var, found.var)
     said += _of_counts(base, found)
-    said += _of_columns(base.spots.set_index("spot_id"), found.spots.set_index("spot_id"), SPOTS_ONLY)
-    more = [name for name in (*base.obs, *found.obs) if name not in SPOTS_ONLY]
+    said += _of_columns(base.spots.set_index("spot_id"), found.spots.set_index("spot_id"), OF_SPOTS)
+    said += _of_pixels(base.spots.set_index("spot_id")[PIXELS], found.spots.set_index("spot_id")[PIXELS])
+    more = [name for name in (*base.obs, *found.obs) if name not in OF_SPOTS]
     said += _of_columns(base.obs, found.obs, dict.fromkeys(more))
     return sorted(set(said))
 
@@ -94,11 +95,27 @@ def _of_counts(base: Kept, found: Kept) -> list[str]:
     return ["counts"] if (before != now).nnz else []
 
 
+def _of_pixels(base: pd.DataFrame, found: pd.DataFrame) -> list[str]:
+    """How far spots have moved, against half the distance to the nearest neighbour."""
+    both = base.index.intersection(found.index)
+    before, now = base.loc[both].to_numpy(float), found.loc[both].to_numpy(float)
+    was_known, is_known = np.isfinite(before).all(axis=1), np.isfinite(now).all(axis=1)
+    said = ["pixels not given"] if (was_known & ~is_known).any() else []
+    if (is_known & ~was_known).any():
+        said.append("pixels gained")
+    known = was_known & is_known
+    moved = np.linalg.norm(before - now, axis=1)[known]
+    if (moved > 0).any():
+        nearest = np.median(KDTree(before[known]).query(before[known], k=2)[0][:, 1])
+        said.append("pixels moved within half the pitch" if moved.max() <= nearest / 2 else "pixels moved")
+    return said
+
+
 def _of_columns(base: pd.DataFrame, found: pd.DataFrame, names: Any) -> list[str]:
     both = base.index.intersection(found.index)
     said = []
     for name in names:
-        if name in ("spot_id", "total_counts"):  # the sum of what is compared anyway
+        if name in ("spot_id", "total_counts", *PIXELS):  # compared otherwise: by sets, as counts, as distances
             continue
         if name not in base or name not in found:
             said.append(f"column {name} {'gained' if name in found else 'lost'}")

@@ -7,14 +7,20 @@ good faith, so a difference refuses nothing here (the readers refuse what is ano
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from scipy.sparse import csr_matrix
 
+NOTHING = frozenset({"na", "nan", "n/a", "none", "null", "inf", "-inf", "true", "false"})
 XENIUM_PIXEL_UM = 0.2125
+MADE_UNIQUE = re.compile(r"(?P<stem>.+)-\d+")
+NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?")
+MOST_SHARED = 20  # a twentieth of the genes; in vendors' references some names of 30,000 are shared
 FEWEST_OF_RAW = 20  # units off the tissue, from which a matrix that holds most of them is the raw one
 
 
@@ -73,6 +79,22 @@ def flags(report: Mapping[str, Any]) -> list[str]:
             "other-sums: {:,} cells have another sum of counts than the table of cells states",
             (),
         ),
+        (report.get("gene_ids_twice", 0), "gene-ids-twice: {:,} genes have the id of another", ()),
+        (
+            report.get("genes_twice", 0),
+            "genes-twice: {:,} genes come again with the same name and the same counts",
+            (),
+        ),
+        (
+            shared if MOST_SHARED * (shared := report.get("duplicate_gene_names", 0)) > report.get("genes", 0) else 0,
+            "gene-names-shared: {:,} of {:,} genes have the name of another",
+            (report.get("genes", 0),),
+        ),
+        (
+            report.get("gene_names_numbers", 0),
+            "gene-names: {:,} of {:,} genes have a number or a word for nothing as their name",
+            (report.get("genes", 0),),
+        ),
         (
             _cells_apart(report),
             "cells-in-manifest: the table of cells lists {1:,}, the manifest {2:,}",
@@ -83,7 +105,10 @@ def flags(report: Mapping[str, Any]) -> list[str]:
     pixel_um = report.get("pixel_size_um") if is_cell else None
     if pixel_um is not None and pixel_um != XENIUM_PIXEL_UM:
         said.append(f"other-pixel-size: the manifest has {pixel_um:g} um, every Xenium {XENIUM_PIXEL_UM:g}")
-    lacking = report.get("columns_not_given", [])
+    lacking = list(report.get("columns_not_given", []))
+    genes, without_id = report.get("genes", 0), report.get("genes_without_id", 0)
+    if 0 < 2 * without_id < genes:  # where most have none, the deposit names its genes by symbols
+        lacking.append(f"the id of {without_id:,} of {genes:,} genes")
     said += [f"not-given: {', '.join(lacking)}"] if lacking else []
     return [*said, *(f"optional-file: {note}" for note in report.get("optional_files_passed_over", []))]
 
@@ -111,3 +136,37 @@ def counts_off_tissue(in_tissue: NDArray[np.int64], kept: NDArray[np.intp]) -> i
 def places_missing(in_tissue: NDArray[np.int64], whole: int) -> int:
     """Places of an array of `whole` places that a table lacks; 0 where it lists those in tissue only, as authors do."""
     return whole - len(in_tissue) if (in_tissue == 0).any() else 0
+
+
+def of_genes(names: Sequence[str], gene_ids: Sequence[str], counts: csr_matrix) -> dict[str, int]:
+    """What the genes say against themselves: vendors file each id once, and no gene twice with the same counts.
+
+    Parameters
+    ----------
+    names
+        Of the genes, made unique by `-1`, `-2` …
+    gene_ids
+        Blank where unknown.
+    counts
+        Units x genes.
+
+    Returns
+    -------
+    dict
+        `gene_ids_twice`, `genes_twice`, `gene_names_numbers`, `genes_without_id`.
+    """
+    given = [gene_id for gene_id in gene_ids if gene_id]
+    at = {name: column for column, name in enumerate(names)}
+    found = ((column, MADE_UNIQUE.fullmatch(name)) for name, column in at.items())
+    pairs = [(at[match["stem"]], column) for column, match in found if match and match["stem"] in at]
+    twice = 0
+    if pairs:
+        first, second = (counts[:, [pair[side] for pair in pairs]].tocsc() for side in (0, 1))
+        differ = abs(first - second).sum(axis=0)
+        twice = int(((differ == 0) & (first.sum(axis=0) > 0)).sum())
+    return {
+        "gene_ids_twice": len(given) - len(set(given)),
+        "genes_twice": twice,
+        "gene_names_numbers": sum(name.lower() in NOTHING or bool(NUMBER.fullmatch(name)) for name in names),
+        "genes_without_id": len(gene_ids) - len(given),
+    }

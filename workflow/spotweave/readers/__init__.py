@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from spotweave.deposits import parsing
 from spotweave.errors import Refusal
 from spotweave.raw import RawFile
-from spotweave.redundancy import flags
+from spotweave.redundancy import flags, of_genes
 
 if TYPE_CHECKING:  # the registry itself must stay light
     import pyarrow as pa
@@ -159,7 +159,6 @@ def read_sample(name: str, files: Mapping[str, RawFile], member: str | None = No
     given = ", ".join(raw.name for raw in files.values())
     with parsing(given):
         reading = load(name).read(files, member=member)
-    reading.report["data_flags"] = flags(reading.report)
     for table in (reading.adata.obs, reading.adata.var):
         for values in (table.index, *(column for _, column in table.items())):
             broken = next(filter(_is_unwritable, values), None) if values.dtype.kind == "O" else None
@@ -167,6 +166,9 @@ def read_sample(name: str, files: Mapping[str, RawFile], member: str | None = No
                 raise Refusal(
                     f"{given}: a name with characters that are none ({broken!r:.60}); download the files again"
                 )
+    genes = reading.adata.var
+    reading.report.update(of_genes(genes.index.tolist(), genes["gene_id"].tolist(), reading.adata.X))
+    reading.report["data_flags"] = flags(reading.report)
     return reading
 
 

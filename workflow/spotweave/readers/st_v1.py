@@ -132,6 +132,7 @@ def read(files: Mapping[str, RawFile], *, member: str | None = None) -> Reading:
     adata, gene_report = _assemble(counts[row_of_spot[kept]], spots, kept, genes)
     without_spot = [places.names[row] for row in np.flatnonzero(spot_of_row < 0)]
     without_counts = [spots.ids[spot] for spot in np.flatnonzero(row_of_spot < 0)]
+    unplaced = int((~np.isfinite(spots.pixels).all(axis=1)).sum())
     report = {
         "unit": "spot",
         **found,
@@ -149,6 +150,7 @@ def read(files: Mapping[str, RawFile], *, member: str | None = None) -> Reading:
         "spots_without_counts": len(without_counts),
         "spots_without_counts_in_tissue": int(spots.in_tissue[row_of_spot < 0].sum()),
         "places_apart": _places_apart(spots),
+        "columns_not_given": [f"the pixels of {unplaced:,} of {len(spots):,} spots"] if unplaced else [],
         "spots_without_counts_examples": without_counts[:EXAMPLES],
         "duplicate_keys": duplicates,
         **spots.report,
