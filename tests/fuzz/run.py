@@ -224,7 +224,9 @@ class Bench:
             is_plain = said.isprintable() and len(said) <= LONGEST_MESSAGE
             is_named = any(path.name in said for path in files.values()) or "picture.tif" in said
             # What shows only when the spots are placed is said of spots, numbers and limits, not of a file.
-            is_named |= refusal.measured is not None or any(word in said for word in ("spots", "pixel", "lattice"))
+            is_named |= refusal.measured is not None or any(
+                word in said for word in ("spots", "spot pos", "pixel", "lattice")
+            )
             verdict = REFUSED if is_plain and is_named else UNNAMED
             return {"verdict": verdict, "said": said[:400], "names_it": path.name in said}
         except MemoryError as error:

@@ -70,6 +70,14 @@ def test_a_spot_off_the_picture_is_not_in_tissue():
     assert spots.obs["in_tissue"].tolist() == [True, True, False]
 
 
+def test_a_spot_off_the_lattice_is_not_in_tissue():
+    every = reading()
+    every.obs["in_tissue"] = 1
+    off = ALIGNMENT | {"spots_without_place": ["3x5"]}
+    spots = release_spots(every, off, np.ones(3), np.zeros((500, 1000, 3), np.uint8))
+    assert spots.obs["in_tissue"].tolist() == [name != "3x5" for name in every.obs_names]
+
+
 def test_where_the_frame_places_the_spots_the_vendors_positions_stay_beside_them():
     by_frame = ALIGNMENT | {
         "is_placed_by_frame": True,

@@ -150,7 +150,7 @@ def align_sample(
 
 def _places(table: pd.DataFrame) -> Points:
     """(N, 2) where the spots are on the array: as measured where all are, else as planned."""
-    measured = table[["array_x", "array_y"]].to_numpy(dtype=float)
+    measured = table.reindex(columns=["array_x", "array_y"]).to_numpy(dtype=float)
     return measured if np.isfinite(measured).all() else table[["array_col", "array_row"]].to_numpy(dtype=float)
 
 
