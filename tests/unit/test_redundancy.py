@@ -1,4 +1,4 @@
-"""What a deposit says twice, held against itself: planted contradictions are counted and flagged, right ones are not."""
+"""What a deposit says twice, held against itself: planted contradictions are counted and flagged, no others."""
 
 import struct
 import zlib
