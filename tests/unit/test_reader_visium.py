@@ -31,6 +31,7 @@ from spotweave.simulate.visium_deposit import Deposit, write_visium_deposit
 from spotweave.simulate.visium_files import position_rows, write_loupe, write_positions
 from spotweave.simulate.visium_layouts import LISTS, VARIANTS, Variant
 from spotweave.visium import barcode_lists
+from spotweave.visium.array import capture_area as array_of
 from spotweave.visium.positions import read_loupe, read_positions
 from spotweave.visium.scalefactors import read_scalefactors
 
@@ -745,7 +746,7 @@ def test_real_positions_called_txt_without_header_are_read(section: str) -> None
     assert other.report["position_columns_unused"] == ["count"]
     pd.testing.assert_frame_equal(found.table, other.table)
     assert set(map(tuple, found.table[["array_row", "array_col"]].to_numpy())) == set(
-        map(tuple, simulated.array_places("6.5 mm"))
+        map(tuple, array_of("6.5 mm").places())
     )
 
 

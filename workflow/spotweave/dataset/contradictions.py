@@ -26,11 +26,15 @@ from spotweave.dataset.evidence import (
 from spotweave.pictures.magnification import magnification
 from spotweave.pictures.pixel_sizes import COARSEST_UM, Source, explain, explain_value, is_agreed, software_default
 from spotweave.tables import vocabulary
+from spotweave.visium.array import SPOT_DIAMETER_UM, SPOT_DISTANCE_UM
 
 SAME_RATIO = 0.02  # of pitches and diameters
 FROZEN = tuple(word for word in vocabulary.words_of("preservation") if word.endswith("_frozen"))
 # Pitch and spot diameter, um, of the arrays that were sold: 1k and 2k arrays of 2016-2019, Visium.
-ARRAYS_UM = {"Spatial Transcriptomics": ((200.0, 100.0), (150.0, 110.0)), "Visium": ((100.0, 55.0),)}
+ARRAYS_UM = {
+    "Spatial Transcriptomics": ((200.0, 100.0), (150.0, 110.0)),
+    "Visium": ((SPOT_DISTANCE_UM, SPOT_DIAMETER_UM),),
+}
 OTHER_GENOME_SHARE = 0.01
 Check = Callable[[Row, Measured], Iterator[tuple[str, str]]]
 

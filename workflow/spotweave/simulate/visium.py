@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spotweave.simulate.count_files import Block
+from spotweave.visium import array as arrays
 
-# Rows, half-columns, um between half-columns and between rows, um of the software's spot.
-ARRAYS = {"6.5 mm": (78, 128, 50.0, 87.0, 65.0), "11 mm": (128, 224, 50.0, 86.5, 60.0)}
 GENES = 60
 
 
@@ -60,14 +59,15 @@ def draw_truth(
     Without the `whole_array` it has the places around the tissue only, for speed.
     """
     rng = np.random.default_rng([20220301, seed])
-    array = array_places(capture_area)
+    area = arrays.capture_area(capture_area)
+    array = area.places()
     pixel_size_um = 0.5
-    rows, columns, step_x, step_y, _ = ARRAYS[capture_area]
-    from_centre = np.hypot(array[:, 0] - 0.55 * rows, (array[:, 1] - 0.4 * columns) * step_x / step_y)
+    step_x, step_y = area.pitch_um
+    from_centre = np.hypot(array[:, 0] - 0.55 * area.rows, (array[:, 1] - 0.4 * area.columns) * step_x / step_y)
     if not whole_array:
         array, from_centre = array[from_centre < 20], from_centre[from_centre < 20]
     turn = np.deg2rad(0.4)
-    um = array[:, ::-1] * (step_x, step_y)
+    um = area.spots_um(array)
     xy = um @ np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]]) / pixel_size_um + (1480, 1510)
     in_tissue = (from_centre < 13).astype(np.int64)
     counts = rng.negative_binomial(0.4, 0.1, (len(array), GENES))
@@ -95,13 +95,8 @@ def draw_truth(
     )
 
 
-def array_places(capture_area: str) -> NDArray[np.int64]:
-    """Row and column (n, 2) of every spot of an array, row by row."""
-    rows, columns = ARRAYS[capture_area][:2]
-    return np.array([(row, col) for row in range(rows) for col in range(row % 2, columns, 2)], dtype=np.int64)
-
-
 def draw_barcodes(rng: np.random.Generator, number: int) -> list[str]:
+    """So many different barcodes of 16 nucleotides."""
     drawn: dict[str, None] = {}
     while len(drawn) < number:
         letters = rng.integers(0, 4, (number, 16))

@@ -17,11 +17,10 @@ from spotweave.simulate.expression import draw_counts, expected_counts, panel
 from spotweave.simulate.frames import Look, draw_dots
 from spotweave.simulate.stain import Staining, paint
 from spotweave.simulate.tissue import DOMAINS, Floats
-from spotweave.simulate.visium import Truth, array_places, block_of, draw_barcodes
+from spotweave.simulate.visium import Truth, block_of, draw_barcodes
 from spotweave.simulate.visium_files import position_rows, write_positions, write_scalefactors
-from spotweave.visium.array import capture_area, dots_of
+from spotweave.visium.array import SPOT_DIAMETER_UM, SPOT_RADIUS_UM, capture_area, dots_of
 
-SPOT_DIAMETER_UM = 55.0
 JPEG_QUALITY = 90
 FADE_PX = 120  # over which painted glass fades into plain glass
 
@@ -67,10 +66,11 @@ def write_visium_deposit(
     """
     tissue_rng, paint_rng, count_rng, barcode_rng = np.random.default_rng([seed, donor, 65]).spawn(4)
     (gene_rng,) = np.random.default_rng([donor]).spawn(1)
-    array = array_places("6.5 mm")
-    extent_um = np.array([127 * 50.0, 77 * 87.0])
+    area = capture_area("6.5 mm")
+    array = area.places()
+    extent_um = area.spots_um().max(axis=0)
     shape = tuple(int(side) for side in np.ceil((extent_um[::-1] + 2 * margin_um) / pixel_size_um))
-    spots_um = array[:, ::-1] * (50.0, 87.0) + margin_um
+    spots_um = area.spots_um() + margin_um
     corner_px = np.floor((extent_um / 2 + margin_um - tissue_um / 2) / pixel_size_um).astype(int)
 
     grown = tissues.grow(tissue_rng, tissue_um, tissue_um)
@@ -79,7 +79,7 @@ def write_visium_deposit(
     in_tissue = (fractions[:, 1:].sum(axis=1) >= 0.5).astype(np.int64)
     names = list(panel().genes)
     truth = Truth(
-        "6.5 mm",
+        area.name,
         draw_barcodes(barcode_rng, len(array)),
         array,
         np.rint(spots_um[:, ::-1] / pixel_size_um).astype(np.int64),
@@ -100,7 +100,7 @@ def write_visium_deposit(
     }
     picture = _glass_with(paint_rng, grown, (shape[0], shape[1]), (int(corner_px[0]), int(corner_px[1])), pixel_size_um)
     frame_rng = np.random.default_rng([seed, donor, 66])
-    dots_px = (dots_of(capture_area("6.5 mm"), "B1") + margin_um) / pixel_size_um
+    dots_px = (dots_of(area, "B1") + margin_um) / pixel_size_um
     draw_dots(frame_rng, picture, dots_px, Look(letter="B1"), pixel_size_um)
     with atomic(files["image"]) as part:
         Image.fromarray(picture).save(part, "JPEG", quality=JPEG_QUALITY)
@@ -109,7 +109,7 @@ def write_visium_deposit(
 
 def _under_spots(grown: tissues.Tissue, spots_um: Floats, side_um: float) -> tuple[Floats, NDArray[np.int64]]:
     """Domain fractions (spots, 5) and number of nuclei (spots,) within each spot's disc, in the tissue's own um."""
-    radius_um = SPOT_DIAMETER_UM / 2
+    radius_um = SPOT_RADIUS_UM
     steps = np.arange(-radius_um + 1, radius_um, 2.0)
     dx, dy = (offset[np.hypot(*np.meshgrid(steps, steps)) < radius_um] for offset in np.meshgrid(steps, steps))
     x, y = spots_um[:, :1] + dx, spots_um[:, 1:] + dy

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spotweave.simulate.count_files import put
-from spotweave.simulate.visium import ARRAYS, Truth
+from spotweave.simulate.visium import Truth
+from spotweave.visium.array import SOFTWARE_DOT_UM, SOFTWARE_SPOT_UM, SPOT_DIAMETER_UM, capture_area
 
-FIDUCIAL_DIAMETER_UM = 105.0
 HEADER = ("barcode", "in_tissue", "array_row", "array_col", "pxl_row_in_fullres", "pxl_col_in_fullres")
 LIST_OF = {"6.5 mm": "visium-v1", "11 mm": "visium-v5"}
 
@@ -38,9 +38,9 @@ def write_positions(
 def write_scalefactors(path: Path, truth: Truth, **others: float) -> Path:
     """`scalefactors_json.json`; the spot's diameter is the software's 65 or 60 um, not the 55 um of the print."""
     content = {
-        "spot_diameter_fullres": ARRAYS[truth.capture_area][4] / truth.pixel_size_um,
+        "spot_diameter_fullres": SOFTWARE_SPOT_UM[truth.capture_area] / truth.pixel_size_um,
         "tissue_hires_scalef": 0.15,
-        "fiducial_diameter_fullres": FIDUCIAL_DIAMETER_UM / truth.pixel_size_um,
+        "fiducial_diameter_fullres": SOFTWARE_DOT_UM / truth.pixel_size_um,
         "tissue_lowres_scalef": 0.045,
         **others,
     }
@@ -55,9 +55,11 @@ def write_loupe(
     if transform is not None:
         mapped = np.column_stack([xy, np.ones(len(xy))]) @ transform.T
         xy = mapped[:, :2] / mapped[:, 2:]
+    um = capture_area(truth.capture_area).spots_um(truth.array)
     oligo: list[dict[str, Any]] = []
-    for spot, ((row, col), (x, y)) in enumerate(zip(truth.array.tolist(), xy.tolist(), strict=True)):
-        entry = {"x": 50.0 * col, "y": 87.0 * row, "row": row, "col": col, "dia": 55.0, "imageX": x, "imageY": y}
+    for spot, (row, col) in enumerate(truth.array.tolist()):
+        entry = {"x": float(um[spot, 0]), "y": float(um[spot, 1]), "row": row, "col": col, "dia": SPOT_DIAMETER_UM}
+        entry |= {"imageX": float(xy[spot, 0]), "imageY": float(xy[spot, 1])}
         oligo.append(entry | ({"tissue": True} if truth.in_tissue[spot] else {}))
     content: dict[str, Any] = {"oligo": oligo, "fiducial": [], "serialNumber": serial_number, "area": "A1"}
     if transform is not None:
