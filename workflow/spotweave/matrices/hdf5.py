@@ -14,8 +14,9 @@ from scipy.sparse import csr_matrix
 from spotweave.deposits.opening import check_hdf5, parsing, seekable
 from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
-from spotweave.matrices import Fault, canonical, find_fault, refuse_fault
+from spotweave.matrices.matrix import Fault, canonical, find_fault, refuse_fault
 
+HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 VALUES_AT_ONCE = 1 << 22
 
 

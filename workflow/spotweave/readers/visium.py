@@ -26,9 +26,11 @@ from scipy.sparse import csr_matrix
 from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
 from spotweave.geometry import LatticeFit, fit_lattice
-from spotweave.matrices import Matrix, barcodes, read_matrix
+from spotweave.matrices import barcodes
 from spotweave.matrices.barcodes import Barcodes
 from spotweave.matrices.genes import gene_table
+from spotweave.matrices.matrix import Matrix
+from spotweave.matrices.read import read_matrix
 from spotweave.readers import SPOT_COLUMNS, Reading
 from spotweave.visium.array import NAMES, SOFTWARE_SPOT_UM, SPOT_RADIUS_UM, capture_area
 from spotweave.visium.places import FROM_COUNTS, carries_positions, tissue_by_counts, without_positions
