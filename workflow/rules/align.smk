@@ -48,7 +48,7 @@ rule align_array:
         mem_mb=scaled_mem(2000),
         runtime="30m",
     params:
-        array=array_options,
+        array=lambda wildcards: options.array_options(TABLES, wildcards.sample),
         limits=as_json(
             {
                 name: LIMITS[name]
@@ -58,6 +58,7 @@ rule align_array:
                     "residual_max_um",
                     "anisotropy_max",
                     "spots_outside_max",
+                    "spots_off_lattice_max",
                     "frame_offset_max_um",
                     "frame_offset_flagged_um",
                     "agreement_min",

@@ -25,8 +25,9 @@ from scipy.sparse import csr_matrix
 
 from spotweave.deposits.opening import GZIP_MAGIC, parsing, unpacked
 from spotweave.deposits.raw import RawFile
+from spotweave.deposits.values import NUMBER, UNKNOWN
 from spotweave.errors import Refusal
-from spotweave.matrices.features import NUMBER, UNKNOWN, are_summaries, is_summary
+from spotweave.matrices.features import are_summaries, is_summary
 from spotweave.matrices.matrix import LARGEST_COUNT
 
 DELIMITERS = {"\t": "tab", ",": "comma", ";": "semicolon"}

@@ -18,12 +18,11 @@ from anndata.io import read_elem
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, vstack
 
+from spotweave.deposits.values import NUMBER, blank_if_unknown
 from spotweave.errors import Refusal
 from spotweave.matrices.features import (
     ENSEMBL,
     GENE_EXPRESSION,
-    NUMBER,
-    blank_if_unknown,
     need_no_check,
 )
 from spotweave.matrices.hdf5 import keys, read_sparse

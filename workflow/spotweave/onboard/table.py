@@ -13,7 +13,7 @@ import yaml
 
 from spotweave.errors import TableFaults
 from spotweave.io import atomic
-from spotweave.tables import load as tables
+from spotweave.plan import tables
 
 COLUMNS = (
     "sample_id",
@@ -114,7 +114,7 @@ def faults(path: Path, root: Path, result: Draft) -> list[str]:
     for key in [name for name in config if name.endswith("_table")]:
         config[key] = str(root / config[key])
     try:
-        tables.load(config, root / "workflow/schemas", root / "workflow/spotweave")
+        tables.load(config, root)
     except TableFaults as found:
         asked = tuple(f"{path}:{index + 2}:{column}:" for index, column in result.questions)
         return [fault for fault in found.faults if not fault.startswith(asked or ("\0",))]

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from spotweave.deposits.raw import RawFile
+from spotweave.deposits.redundancy import counts_off_tissue, places_missing
 from spotweave.errors import Refusal
 from spotweave.geometry import LatticeFit, fit_lattice
 from spotweave.matrices import barcodes
@@ -74,6 +75,7 @@ def read(files: Mapping[str, RawFile], *, member: str | None = None) -> Reading:
     _refuse_swapped(positions.name, lattice)
     scalefactors, notes = read_scalefactors(files.get("scalefactors"))
     slide = _slide(positions.name, table, lattice, scalefactors)
+    area = capture_area(slide["capture_area"])
 
     order = np.lexsort((table["array_col"], table["array_row"]))
     table = table.iloc[order].reset_index(drop=True)
@@ -104,6 +106,8 @@ def read(files: Mapping[str, RawFile], *, member: str | None = None) -> Reading:
         "counts_without_spot_examples": without_spot[:EXAMPLES],
         "spots_without_counts": len(without_counts),
         "spots_without_counts_in_tissue": int(table["in_tissue"][row_of_spot < 0].sum()),
+        "counts_off_tissue": counts_off_tissue(table["in_tissue"].to_numpy(), kept),
+        "array_places_missing": places_missing(table["in_tissue"].to_numpy(), area.rows * area.columns // 2),
         "spots_without_counts_examples": without_counts[:EXAMPLES],
         "duplicate_keys": 0,  # they are refused
         **gene_report,
