@@ -11,7 +11,7 @@ import pytest
 from real_data import DATA, NOT_HERE
 from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
-from spotweave.readers import visium
+from spotweave.readers.visium import read as visium
 from spotweave.simulate.visium import (
     block_of,
     draw_truth,

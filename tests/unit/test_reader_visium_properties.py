@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from spotweave.deposits.raw import RawFile
 from spotweave.matrices import barcodes
-from spotweave.readers import visium
+from spotweave.readers.visium import read as visium
 from spotweave.simulate import visium as simulated
 from spotweave.simulate.visium import HEADER
 

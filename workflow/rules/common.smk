@@ -19,8 +19,8 @@ from spotweave.tables import load as tables
 from spotweave.addresses import public_row
 from spotweave.codehash import code_hash
 from spotweave.errors import TableFaults
-from spotweave.sources import find_place, local_sizes
-from spotweave.sources import names as source_names
+from spotweave import readers
+from spotweave.sources import SOURCES, find_place, local_sizes
 
 try:
     TABLES = tables.load(
@@ -166,6 +166,11 @@ def code(script, units=None, files=()):
 def reader_of(wildcards):
     """The reader of the sample's technology."""
     return TABLES.technologies[SAMPLES[wildcards.sample]["technology"]]["reader"]
+
+
+def reader_code(wildcards):
+    """The modules that read a sample's files."""
+    return readers.modules(reader_of(wildcards))
 
 
 # Cells for people and schedulers: no result depends on them.
@@ -336,9 +341,11 @@ def used_sources(sample):
     return frozenset({row["source"], *used})
 
 
-def sources_of(wildcards):
-    """The modules that fetch a sample's files."""
-    return [f"sources/{source}" for source in sorted(used_sources(wildcards.sample))]
+def fetch_code(wildcards):
+    """The modules that fetch a sample's files, and the one that says which they are."""
+    used = sorted(used_sources(wildcards.sample))
+    layout = readers.READERS.module(reader_of(wildcards), "layout")
+    return [*map(SOURCES.module, used), layout]
 
 
 def takes_from(source):

@@ -8,13 +8,13 @@ rule fetch_sample:
         "../../envs/core.yaml"
     threads: 1
     resources:
-        **{f"{source}_downloads": takes_from(source) for source in source_names()},
+        **{f"{source}_downloads": takes_from(source) for source in SOURCES.names()},
         downloads=1,
         mem_mb=1000,
         runtime="8h",
     params:
         wanted=wanted_files,
-        code=code("fetch_sample", sources_of),
+        code=code("fetch_sample", fetch_code),
     shell:
         "python scripts/fetch_sample.py --given - --manifest {output.manifest} --record {output.record}"
         " --code {params.code} <<< {params.wanted[given]:q} > {log} 2>&1"

@@ -23,10 +23,12 @@ from typing import Any
 
 import yaml
 
+from spotweave.deposits.naming import is_archive
 from spotweave.errors import Refusal, TableFaults
-from spotweave.intake import layouts
-from spotweave.intake.layouts import ROLES, Assignment, assign, matches, recognise
+from spotweave.intake.layouts import Assignment, assign, matches
+from spotweave.intake.recognise import recognise
 from spotweave.io import atomic
+from spotweave.readers import READERS, layout
 from spotweave.sources import Listing
 from spotweave.tables import load as tables
 from spotweave.tables import vocabulary
@@ -330,7 +332,7 @@ def _anchors(clusters: Mapping[tuple[str, ...], Sequence[str]]) -> list[tuple[st
             continue  # of the whole series
         if _has_counts(found) or (of_geo and recognise(found).reader):
             strong.append(key)
-        elif any(layouts.is_archive(name) and not NO_SAMPLE.search(name) for name in found):
+        elif any(is_archive(name) and not NO_SAMPLE.search(name) for name in found):
             archived.append(key)
     told = [key for key in archived if recognise(clusters[key]).reader]
     if strong or told:
@@ -340,7 +342,7 @@ def _anchors(clusters: Mapping[tuple[str, ...], Sequence[str]]) -> list[tuple[st
 
 def _has_counts(names: Sequence[str]) -> bool:
     """Whether names have counts; a table that only might be counts needs company."""
-    for reader in ROLES:
+    for reader in READERS.names():
         found = assign(names, reader)
         is_guess = found.why.get("counts", "").startswith("the only")
         if "counts" in found.roles and (not is_guess or len(found.roles) > 1):
@@ -407,7 +409,7 @@ def draft(listing: Listing, source: str, stem: str) -> Draft:
     is_mixed = any(readers.values())
     for group in grouping.groups:
         reader = readers[group.label] or (None if is_mixed else by_title)
-        if reader is None and is_mixed and not any(layouts.is_archive(name) for name in group.names):
+        if reader is None and is_mixed and not any(is_archive(name) for name in group.names):
             result.remarks.append(
                 f"{group.label}: left out, nothing in its files says where in a tissue ({_shown(group.names)})"
             )
@@ -515,7 +517,7 @@ class _Row:
 
     def _find_files(self) -> None:
         """How the fetch finds the files: by the accession, a pattern, or one by one; what it cannot find is asked."""
-        packed = [name for name in self.group.names if layouts.is_archive(name)]
+        packed = [name for name in self.group.names if is_archive(name)]
         if len(packed) > 1 and len(packed) == len(self.group.names) and len(self.grouping.groups) == 1:
             self.draft.remarks.append(
                 f"{len(packed)} archives and nothing else ({_shown(packed)}): look into them; if each holds a part of"
@@ -526,8 +528,9 @@ class _Row:
             return
         found = assign(self.group.names, self.reader)
         self._narrow(found)
+        roles = layout(self.reader).roles
         for role, names in found.ambiguous.items():
-            if role not in set(ROLES[self.reader].optional) - {*ROLES[self.reader].either, *ROLES[self.reader].wanted}:
+            if role in (*roles.needed, *roles.either, *roles.wanted):
                 self._ask(role, f"which of {len(names)} files it is: {', '.join(names)}")
         if not found.archives:
             for role in found.missing:
@@ -551,7 +554,7 @@ class _Row:
         names = [file.name for file in self.listing.files]
         if len(self.grouping.groups) == 1 or (self.gsm and all(f"{self.gsm}" in name for name in self.group.names)):
             return
-        packed = () if _has_counts(self.group.names) else tuple(filter(layouts.is_archive, self.group.names))
+        packed = () if _has_counts(self.group.names) else tuple(filter(is_archive, self.group.names))
         archives = found.archives if found else packed
         if archives:
             self._name_each(found, archives)
@@ -579,9 +582,10 @@ class _Row:
     def _ask_for_strays(self, reader: str, named: Mapping[str, str]) -> None:
         """Without a pattern the whole listing is looked through, and a blank role may find another sample's file."""
         seen = assign((file.name for file in self.listing.files), reader)
+        fetched = layout(reader).roles.fetched
         own = {*self.group.names, *self.grouping.shared}
         for role, name in seen.roles.items():
-            if role not in named and name not in own and role not in ("hires_image", "morphology"):
+            if role not in named and name not in own and role in fetched:
                 self._ask(role, f"{name} of another sample would be taken; fetch this sample's files and use a folder")
 
 

@@ -21,7 +21,7 @@ import yaml
 
 from spotweave.encoders import check_row
 from spotweave.errors import TableFaults
-from spotweave.intake.layouts import ROLES
+from spotweave.readers import layout, layout_fault
 from spotweave.sources import parse_checksum
 from spotweave.tables import selection, sheets, vocabulary
 
@@ -361,7 +361,8 @@ def load(
     technologies = table("technologies_table", "technologies", "technology")
     for name, row in technologies.items():
         where = places["technologies", name]
-        faults += _registry_fault(f"{where}:reader", library / "readers", row.get("reader", ""))
+        fault = layout_fault(row.get("reader", ""))
+        faults += [f"{where}:reader: {fault}"] if fault else []
     sources, found = read_table(library.parents[1] / "resources/sources.csv", schemas / "sources.schema.yaml", "source")
     faults += found
     accessions = {name: row for name, (_, row) in sources.items()}
@@ -507,12 +508,12 @@ def _place_faults(where: str, row: Row, reader: str) -> list[str]:
         return []
     if "files" in row:
         return [f"{where}:files: narrows an accession, and there is none, allowed: an accession beside it"]
-    if "bundle" in row or reader not in ROLES:
+    if "bundle" in row or layout_fault(reader):
         return []
-    lacking = [role for role in ROLES[reader].needed if role not in row]
-    either = ROLES[reader].either
-    if either and not set(either) & set(row):
-        lacking.append(either[0])
+    roles = layout(reader).roles
+    lacking = [role for role in roles.needed if role not in row]
+    if roles.either and not set(roles.either) & set(row):
+        lacking.append(roles.either[0])
     return [
         f"{where}:{role}: empty, allowed: where the file is, or an accession whose listing has it"
         for role in lacking

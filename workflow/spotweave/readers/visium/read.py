@@ -35,9 +35,6 @@ from spotweave.visium.places import FROM_COUNTS, carries_positions, tissue_by_co
 from spotweave.visium.positions import Positions, read_loupe, read_positions, refuse_twins
 from spotweave.visium.scalefactors import read_scalefactors
 
-ROLES = ("counts",)
-OPTIONAL = ("spots", "features", "barcodes", "scalefactors", "alignment")
-
 # Rows and half-columns of the arrays, as array_row and array_col count them.
 ARRAYS = {"6.5 mm": (78, 128), "11 mm": (128, 224)}
 PITCH_UM = (50.0, 87.0)  # between half-columns and rows; 86.5 between rows of 11 mm, which does not matter here
