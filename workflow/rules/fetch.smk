@@ -14,7 +14,7 @@ rule fetch_sample:
         runtime="8h",
     params:
         wanted=wanted_files,
-        code=code("fetch_sample", fetch_code),
+        code=code("fetch_sample", lambda wc: requests.fetch_modules(TABLES, wc.sample)),
     shell:
         "python scripts/fetch_sample.py --given - --manifest {output.manifest} --record {output.record}"
         " --code {params.code} <<< {params.wanted[given]:q} > {log} 2>&1"
