@@ -18,6 +18,8 @@ from spotweave.errors import Refusal
 from spotweave.intake.layouts import assign, matches
 from spotweave.intake.recognise import recognise
 from spotweave.onboard import draft as onboard
+from spotweave.onboard.samples import group_files
+from spotweave.onboard.table import Draft, faults, open_questions, write
 from spotweave.readers import layout
 from spotweave.sources import FetchSettings, Listed, Listing
 
@@ -176,7 +178,7 @@ def listing(accession: str, names: list[str], licence: str | None = None, title:
     return Listing(accession, tuple(Listed(name, f"{accession}/{name}") for name in names), licence, title)
 
 
-def drafted(name: str, **about: str) -> onboard.Draft:
+def drafted(name: str, **about: str) -> Draft:
     source, accession, samples, shared = DEPOSITS[name]
     names = [*(file for found in samples.values() for file in found), *shared]
     return onboard.draft(listing(accession, names, **about), source, "cohort")
@@ -185,7 +187,7 @@ def drafted(name: str, **about: str) -> onboard.Draft:
 @every_deposit
 def test_files_are_sorted_into_samples(name: str) -> None:
     _, _, samples, shared = DEPOSITS[name]
-    found = onboard.group_files([*(file for files in samples.values() for file in files), *shared])
+    found = group_files([*(file for files in samples.values() for file in files), *shared])
     assert sorted(group.names for group in found.groups) == sorted(tuple(sorted(files)) for files in samples.values())
     assert set(found.shared) == set(shared)
 
@@ -196,9 +198,9 @@ def test_files_are_sorted_into_samples(name: str) -> None:
 def test_the_order_of_a_listing_changes_nothing(name: str, random) -> None:
     _, _, samples, shared = DEPOSITS[name]
     names = [*(file for files in samples.values() for file in files), *shared]
-    expected = onboard.group_files(names)
+    expected = group_files(names)
     random.shuffle(names)
-    assert onboard.group_files(names) == expected
+    assert group_files(names) == expected
 
 
 @every_deposit
@@ -256,8 +258,8 @@ def test_every_question_mark_has_its_question_and_none_is_left_over(name: str) -
 def test_a_draft_has_no_faults_but_its_questions(name: str, tmp_path: Path) -> None:
     draft = drafted(name)
     path = tmp_path / "cohort.csv"
-    onboard.write(draft, path)
-    assert onboard.faults(path, ROOT, draft) == []
+    write(draft, path)
+    assert faults(path, ROOT, draft) == []
 
 
 def test_a_filled_draft_is_a_table_the_workflow_takes(tmp_path: Path) -> None:
@@ -267,8 +269,8 @@ def test_a_filled_draft_is_a_table_the_workflow_takes(tmp_path: Path) -> None:
         draft.rows[index][column] = answers[column]
     draft.questions.clear()
     path = tmp_path / "he.csv"
-    onboard.write(draft, path)
-    assert onboard.faults(path, ROOT, draft) == []
+    write(draft, path)
+    assert faults(path, ROOT, draft) == []
     with open(path, newline="") as handle:
         rows = list(csv.DictReader(handle))
     assert [row["sample_id"] for row in rows] == ["cohort-BC23287-C1", "cohort-BC23287-C2", "cohort-BC23803-E2"]
@@ -279,8 +281,8 @@ def test_other_faults_of_a_draft_are_reported(tmp_path: Path) -> None:
     draft = drafted("He 2020")
     draft.rows[1]["url_confidence"] = "sure"
     path = tmp_path / "he.csv"
-    onboard.write(draft, path)
-    found = onboard.faults(path, ROOT, draft)
+    write(draft, path)
+    found = faults(path, ROOT, draft)
     assert len(found) == 1 and found[0].startswith(f"{path}:3:url_confidence: 'sure'")
 
 
@@ -502,7 +504,7 @@ def test_cohorts_get_names_that_are_fit_for_files(source: str, accession: str, n
 
 def test_rows_that_ask_the_same_share_a_line() -> None:
     draft = drafted("GSE144240")
-    lines = onboard.open_questions(draft, Path("c.csv"))
+    lines = open_questions(draft, Path("c.csv"))
     assert [line for line in lines if ":study_link:" in line] == [
         "c.csv:2-5:study_link: address of the publication (https://doi.org/…); blank if there is none; look at"
         " https://www.ncbi.nlm.nih.gov/geo/query/acc.cgi?acc=GSE144240"
@@ -515,11 +517,11 @@ def test_a_table_that_is_there_is_not_overwritten_unless_asked(tmp_path: Path) -
     path.write_text("mine\n")
     draft = drafted("stems")
     with pytest.raises(FileExistsError, match="--force"):
-        onboard.write(draft, path)
+        write(draft, path)
     assert path.read_text() == "mine\n"
-    onboard.write(draft, path, force=True)
+    write(draft, path, force=True)
     first = path.read_bytes()
-    onboard.write(drafted("stems"), path, force=True)
+    write(drafted("stems"), path, force=True)
     assert path.read_bytes() == first
     assert [file.name for file in tmp_path.iterdir()] == ["cohort.csv"]
 

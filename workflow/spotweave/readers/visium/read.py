@@ -30,21 +30,18 @@ from spotweave.matrices import Matrix, barcodes, read_matrix
 from spotweave.matrices.barcodes import Barcodes
 from spotweave.matrices.genes import gene_table
 from spotweave.readers import SPOT_COLUMNS, Reading
-from spotweave.visium.array import SOFTWARE_SPOT_UM
+from spotweave.visium.array import NAMES, SOFTWARE_SPOT_UM, SPOT_RADIUS_UM, capture_area
 from spotweave.visium.places import FROM_COUNTS, carries_positions, tissue_by_counts, without_positions
 from spotweave.visium.positions import Positions, read_loupe, read_positions, refuse_twins
 from spotweave.visium.scalefactors import read_scalefactors
 
-# Rows and half-columns of the arrays, as array_row and array_col count them.
-ARRAYS = {"6.5 mm": (78, 128), "11 mm": (128, 224)}
-PITCH_UM = (50.0, 87.0)  # between half-columns and rows; 86.5 between rows of 11 mm, which does not matter here
+PITCH_UM = capture_area("6.5 mm").pitch_um  # between half-columns and rows; the other array's does not matter here
 # With rows and columns confused, um per px along x and y differ (87/50)^2 = 3.03-fold; half way, on a log scale:
 LARGEST_AXIS_RATIO = 1.74
 # A filtered matrix holds spots in tissue only, a raw one holds them all. With the positions of another section,
 # which has the same barcodes, neither is so.
 SAME_SECTION_FROM = 0.95
 SPOTS_TO_FIT = 20
-SPOT_RADIUS_UM = 27.5
 FILED = "positions file"
 EXAMPLES = 5
 MEMBERS_SHOWN = 20
@@ -305,18 +302,19 @@ def _slide(
             measured=int(odd.size),
             threshold=0,
         )
+    sizes = {slide: (capture_area(slide).rows, capture_area(slide).columns) for slide in NAMES}
     fits = [
         slide
-        for slide, (n_rows, n_cols) in ARRAYS.items()
+        for slide, (n_rows, n_cols) in sizes.items()
         if rows.min() >= 0 and cols.min() >= 0 and rows.max() < n_rows and cols.max() < n_cols
     ]
-    n_rows, n_cols = ARRAYS["6.5 mm"]
+    n_rows, n_cols = sizes["6.5 mm"]
     if rows.min() == 1 and cols.min() == 1 and (rows.max() == n_rows or cols.max() == n_cols):
         raise Refusal(f"{name}: array_row and array_col count from 1; subtract 1 from both", measured=1, threshold=0)
     if not fits:
         raise Refusal(
             f"{name}: rows {rows.min()} to {rows.max()} and columns {cols.min()} to {cols.max()} are on no array"
-            f" ({', '.join(f'{slide}: {r} x {c}' for slide, (r, c) in ARRAYS.items())}); check array_row and array_col",
+            f" ({', '.join(f'{slide}: {r} x {c}' for slide, (r, c) in sizes.items())}); check array_row and array_col",
             measured=f"{rows.max()} x {cols.max()}",
             threshold="127 x 223",
         )
