@@ -421,29 +421,41 @@ def fold_weights(wildcards):
     )
 
 
-def scores_of(task, encoder):
-    """Paths of one encoder's scores on a task, under every protocol and probe."""
+def task_encoders(task):
+    """Encoders that are scored on a task: the chosen ones, those of its recipes and the ones these start from.
+
+    A recipe's encoder has seen its own task's training donors only: it is scored there.
+    """
+    recipes = [
+        recipe
+        for recipe in config["recipes"]
+        if TABLES.recipes[recipe]["task"] == task
+    ]
+    bases = [TABLES.recipes[recipe]["base_encoder"] for recipe in recipes]
+    return dict.fromkeys([*config["encoders"], *recipes, *bases])
+
+
+def task_predictions(wildcards):
+    """Input function: what every predictor says of every fold that the task can have."""
     return expand(
-        rules.fit_probe.output.scores,
-        task=task,
-        encoder=encoder,
-        protocol=config["protocols"],
+        rules.fit_probe.output.prediction,
+        task=wildcards.task,
+        protocol=wildcards.protocol,
+        encoder=task_encoders(wildcards.task),
         probe=config["probes"],
+        fold=range(TABLES.fold_count(wildcards.task)),
     )
 
 
-def all_scores(wildcards):
-    """Every cell of the leaderboard. A recipe's encoder has seen its own task's training donors only: it is scored there."""
-    return [
-        path
-        for task in config["tasks"]
-        for encoder in [
-            *config["encoders"],
-            *(
-                recipe
-                for recipe in config["recipes"]
-                if TABLES.recipes[recipe]["task"] == task
-            ),
-        ]
-        for path in scores_of(task, encoder)
-    ]
+def scored(output, tasks):
+    """The `scores` or `folds` tables of tasks under every protocol."""
+    return expand(
+        rules.score_predictions.output[output],
+        task=tasks,
+        protocol=config["protocols"],
+    )
+
+
+def metric_code(wildcards):
+    """The modules of the chosen metrics."""
+    return [f"metrics/{metric}" for metric in config["metrics"]]

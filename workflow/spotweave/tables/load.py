@@ -528,7 +528,7 @@ def _choice_faults(config: Mapping[str, Any], source: str, key: str, known: Mapp
 
 def _unit_faults(config: Mapping[str, Any], source: str, library: Path) -> list[str]:
     faults = []
-    for key in ("probes", "protocols"):
+    for key in ("probes", "protocols", "metrics"):
         for name in config[key]:
             faults += _registry_fault(f"{source}:{key}", library / key, name)
     return faults
