@@ -1,0 +1,74 @@
+"""What is gathered: files of the samples of a cohort, a task or a recipe, weights, predictions and scores."""
+
+
+def per_sample(file):
+    """Params function: a path with `{sample}` in it, for gathers: thousands of paths would fill every log.
+
+    `file` may hold wildcards of the job.
+    """
+    return (
+        lambda wildcards: f"results/{config['dataset']}/samples/{{sample}}/"
+        + file.format(**wildcards)
+    )
+
+
+def members(pattern):
+    """Input function: `pattern` for every sample of the wildcard cohort."""
+    return lambda wildcards: expand(
+        pattern, sample=COHORTS[wildcards.cohort], allow_missing=True
+    )
+
+
+def task_members(pattern):
+    """Input function: `pattern` for every sample of the wildcard task."""
+    return lambda wildcards: expand(
+        pattern, sample=TABLES.task_samples(wildcards.task), allow_missing=True
+    )
+
+
+def task_predictions(wildcards):
+    """Input function: what every predictor says of every fold that the task can have."""
+    return expand(
+        rules.fit_probe.output.prediction,
+        task=wildcards.task,
+        protocol=wildcards.protocol,
+        encoder=TABLES.scored_on(
+            wildcards.task, config["encoders"], config["recipes"]
+        ),
+        probe=config["probes"],
+        fold=range(TABLES.fold_count(wildcards.task)),
+    )
+
+
+def scored(output, tasks):
+    """The `scores` or the `folds` tables of tasks under every protocol."""
+    return expand(
+        rules.score_predictions.output[output],
+        task=tasks,
+        protocol=config["protocols"],
+    )
+
+
+def metric_code(wildcards):
+    """The entries of the registry of metrics that are chosen."""
+    return [f"metrics/{metric}" for metric in config["metrics"]]
+
+
+def recipe_task(wildcards):
+    return TABLES.recipes[wildcards.recipe]["task"]
+
+
+def recipe_members(pattern):
+    """Input function: `pattern` for every sample of the recipe's task."""
+    return lambda wildcards: expand(
+        pattern, sample=TABLES.task_samples(recipe_task(wildcards))
+    )
+
+
+def fold_weights(wildcards):
+    """Input function: the weights of every fold of a recipe; nothing for other encoders."""
+    if wildcards.encoder not in TABLES.recipes:
+        return []
+    folds = range(TABLES.fold_count(TABLES.recipes[wildcards.encoder]["task"]))
+    weights = rules.finetune_encoder.output.weights
+    return expand(weights, recipe=wildcards.encoder, fold=folds)
