@@ -201,7 +201,9 @@ def write_sample(folder, name, *, spots=6, genes=("a", "b", "c", "d"), ids=None,
     counts = rng.poisson(3, (spots, len(genes))) if counts is None else np.asarray(counts)
     spot_ids = [f"{i}x{i}" for i in range(len(counts))]
     var = pd.DataFrame({} if ids is None else {"gene_id": list(ids)}, index=list(genes))
-    table = anndata.AnnData(sparse.csr_matrix(counts.astype(np.float32)), obs=pd.DataFrame({"in_tissue": 1}, index=spot_ids), var=var)
+    table = anndata.AnnData(
+        sparse.csr_matrix(counts.astype(np.float32)), obs=pd.DataFrame({"in_tissue": 1}, index=spot_ids), var=var
+    )
     table.obsm["spatial"] = np.zeros((len(spot_ids), 2))
     table.write_h5ad(folder / f"{name}.h5ad")
     with h5py.File(folder / f"{name}.h5", "w") as opened:

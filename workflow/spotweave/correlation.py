@@ -6,12 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+Values = NDArray[np.floating]
 
 # A vector whose spread is rounding noise of its mean is constant (the threshold of scipy.stats.pearsonr's warning).
 CONSTANT_TOLERANCE = 1e-13
 
 
-def pearson_by_group(target: NDArray[np.floating], prediction: NDArray[np.floating], groups: NDArray[np.int64]) -> Array:
+def pearson_by_group(target: Values, prediction: Values, groups: NDArray[np.int64]) -> Array:
     """Pearson correlation of each gene over the spots of each group.
 
     Parameters
@@ -30,7 +31,7 @@ def pearson_by_group(target: NDArray[np.floating], prediction: NDArray[np.floati
     return np.stack([_pearson(target[groups == group], prediction[groups == group]) for group in np.unique(groups)])
 
 
-def standardised(values: NDArray[np.floating]) -> Array:
+def standardised(values: Values) -> Array:
     """(N, G) columns with mean 0 and norm 1; NaN where constant, or of fewer than two rows."""
     values = values.astype(np.float64)
     mean = values.mean(axis=0)
@@ -40,5 +41,5 @@ def standardised(values: NDArray[np.floating]) -> Array:
     return centred / np.where(constant, np.nan, norm)
 
 
-def _pearson(target: NDArray[np.floating], prediction: NDArray[np.floating]) -> Array:
+def _pearson(target: Values, prediction: Values) -> Array:
     return np.einsum("ng,ng->g", standardised(target), standardised(prediction)).clip(-1, 1)

@@ -58,6 +58,4 @@ def spots_of(expression: Expression, genes: Sequence[str]) -> Spots:
     measured = np.isin(genes, expression.genes)
     counts = np.full((len(expression.barcodes), len(genes)), np.nan, dtype=np.float32)
     counts[:, measured] = columns(expression, np.asarray(genes, dtype=str)[measured].tolist()).toarray()
-    return Spots(
-        expression.barcodes.tolist(), expression.positions_px, expression.totals(), counts, list(genes)
-    )
+    return Spots(expression.barcodes.tolist(), expression.positions_px, expression.totals(), counts, list(genes))

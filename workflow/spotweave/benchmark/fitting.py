@@ -103,9 +103,7 @@ def predict_fold(
         chosen = targets.fold(fold)
         if chosen.reason:
             raise NotPredicted(chosen.reason)
-        train, test = (
-            [_sample(name, fold, targets, embeddings) for name in split[side]] for side in ("train", "test")
-        )
+        train, test = ([_sample(name, fold, targets, embeddings) for name in split[side]] for side in ("train", "test"))
         protocol = protocols.load(cell.protocol)
         values, details = _fit(cell, protocol, chosen.genes, train, test, splits["donors"])
     except NotPredicted as why:
@@ -137,9 +135,7 @@ def _split(splits: Mapping[str, Any], fold: int) -> Mapping[str, Any]:
         raise NotPredicted(str(why), ABSENT) from None
 
 
-def _require_embeddings(
-    splits: Mapping[str, Any], embeddings: Mapping[str, Path], refusals: Mapping[str, str]
-) -> None:
+def _require_embeddings(splits: Mapping[str, Any], embeddings: Mapping[str, Path], refusals: Mapping[str, str]) -> None:
     # An encoder scored on fewer samples than the others would not be comparable with them.
     names = samples_of(splits)
     missing = [name for name in names if is_refused(embeddings[name])]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from spotweave.benchmark.predictions import PREDICTED, Prediction
+from spotweave.benchmark.predictions import Prediction
 
 SCORED = "scored"
 

@@ -62,9 +62,7 @@ def rank(
 def ranked_values(scores: pd.DataFrame) -> dict[int, float]:
     """Fold -> the number that ranks go by, of the rows of one task, protocol and predictor."""
     pearson = metrics.load(metrics.REQUIRED)
-    return {
-        fold: pearson.summarise([values])[RANKED_BY] for fold, values in folds_of(scores, metrics.REQUIRED).items()
-    }
+    return {fold: pearson.summarise([values])[RANKED_BY] for fold, values in folds_of(scores, metrics.REQUIRED).items()}
 
 
 def _row(

@@ -45,10 +45,28 @@ class Scoring:
     metrics: Sequence[str]
     seed: int
 
+    def labels(self) -> dict[str, str]:
+        """What all predictions have in common."""
+        return {"task": self.splits["task"], "protocol": self.protocol}
+
 
 @dataclass(frozen=True)
 class ScoredFold:
-    """What a fold is scored on: the metrics' input, names of its groups and genes, spots of samples left out as too small."""
+    """What a fold is scored on.
+
+    Attributes
+    ----------
+    scored
+        What the metrics are given.
+    group_names
+        Sample of each group, in the order of its code; one empty name where samples are pooled.
+    genes, n_samples
+        Names of the genes, and how many samples the spots are of.
+    too_small
+        Samples left out, with their number of spots.
+    note
+        What the leaderboard should remark.
+    """
 
     scored: Scored
     group_names: list[str]
@@ -78,16 +96,14 @@ def score_predictions(
     rows = []
     with long_table.Writer(scores) as table:
         for (predictor, fold), path in tqdm(sorted(predictions.items()), desc="predictions", disable=None):
-            labels = {"task": scoring.splits["task"], "protocol": scoring.protocol, "predictor": predictor, "fold": fold}
+            labels = {**scoring.labels(), "predictor": predictor, "fold": fold}
             row, values = score_fold(scoring, targets, labels, path)
             rows.append(row)
             table.write(values)
     return rows
 
 
-def score_fold(
-    scoring: Scoring, targets: Targets, labels: Mapping[str, Any], path: Path
-) -> tuple[FoldRow, pa.Table]:
+def score_fold(scoring: Scoring, targets: Targets, labels: Mapping[str, Any], path: Path) -> tuple[FoldRow, pa.Table]:
     """The row of one prediction, and its part of the long table, without rows where it is not scored."""
     prediction = read_prediction(path)
     row = FoldRow.of(labels, prediction)
@@ -154,9 +170,7 @@ def truth_beside(
     )
 
 
-def _rows_by_sample(
-    prediction: Prediction, test_samples: Sequence[str], path: Path
-) -> dict[str, NDArray[np.int64]]:
+def _rows_by_sample(prediction: Prediction, test_samples: Sequence[str], path: Path) -> dict[str, NDArray[np.int64]]:
     samples = np.asarray(prediction.samples, dtype=str)
     strangers = sorted(set(samples.tolist()) - set(test_samples))
     if strangers:

@@ -71,7 +71,7 @@ class Probe(Protocol):
 
     @property
     def details(self) -> dict[str, Any]:
-        """Settings that were chosen: attributes of the prediction's file (numbers, texts, lists of numbers; None: none)."""
+        """Settings that were chosen, by name; they become attributes of the prediction's file, None is left out."""
 
     def predict(self, features: NDArray[np.floating]) -> NDArray[np.float64]:
         """(N, D) embeddings -> (N, G) expression, float64."""

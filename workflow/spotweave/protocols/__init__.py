@@ -26,7 +26,7 @@ class Protocol:
     target
         Name of the expression scale, a key of `spotweave.expression.scales.SCALES`.
     score_over
-        Spots that are scored together: `"pooled"` (all test spots of a fold) or `"sample"` (then averaged over samples).
+        Spots that are scored together: `"pooled"` (all test spots of a fold) or `"sample"` (averaged over samples).
     min_spots
         A sample (or pool) with fewer test spots is not scored: a correlation would be noise.
     permutations
