@@ -32,9 +32,7 @@ def task_predictions(wildcards):
         rules.fit_probe.output.prediction,
         task=wildcards.task,
         protocol=wildcards.protocol,
-        encoder=TABLES.scored_on(
-            wildcards.task, config["encoders"], config["recipes"]
-        ),
+        encoder=TABLES.scored_on(wildcards.task, config["encoders"], config["recipes"]),
         probe=config["probes"],
         fold=range(TABLES.fold_count(wildcards.task)),
     )

@@ -67,7 +67,7 @@ class FoldRow:
         return replace(self, status=status, reason=reason)
 
     def scored(self, spots: int, samples: int, genes: int, too_small: Mapping[str, int], remark: str) -> FoldRow:
-        """The same, scored on so many test spots, test samples and genes, without samples too small, with a remark more."""
+        """The same, scored on so many test spots, samples and genes, without the samples too small; one remark more."""
         note = "; ".join(filter(None, (self.note, remark))) or None
         small = ", ".join(f"{name} ({count})" for name, count in too_small.items()) or None
         return replace(

@@ -42,11 +42,11 @@ def rank(
     Returns
     -------
     leaderboard
-        Columns as `columns` says, sorted by task, protocol and rank. What a metric's columns mean is said in its module;
+        Columns as `columns` says, sorted by task, protocol and rank. A metric's columns are explained in its module;
         `n_genes` is the fewest of a fold, `n_spots` counts the scored test spots of all folds. The rank goes by
         `pearson_mean_zero`. Equal scores share a rank; a row without folds has none, and `note` says why.
     """
-    scored = {key: rows for key, rows in scores.groupby(KEYS, sort=True, observed=True)}
+    scored = dict(iter(scores.groupby(KEYS, sort=True, observed=True)))
     rows = [
         _row(dict(zip(KEYS, key, strict=True)), own, scored.get(key, scores.iloc[:0]), names, task_notes)
         for key, own in folds.groupby(KEYS, sort=True)
