@@ -11,7 +11,9 @@ stage = Stage(
     outputs=["scores", "folds", "leaderboard", "plot"],
     record=False,
 )
-stage.option("--metrics", required=True, nargs="+", help="what the leaderboard shows (modules of metrics/)")
+stage.option(
+    "--metrics", required=True, nargs="+", action="extend", help="what the leaderboard shows (modules of metrics/)"
+)
 stage.option("--notes", required=True, type=json.loads, help="remarks on tasks by name, as JSON")
 
 

@@ -10,7 +10,7 @@ stage = Stage(
     record=False,
 )
 stage.option("--protocol", required=True, help="how predictions are scored (a module of protocols/)")
-stage.option("--metrics", required=True, nargs="+", help="what is measured (modules of metrics/)")
+stage.option("--metrics", required=True, nargs="+", action="extend", help="what is measured (modules of metrics/)")
 stage.option("--seed", required=True, type=int, help="of permutations")
 
 

@@ -195,9 +195,9 @@ def test_no_scores_make_empty_tables_and_a_picture_that_says_so(tmp_path):
 
 
 def test_columns_of_pearson_come_first_whatever_the_order_of_the_metrics():
-    assert leaderboard.columns(["mse", "pearson"])[5:] == [
-        *("n_folds", "pearson_mean", "pearson_std", "pearson_mean_zero", "mse_mean", "n_genes", "n_spots", "rank", "note")
-    ]
+    assert " ".join(leaderboard.columns(["mse", "pearson"])[5:]) == (
+        "n_folds pearson_mean pearson_std pearson_mean_zero mse_mean n_genes n_spots rank note"
+    )
 
 
 def test_values_come_back_from_the_long_table_as_they_went_in():

@@ -10,13 +10,13 @@ import pandas as pd
 import pytest
 import scanpy
 import scipy.stats
+from benchmark_cohort import DIMENSIONS, GENES, TASK, Cohort
 from sklearn.decomposition import PCA
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from benchmark_cohort import DIMENSIONS, GENES, TASK, Cohort
 from spotweave import protocols
 from spotweave.benchmark.embeddings import join, read_embeddings
 from spotweave.benchmark.predictions import Prediction, read_prediction, write_prediction
@@ -163,9 +163,7 @@ def test_an_unavailable_encoder_says_so_in_every_fold(cohort):
 
 def test_an_encoder_that_lacks_one_sample_is_not_compared_on_the_others(cohort):
     cohort.embeddings["a2"].write_bytes(REFUSED)
-    assert {outcome.row.reason for outcome in cohort.evaluate()} == {
-        "the encoder is unavailable: no embeddings of a2"
-    }
+    assert {outcome.row.reason for outcome in cohort.evaluate()} == {"the encoder is unavailable: no embeddings of a2"}
 
 
 def test_refused_samples_outside_the_folds_are_never_read(cohort):
@@ -411,7 +409,7 @@ def test_the_file_holds_the_test_spots_in_order_and_every_choice(cohort, tmp_pat
 def test_a_prediction_reads_as_it_was_written_whatever_its_names(tmp_path):
     values = np.arange(6, dtype=np.float32).reshape(3, 2)
     choices = {"lr": 1e-4, "epochs": 3, "layers": [1, 2], "augment": {"flip": True}, "empty": None, "names": []}
-    given = Prediction(values, ["1x1", "é-2", "1x1"], ["s1", "s1", "s2"], ["A", "γ"], choices=choices)
+    given = Prediction(values, ["1x1", "é-2", "1x1"], ["s1", "s1", "s2"], ["A", "IFN-ß"], choices=choices)
     write_prediction(tmp_path / "fold0.h5", given)
     found = read_prediction(tmp_path / "fold0.h5")
     np.testing.assert_array_equal(found.values, values)
@@ -424,7 +422,10 @@ def test_a_prediction_reads_as_it_was_written_whatever_its_names(tmp_path):
 
 @pytest.mark.parametrize(
     ("values", "spots", "message"),
-    [(np.ones((3, 2)), ["x", "y"], r"\(3, 2\) values for 2 spots"), (np.full((2, 2), np.nan), ["x", "y"], "not finite")],
+    [
+        (np.ones((3, 2)), ["x", "y"], r"\(3, 2\) values for 2 spots"),
+        (np.full((2, 2), np.nan), ["x", "y"], "not finite"),
+    ],
 )
 def test_a_prediction_of_another_shape_or_without_numbers_is_not_written(tmp_path, values, spots, message):
     with pytest.raises(ValueError, match=message):

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-
 from benchmark_cohort import Cohort
+
 from spotweave.benchmark.choosing import spots_of
 from spotweave.expression.gene_names import meeting_names
 from spotweave.expression.genes import candidates, most_variable_genes
@@ -66,5 +66,3 @@ def test_gene_lists_of_one_sample_are_sorted_like_those_of_several(tmp_path):
     assert candidates([sample], 0.1) == sorted(candidates([sample], 0.1))
     assert most_variable_genes([sample], 20, 0.1) == sorted(most_variable_genes([sample], 20, 0.1))
     assert len(most_variable_genes([sample], 20, 0.1)) == 20
-
-

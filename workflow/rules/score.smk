@@ -16,9 +16,11 @@ rule score_predictions:
         runtime="1h",
     params:
         given=lambda wildcards, input: as_json(
-            {"predictions": list(map(str, input.predictions))}
+            {
+                "predictions": list(map(str, input.predictions)),
+                "metrics": config["metrics"],
+            }
         ),
-        metrics=config["metrics"],
         seed=config["seed"],
         code=code(
             "score_predictions",
@@ -29,7 +31,7 @@ rule score_predictions:
         ),
     shell:
         "python scripts/score_predictions.py --splits {input.splits} --targets {input.targets} --given -"
-        " --protocol {wildcards.protocol} --metrics {params.metrics} --seed {params.seed}"
+        " --protocol {wildcards.protocol} --seed {params.seed}"
         " --scores {output.scores} --folds {output.folds} <<< {params.given:q} > {log} 2>&1"
 
 
@@ -66,16 +68,16 @@ rule rank_predictors:
             {
                 "parts": list(map(str, input.parts)),
                 "fold_parts": list(map(str, input.fold_parts)),
+                "metrics": config["metrics"],
                 "notes": {
                     task: TABLES.tasks[task].get("notes", "")
                     for task in config["tasks"]
                 },
             }
         ),
-        metrics=config["metrics"],
         code=code("rank_predictors", metric_code),
     shell:
-        "python scripts/rank_predictors.py --given - --metrics {params.metrics} --scores {output.scores}"
+        "python scripts/rank_predictors.py --given - --scores {output.scores}"
         " --folds {output.folds} --leaderboard {output.leaderboard} --plot {output.plot}"
         " <<< {params.given:q} > {log} 2>&1"
 
