@@ -11,10 +11,11 @@ import yaml
 
 from spotweave.align import agreement
 from spotweave.align.lattice import Picture
-from spotweave.align.sample import Options, align_sample
 from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
 from spotweave.geometry import apply
+from spotweave.placing import Options
+from spotweave.placing.lattice import align_sample
 from spotweave.readers import visium
 from spotweave.simulate.visium import block_of, draw_truth, write_h5_layout_3, write_positions
 from spotweave.visium.array import capture_area
@@ -43,6 +44,7 @@ def drawn():
     counts = np.random.default_rng(2).poisson(200 + 3 * xy[:, 0])
     table = pd.DataFrame(
         {
+            "spot_id": [f"{x}x{y}" for x, y in zip(column, row, strict=True)],
             "array_col": column,
             "array_row": row,
             "x_px": xy[:, 0],
@@ -68,7 +70,7 @@ def aligned(table=TABLE, picture=PICTURE, reading=None, frame=None, **options):
         lambda factor: (picture, (1.0, 1.0)),
         Options(**given),
         LIMITS,
-    )[1]
+    ).measures
 
 
 def moved(change):
@@ -154,7 +156,7 @@ def test_a_header_that_names_rows_columns_is_seen_from_the_file_on(tmp_path, nam
         return align_sample(found.spots, found.report, None, picture, lambda _: (canvas, (20.0, 20.0)), options, LIMITS)
 
     if names[0] == "pxl_row_in_fullres":
-        assert align()[1]["flags"] == []
+        assert align().measures["flags"] == []
     else:
         with pytest.raises(Refusal, match="mirrored onto the picture") as refusal:
             align()
@@ -230,6 +232,7 @@ def test_a_frame_that_places_says_how_far_its_dots_lie_and_not_its_own_spots():
     vendor = right + np.array([10.0, 0.0])
     table = pd.DataFrame(
         {
+            "spot_id": "s",
             "array_col": places[:, 1],
             "array_row": places[:, 0],
             "x_px": vendor[:, 0],

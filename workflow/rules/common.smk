@@ -19,6 +19,9 @@ from spotweave.tables import load as tables
 from spotweave.addresses import public_row
 from spotweave.codehash import code_hash
 from spotweave.errors import TableFaults
+from spotweave.placing import WAYS as PLACINGS
+from spotweave.pooling import WAYS as POOLINGS
+from spotweave.registry import literal
 from spotweave.sources import find_place, local_sizes
 from spotweave.sources import names as source_names
 
@@ -163,9 +166,30 @@ def code(script, units=None, files=()):
     return hashed
 
 
+def technology_of(wildcards):
+    """The row of the sample's technology."""
+    return TABLES.technologies[SAMPLES[wildcards.sample]["technology"]]
+
+
 def reader_of(wildcards):
     """The reader of the sample's technology."""
-    return TABLES.technologies[SAMPLES[wildcards.sample]["technology"]]["reader"]
+    return technology_of(wildcards)["reader"]
+
+
+def placing_of(wildcards):
+    """The module that places the sample's units."""
+    return PLACINGS.module(technology_of(wildcards)["placing"])
+
+
+def pooling_of(wildcards):
+    """The module that pools the sample's units."""
+    return POOLINGS.module(technology_of(wildcards)["pooling"])
+
+
+def limits_of(module):
+    """The limits that a module of the library names in its `LIMITS`: no other reaches the job."""
+    names = literal(LIBRARY / "spotweave" / f"{module}.py", "LIMITS")
+    return as_json({name: LIMITS[name] for name in names})
 
 
 # Cells for people and schedulers: no result depends on them.
@@ -348,7 +372,7 @@ def takes_from(source):
 
 def has_frame(wildcards):
     """Whether the sample's array is printed with a fiducial frame."""
-    return reader_of(wildcards) == "visium"
+    return technology_of(wildcards)["fiducial_frame"] == "yes"
 
 
 def if_frame(path):
@@ -359,7 +383,7 @@ def if_frame(path):
 def array_options(wildcards):
     """The aligner's options that the row, or else its technology, gives."""
     row = SAMPLES[wildcards.sample]
-    usual = TABLES.technologies[row["technology"]]
+    usual = technology_of(wildcards)
     given = {
         "--spots-to-image-scale": row.get("spots_to_image_scale"),
         "--stated-pixel-size-um": row.get("pixel_size_um"),

@@ -10,6 +10,7 @@ first job, and a job imports (and is hashed with) the entries it uses and no oth
 
 from __future__ import annotations
 
+import ast
 import difflib
 import importlib
 from collections.abc import Iterable
@@ -68,6 +69,20 @@ class Registry:
     def module(self, name: str) -> str:
         """Where the entry lies in the library, without its ending, as a code hash names it (`probes/ridge`)."""
         return f"{self.package}/{name}"
+
+
+def literal(module: Path, name: str) -> Any:
+    """The value that a module gives a name at its top level as a literal; the module is not imported.
+
+    Raises
+    ------
+    ValueError
+        There is no such name, or its value is none that can be read so.
+    """
+    for node in ast.parse(module.read_bytes(), filename=str(module)).body:
+        if isinstance(node, ast.Assign) and any(isinstance(one, ast.Name) and one.id == name for one in node.targets):
+            return ast.literal_eval(node.value)
+    raise ValueError(f"{module.name} gives {name} no value that can be read without importing it")
 
 
 def nearest(name: str, known: Iterable[str], shown: int = 40) -> str:

@@ -361,7 +361,8 @@ def load(
     technologies = table("technologies_table", "technologies", "technology")
     for name, row in technologies.items():
         where = places["technologies", name]
-        faults += _registry_fault(f"{where}:reader", library / "readers", row.get("reader", ""))
+        for column, package in (("reader", "readers"), ("placing", "placing"), ("pooling", "pooling")):
+            faults += _registry_fault(f"{where}:{column}", library / package, row.get(column, ""))
     sources, found = read_table(library.parents[1] / "resources/sources.csv", schemas / "sources.schema.yaml", "source")
     faults += found
     accessions = {name: row for name, (_, row) in sources.items()}

@@ -15,6 +15,17 @@ from spotweave.errors import Refusal
 from spotweave.pictures.reduced import read_reduced
 from spotweave.tissue import agreement, classical, polygons
 
+LIMITS = (
+    "tissue_min_mm2",
+    "stain_share_min",
+    "glass_share_flag",
+    "blacked_out_share_flag",
+    "spots_on_tissue_min",
+    "spots_on_tissue_flag",
+    "spots_off_tissue_min",
+    "spots_off_tissue_flag",
+)
+"""The limits of the configuration that are used here, read without importing this."""
 COMPARED_MIN = 20
 """Fewer spots than this give no share to judge by."""
 
@@ -49,9 +60,7 @@ def find_tissue(
     xy_px, in_tissue
         (N, 2) spot centres, px of `picture`, NaN without a place; (N,) 0/1 the selection.
     limits
-        `tissue_min_mm2`, `stain_share_min`, `glass_share_flag`, `blacked_out_share_flag`,
-        `spots_on_tissue_min`, `spots_on_tissue_flag`, `spots_off_tissue_min`,
-        `spots_off_tissue_flag`.
+        Those of `LIMITS`.
 
     Raises
     ------
