@@ -50,7 +50,7 @@ rule align_array:
         runtime="30m",
     params:
         placing=lambda wildcards: technology_of(wildcards)["placing"],
-        array=array_options,
+        array=lambda wildcards: options.array_options(TABLES, wildcards.sample),
         limits=lambda wildcards: limits_of(placing_of(wildcards)),
         code=code("align_array", lambda wildcards: [placing_of(wildcards)]),
     shell:

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from spotweave.deposits.raw import RawFile
+from spotweave.deposits.values import UNKNOWN
 from spotweave.errors import Refusal
 from spotweave.matrices import features
 from spotweave.matrices.count_table import (
@@ -352,7 +353,7 @@ def _without_unmeasured(records: Records, column: _SpotColumns) -> tuple[Records
         return records, 0
     numbers = [at for pair in (column.place, column.measured, column.pixels) if pair for at in pair]
     kept = [
-        FLAGS.get(row[column.selected].lower()) != 0 or all(row[at].lower() not in features.UNKNOWN for at in numbers)
+        FLAGS.get(row[column.selected].lower()) != 0 or all(row[at].lower() not in UNKNOWN for at in numbers)
         for row in records.rows
     ]
     rows = [row for row, is_kept in zip(records.rows, kept, strict=True) if is_kept]
