@@ -84,6 +84,18 @@ def test_spots_are_where_the_deposit_has_them_in_pixels_of_the_slide():
     assert scale.residual_um is None
 
 
+def test_a_spot_off_the_lattice_of_the_others_is_not_in_tissue_unless_a_frame_places_it():
+    filed = apply(MATRIX, AREA.spots_um()) / 0.5
+    spots = table(filed)
+    spots.loc[300, ["x_px", "y_px"]] += 40.0  # 20 px of the slide: two distances between spots
+    selected = spots["in_tissue"].to_numpy().copy()
+    selected[300] = spots.loc[300, "in_tissue"] = 1
+    by_frame = place(spots, FRAME).units["in_tissue"]
+    np.testing.assert_array_equal(by_frame, selected)
+    selected[300] = 0
+    np.testing.assert_array_equal(place(spots).units["in_tissue"], selected)
+
+
 def test_a_frame_places_them_by_column_along_x_and_by_row_along_y_and_the_vendors_stay_beside():
     filed = (apply(MATRIX, AREA.spots_um()) + np.array([1.0, 0.0])) / 0.5
     filed[:100] = np.nan

@@ -145,9 +145,10 @@ class Placement:
     Attributes
     ----------
     units
-        `PLACED_COLUMNS`, one row for each of the reader's table, in its order. `unit_id` str; `in_tissue` int64, 0/1;
-        the rest float64, slide px: `x_px`, `y_px` where a unit is (NaN if it has no place), `modelled_…` where the
-        fitted map has it, `vendor_…` where the deposit has it (NaN where there is no such thing).
+        `PLACED_COLUMNS`, one row for each of the reader's table, in its order. `unit_id` str; `in_tissue` int64, 0/1
+        (0 too where a unit's place is in doubt); the rest float64, slide px: `x_px`, `y_px` where a unit is (NaN if it
+        has no place), `modelled_…` where the fitted map has it, `vendor_…` where the deposit has it (NaN where there is
+        no such thing).
     spot_diameter_um
         Of one unit that is round; None where units are none.
     size_px
