@@ -2,7 +2,7 @@
 
 Both are joined by the names of the cells (whole numbers before 1.3, `aaaacpbm-1` since), never by the order of their
 rows. Only genes are kept: controls of every kind are left out and counted, by their feature type and by their name.
-Cells are placed in the frame of the DAPI picture; `x_px` is `x_um / pixel_size`. The map to the H&E is read and
+Cells are placed on the DAPI picture; `x_px` is `x_um / pixel_size`. The map to the H&E is read and
 described here and applied where the H&E is.
 """
 
