@@ -145,7 +145,7 @@ class Bench:
 
     def _read_picture(self, path: Path) -> Outcome:
         from spotweave.pictures.reduced import read_reduced
-        from spotweave.slide.pyramid import read_header
+        from spotweave.pictures.header import read_header
 
         header = read_header(path)
         rgb, _ = read_reduced(path, 0.5)

@@ -17,7 +17,7 @@ from spotweave.errors import Refusal
 from spotweave.geometry import LatticeFit, Points, apply, fit_lattice
 from spotweave.pictures.reduced import read_reduced
 from spotweave.placing import SLIDE, Deposit, Options, Placement, Transform
-from spotweave.slide.pyramid import read_header
+from spotweave.pictures.header import read_header
 
 LIMITS = (
     "pixel_size_max_um",
