@@ -14,11 +14,13 @@ import torch
 from scipy import sparse
 from torch import nn
 
-from spotweave import encoders, finetune
-from spotweave.encoders import EncoderSpec, finetuned, timm_model
+from spotweave import finetune
+from spotweave.encoders import finetuned
 from spotweave.errors import Refusal
 from spotweave.finetune import Pairs, Sample, infonce
 from spotweave.io import is_refused, write_refused
+from spotweave.networks import backbone, threads, tower
+from spotweave.networks.spec import EncoderSpec
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = EncoderSpec(
@@ -136,7 +138,7 @@ def test_all_layers_change_when_all_are_unfrozen():
 
 
 def test_the_last_blocks_of_a_transformer_learn_with_its_final_norm():
-    model = timm_model.Backbone(replace(TINY, architecture="vit_tiny_patch16_224", arguments="img_size=32")).model
+    model = backbone.Backbone(replace(TINY, architecture="vit_tiny_patch16_224", arguments="img_size=32")).model
     trained = infonce.freeze(model, "last 3")
     assert {name.split(".")[1] for name in trained if name.startswith("blocks.")} == {"9", "10", "11"}
     assert {name.split(".")[0] for name in trained} == {"blocks", "norm"}
@@ -314,7 +316,7 @@ def test_training_samples_do_have_an_influence(samples, tmp_path):
     train(samples, tmp_path / "before.safetensors")
     write_sample(tmp_path, "B1", seed=99)
     train(samples, tmp_path / "after.safetensors")
-    before, after = (finetuned.safetensors.torch.load_file(tmp_path / f"{x}.safetensors") for x in ("before", "after"))
+    before, after = (tower.safetensors.torch.load_file(tmp_path / f"{x}.safetensors") for x in ("before", "after"))
     assert changed(before, after)
 
 
@@ -330,7 +332,7 @@ def test_the_file_of_a_fold_embeds_as_the_tower_that_was_trained(samples, tmp_pa
     path = tmp_path / "fold1.safetensors"
     recipe = replace(RECIPE, input_px=16)
     history = train(samples, path, fold=1, recipe=recipe)
-    header = finetuned.read_header(path)
+    header = tower.read_header(path)
     assert header["fold"] == 1
     assert header["train_samples"] == ["B1", "C1"]
     assert header["genes"] == ["a", "b", "c", "d"]
@@ -346,7 +348,7 @@ def run_script(tmp_path, monkeypatch):
     """The script in this process: torch takes seconds to import."""
     import finetune_encoder
 
-    monkeypatch.setattr(encoders, "limit_threads", lambda threads: None)
+    monkeypatch.setattr(threads, "limit_threads", lambda threads: None)
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
     def run(samples, fold):
@@ -399,7 +401,7 @@ def test_the_script_trains_a_fold_beside_a_refused_sample(samples, tmp_path, run
     assert float(rows[2]["loss"]) == record["measures"]["loss"]
     assert float(rows[2]["rankme"]) > 1
     train(samples, tmp_path / "here.safetensors")
-    assert finetuned.read_header(paths["w.safetensors"]) == finetuned.read_header(tmp_path / "here.safetensors")
+    assert tower.read_header(paths["w.safetensors"]) == tower.read_header(tmp_path / "here.safetensors")
 
 
 def test_the_script_leaves_refused_files_for_a_fold_that_does_not_exist(samples, run_script):

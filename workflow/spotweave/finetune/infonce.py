@@ -23,11 +23,12 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from spotweave import torchvision_shim
-from spotweave.encoders import EncoderSpec
-from spotweave.encoders.finetuned import ImageTower, save, tower_spec
-from spotweave.encoders.timm_model import Transform, backbone, pick_device, seeded
 from spotweave.errors import Refusal
 from spotweave.finetune import Pairs, Sample, pick_fold, read_pairs, training_samples
+from spotweave.networks.backbone import backbone, seeded
+from spotweave.networks.spec import EncoderSpec
+from spotweave.networks.tower import ImageTower, save, tower_spec
+from spotweave.networks.transform import Transform, pick_device
 
 torchvision_shim.install()
 
@@ -365,7 +366,7 @@ def train_fold(
     samples
         All samples of the task; only the fold's training samples are opened.
     weights
-        The safetensors file to write, read by `spotweave.encoders.finetuned`.
+        The safetensors file to write, read by `spotweave.networks.tower`.
 
     Returns
     -------
