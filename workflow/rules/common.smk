@@ -21,6 +21,7 @@ from spotweave.codehash import code_hash
 from spotweave.errors import TableFaults
 from spotweave.sources import find_place, local_sizes
 from spotweave.sources import names as source_names
+from spotweave.tissue.methods import TISSUE_METHODS
 
 try:
     TABLES = tables.load(
