@@ -19,6 +19,8 @@ report: "workflow/report/workflow.rst"
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/gather.smk"
+include: "workflow/rules/ledger.smk"
 include: "workflow/rules/fetch.smk"
 include: "workflow/rules/read.smk"
 include: "workflow/rules/align.smk"
@@ -49,4 +51,8 @@ rule all:
 
 
 onsuccess:
-    print(closing_line())
+    print(
+        closing.closing_lines(
+            Path("results") / config["dataset"], TABLES, TASKS_LEFT_OUT
+        )
+    )

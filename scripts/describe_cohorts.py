@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 
 import _stage  # noqa: F401 (puts the library on the path)
-from spotweave.tables import load as tables
+from spotweave.plan import tables
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIDENCE = {
@@ -35,7 +35,7 @@ def catalogue() -> tables.Tables:
         **yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8")),
         **yaml.safe_load((ROOT / "config/catalogue.yaml").read_text(encoding="utf-8")),
     }
-    return tables.load(config, ROOT / "workflow/schemas", ROOT / "workflow/spotweave", "config/catalogue.yaml")
+    return tables.load(config, ROOT, "config/catalogue.yaml")
 
 
 def describe(known: tables.Tables) -> str:

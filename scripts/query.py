@@ -15,7 +15,7 @@ import yaml
 
 import _stage  # noqa: F401 (puts the library on the path)
 from spotweave.errors import TableFaults
-from spotweave.tables import load as tables
+from spotweave.plan import tables
 from spotweave.tables import selection
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -44,7 +44,7 @@ def main(argv: list[str]) -> int:
         # Quoted once more: the shell has taken the quotes that hold a value with blanks together.
         config["select"] = " ".join(f"'{part}'" for part in arguments.query)
     try:
-        known = tables.load(config, ROOT / "workflow/schemas", ROOT / "workflow/spotweave", str(arguments.configfile))
+        known = tables.load(config, ROOT, str(arguments.configfile))
     except TableFaults as faults:
         print(faults, file=sys.stderr)
         return 1

@@ -73,7 +73,7 @@ def bench_plan(folder: Path) -> list[str]:
 
 
 def bench_tables(folder: Path) -> list[str]:
-    from spotweave.tables import load as tables
+    from spotweave.tables.rows import read_table
 
     with open(ROOT / "config/cohorts/her2st.csv", newline="") as handle:
         rows = list(csv.DictReader(handle))
@@ -88,7 +88,7 @@ def bench_tables(folder: Path) -> list[str]:
             list(csv.DictReader(opened))
 
     schema = ROOT / "workflow/schemas/cohort.schema.yaml"
-    checked, read = best(lambda: tables.read_table(path, schema, "sample_id")), best(plain)
+    checked, read = best(lambda: read_table(path, schema, "sample_id")), best(plain)
     catalogue, imports = catalogue_costs(folder)
     return [
         f"| check {SAMPLES:,} table rows | {checked:.3f} s, {checked / read:.1f} times reading the CSV |",
@@ -105,7 +105,7 @@ def catalogue_costs(folder: Path) -> tuple[float, float]:
     bare = [
         sys.executable,
         "-c",
-        f"import sys; sys.path.insert(0, {str(ROOT / 'workflow')!r}); import spotweave.tables.load",
+        f"import sys; sys.path.insert(0, {str(ROOT / 'workflow')!r}); import spotweave.plan.tables",
     ]
     return cost_of(query, folder).cpu_s, cost_of(bare, folder).cpu_s
 

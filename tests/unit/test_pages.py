@@ -3,7 +3,7 @@
 import describe_cohorts
 import describe_layouts
 
-from spotweave.tables import load as tables
+from spotweave.plan import tables
 
 
 def test_the_page_of_layouts_is_that_of_the_registries():

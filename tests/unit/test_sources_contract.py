@@ -42,7 +42,7 @@ from spotweave import sources
 from spotweave.errors import Refusal
 from spotweave.sources import Fetched, FetchSettings, Listing, Unreachable, Wanted
 from spotweave.sources._api import Locating
-from spotweave.tables import load as tables
+from spotweave.tables.rows import read_table
 
 ROOT = Path(__file__).resolve().parents[2]
 TABLE, SCHEMA = ROOT / "resources/sources.csv", ROOT / "workflow/schemas/sources.schema.yaml"
@@ -207,7 +207,7 @@ def test_every_source_has_its_row_and_every_row_its_source() -> None:
 
 
 def test_the_table_keeps_its_schema() -> None:
-    rows, faults = tables.read_table(TABLE, SCHEMA, "source")
+    rows, faults = read_table(TABLE, SCHEMA, "source")
     assert faults == []
     assert list(rows) == list(ROWS)
 

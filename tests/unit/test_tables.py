@@ -10,7 +10,9 @@ import pytest
 import yaml
 
 from spotweave.errors import TableFaults
-from spotweave.tables import load as tables
+from spotweave.plan import tables
+from spotweave.tables import config as configuration
+from spotweave.tables.rows import read_table
 
 ROOT = Path(__file__).resolve().parents[2]
 GOOD = {
@@ -38,7 +40,7 @@ def load(tmp_path, monkeypatch):
             writer.writerows(rows)
         merged = yaml.safe_load((ROOT / "config/config.yaml").read_text())
         merged.update({"cohorts": [str(path)], "tasks": [], "recipes": [], **config})
-        return tables.load(merged, ROOT / "workflow/schemas", ROOT / "workflow/spotweave", "config.yaml")
+        return tables.load(merged, ROOT, "config.yaml")
 
     return loaded
 
@@ -61,8 +63,8 @@ def test_a_good_table_gives_its_rows_and_cohort(load):
         ({"sample_id": "a_1"}, "c1.csv:2:sample_id: 'a_1', allowed: letters, digits and hyphens"),
         ({"species": "human"}, "c1.csv:2:species: 'human', allowed: Homo sapiens, Mus musculus, Rattus norvegicus, "),
         ({"technology": "Spatial Transcriptomic"}, "c1.csv:2:technology: 'Spatial Transcriptomic', did you mean"),
-        ({"source": "ftp"}, "c1.csv:2:source: 'ftp' is not a module of sources/, allowed: biostudies, dryad,"),
-        ({"source": "_content"}, "c1.csv:2:source: '_content' is not a module of sources/"),
+        ({"source": "ftp"}, "c1.csv:2:source: 'ftp' is no source, allowed: biostudies, dryad,"),
+        ({"source": "_content"}, "c1.csv:2:source: '_content' is no source"),
         ({"donor": ""}, "c1.csv:2:donor: empty, allowed: letters, digits"),
         ({"pixel_size_um": "0,69"}, "c1.csv:2:pixel_size_um: '0,69', allowed: a positive number such as 0.688"),
         ({"spot_diameter_um": "0.0"}, "c1.csv:2:spot_diameter_um: '0.0', allowed: a positive number such as 100"),
@@ -90,7 +92,7 @@ def written(path, *, delimiter=",", encoding="utf-8", end="\r\n", first="", rows
 
 
 def read(path):
-    rows, found = tables.read_table(path, ROOT / "workflow/schemas/cohort.schema.yaml", "sample_id")
+    rows, found = read_table(path, ROOT / "workflow/schemas/cohort.schema.yaml", "sample_id")
     return {name: row for name, (_, row) in rows.items()}, found
 
 
@@ -262,14 +264,14 @@ CONFIGS = {
 def test_a_configuration_that_is_none_is_one_line(load, tmp_path, text):
     path = tmp_path / "config.yaml"
     path.write_bytes(text.encode("latin-1"))
-    content, (found,) = tables.read_config(path)
+    content, (found,) = configuration.read(path)
     assert found.startswith(f"{path}{CONFIGS[text]}")
     assert "\n" not in found
     assert content == {}
 
 
 def test_a_configuration_that_is_missing_is_one_line(tmp_path):
-    assert tables.read_config(tmp_path / "no.yaml")[1] == [
+    assert configuration.read(tmp_path / "no.yaml")[1] == [
         f"{tmp_path / 'no.yaml'}: no such file, allowed: a configuration in YAML"
     ]
 
@@ -332,9 +334,9 @@ def test_a_row_with_too_many_cells_is_named(load, tmp_path):
     load([GOOD])
     path = tmp_path / "c1.csv"
     path.write_text(path.read_text() + "a,b\n")
-    found, _ = tables.read_table(path, ROOT / "workflow/schemas/cohort.schema.yaml", "sample_id")
+    found, _ = read_table(path, ROOT / "workflow/schemas/cohort.schema.yaml", "sample_id")
     assert list(found) == ["a1"]
-    assert "number of cells" in tables.read_table(path, ROOT / "workflow/schemas/cohort.schema.yaml", "sample_id")[1][0]
+    assert "number of cells" in read_table(path, ROOT / "workflow/schemas/cohort.schema.yaml", "sample_id")[1][0]
 
 
 def test_comments_blank_lines_and_a_bom_are_no_rows(load, tmp_path):
@@ -342,7 +344,7 @@ def test_comments_blank_lines_and_a_bom_are_no_rows(load, tmp_path):
     path = tmp_path / "c1.csv"
     lines = path.read_text().splitlines()
     path.write_text("\ufeff" + "\n".join([lines[0], "# a comment, as people write them", "", lines[1]]) + "\n")
-    rows, found = tables.read_table(path, ROOT / "workflow/schemas/cohort.schema.yaml", "sample_id")
+    rows, found = read_table(path, ROOT / "workflow/schemas/cohort.schema.yaml", "sample_id")
     assert found == []
     assert list(rows) == ["a1"]
 
@@ -365,7 +367,7 @@ def test_a_reader_that_does_not_exist_is_a_fault(load, tmp_path):
     lines = (ROOT / "resources/technologies.csv").read_text().replace("st_v1", "st_v2")
     (tmp_path / "technologies.csv").write_text(lines)
     (found,) = faults(load, [GOOD], technologies_table=str(tmp_path / "technologies.csv"))
-    assert found == "technologies.csv:2:reader: 'st_v2' is not a module of readers/, did you mean 'st_v1'?"
+    assert found == "technologies.csv:2:reader: 'st_v2' is no reader, did you mean 'st_v1'?"
 
 
 def test_unknown_config_keys_are_refused_with_the_nearest_name(load):
@@ -404,7 +406,7 @@ def test_a_random_encoder_must_be_called_so(load, tmp_path):
 
 def test_reading_tables_imports_nothing_heavy():
     code = (
-        "import sys; sys.path.insert(0, 'workflow'); import spotweave.tables.load, spotweave.codehash;"
+        "import sys; sys.path.insert(0, 'workflow'); import spotweave.plan.tables, spotweave.codehash;"
         "print(*(name for name in sys.modules if '.' not in name))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -416,7 +418,7 @@ def test_reading_tables_imports_nothing_heavy():
     "table", sorted((ROOT / "config").glob("*/*.csv")), ids=lambda path: f"{path.parent.name}/{path.stem}"
 )
 def test_every_committed_cohort_table_is_valid(table):
-    _, found = tables.read_table(table, ROOT / "workflow/schemas/cohort.schema.yaml", "sample_id")
+    _, found = read_table(table, ROOT / "workflow/schemas/cohort.schema.yaml", "sample_id")
     assert found == []
 
 

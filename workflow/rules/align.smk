@@ -48,7 +48,7 @@ rule align_array:
         mem_mb=scaled_mem(2000),
         runtime="30m",
     params:
-        array=array_options,
+        array=lambda wildcards: options.array_options(TABLES, wildcards.sample),
         limits=as_json(
             {
                 name: LIMITS[name]

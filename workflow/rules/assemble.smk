@@ -94,7 +94,7 @@ rule describe_sample:
     params:
         given=lambda wildcards: as_json(
             {
-                "row": public_row(SAMPLES[wildcards.sample], PLACES),
+                "row": public_row(SAMPLES[wildcards.sample], TABLES.file_columns),
                 "settings": {key: config[key] for key in ("limits", "patch", "slide")},
             }
         ),
@@ -145,7 +145,7 @@ rule assemble_dataset:
         mem_mb=2000,
         runtime="1h",
     params:
-        given=as_json({"choice": left_out_by_reason()}),
+        given=as_json({"choice": options.left_out_by_reason(TABLES)}),
         code=code("assemble_dataset"),
     shell:
         "python scripts/assemble_dataset.py --shards {input.shards} --table {output.table}"

@@ -11,22 +11,25 @@ rule embed_patches:
         "<benchmarks>/embed_patches/{sample}.{encoder}.tsv"
     conda:
         "../../envs/torch.yaml"
-    threads: lambda wildcards: network_threads(encoder_row(wildcards.encoder))
+    threads: lambda wildcards: network_threads(TABLES.encoder_row(wildcards.encoder))
     resources:
-        gpu=lambda wildcards: int(encoder_row(wildcards.encoder)["gpu"]),
+        gpu=lambda wildcards: int(TABLES.encoder_row(wildcards.encoder)["gpu"]),
         mem_mb=scaled_mem(8000),
         runtime="4h",
     params:
         # For Snakemake to see a changed row: it does not track what is made from inputs.
-        spec=lambda wildcards: unit(encoder_row(wildcards.encoder)),
+        spec=lambda wildcards: row_json(TABLES.encoder_row(wildcards.encoder)),
         given=lambda wildcards, input: as_json(
             {
-                "spec": unit(encoder_row(wildcards.encoder)),
+                "spec": row_json(TABLES.encoder_row(wildcards.encoder)),
                 "folds": list(map(str, input.folds)),
             }
         ),
         seed=config["seed"],
-        code=code("embed_patches", encoder_code),
+        code=code(
+            "embed_patches",
+            lambda wc: [f"encoders/{name}" for name in TABLES.builders_of(wc.encoder)],
+        ),
     shell:
         "python scripts/embed_patches.py --sample {wildcards.sample} --encoder {wildcards.encoder}"
         " --given - --seed {params.seed} --threads {threads}"

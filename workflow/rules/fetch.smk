@@ -14,7 +14,10 @@ rule fetch_sample:
         runtime="8h",
     params:
         wanted=wanted_files,
-        code=code("fetch_sample", sources_of),
+        code=code(
+            "fetch_sample",
+            lambda wc: [f"sources/{name}" for name in sorted(used_sources(wc.sample))],
+        ),
     shell:
         "python scripts/fetch_sample.py --given - --manifest {output.manifest} --record {output.record}"
         " --code {params.code} <<< {params.wanted[given]:q} > {log} 2>&1"

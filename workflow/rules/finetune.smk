@@ -15,17 +15,17 @@ rule finetune_encoder:
         "<benchmarks>/finetune_encoder/{recipe}.fold{fold}.tsv"
     conda:
         "../../envs/torch.yaml"
-    threads: lambda wildcards: network_threads(base_row(wildcards.recipe))
+    threads: lambda wildcards: network_threads(TABLES.base_row(wildcards.recipe))
     resources:
-        gpu=lambda wildcards: int(base_row(wildcards.recipe)["gpu"]),
+        gpu=lambda wildcards: int(TABLES.base_row(wildcards.recipe)["gpu"]),
         mem_mb=scaled_mem(16000),
         runtime="12h",
     params:
         given=lambda wildcards: as_json(
             {
                 "samples": TABLES.task_samples(recipe_task(wildcards)),
-                "recipe": unit(TABLES.recipes[wildcards.recipe]),
-                "base": unit(base_row(wildcards.recipe)),
+                "recipe": row_json(TABLES.recipes[wildcards.recipe]),
+                "base": row_json(TABLES.base_row(wildcards.recipe)),
             }
         ),
         patches=per_sample("patches.h5"),
@@ -33,7 +33,9 @@ rule finetune_encoder:
         seed=config["seed"],
         code=code(
             "finetune_encoder",
-            lambda wildcards: [f"encoders/{base_row(wildcards.recipe)['builder']}"],
+            lambda wildcards: [
+                f"encoders/{TABLES.base_row(wildcards.recipe)['builder']}"
+            ],
         ),
     shell:
         "python scripts/finetune_encoder.py --splits {input.splits} --fold {wildcards.fold}"

@@ -38,8 +38,8 @@ rule audit_identity:
     params:
         given=as_json(
             {
-                "known": known_identities(SAMPLES),
-                **with_donors(sorted(SAMPLES)),
+                "known": as_json(options.known_identities(TABLES, SAMPLES)),
+                **options.with_donors(TABLES, sorted(SAMPLES)),
             }
         ),
         fingerprints=per_sample("fingerprint.json"),

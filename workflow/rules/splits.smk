@@ -15,9 +15,13 @@ rule make_splits:
     params:
         given=lambda wildcards: as_json(
             {
-                "task": unit(TABLES.tasks[wildcards.task]),
-                "known": known_identities(TABLES.task_samples(wildcards.task)),
-                **with_donors(TABLES.task_samples(wildcards.task)),
+                "task": row_json(TABLES.tasks[wildcards.task]),
+                "known": as_json(
+                    options.known_identities(
+                        TABLES, TABLES.task_samples(wildcards.task)
+                    )
+                ),
+                **options.with_donors(TABLES, TABLES.task_samples(wildcards.task)),
             }
         ),
         records=per_sample("records/extract_patches.json"),

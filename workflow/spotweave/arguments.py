@@ -16,6 +16,11 @@ OPTION = "--given"
 STANDARD_INPUT = "-"
 
 
+def as_json(content: Any) -> str:
+    """A value for `--given -`, or for one argument of a command line: JSON without blanks, names sorted."""
+    return json.dumps(content, sort_keys=True, separators=(",", ":"))
+
+
 def expanded(arguments: Sequence[str], stdin: TextIO) -> list[str]:
     """A command line in which `--given -` (or `--given <file>`) is replaced by the options it holds.
 

@@ -20,6 +20,7 @@ from spotweave.io import write_json
 
 # Tells the jobs where the ledger lies; without it (a script run by hand) nothing is noted.
 VARIABLE = "SPOTWEAVE_LEDGER"
+FAULTS_SHOWN = 8
 
 
 class Superseded(RuntimeError):
@@ -94,6 +95,13 @@ class Entry:
     def _write(self, sizes: dict[str, Any] | None) -> None:
         if self.path:
             write_json(self.path, {"run": self.token, "files": sizes})
+
+
+def notice(faults: Sequence[str]) -> str:
+    """What to say of damaged files: how many there are, and the first of them, a line each."""
+    shown = [f"  {fault}" for fault in faults[:FAULTS_SHOWN]]
+    more = [f"  and {len(faults) - len(shown)} more"] if len(faults) > len(shown) else []
+    return "\n".join([f"{len(faults)} files are not as their jobs left them; those jobs run again:", *shown, *more])
 
 
 def _size(path: str) -> int | None:

@@ -17,6 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from spotweave.addresses import without_secrets
+
+LONGEST = 100  # what is longer is not compared: the time grows with its square
 HERE = Path(__file__).resolve().parent
 
 
@@ -50,7 +53,7 @@ class Registry:
         """What to say of a name that is no entry; None for one that is."""
         if name in self.names():
             return None
-        return f"{name[:100]!r} is no {self.what}, {nearest(name, self.names())}"
+        return f"{without_secrets(name)[:LONGEST]!r} is no {self.what}, {nearest(name, self.names())}"
 
     def load(self, name: str) -> Any:
         """The module of an entry.
@@ -70,12 +73,18 @@ class Registry:
         return f"{self.package}/{name}"
 
 
-def nearest(name: str, known: Iterable[str], shown: int = 40) -> str:
-    """`did you mean 'x'?`, or `allowed: …` with the first names where none is like it, whatever its case."""
+def closest(name: str, known: Iterable[str]) -> str | None:
+    """The known name most like this one, whatever its case; None where none is like it."""
     folded = {one.casefold(): one for one in known}
-    close = difflib.get_close_matches(name[:100].casefold(), list(folded), n=1)
-    if close:
-        return f"did you mean {folded[close[0]]!r}?"
-    listed = sorted(folded.values())
+    close = difflib.get_close_matches(name[:LONGEST].casefold(), list(folded), n=1)
+    return folded[close[0]] if close else None
+
+
+def nearest(name: str, known: Iterable[str], shown: int = 40) -> str:
+    """`did you mean 'x'?`, or `allowed: …` with the first names where none is like it."""
+    listed = sorted(known)
+    near = closest(name, listed)
+    if near:
+        return f"did you mean {near!r}?"
     more = f" … ({len(listed)} in all)" if len(listed) > shown else ""
     return f"allowed: {', '.join(listed[:shown])}{more}"

@@ -27,8 +27,8 @@ from spotweave.errors import Refusal, TableFaults
 from spotweave.intake import layouts
 from spotweave.intake.layouts import ROLES, Assignment, assign, matches, recognise
 from spotweave.io import atomic
+from spotweave.plan import tables
 from spotweave.sources import Listing
-from spotweave.tables import load as tables
 from spotweave.tables import vocabulary
 
 UNKNOWN = "?"
@@ -715,7 +715,7 @@ def faults(path: Path, root: Path, result: Draft) -> list[str]:
     for key in [name for name in config if name.endswith("_table")]:
         config[key] = str(root / config[key])
     try:
-        tables.load(config, root / "workflow/schemas", root / "workflow/spotweave")
+        tables.load(config, root)
     except TableFaults as found:
         asked = tuple(f"{path}:{index + 2}:{column}:" for index, column in result.questions)
         return [fault for fault in found.faults if not fault.startswith(asked or ("\0",))]

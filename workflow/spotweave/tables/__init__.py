@@ -1,1 +1,1 @@
-"""Tables and configuration: read with the standard library, checked whole before anything starts."""
+"""Tables and the configuration, each held against its schema; the vocabularies of cells; choices of samples."""

@@ -1,0 +1,49 @@
+"""What the rows of the tables ask of the scripts, as options."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+
+from spotweave.plan.tables import Tables
+from spotweave.tables.rows import Row
+
+# Cells for people and schedulers: no result depends on them.
+REMARKS = {"notes", "licence", "gated", "gpu"}
+
+
+def without_remarks(row: Mapping[str, str]) -> Row:
+    """A row of a table as a job sees it: rewording a remark rebuilds nothing."""
+    return {name: cell for name, cell in row.items() if name not in REMARKS}
+
+
+def array_options(tables: Tables, sample: str) -> str:
+    """The aligner's options that the sample's row, or else its technology, gives: `--name value …`."""
+    row = tables.samples[sample]
+    usual = tables.technologies[row["technology"]]
+    given = {
+        "--spots-to-image-scale": row.get("spots_to_image_scale"),
+        "--stated-pixel-size-um": row.get("pixel_size_um"),
+    }
+    for name in ("array_pitch_x_um", "array_pitch_y_um", "spot_diameter_um"):
+        given[f"--{name.replace('_', '-')}"] = row.get(name) or usual.get(name)
+    return " ".join(f"{option} {value}" for option, value in given.items() if value)
+
+
+def with_donors(tables: Tables, samples: Iterable[str]) -> dict[str, list[str]]:
+    """Samples and, in their order, their donors: the options of scripts that gather over donors."""
+    samples = list(samples)
+    return {"samples": samples, "donors": [tables.samples[sample]["donor"] for sample in samples]}
+
+
+def known_identities(tables: Tables, samples: Collection[str]) -> list[Row]:
+    """The rows of the table of identities that speak of these samples and of no others."""
+    there = set(samples)
+    return [row for row in tables.identities if there >= {row["sample_a"], row.get("sample_b", row["sample_a"])}]
+
+
+def left_out_by_reason(tables: Tables) -> dict[str, list[str]]:
+    """Reason -> samples that the query or the licences leave out."""
+    reasons: dict[str, list[str]] = {}
+    for sample, reason in tables.left_out.items():
+        reasons.setdefault(reason, []).append(sample)
+    return reasons

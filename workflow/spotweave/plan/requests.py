@@ -1,0 +1,58 @@
+"""What a sample's row asks the fetch for: files by role, with checksums, and the sources that bring them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from spotweave.addresses import public_row
+from spotweave.plan.tables import Tables
+from spotweave.sources import find_place, local_sizes
+from spotweave.tables.rows import Row
+
+
+def fetch_options(tables: Tables, sample: str, raw_dir: str, cohort_table: str) -> dict[str, Any]:
+    """The options of the fetch script, licence and folder among them.
+
+    Commands are logged: an address that holds a token is given without it, and the script looks into `cohort_table`,
+    the path of the sample's cohort table, which is then part of the request.
+    """
+    row = tables.samples[sample]
+    columns = tables.file_columns
+    named = public_row({role: row[role] for role in columns if role in row}, columns)
+    request: dict[str, Any] = {
+        "sample": sample,
+        "reader": tables.reader_of(sample),
+        "given": {
+            role: {"location": location, "checksum": row.get(f"{role}_checksum", "")}
+            for role, location in named.items()
+        },
+        **{name: row[name] for name in ("source", "accession", "files", "unit") if name in row},
+    }
+    if any(row[role] != location for role, location in named.items()):
+        request["table"] = cohort_table
+    return {
+        "request": request,
+        "folder": f"{raw_dir}/{row['cohort']}/{sample}",
+        "licence": row.get("licence", "unspecified"),
+    }
+
+
+def local_bytes(row: Row, file_columns: Collection[str]) -> list[str]:
+    """Sizes of the local files that a row names, as `path:bytes`; what cannot be looked at is the fetch's to refuse.
+
+    A parameter of the fetch: a file that appears, goes or changes its size is noticed at the next run.
+    """
+    if row["source"] != "file":
+        return []
+    accession = row.get("accession")
+    files = [find_place(row[role], "file", accession) for role in file_columns if role in row]
+    named = [file.location for file in files if file.source == "file"]
+    return local_sizes(named, accession if not row.get("counts") else None)
+
+
+def used_sources(row: Row, file_columns: Collection[str]) -> frozenset[str]:
+    """The sources of a row's files: its own, and that of each file that names another."""
+    accession = row.get("accession")
+    used = {find_place(row[role], row["source"], accession).source for role in file_columns if role in row}
+    return frozenset({row["source"], *used})

@@ -1,0 +1,213 @@
+"""All tables of a run: read once, checked whole before anything starts.
+
+All faults of all tables are collected and raised together as `TableFaults`. Nothing here may import more than the
+standard library, PyYAML and fastjsonschema: it runs at the start of every job.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from spotweave.errors import TableFaults
+from spotweave.plan.benchmark import encoder_faults, recipe_faults, task_faults
+from spotweave.plan.samples import read_cohorts, sample_faults
+from spotweave.registry import Registry, nearest
+from spotweave.tables import config as configuration
+from spotweave.tables import selection
+from spotweave.tables.rows import Row, read_table
+
+MIN_DONORS = 2  # a fold trains on one and tests on another
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What the workflow knows before the first job: rows by their keys, in the order of the tables."""
+
+    samples: dict[str, Row]
+    cohorts: dict[str, tuple[str, ...]]
+    technologies: dict[str, Row]
+    encoders: dict[str, Row]
+    tasks: dict[str, Row]
+    recipes: dict[str, Row]
+    left_out: dict[str, str] = field(default_factory=dict)
+    cohort_left_out: dict[str, int] = field(default_factory=dict)
+    file_columns: tuple[str, ...] = ()
+    identities: tuple[Row, ...] = ()
+
+    def reader_of(self, sample: str) -> str:
+        """The reader of the sample's technology."""
+        return self.technologies[self.samples[sample]["technology"]]["reader"]
+
+    def runnable_tasks(self, names: Iterable[str]) -> tuple[list[str], dict[str, str]]:
+        """The tasks that this choice of samples can run, and why each of the others cannot.
+
+        A task is only left out for what the choice took from it: without a choice, every task runs.
+        """
+        runnable: list[str] = []
+        why: dict[str, str] = {}
+        for task in names:
+            row = self.tasks[task]
+            lost = [name for name in row.get("samples", "").split() if name in self.left_out]
+            is_cut = lost or any(self.cohort_left_out.get(cohort) for cohort in row["cohorts"].split())
+            donors = {self.samples[sample]["donor"] for sample in self.task_samples(task)}
+            if is_cut and len(donors) < MIN_DONORS:
+                why[task] = f"{len(donors)} of the donors it needs ({MIN_DONORS} or more) are left by the choice"
+            else:
+                runnable.append(task)
+        return runnable, why
+
+    def task_samples(self, task: str) -> tuple[str, ...]:
+        """Ids of all chosen samples a task names, refused ones included (only the build knows which), sorted."""
+        row = self.tasks[task]
+        if "samples" in row:
+            return tuple(sorted(sample for sample in set(row["samples"].split()) if sample in self.samples))
+        return tuple(sorted(sample for cohort in row["cohorts"].split() for sample in self.cohorts.get(cohort, ())))
+
+    def fold_count(self, task: str) -> int:
+        """The most folds a task can have: as asked for, else one a donor, and never more than donors."""
+        donors = {self.samples[sample]["donor"] for sample in self.task_samples(task)}
+        return min(int(self.tasks[task].get("n_folds", len(donors))), len(donors))
+
+    def base_row(self, recipe: str) -> Row:
+        """The row of the encoder that a recipe starts from."""
+        return self.encoders[self.recipes[recipe]["base_encoder"]]
+
+    def encoder_row(self, encoder: str) -> Row:
+        """An encoder's row; a recipe's encoder is its base's with the recipe's weights."""
+        if encoder in self.recipes:
+            return {**self.base_row(encoder), "encoder": encoder, "builder": "finetuned"}
+        return self.encoders[encoder]
+
+    def builders_of(self, encoder: str) -> list[str]:
+        """The builders that make an encoder: its own and, for a recipe's, its base's too."""
+        builders = {self.encoder_row(encoder)["builder"]}
+        if encoder in self.recipes:
+            builders.add(self.base_row(encoder)["builder"])
+        return sorted(builders)
+
+    def encoders_needed(self, encoders: Iterable[str], recipes: Iterable[str]) -> list[str]:
+        """Every encoder that may be asked for: the chosen ones, the recipes' own and those the recipes start from."""
+        recipes = list(recipes)
+        bases = (self.recipes[recipe]["base_encoder"] for recipe in recipes)
+        return list(dict.fromkeys([*encoders, *recipes, *bases]))
+
+    def scored_on(self, task: str, encoders: Iterable[str], recipes: Iterable[str]) -> list[str]:
+        """The encoders of a task's leaderboard.
+
+        A recipe's encoder has seen its own task's training donors only: it is scored there.
+        """
+        return [*encoders, *(recipe for recipe in recipes if self.recipes[recipe]["task"] == task)]
+
+
+def load(config: Mapping[str, Any], root: Path, config_source: str = "config", files: Iterable[Path] = ()) -> Tables:
+    """Read and check everything the configuration names.
+
+    Parameters
+    ----------
+    config
+        The merged configuration.
+    root
+        The project's folder: schemas, resources and the library, in which readers, sources and builders are looked up
+        by file name.
+    config_source
+        What to call the configuration in messages, e.g. its file names.
+    files
+        The files it was merged from, to be looked at for what the merged values no longer show.
+
+    Raises
+    ------
+    TableFaults
+        With every fault found.
+    """
+    schemas, library = root / "workflow/schemas", root / "workflow/spotweave"
+    faults = [fault for path in files for fault in configuration.read(path)[1]]
+    faults += configuration.check(config, schemas / "config.schema.yaml", config_source)
+    if faults:
+        raise TableFaults(faults)
+
+    def table(path: str | Path, schema: str, id_column: str | None) -> dict[str, Row]:
+        rows, found = read_table(Path(path), schemas / f"{schema}.schema.yaml", id_column)
+        faults.extend(found)
+        rows_at.update({(schema, name): f"{path}:{number}" for name, (number, _) in rows.items()})
+        return {name: row for name, (_, row) in rows.items()}
+
+    def entry_faults(where: str, registry: Registry, name: str) -> list[str]:
+        unknown = registry.fault(name)
+        return [f"{where}: {unknown}"] if unknown else []
+
+    rows_at: dict[tuple[str, str], str] = {}
+    technologies = table(config["technologies_table"], "technologies", "technology")
+    readers = Registry("readers", "reader", library)
+    for name, row in technologies.items():
+        faults += entry_faults(f"{rows_at['technologies', name]}:reader", readers, row.get("reader", ""))
+    patterns = table(root / "resources/sources.csv", "sources", "source")
+    identities = table(root / "resources/identities.csv", "identities", None)
+    encoders = table(config["encoders_table"], "encoders", "encoder")
+    tasks = table(config["tasks_table"], "tasks", "task")
+    recipes = table(config["recipes_table"], "recipes", "recipe")
+
+    samples, cohorts, found = read_cohorts(config["cohorts"], schemas / "cohort.schema.yaml", config_source)
+    faults += found
+    sources = Registry("sources", "source", library)
+    for where, row in samples.values():
+        faults += sample_faults(where, row, technologies, sources, patterns)
+
+    for key, known in (("encoders", encoders), ("tasks", tasks), ("recipes", recipes)):
+        faults += [
+            f"{config_source}:{key}: {name!r} is in no table, {nearest(name, known)}"
+            for name in config[key]
+            if name not in known
+        ]
+    for key, what in (("probes", "probe"), ("protocols", "protocol")):
+        for name in config[key]:
+            faults += entry_faults(f"{config_source}:{key}", Registry(key, what, library), name)
+    builders = Registry("encoders", "encoder builder", library)
+    for name, row in encoders.items():
+        faults += encoder_faults(rows_at["encoders", name], row, builders)
+    for name in config["tasks"]:
+        if name in tasks:
+            faults += task_faults(rows_at["tasks", name], tasks[name], samples, cohorts)
+    for name in config["recipes"]:
+        if name in recipes:
+            faults += recipe_faults(rows_at["recipes", name], name, recipes[name], encoders, config)
+    columns = yaml.safe_load((schemas / "cohort.schema.yaml").read_text(encoding="utf-8"))["properties"]
+    chosen, left_out, found = _choose(config, samples, columns, config_source)
+    faults += found
+    if faults:
+        raise TableFaults(faults)
+    rows = {name: samples[name][1] for name in chosen}
+    kept = {cohort: tuple(name for name in names if name in rows) for cohort, names in cohorts.items()}
+    return Tables(
+        rows,
+        {cohort: names for cohort, names in kept.items() if names},
+        technologies,
+        encoders,
+        tasks,
+        recipes,
+        left_out,
+        {cohort: len(names) - len(kept[cohort]) for cohort, names in cohorts.items()},
+        # Cells that say where a file is: those with a checksum of their own.
+        tuple(column.removesuffix("_checksum") for column in columns if column.endswith("_checksum")),
+        tuple(identities.values()),
+    )
+
+
+def _choose(
+    config: Mapping[str, Any], samples: Mapping[str, tuple[str, Row]], columns: Iterable[str], source: str
+) -> tuple[list[str], dict[str, str], list[str]]:
+    """The samples of this run, why each of the others is left out, and faults."""
+    rows = {name: row for name, (_, row) in samples.items()}
+    try:
+        query = selection.parse_query(config["select"], [*columns, "cohort"])
+    except ValueError as error:
+        return [], {}, [f"{source}:select: {error}"]
+    chosen, left_out = selection.choose(rows, query, config["allow_licences"])
+    if rows and not chosen:
+        why = selection.values_there(rows, {**query, **({"licence": ()} if config["allow_licences"] else {})})
+        return [], {}, [f"{source}:select: no sample is left, allowed: a choice of what the tables have ({why})"]
+    return chosen, left_out, []
