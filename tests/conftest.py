@@ -1,13 +1,16 @@
-"""Builds shared by the tests of one file."""
+"""What the workers of a run share, and what is said at its end."""
 
 import os
+import subprocess
+import sys
 
 import pytest
+from filelock import FileLock
 
 # Before anything imports torch: its threads would wait for each other beside other workers, spinning.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from project import SMALL, Project
+from project import ROOT
 from real_data import DATA, NOT_HERE, SHARED
 
 
@@ -28,12 +31,22 @@ def pytest_terminal_summary(terminalreporter):
 
 
 @pytest.fixture(scope="session")
-def deposit(tmp_path_factory):
-    return tmp_path_factory.mktemp("deposit") / "demo"
+def shared(tmp_path_factory):
+    """A folder that all workers of this run share."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory, deposit):
-    project = Project(tmp_path_factory.mktemp("built"), deposit, SMALL)
-    project.snakemake()
-    return project
+@pytest.fixture(scope="session")
+def deposit(shared):
+    """The demo deposit: the first worker to ask makes it, the others wait."""
+    folder = shared / "demo"
+    with FileLock(shared / "demo.lock"):
+        subprocess.run(
+            [sys.executable, str(ROOT / "scripts/serve_demo.py"), "--folder", str(folder), "--", "true"],
+            capture_output=True,
+            check=True,
+        )
+    return folder

@@ -38,9 +38,23 @@ class Project:
     def configure(self, config: dict) -> None:
         (self.folder / "config/try.yaml").write_text(yaml.safe_dump(config))
 
+    @classmethod
+    def at(cls, folder: Path, deposit: Path) -> Project:
+        """A project that is there already."""
+        project = cls.__new__(cls)
+        project.folder, project.deposit = folder, deposit
+        return project
+
+    def copy(self, folder: Path) -> Project:
+        """A copy to run in and to spoil; times, links and what Snakemake knows go along: what is finished stays so."""
+        subprocess.run(["cp", "-a", f"{self.folder}/.", str(folder)], check=True)
+        return self.at(folder, self.deposit)
+
     def snakemake(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "scripts/serve_demo.py", "--folder", str(self.deposit), "--"]
-        command += [sys.executable, "-m", "snakemake", *arguments, "--cores", "2", "--configfile", "config/try.yaml"]
+        command = [sys.executable, "-m", "snakemake", *arguments, "--cores", "2", "--configfile", "config/try.yaml"]
+        command += ["--scheduler", "greedy"]  # as in the profiles: the other one runs a solver for every choice
+        if "--dry-run" not in arguments:  # planning fetches nothing
+            command = [sys.executable, "scripts/serve_demo.py", "--folder", str(self.deposit), "--", *command]
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         done = subprocess.run(
             command,

@@ -7,32 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from project import SMALL, Project
 from spotweave.codehash import closure, code_hash
 
-A, B = "samples/demo-a1", "samples/demo-b1"
+A, B, C = "samples/demo-a1", "samples/demo-b1", "samples/demo-c1"
 CELL = "benchmark/demo/strict/handcrafted/ridge"
 
 
-# Notes which files a script opens; Python loads it before anything else.
-WATCH = """
-import os, sys
-script = (*sys.orig_argv, "", "")[1]
-if script.startswith("scripts/") and script != "scripts/serve_demo.py":
-    import json, tempfile
-    given = sys.stdin.buffer.read() if "--given" in sys.orig_argv else b"{}"  # options; put back for the script
-    again = tempfile.TemporaryFile()
-    again.write(given)
-    again.seek(0)
-    os.dup2(again.fileno(), 0)
-    sys.stdin = open(0, closefd=False)
-    log = os.open(os.path.join(os.path.dirname(__file__), f"{os.getpid()}.opened"), os.O_CREAT | os.O_WRONLY)
-    os.write(log, json.dumps([sys.orig_argv, json.loads(given)]).encode() + b"\\n")
-    def note(event, given):
-        if event == "open" and isinstance(given[0], str):
-            os.write(log, given[0].encode() + b"\\n")
-    sys.addaudithook(note)
-"""
 # What a script's option says about the module it loads by name.
 LOADED = {
     "reader": lambda given: f"readers/{given}",
@@ -48,27 +28,14 @@ def as_row(given):
 
 
 @pytest.fixture(scope="module")
-def watch(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("watch")
-    (folder / "sitecustomize.py").write_text(WATCH)
-    return folder
+def project(tmp_path_factory, finished):
+    """A finished build of three samples, through to a leaderboard."""
+    return finished.copy(tmp_path_factory.mktemp("faults"))
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory, deposit, watch):
-    """A finished build of two samples, through to a leaderboard; what its jobs opened is noted in `watch`."""
-    made = Project(tmp_path_factory.mktemp("faults"), deposit, SMALL)
-    table = made.folder / "config/cohorts/demo.csv"
-    table.write_text("".join(line for line in table.read_text().splitlines(True) if not line.startswith("demo-c1")))
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("PYTHONPATH", str(watch))
-        made.snakemake()
-    return made
-
-
-@pytest.fixture(scope="module")
-def untouched(project):
-    return contents(project)
+def untouched(finished):
+    return contents(finished)
 
 
 def contents(project):
@@ -106,7 +73,7 @@ def raw(project):
 
 
 # Runs, each over several faults: (file, below the results unless it is a function of the project; how it is damaged;
-# rule that makes it again).
+# rule that makes it again). Faults of early stages lie in different samples: what heals one would hide the other.
 RUNS = {
     "release": [
         ("wsis/demo-a1.tif", delete, "assemble_dataset"),
@@ -116,34 +83,30 @@ RUNS = {
         ("benchmark/leaderboard.csv", empty, "rank_encoders"),
         ("report/quality.html", halve, "summarise_quality"),
     ],
-    "tables": [
+    "tables and scores": [
         ("cohorts/demo.json", empty, "assemble_cohort"),
         ("benchmark/demo/splits.json", delete, "make_splits"),
+        (f"{A}/embeddings/handcrafted.h5", delete, "embed_patches"),
+        (f"{B}/embeddings/handcrafted.h5", halve, "embed_patches"),
         (f"{CELL}/fold0.json", empty, "fit_probe"),
+        (f"{CELL}/scores.csv", delete, "fit_probe"),
         ("benchmark/leaderboard.png", delete, "rank_encoders"),
     ],
     "late stages": [
-        (f"{A}/metadata.json", delete, "describe_sample"),
-        (f"{A}/embeddings/handcrafted.h5", delete, "embed_patches"),
-        (f"{B}/embeddings/handcrafted.h5", halve, "embed_patches"),
-        (f"{A}/fingerprint.json", halve, "fingerprint_sample"),
-        (f"{CELL}/scores.csv", delete, "fit_probe"),
-    ],
-    "counts and patches": [
         (f"{A}/st.h5ad", empty, "assemble_sample"),  # and, by its link, in the release
         (f"{B}/patches.h5", halve, "extract_patches"),
         (f"{B}/records/extract_patches.json", empty, "extract_patches"),
+        (f"{C}/metadata.json", delete, "describe_sample"),
+        (f"{C}/fingerprint.json", halve, "fingerprint_sample"),
     ],
-    "pictures": [
-        (f"{A}/slide.tif", halve, "build_pyramid"),
-        (f"{A}/tissue.geojson", delete, "segment_tissue"),
-        (f"{B}/st.h5ad", delete, "assemble_sample"),
-    ],
-    "downloads and readings": [
+    "early stages": [
         (raw, empty, "fetch_sample"),
         (f"{A}/raw.json", delete, "fetch_sample"),
         (f"{A}/alignment.json", empty, "align_array"),
         (f"{B}/expression.h5ad", delete, "read_expression"),
+        (f"{B}/st.h5ad", delete, "assemble_sample"),
+        (f"{C}/slide.tif", halve, "build_pyramid"),
+        (f"{C}/tissue.geojson", delete, "segment_tissue"),
     ],
 }
 
@@ -169,27 +132,27 @@ def test_the_next_run_puts_it_right(project, untouched, run):
     assert project.planned() == {}
 
 
-def test_every_file_of_the_project_that_a_job_reads_is_in_its_hash(project, watch):
+def test_every_file_of_the_project_that_a_job_reads_is_in_its_hash(finished):
     """Opens as Python reports them, against the closure; and that closure's hash is one that Snakemake has kept."""
-    kept = "".join(path.read_text() for path in (project.folder / ".snakemake/metadata").rglob("*") if path.is_file())
-    ours = [project.folder / name for name in ("workflow", "scripts", "resources", "config", "envs")]
+    kept = "".join(path.read_text() for path in (finished.folder / ".snakemake/metadata").rglob("*") if path.is_file())
+    ours = [finished.folder / name for name in ("workflow", "scripts", "resources", "config", "envs")]
     seen = set()
-    for path in watch.glob("*.opened"):
+    for path in finished.opened.glob("*.opened"):
         first, *opened = path.read_text().splitlines()
         words, given = json.loads(first)
         script = words[1]
         options = {word.removeprefix("--"): value for word, value in itertools.pairwise(words)} | given
         units = [
-            project.folder / f"workflow/spotweave/{module(options[name])}.py"
+            finished.folder / f"workflow/spotweave/{module(options[name])}.py"
             for name, module in LOADED.items()
             if name in options
         ]
-        tables = [project.folder / word for word in words if word.startswith("resources/")]
-        entries = (project.folder / script, *units, *tables)
-        read = {source_of(Path(project.folder, name)) for name in opened}
+        tables = [finished.folder / word for word in words if word.startswith("resources/")]
+        entries = (finished.folder / script, *units, *tables)
+        read = {source_of(Path(finished.folder, name)) for name in opened}
         read = {one for one in read if one.is_file() and any(one.is_relative_to(folder) for folder in ours)}
-        assert read <= set(closure(project.folder / "workflow", *entries)), script
-        assert code_hash(project.folder / "workflow", *entries) in kept, script
+        assert read <= set(closure(finished.folder / "workflow", *entries)), script
+        assert code_hash(finished.folder / "workflow", *entries) in kept, script
         seen.add(Path(script).stem)
     assert {"fetch_sample", "read_expression", "describe_sample", "embed_patches", "fit_probe", "make_splits"} <= seen
 
@@ -208,7 +171,7 @@ def test_a_rerun_that_fails_is_not_forgotten(project, untouched):
     script.write_text(text)
     assert failed.returncode != 0
     assert not (project.results / A / "st.h5ad").exists()
-    assert project.planned()["assemble_sample"] == 2
+    assert project.planned()["assemble_sample"] == 3
     project.snakemake()
     assert contents(project) == untouched
     assert project.planned() == {}

@@ -5,15 +5,17 @@ import json
 
 import pytest
 
-from project import SMALL, Project
+from project import SMALL
 
 WITH_RECIPE = {**SMALL, "recipes": ["infonce-demo"]}
 AFTER_TRAINING = {"fit_probe": 1, "rank_encoders": 1, "evaluate_recipe": 1, "all": 1}
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory, deposit):
-    project = Project(tmp_path_factory.mktemp("trained"), deposit, WITH_RECIPE)
+def trained(tmp_path_factory, finished):
+    """A finished build to which a recipe was added."""
+    project = finished.copy(tmp_path_factory.mktemp("trained"))
+    project.configure(WITH_RECIPE)
     # One epoch is enough to be scored, and a sixth of the time.
     recipes = project.folder / "config/recipes.csv"
     lines = [line.split(",") for line in recipes.read_text().splitlines()]
