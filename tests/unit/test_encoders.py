@@ -24,6 +24,7 @@ from spotweave.errors import Refusal
 from spotweave.io import is_refused, write_refused
 from spotweave.networks import backbone, threads, tower, transform, weights
 from spotweave.networks.spec import EncoderSpec, EncoderUnavailable, parse_arguments
+from spotweave.plan.benchmark import recipe_columns
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
@@ -62,6 +63,7 @@ def write_fold(path, fold=0, seed=0):
 @pytest.mark.parametrize("name", ["encoders", "recipes"])
 def test_every_row_fits_the_schema_and_every_column_is_described(name):
     schema = yaml.safe_load((ROOT / f"workflow/schemas/{name}.schema.yaml").read_text())
+    schema["properties"].update(recipe_columns() if name == "recipes" else {})
     validator = jsonschema.Draft202012Validator(schema)
     validator.check_schema(schema)
     assert all(rule.get("description") for rule in schema["properties"].values())
@@ -354,7 +356,12 @@ def test_a_weights_file_with_the_stated_hash_is_used_and_the_hash_recorded(tmp_p
         backbone.backbone(tiny(), folder=None, seed=9).model.state_dict(), tmp_path / "w.safetensors"
     )
     digest = hashlib.sha256((tmp_path / "w.safetensors").read_bytes()).hexdigest()
-    row = {**ROWS["resnet-tiny-random"], "encoder": "tiny", "weights": "file", "source": str(tmp_path / "w.safetensors")}
+    row = {
+        **ROWS["resnet-tiny-random"],
+        "encoder": "tiny",
+        "weights": "file",
+        "source": str(tmp_path / "w.safetensors"),
+    }
     args, out, record = arguments(tmp_path, patches, "tiny", {**row, "input_px": "32", "sha256": digest})
     embed(args)
     assert json.loads(record.read_text())["measures"]["weights_sha256"] == digest
