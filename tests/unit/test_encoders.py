@@ -22,7 +22,7 @@ from spotweave.encoders import _handcrafted as features
 from spotweave.encoders import handcrafted, timm_model
 from spotweave.errors import Refusal
 from spotweave.io import is_refused, write_refused
-from spotweave.networks import backbone, threads, tower, transform, weights
+from spotweave.networks import backbone, sizes, threads, tower, transform, weights
 from spotweave.networks.spec import EncoderSpec, EncoderUnavailable, parse_arguments
 from spotweave.plan.benchmark import recipe_columns
 
@@ -165,7 +165,7 @@ def test_checking_the_table_imports_the_standard_library_only():
 )
 def test_an_input_is_refused_exactly_where_timm_cannot_take_it(architecture, arguments, input_px):
     row = {**ROWS["vit-small-random"], "architecture": architecture, "arguments": arguments, "pool": "avg"}
-    fault = timm_model.input_fault(row, input_px)
+    fault = sizes.input_fault(row, input_px)
     spec = EncoderSpec.from_row({**row, "input_px": str(input_px)})
     if fault is None:
         assert backbone.output_dim(spec) > 0

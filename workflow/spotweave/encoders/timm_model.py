@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spotweave.networks.spec import EncoderSpec, parse_arguments
+from spotweave.networks.sizes import input_fault
+from spotweave.networks.spec import EncoderSpec
 
 if TYPE_CHECKING:
     from spotweave.networks.transform import TorchEncoder
@@ -25,27 +25,6 @@ def check(row: Mapping[str, str]) -> list[tuple[str, str]]:
         faults.append(("resize", f"to {resize_px} px, too few to cut {input_px} px out of, allowed: input_px or more"))
     wrong = input_fault(row, input_px)
     return faults + ([("input_px", wrong)] if wrong else [])
-
-
-def input_fault(row: Mapping[str, str], input_px: int) -> str | None:
-    """Why the architecture cannot take images of `input_px` px, as far as its name and arguments tell; None if it can.
-
-    Transformers with patches of P px (`…_patchP_…`) take one size: `img_size`, else the number their name ends in;
-    with `dynamic_img_size`, any multiple of P. Convolutional networks take any.
-    """
-    architecture, arguments = row.get("architecture", ""), parse_arguments(row.get("arguments", ""))
-    patch = re.search(r"_patch(\d+)(_|$)", architecture)
-    if patch is None or arguments.get("dynamic_img_pad") is True or arguments.get("strict_img_size") is False:
-        return None
-    if arguments.get("dynamic_img_size") is True:
-        if input_px % int(patch[1]):
-            return f"{input_px}, {architecture} allows: a multiple of {patch[1]}"
-        return None
-    named = re.search(r"_(\d+)$", architecture)
-    size = arguments.get("img_size", int(named[1]) if named and named.start() > patch.start() else input_px)
-    if size == input_px:
-        return None
-    return f"{input_px}, {architecture} allows: {size}, or another size with img_size={input_px} among its arguments"
 
 
 def patch_fault(row: Mapping[str, str], size_px: int) -> str | None:

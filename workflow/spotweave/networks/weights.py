@@ -1,4 +1,4 @@
-"""Where the weights of a row are, a file or the hub and its cache; held against their SHA-256 before they are opened."""
+"""Where the weights of a row are, a file or the hub and its cache; held against their SHA-256 before opening."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from spotweave.encoders.timm_model import input_fault
+from spotweave.networks.sizes import input_fault
 from spotweave.networks.spec import EncoderSpec
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ COLUMNS: dict[str, dict[str, Any]] = {
         "pattern": "^(flip|rot90)( (flip|rot90))?$",
     },
     "jitter": {
-        "description": "Strength of colour changes: share of full scale by which a channel's gain, and half of which its offset, varies",
+        "description": "Strength of colour changes: share by which a channel's gain, and half by which its offset, varies",
         "allowed": "a number from 0 to 1",
         "type": "string",
         "pattern": r"^(0(\.[0-9]+)?|1(\.0+)?)$",
