@@ -24,7 +24,7 @@ from spotweave.errors import Refusal
 from spotweave.io import is_refused, write_refused
 from spotweave.networks import backbone, sizes, threads, tower, transform, weights
 from spotweave.networks.spec import EncoderSpec, EncoderUnavailable, parse_arguments
-from spotweave.plan.benchmark import recipe_columns
+from spotweave.plan.models import recipe_columns
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}

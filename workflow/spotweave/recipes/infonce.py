@@ -77,7 +77,7 @@ COLUMNS: dict[str, dict[str, Any]] = {
         "pattern": "^(flip|rot90)( (flip|rot90))?$",
     },
     "jitter": {
-        "description": "Strength of colour changes: share by which a channel's gain, and half by which its offset, varies",
+        "description": "Strength of colour changes: share by which gain and (half of it) offset of a channel vary",
         "allowed": "a number from 0 to 1",
         "type": "string",
         "pattern": r"^(0(\.[0-9]+)?|1(\.0+)?)$",
