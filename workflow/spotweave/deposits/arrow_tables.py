@@ -16,11 +16,10 @@ import pyarrow.csv
 import pyarrow.parquet
 from numpy.typing import NDArray
 
-from spotweave.deposits.opening import check_parquet, parsing, seekable, unpacked
+from spotweave.deposits.opening import GZIP_MAGIC, check_parquet, parsing, seekable, unpacked
 from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
 
-GZIP_MAGIC = b"\x1f\x8b"
 PARQUET_MAGIC = b"PAR1"
 ROWS_AT_ONCE = 1 << 18
 BYTES_AT_ONCE = 1 << 24

@@ -23,11 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from spotweave.deposits.opening import parsing, unpacked
+from spotweave.deposits.opening import GZIP_MAGIC, parsing, unpacked
 from spotweave.deposits.raw import RawFile
+from spotweave.deposits.values import NUMBER, UNKNOWN
 from spotweave.errors import Refusal
-from spotweave.matrices import GZIP_MAGIC, LARGEST_COUNT
-from spotweave.matrices.features import NUMBER, UNKNOWN, are_summaries, is_summary
+from spotweave.matrices.features import are_summaries, is_summary
+from spotweave.matrices.matrix import LARGEST_COUNT
 
 DELIMITERS = {"\t": "tab", ",": "comma", ";": "semicolon"}
 BLANK = " "  # where there is none of them

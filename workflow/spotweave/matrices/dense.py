@@ -9,10 +9,10 @@ from collections.abc import Sequence
 
 from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
-from spotweave.matrices import Matrix, canonical
 from spotweave.matrices.barcodes import looks_like_barcode
 from spotweave.matrices.count_table import read_counts
 from spotweave.matrices.features import GENE_EXPRESSION, are_numbers
+from spotweave.matrices.matrix import Matrix, canonical
 
 
 def read(counts: RawFile) -> Matrix:

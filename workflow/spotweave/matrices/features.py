@@ -17,14 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
+from spotweave.deposits.values import NUMBER, blank_if_unknown
 from spotweave.errors import Refusal
 from spotweave.matrices.barcodes import looks_like_barcode
 
 GENE_EXPRESSION = "Gene Expression"
-NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 ENSEMBL = re.compile(r"(\w{1,64}_)?ENS[A-Z]{0,4}G\d{11}(\.\d+)?")
-# What tables say where nothing is known: missing values of R, pandas and Arrow as text.
-UNKNOWN = {"", "nan", "na", "n/a", "none", "null", "<na>", "-", ".", "unknown"}
 GENE_TYPES = re.compile(r"gene[ _-]?(expression|ex)?s?|gex|m?rna|transcripts?", re.IGNORECASE)
 OTHER_TYPES = re.compile(
     r"antibod|protein(?![ _-]?coding)|\b(adt|hto|cite[ _-]?seq)\b|crispr|guide|\bs?grna|multiplex|hash[ _-]?tag|custom"
@@ -62,12 +60,6 @@ SPOT_MEASURE = re.compile(
 # Fewer spots or genes may agree with a sum, or with a row of numbers, by chance.
 FEWEST_TO_JUDGE = 10
 EXAMPLES = 3
-
-
-def blank_if_unknown(text: Any) -> str:
-    """A text of a table, empty where it says that nothing is known."""
-    found = str(text).strip()
-    return "" if found.lower() in UNKNOWN else found
 
 
 def are_genes(types: Sequence[str]) -> NDArray[np.bool_]:

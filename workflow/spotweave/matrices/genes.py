@@ -10,7 +10,7 @@ import pandas as pd
 from anndata.utils import make_index_unique
 
 from spotweave.errors import Refusal
-from spotweave.matrices import Matrix
+from spotweave.matrices.matrix import Matrix
 
 ENSEMBL = re.compile(r"(?P<id>ENS[A-Z]{0,4}G\d{11})(\.\d+)?")
 # What references of two species put before the names of their genes, padded with `_` to the same length.

@@ -19,17 +19,16 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, vstack
 
 from spotweave.deposits.raw import RawFile
+from spotweave.deposits.values import NUMBER, blank_if_unknown
 from spotweave.errors import Refusal
-from spotweave.matrices import Matrix, canonical, find_fault, refuse_fault
 from spotweave.matrices.features import (
     ENSEMBL,
     GENE_EXPRESSION,
-    NUMBER,
-    blank_if_unknown,
     need_no_check,
     only_genes,
 )
 from spotweave.matrices.hdf5 import keys, open_file, read_sparse
+from spotweave.matrices.matrix import Matrix, canonical, find_fault, refuse_fault
 
 COUNT_LAYER = re.compile(r"counts?|raw|umi", re.IGNORECASE)
 NO_COUNT_LAYER = re.compile(r"log|norm|scale|cpm|tpm|sct", re.IGNORECASE)

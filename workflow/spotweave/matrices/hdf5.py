@@ -14,7 +14,7 @@ from scipy.sparse import csr_matrix
 from spotweave.deposits.opening import check_hdf5, parsing, seekable
 from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
-from spotweave.matrices import Fault, canonical, find_fault, refuse_fault
+from spotweave.matrices.matrix import Fault, canonical, find_fault, refuse_fault
 
 VALUES_AT_ONCE = 1 << 22
 

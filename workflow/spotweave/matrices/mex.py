@@ -21,12 +21,6 @@ from scipy.sparse import csr_matrix
 from spotweave.deposits.opening import FREE_BYTES, MOST_RATIO, parsing, read_bytes, unpacked
 from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
-from spotweave.matrices import (
-    Matrix,
-    canonical,
-    find_fault,
-    refuse_fault,
-)
 from spotweave.matrices.features import (
     BIOTYPES,
     ENSEMBL,
@@ -36,6 +30,7 @@ from spotweave.matrices.features import (
     need_no_check,
     only_genes,
 )
+from spotweave.matrices.matrix import Matrix, canonical, find_fault, refuse_fault
 
 ENTRIES_AT_ONCE = 1 << 20
 SHORTEST_ENTRY = len(b"1 1 1\n")

@@ -15,9 +15,9 @@ from scipy.sparse import csr_matrix, hstack
 
 from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
-from spotweave.matrices import Matrix
 from spotweave.matrices.features import GENE_EXPRESSION, need_no_check, only_genes
 from spotweave.matrices.hdf5 import array, keys, open_file, read_sparse, text
+from spotweave.matrices.matrix import Matrix
 
 SPARSE = {"data", "indices", "indptr", "shape", "barcodes"}
 

@@ -24,11 +24,12 @@ from numpy.typing import NDArray
 
 from spotweave.deposits.opening import check_parquet, parses, read_bytes, read_json
 from spotweave.deposits.raw import RawFile
+from spotweave.deposits.values import UNKNOWN
 from spotweave.errors import Refusal
 from spotweave.matrices import GZIP_MAGIC, HDF5_MAGIC
 from spotweave.matrices.barcodes import looks_like_barcode
 from spotweave.matrices.count_table import SEPARATOR_LINE, UTF16_BOMS
-from spotweave.matrices.features import UNKNOWN, is_summary
+from spotweave.matrices.features import is_summary
 
 COLUMNS = ("barcode", "in_tissue", "array_row", "array_col", "y_px", "x_px")  # the order of a file without header
 NEEDED = ("in_tissue", "array_row", "array_col", "y_px", "x_px")

@@ -5,19 +5,16 @@ The file is optional: what cannot be read of it is passed over and noted, and ne
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
-from typing import Any
 
 from spotweave.deposits.opening import read_json
 from spotweave.deposits.raw import RawFile
+from spotweave.deposits.values import plain_number
 from spotweave.errors import Refusal
-from spotweave.matrices.features import NUMBER, blank_if_unknown
 
 # What the names of diameters, scales and sizes end with; all of them are above 0.
 KNOWN = re.compile(r".*(_scalef|_fullres)|bin_size_um|microns_per_pixel")
-LONGEST_NUMBER = 40  # characters
 
 
 def read_scalefactors(raw: RawFile | None) -> tuple[dict[str, float], list[str]]:
@@ -49,19 +46,3 @@ def read_scalefactors(raw: RawFile | None) -> tuple[dict[str, float], list[str]]
     if not numbers and not wrong:
         notes = [f"{raw.name}: no scale factors in it; passed over"]
     return dict(sorted(numbers.items())), notes
-
-
-def plain_number(value: Any) -> float | None:
-    """The finite number that a value of a JSON file is, also as text or as a list of one; None for anything else."""
-    while isinstance(value, list) and len(value) == 1:
-        value = value[0]
-    if isinstance(value, str):
-        text = blank_if_unknown(value).replace(",", ".")
-        value = float(text) if len(text) <= LONGEST_NUMBER and NUMBER.fullmatch(text) else None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:
-        return None
-    return number if math.isfinite(number) else None

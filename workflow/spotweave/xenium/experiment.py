@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from spotweave.deposits.opening import read_json
 from spotweave.deposits.raw import RawFile
+from spotweave.deposits.values import plain_number
 from spotweave.errors import Refusal
-from spotweave.visium.scalefactors import plain_number
 
 VERSION = re.compile(r"(?<!\d)(\d{1,4})\.(\d{1,4})(?:\.\d{1,9}){0,4}")
 PIXEL_SIZES_UM = (0.05, 1.0)  # the instrument's is 0.2125 um
