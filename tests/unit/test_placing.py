@@ -147,6 +147,6 @@ def test_an_array_of_unknown_pitch_is_refused_with_what_to_do():
 
 def test_every_way_names_limits_that_the_configuration_has():
     config = yaml.safe_load((ROOT / "config/config.yaml").read_text())["limits"]
-    for way in placing.WAYS.names():
-        assert set(literal(LIBRARY / f"{placing.WAYS.module(way)}.py", "LIMITS")) <= set(config)
-    assert placing.WAYS.names() == ("lattice", "registration", "transform")
+    for way in placing.PLACINGS.names():
+        assert set(literal(LIBRARY / f"{placing.PLACINGS.module(way)}.py", "LIMITS")) <= set(config)
+    assert placing.PLACINGS.names() == ("lattice", "registration", "transform")

@@ -77,7 +77,7 @@ def test_a_unit_with_counts_that_is_not_among_the_placed_is_a_bug():
     ],
 )
 def test_a_way_of_pooling_that_loses_or_makes_counts_is_a_bug(pool, is_right, monkeypatch):
-    monkeypatch.setattr(pooling, "WAYS", SimpleNamespace(load=lambda name: SimpleNamespace(pool=pool)))
+    monkeypatch.setattr(pooling, "POOLINGS", SimpleNamespace(load=lambda name: SimpleNamespace(pool=pool)))
     if is_right:
         assert pool_sample("some", expression(), placed())[1]["counts_dropped"] == {
             NO_PLACE: 5,

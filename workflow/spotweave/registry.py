@@ -31,7 +31,7 @@ class Registry:
     Parameters
     ----------
     package
-        Its name within `spotweave` (`"probes"`).
+        Its path within `spotweave` (`"probes"`, `"tissue/methods"`).
     what
         What an entry is called in messages (`"probe"`).
     library
@@ -67,7 +67,7 @@ class Registry:
         fault = self.fault(name)
         if fault is not None:
             raise ValueError(fault)
-        return importlib.import_module(f"spotweave.{self.package}.{name}")
+        return importlib.import_module(f"spotweave.{self.package.replace('/', '.')}.{name}")
 
     def module(self, name: str) -> str:
         """Where the entry lies in the library, without its ending, as a code hash names it (`probes/ridge`)."""

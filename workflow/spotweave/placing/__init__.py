@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # the registry itself must stay light
     from numpy.typing import NDArray
     from pandas import DataFrame
 
-WAYS = Registry("placing", "way of placing")
+PLACINGS = Registry("placing", "way of placing")
 
 SLIDE = "slide, px of the full-resolution picture, x right, y down, origin at its top-left corner"
 PLACED_COLUMNS = (
@@ -204,7 +204,7 @@ def place_sample(way: str, deposit: Deposit) -> Placement:
     Refusal
         The sample's own data do not let its units be placed.
     """
-    return cast(Way, WAYS.load(way)).place(deposit)
+    return cast(Way, PLACINGS.load(way)).place(deposit)
 
 
 def write_units(path: Path, units: DataFrame) -> None:

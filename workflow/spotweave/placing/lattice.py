@@ -15,9 +15,9 @@ from spotweave.align import frame as by_frame
 from spotweave.deposits.raw import raw_file
 from spotweave.errors import Refusal
 from spotweave.geometry import LatticeFit, Points, apply, fit_lattice
+from spotweave.pictures.header import read_header
 from spotweave.pictures.reduced import read_reduced
 from spotweave.placing import SLIDE, Deposit, Options, Placement, Transform
-from spotweave.pictures.header import read_header
 
 LIMITS = (
     "pixel_size_max_um",

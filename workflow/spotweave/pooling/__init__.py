@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # the registry itself must stay light
     from anndata import AnnData
     from pandas import DataFrame
 
-WAYS = Registry("pooling", "way of pooling")
+POOLINGS = Registry("pooling", "way of pooling")
 
 NO_PLACE = "units without a place on the slide"
 SAME = 1e-9  # sums of counts are whole numbers; of the few deposits with fractions they are compared to this share
@@ -85,7 +85,7 @@ def pool_sample(way: str, expression: AnnData, placed: DataFrame) -> tuple[AnnDa
     for column in PLACED_COLUMNS[1:]:
         units.obs[column] = places[column].to_numpy()[has_place]
     without = _total(expression[~has_place])
-    pooled = cast(Way, WAYS.load(way)).pool(units)
+    pooled = cast(Way, POOLINGS.load(way)).pool(units)
     conservation = {
         "counts_in": _total(expression),
         "counts_out": _total(pooled.units),

@@ -21,6 +21,7 @@ def segment(
     tissue: Path,
     overlay: Path,
     *,
+    method: str,
     min_hole_um2: float,
     simplify_um: float,
 ) -> dict[str, Any]:
@@ -34,6 +35,8 @@ def segment(
         Those of `section.LIMITS`.
     tissue, overlay
         Where the outlines (GeoJSON, level-0 px) and the picture of them (JPEG) go.
+    method
+        The way tissue is found, a module of `tissue.methods`.
     min_hole_um2
         Smaller holes are filled.
     simplify_um
@@ -56,6 +59,7 @@ def segment(
         placed["in_tissue"].to_numpy(),
         aligned["spot_diameter_um"],
         limits,
+        method=method,
         min_hole_um2=min_hole_um2,
         simplify_um=simplify_um,
     )
