@@ -24,7 +24,7 @@ def main():
     from spotweave.fiducials.find import find
     from spotweave.fiducials.printing import average, residuals_of, to_table
     from spotweave.io import atomic
-    from spotweave.slide.pyramid import read_header
+    from spotweave.pictures.header import read_header
 
     detector = Detector(args.weights)
     residuals, letters = [], []

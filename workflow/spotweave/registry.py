@@ -33,7 +33,7 @@ class Registry:
     Parameters
     ----------
     package
-        Its name within `spotweave` (`"probes"`).
+        Its path within `spotweave` (`"probes"`, `"tissue/methods"`).
     what
         What an entry is called in messages (`"probe"`).
     library
@@ -79,15 +79,23 @@ class Registry:
         is_package = bool(part) and (self.library / self.package / name / "__init__.py").is_file()
         return f"{self.package}/{name}/{part}" if is_package else f"{self.package}/{name}"
 
-    def constant(self, name: str, constant: str, default: Any = None) -> Any:
-        """What an entry's module assigns to `constant` at its top: a literal, read without importing the module."""
-        path = self.library / f"{self.module(name)}.py"
-        for node in ast.parse(path.read_bytes(), filename=str(path)).body:
-            if isinstance(node, ast.Assign) and any(
-                isinstance(target, ast.Name) and target.id == constant for target in node.targets
-            ):
-                return ast.literal_eval(node.value)
-        return default
+    def constant(self, name: str, constant: str) -> Any:
+        """What an entry's module assigns to `constant`, as `literal` reads it."""
+        return literal(self.library / f"{self.module(name)}.py", constant)
+
+
+def literal(module: Path, name: str) -> Any:
+    """The value that a module gives a name at its top level as a literal; the module is not imported.
+
+    Raises
+    ------
+    ValueError
+        There is no such name, or its value is none that can be read so.
+    """
+    for node in ast.parse(module.read_bytes(), filename=str(module)).body:
+        if isinstance(node, ast.Assign) and any(isinstance(one, ast.Name) and one.id == name for one in node.targets):
+            return ast.literal_eval(node.value)
+    raise ValueError(f"{module.name} gives {name} no value that can be read without importing it")
 
 
 def closest(name: str, known: Iterable[str]) -> str | None:
