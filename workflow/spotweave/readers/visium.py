@@ -33,8 +33,10 @@ from spotweave.matrices.matrix import Matrix
 from spotweave.matrices.read import read_matrix
 from spotweave.readers import SPOT_COLUMNS, Reading
 from spotweave.visium.array import NAMES, SOFTWARE_SPOT_UM, SPOT_RADIUS_UM, capture_area
+from spotweave.visium.loupe import read_loupe
 from spotweave.visium.places import FROM_COUNTS, carries_positions, tissue_by_counts, without_positions
-from spotweave.visium.positions import Positions, read_loupe, read_positions, refuse_twins
+from spotweave.visium.positions import Positions, read_positions
+from spotweave.visium.positions_columns import refuse_twins
 from spotweave.visium.scalefactors import read_scalefactors
 
 ROLES = ("counts",)
