@@ -48,7 +48,7 @@ def _draft(arguments: argparse.Namespace) -> int:
     path = arguments.out or ROOT / "config/cohorts" / f"{stem}.csv"
     if path.exists() and not arguments.force:
         raise FileExistsError(f"{path} is there already; name another with --out, or overwrite it with --force")
-    listing = sources.load(source).list_files(accession, sources.FetchSettings())
+    listing = sources.SOURCES.load(source).list_files(accession, sources.FetchSettings())
     draft = onboard.draft(listing, source, stem)
     write(draft, path, force=arguments.force)
     _report(draft, path, listing, source)

@@ -11,7 +11,7 @@ import pytest
 from real_data import DATA, NOT_HERE
 from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
-from spotweave.readers import visium
+from spotweave.readers.visium import read as visium
 from spotweave.simulate.count_files import stacked, write_h5_layout_3, write_mex
 from spotweave.simulate.visium import block_of, draw_truth
 from spotweave.simulate.visium_files import position_rows, write_barcode_list, write_loupe, write_positions

@@ -15,10 +15,12 @@ from hypothesis import strategies as st
 from real_data import DATA, NOT_HERE
 from spotweave import sources
 from spotweave.errors import Refusal
-from spotweave.intake.layouts import ROLES, assign, matches, recognise
+from spotweave.intake.layouts import assign, matches
+from spotweave.intake.recognise import recognise
 from spotweave.onboard import draft as onboard
 from spotweave.onboard.samples import group_files
 from spotweave.onboard.table import Draft, faults, open_questions, write
+from spotweave.readers import layout
 from spotweave.sources import FetchSettings, Listed, Listing
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -221,8 +223,8 @@ def test_the_fetch_finds_what_the_draft_promises(name: str) -> None:
             assert row["technology"] == "?"
             continue
         found = assign(seen, reader)
-        given = {role: row[role] for role in (*ROLES[reader].needed, "spots") if row.get(role)}
-        for role in ROLES[reader].needed:
+        given = {role: row[role] for role in (*layout(reader).roles.needed, "spots") if row.get(role)}
+        for role in layout(reader).roles.needed:
             if role in given:
                 assert given[role] in own or given[role] == "?" or given[role].startswith("geo:GSE206391/")
             elif role not in found.roles:
@@ -541,7 +543,7 @@ def test_the_command_drafts_a_folder_and_says_what_remains(tmp_path: Path) -> No
     with open(out, newline="") as handle:
         rows = list(csv.DictReader(handle))
     assert [row["sample_id"] for row in rows] == ["mine-S1", "mine-S2", "mine-S10"]
-    found = sources.load("file").list_files(rows[0]["accession"], FetchSettings())
+    found = sources.SOURCES.load("file").list_files(rows[0]["accession"], FetchSettings())
     seen = [file.name for file in found.files if matches(file.name, rows[0]["files"])]
     assert set(assign(seen, "visium").roles) == {"counts", "spots", "image"}
     again = new_cohort(str(tmp_path / "study"), "--out", str(out))
@@ -560,7 +562,7 @@ def test_the_command_says_in_one_line_what_it_cannot_do(tmp_path: Path) -> None:
 def test_real_sections_of_her2st_become_rows() -> None:
     if not HER2ST.is_dir():
         pytest.skip(f"{NOT_HERE}{HER2ST}")
-    found = sources.load("file").list_files(str(HER2ST), FetchSettings())
+    found = sources.SOURCES.load("file").list_files(str(HER2ST), FetchSettings())
     draft = onboard.draft(found, "file", "her2st")
     assert [row["sample_id"] for row in draft.rows] == [f"her2st-{s}" for s in ("A1", "B4", "C2", "C3", "C4", "C5")]
     assert [row["files"] for row in draft.rows] == [f"{s}*" for s in ("A1", "B4", "C2", "C3", "C4", "C5")]

@@ -19,7 +19,8 @@ from real_data import DATA, NOT_HERE
 from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
 from spotweave.matrices.read import read_matrix
-from spotweave.readers import Reading, visium_hd
+from spotweave.readers import Reading
+from spotweave.readers.visium_hd import read as visium_hd
 from spotweave.simulate import visium_hd as simulate
 from spotweave.simulate.count_files import Block, write_h5_layout_3
 from spotweave.simulate.visium_hd import VARIANTS, Truth, Variant, cell_id, draw_truth

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from spotweave.deposits.raw import RawFile
 from spotweave.matrices import barcodes
-from spotweave.readers import visium
+from spotweave.readers.visium import read as visium
 from spotweave.simulate import visium as simulated
 from spotweave.simulate.count_files import stacked, write_h5_layout_3, write_mex
 from spotweave.simulate.visium_files import HEADER, position_rows, write_positions

@@ -74,7 +74,7 @@ def text_columns(obs: pd.DataFrame) -> dict[str, list[str]]:
 
 
 def _read_counts(name: str, file: h5py.File, units: list[str]) -> tuple[str, csr_matrix, pd.DataFrame, list[str]]:
-    """Where the counts are, the counts, the genes they belong to, and the places that hold no counts."""
+    """Where the counts are, the counts, the genes they belong to, and the names of matrices that hold none."""
     found: list[tuple[int, str, Any, pd.DataFrame]] = []
     faults: dict[str, Refusal] = {}
     var = {"var": read_frame(name, file["var"], "var")}
@@ -130,7 +130,7 @@ def _read_dense(
             f" and {len(genes):,} genes; download the file again"
         )
 
-    def place(unit: int, gene: int) -> str:
+    def entry(unit: int, gene: int) -> str:
         return f"gene {genes[gene]!r}, barcode {units[unit]!r}"
 
     parts = []
@@ -140,9 +140,9 @@ def _read_dense(
         fault = find_fault(block.ravel())
         if fault:
             unit, gene = divmod(fault.index, len(genes))
-            raise refuse_fault(name, fault, place(start + unit, gene))
+            raise refuse_fault(name, fault, entry(start + unit, gene))
         parts.append(csr_matrix(block.astype(np.float32)))
-    return canonical(name, csr_matrix(vstack(parts, format="csr")), place)
+    return canonical(name, csr_matrix(vstack(parts, format="csr")), entry)
 
 
 def _types(var: pd.DataFrame) -> list[str]:

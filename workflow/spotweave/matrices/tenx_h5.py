@@ -112,9 +112,9 @@ def _union(
 
 def _onto(both: list[str], names: list[str], counts: csr_matrix) -> csr_matrix:
     row = {name: index for index, name in enumerate(names)}
-    place = csr_matrix(
+    rows_of_both = csr_matrix(
         ([1.0] * len(names), ([i for i, unit in enumerate(both) if unit in row], [row[u] for u in both if u in row])),
         shape=(len(both), len(names)),
         dtype=counts.dtype,
     )
-    return csr_matrix(place @ counts)
+    return csr_matrix(rows_of_both @ counts)

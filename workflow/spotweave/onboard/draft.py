@@ -13,12 +13,14 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from spotweave.deposits.naming import is_archive
 from spotweave.errors import Refusal
-from spotweave.intake import layouts
-from spotweave.intake.layouts import ROLES, Assignment, assign, recognise
+from spotweave.intake.layouts import Assignment, assign
+from spotweave.intake.recognise import recognise
 from spotweave.onboard.samples import SAMPLE_OF_GEO, Group, Grouping, group_files, has_counts, pattern_of
 from spotweave.onboard.table import COLUMNS, Draft
 from spotweave.onboard.words import said, spellings, words_of
+from spotweave.readers import layout
 from spotweave.sources import Listing
 from spotweave.tables import vocabulary
 
@@ -188,7 +190,7 @@ def draft(listing: Listing, source: str, stem: str) -> Draft:
     is_mixed = any(readers.values())
     for group in grouping.groups:
         reader = readers[group.label] or (None if is_mixed else by_title)
-        if reader is None and is_mixed and not any(layouts.is_archive(name) for name in group.names):
+        if reader is None and is_mixed and not any(is_archive(name) for name in group.names):
             result.remarks.append(
                 f"{group.label}: left out, nothing in its files says where in a tissue ({_shown(group.names)})"
             )
@@ -296,7 +298,7 @@ class _Row:
 
     def _find_files(self) -> None:
         """How the fetch finds the files: by the accession, a pattern, or one by one; what it cannot find is asked."""
-        packed = [name for name in self.group.names if layouts.is_archive(name)]
+        packed = [name for name in self.group.names if is_archive(name)]
         if len(packed) > 1 and len(packed) == len(self.group.names) and len(self.grouping.groups) == 1:
             self.draft.remarks.append(
                 f"{len(packed)} archives and nothing else ({_shown(packed)}): look into them; if each holds a part of"
@@ -307,8 +309,9 @@ class _Row:
             return
         found = assign(self.group.names, self.reader)
         self._narrow(found)
+        roles = layout(self.reader).roles
         for role, names in found.ambiguous.items():
-            if role not in set(ROLES[self.reader].optional) - {*ROLES[self.reader].either, *ROLES[self.reader].wanted}:
+            if role in (*roles.needed, *roles.either, *roles.wanted):
                 self._ask(role, f"which of {len(names)} files it is: {', '.join(names)}")
         if not found.archives:
             for role in found.missing:
@@ -332,7 +335,7 @@ class _Row:
         names = [file.name for file in self.listing.files]
         if len(self.grouping.groups) == 1 or (self.gsm and all(f"{self.gsm}" in name for name in self.group.names)):
             return
-        packed = () if has_counts(self.group.names) else tuple(filter(layouts.is_archive, self.group.names))
+        packed = () if has_counts(self.group.names) else tuple(filter(is_archive, self.group.names))
         archives = found.archives if found else packed
         if archives:
             self._name_each(found, archives)
@@ -360,9 +363,10 @@ class _Row:
     def _ask_for_strays(self, reader: str, named: Mapping[str, str]) -> None:
         """Without a pattern the whole listing is looked through, and a blank role may find another sample's file."""
         seen = assign((file.name for file in self.listing.files), reader)
+        fetched = layout(reader).roles.fetched
         own = {*self.group.names, *self.grouping.shared}
         for role, name in seen.roles.items():
-            if role not in named and name not in own and role not in ("hires_image", "morphology"):
+            if role not in named and name not in own and role in fetched:
                 self._ask(role, f"{name} of another sample would be taken; fetch this sample's files and use a folder")
 
 

@@ -12,8 +12,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from spotweave.intake import layouts
-from spotweave.intake.layouts import ROLES, assign, matches, recognise
+from spotweave.deposits.naming import is_archive
+from spotweave.intake.layouts import assign, matches
+from spotweave.intake.recognise import recognise
+from spotweave.readers import READERS
 
 # Words of a name that say what the file is, not whose.
 KINDS = re.compile(
@@ -107,7 +109,7 @@ def _anchors(clusters: Mapping[tuple[str, ...], Sequence[str]]) -> list[tuple[st
             continue  # of the whole series
         if has_counts(found) or (of_geo and recognise(found).reader):
             strong.append(key)
-        elif any(layouts.is_archive(name) and not NO_SAMPLE.search(name) for name in found):
+        elif any(is_archive(name) and not NO_SAMPLE.search(name) for name in found):
             archived.append(key)
     told = [key for key in archived if recognise(clusters[key]).reader]
     if strong or told:
@@ -117,7 +119,7 @@ def _anchors(clusters: Mapping[tuple[str, ...], Sequence[str]]) -> list[tuple[st
 
 def has_counts(names: Sequence[str]) -> bool:
     """Whether names have counts; a table that only might be counts needs company."""
-    for reader in ROLES:
+    for reader in READERS.names():
         found = assign(names, reader)
         is_guess = found.why.get("counts", "").startswith("the only")
         if "counts" in found.roles and (not is_guess or len(found.roles) > 1):

@@ -39,9 +39,6 @@ from spotweave.visium.positions import Positions, read_positions
 from spotweave.visium.positions_columns import refuse_twins
 from spotweave.visium.scalefactors import read_scalefactors
 
-ROLES = ("counts",)
-OPTIONAL = ("spots", "features", "barcodes", "scalefactors", "alignment")
-
 PITCH_UM = capture_area("6.5 mm").pitch_um  # between half-columns and rows; the other array's does not matter here
 # With rows and columns confused, um per px along x and y differ (87/50)^2 = 3.03-fold; half way, on a log scale:
 LARGEST_AXIS_RATIO = 1.74
