@@ -17,7 +17,8 @@ from spotweave.arguments import as_json
 from spotweave.codehash import code_hash
 from spotweave.errors import TableFaults
 from spotweave.plan import closing, options, requests, tables
-from spotweave.sources import names as source_names
+from spotweave.readers import modules as reader_modules
+from spotweave.sources import SOURCES
 
 try:
     TABLES = tables.load(

@@ -6,10 +6,13 @@ first job, and a job imports (and is hashed with) the entries it uses and no oth
 
     PROBES = Registry("probes", "probe")
     PROBES.load("ridge").fit(...)
+
+An entry that has outgrown one file is a package of that name, with a module for each part that is wanted by itself.
 """
 
 from __future__ import annotations
 
+import ast
 import difflib
 import importlib
 from collections.abc import Iterable
@@ -55,8 +58,8 @@ class Registry:
             return None
         return f"{without_secrets(name)[:LONGEST]!r} is no {self.what}, {nearest(name, self.names())}"
 
-    def load(self, name: str) -> Any:
-        """The module of an entry.
+    def load(self, name: str, part: str = "") -> Any:
+        """The module of an entry; with `part`, that module of an entry that is a package.
 
         Raises
         ------
@@ -66,11 +69,25 @@ class Registry:
         fault = self.fault(name)
         if fault is not None:
             raise ValueError(fault)
-        return importlib.import_module(f"spotweave.{self.package}.{name}")
+        return importlib.import_module(f"spotweave.{self.module(name, part).replace('/', '.')}")
 
-    def module(self, name: str) -> str:
-        """Where the entry lies in the library, without its ending, as a code hash names it (`probes/ridge`)."""
-        return f"{self.package}/{name}"
+    def module(self, name: str, part: str = "") -> str:
+        """Where the entry lies in the library, without its ending, as a code hash names it (`probes/ridge`).
+
+        With `part`, where that part of it lies (`readers/visium/layout`): the whole entry where it is one file.
+        """
+        is_package = bool(part) and (self.library / self.package / name / "__init__.py").is_file()
+        return f"{self.package}/{name}/{part}" if is_package else f"{self.package}/{name}"
+
+    def constant(self, name: str, constant: str, default: Any = None) -> Any:
+        """What an entry's module assigns to `constant` at its top: a literal, read without importing the module."""
+        path = self.library / f"{self.module(name)}.py"
+        for node in ast.parse(path.read_bytes(), filename=str(path)).body:
+            if isinstance(node, ast.Assign) and any(
+                isinstance(target, ast.Name) and target.id == constant for target in node.targets
+            ):
+                return ast.literal_eval(node.value)
+        return default
 
 
 def closest(name: str, known: Iterable[str]) -> str | None:

@@ -16,6 +16,7 @@ import yaml
 from spotweave.errors import TableFaults
 from spotweave.plan.benchmark import encoder_faults, recipe_faults, task_faults
 from spotweave.plan.samples import read_cohorts, sample_faults
+from spotweave.readers import layout_fault
 from spotweave.registry import Registry, nearest
 from spotweave.tables import config as configuration
 from spotweave.tables import selection
@@ -142,9 +143,9 @@ def load(config: Mapping[str, Any], root: Path, config_source: str = "config", f
 
     rows_at: dict[tuple[str, str], str] = {}
     technologies = table(config["technologies_table"], "technologies", "technology")
-    readers = Registry("readers", "reader", library)
     for name, row in technologies.items():
-        faults += entry_faults(f"{rows_at['technologies', name]}:reader", readers, row.get("reader", ""))
+        unusable = layout_fault(row.get("reader", ""))
+        faults += [f"{rows_at['technologies', name]}:reader: {unusable}"] if unusable else []
     patterns = table(root / "resources/sources.csv", "sources", "source")
     identities = table(root / "resources/identities.csv", "identities", None)
     encoders = table(config["encoders_table"], "encoders", "encoder")
