@@ -1,4 +1,4 @@
-"""Bring one sample's counts, spots and tissue together in the released layout, with its plots."""
+"""Bring one sample's counts, spots and tissue together in the released layout, with its pictures."""
 
 from _stage import Stage
 
