@@ -33,7 +33,7 @@ class Registry:
     Parameters
     ----------
     package
-        Its name within `spotweave` (`"probes"`).
+        Its path within `spotweave` (`"probes"`, `"tissue/methods"`).
     what
         What an entry is called in messages (`"probe"`).
     library

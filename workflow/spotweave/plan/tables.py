@@ -14,13 +14,15 @@ from typing import Any
 import yaml
 
 from spotweave.errors import TableFaults
-from spotweave.plan.benchmark import encoder_faults, recipe_faults, task_faults
+from spotweave.plan.benchmark import task_faults
+from spotweave.plan.models import environment_faults, model_faults, recipe_columns
 from spotweave.plan.samples import read_cohorts, sample_faults
 from spotweave.readers import layout_fault
 from spotweave.registry import Registry, nearest
 from spotweave.tables import config as configuration
 from spotweave.tables import selection
 from spotweave.tables.rows import Row, read_table
+from spotweave.tissue.methods import TISSUE_METHODS
 
 MIN_DONORS = 2  # a fold trains on one and tests on another
 
@@ -81,8 +83,13 @@ class Tables:
     def encoder_row(self, encoder: str) -> Row:
         """An encoder's row; a recipe's encoder is its base's with the recipe's weights."""
         if encoder in self.recipes:
-            return {**self.base_row(encoder), "encoder": encoder, "builder": "finetuned"}
+            own = {name: cell for name, cell in self.recipes[encoder].items() if name == "env"}
+            return {**self.base_row(encoder), "encoder": encoder, "builder": "finetuned", **own}
         return self.encoders[encoder]
+
+    def environment(self, encoder: str) -> str:
+        """The environment in which an encoder is trained and embeds, a file of `envs/` without its ending."""
+        return self.encoder_row(encoder).get("env", "torch")
 
     def builders_of(self, encoder: str) -> list[str]:
         """The builders that make an encoder: its own and, for a recipe's, its base's too."""
@@ -131,8 +138,10 @@ def load(config: Mapping[str, Any], root: Path, config_source: str = "config", f
     if faults:
         raise TableFaults(faults)
 
-    def table(path: str | Path, schema: str, id_column: str | None) -> dict[str, Row]:
-        rows, found = read_table(Path(path), schemas / f"{schema}.schema.yaml", id_column)
+    def table(
+        path: str | Path, schema: str, id_column: str | None, more: Mapping[str, Any] | None = None
+    ) -> dict[str, Row]:
+        rows, found = read_table(Path(path), schemas / f"{schema}.schema.yaml", id_column, more)
         faults.extend(found)
         rows_at.update({(schema, name): f"{path}:{number}" for name, (number, _) in rows.items()})
         return {name: row for name, (_, row) in rows.items()}
@@ -150,7 +159,7 @@ def load(config: Mapping[str, Any], root: Path, config_source: str = "config", f
     identities = table(root / "resources/identities.csv", "identities", None)
     encoders = table(config["encoders_table"], "encoders", "encoder")
     tasks = table(config["tasks_table"], "tasks", "task")
-    recipes = table(config["recipes_table"], "recipes", "recipe")
+    recipes = table(config["recipes_table"], "recipes", "recipe", recipe_columns())
 
     samples, cohorts, found = read_cohorts(config["cohorts"], schemas / "cohort.schema.yaml", config_source)
     faults += found
@@ -167,15 +176,12 @@ def load(config: Mapping[str, Any], root: Path, config_source: str = "config", f
     for key, what in (("probes", "probe"), ("protocols", "protocol"), ("metrics", "metric")):
         for name in config[key]:
             faults += entry_faults(f"{config_source}:{key}", Registry(key, what, library), name)
-    builders = Registry("encoders", "encoder builder", library)
-    for name, row in encoders.items():
-        faults += encoder_faults(rows_at["encoders", name], row, builders)
+    faults += entry_faults(f"{config_source}:tissue.method", TISSUE_METHODS, config["tissue"]["method"])
+    faults += environment_faults(f"{config_source}:tissue.env", config["tissue"]["env"], root / "envs")
+    faults += model_faults(config, config_source, encoders, recipes, rows_at, faults, root / "envs")
     for name in config["tasks"]:
         if name in tasks:
             faults += task_faults(rows_at["tasks", name], tasks[name], samples, cohorts)
-    for name in config["recipes"]:
-        if name in recipes:
-            faults += recipe_faults(rows_at["recipes", name], name, recipes[name], encoders, config)
     columns = yaml.safe_load((schemas / "cohort.schema.yaml").read_text(encoding="utf-8"))["properties"]
     chosen, left_out, found = _choose(config, samples, columns, config_source)
     faults += found
