@@ -96,12 +96,13 @@ def _checksum_faults(where: str, row: Row) -> list[str]:
 def _source_faults(where: str, row: Row, sources: Mapping[str, Row]) -> list[str]:
     """A source is one that there is and that has its row; an accession looks like those of its source."""
     name = row["source"]
-    unusable = source_fault(name)
-    if unusable:
-        return [f"{where}:source: {unusable}"]
+    unknown = SOURCES.fault(name)
+    if unknown:
+        return [f"{where}:source: {unknown}"]
     if name not in sources:
-        return [f"{where}:source: {name!r} has no row in resources/sources.csv, allowed: one of its rows; add one"]
-    if "accession" not in row or name == "https":  # that it lists nothing is said once
+        return [f"{where}:source: {name!r} has no row in resources/sources.csv; add one"]
+    # That the web lists nothing, and what is wrong with a source's module, is said once, elsewhere.
+    if "accession" not in row or name == "https" or source_fault(name):
         return []
     if re.fullmatch(SOURCES.constant(name, "ACCESSION"), row["accession"]):
         return []
