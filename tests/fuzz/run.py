@@ -7,8 +7,11 @@ written of its reading, and where spots are placed their alignment; for a pictur
 Cases run in forked workers, many in each, within limits of CPU time, memory and file size. Canary files outside the
 deposits are watched by the kernel: whoever opens one, in whatever library, is seen.
 
-Exit code 1 if any case ended as a traceback, read a local file, left its bounds or was refused in words that
-name no file.
+Other data that the record says (a flag that the deposit as it was has not) are counted by flag; other data that it does
+not say by the reason why nothing could tell (`fuzz_arguments`).
+
+Exit code 1 if any case ended as a traceback, read a local file, left its bounds, was refused in words that name no
+file, or came out with other data, without a word and without such a reason.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ import sys
 import tempfile
 import time
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +39,9 @@ sys.path[:0] = [str(ROOT / "workflow")]
 for threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VIPS_CONCURRENCY", "ARROW_IO_THREADS"):
     os.environ.setdefault(threads, "1")
 
+import fuzz_arguments as arguments  # noqa: E402
 import fuzz_deposits as deposits  # noqa: E402
+import fuzz_differences as differences  # noqa: E402
 import fuzz_mutations as mutations  # noqa: E402
 import numpy as np  # noqa: E402
 
@@ -47,11 +53,14 @@ ADDRESS_MB = 4096
 FILE_MB = 1024
 SILENT_S = 180
 LONGEST_MESSAGE = 1000
+# Simulated ST arrays are printed with up to .3 steps of error, and real pictures are reduced copies.
+SIMULATED_LIMITS = {"residual_max_um": 50.0, "pixel_size_max_um": 20.0}
 
-REFUSED, RIGHT, NOTES = "refused", "right", "other notes"
-DIFFERENT, TRACEBACK, LOCAL, BOUNDS, UNNAMED = "different", "traceback", "local read", "out of bounds", "unclear"
-VERDICTS = (REFUSED, RIGHT, NOTES, DIFFERENT, TRACEBACK, LOCAL, BOUNDS, UNNAMED)
-FAULTS = (TRACEBACK, LOCAL, BOUNDS, UNNAMED)
+REFUSED, RIGHT, NOTES, FLAGGED = "refused", "right", "other notes", "flagged"
+TRACEBACK, LOCAL, BOUNDS, UNNAMED = "traceback", "local read", "out of bounds", "unclear"
+ARGUED, SILENT = "argued", "silent"  # other data and nothing said: because nothing could tell, or without a reason
+VERDICTS = (REFUSED, RIGHT, NOTES, FLAGGED, ARGUED, SILENT, TRACEBACK, LOCAL, BOUNDS, UNNAMED)
+FAULTS = (SILENT, TRACEBACK, LOCAL, BOUNDS, UNNAMED)
 CANARY_TEXT = "canary-7391-text"
 CANARY_NUMBER = 7391739
 
@@ -126,9 +135,12 @@ class Bench:
             "notes": _digest((self.folder / "record.json").read_bytes()),
             "canary": CANARY_TEXT in said or bool((counted == CANARY_NUMBER).any()),
             "aligned": False,
+            "kept": differences.of_reading(reading),
         }
         if deposit.reader in ("st_v1", "visium") and (base is None or base["aligned"]):
-            found["aligned"] = self._align(report, deposit.reader, is_base=base is None)
+            flags = self._align(report, deposit.reader, is_base=base is None)
+            found["aligned"] = flags is not None
+            found["kept"].flags |= {*(flags or ())}
         return found
 
     def _read_picture(self, path: Path) -> Outcome:
@@ -143,10 +155,11 @@ class Bench:
             "parts": {"size": _digest(repr(size).encode()), "colours": _digest(rgb.tobytes())},
             "notes": _digest(repr(header.pixel_size_um).encode()),
             "canary": False,
+            "kept": differences.Kept(rgb=rgb, size=(header.width_px, header.height_px)),
         }
 
-    def _align(self, report: dict[str, Any], reader: str, *, is_base: bool) -> bool:
-        """Align against a picture painted from the unmutated deposit's own selection; False if that is refused."""
+    def _align(self, report: dict[str, Any], reader: str, *, is_base: bool) -> list[str] | None:
+        """The flags of the alignment with a picture painted by the unmutated selection; None if that is refused."""
         import pandas as pd
 
         from spotweave.align.lattice import Picture
@@ -159,12 +172,13 @@ class Bench:
         size_px, read = self.painted
         options = Options((200.0, 200.0), 100.0) if reader == "st_v1" else Options((None, None), 55.0)
         try:
-            align_sample(table, report, None, Picture("picture.tif", size_px, None), read, options, self.limits)
+            picture = Picture("picture.tif", size_px, None)
+            _, measured = align_sample(table, report, None, picture, read, options, self.limits | SIMULATED_LIMITS)
         except Refusal:
             if is_base:
-                return False
+                return None
             raise
-        return True
+        return list(measured["flags"])
 
     def case(self, deposit: deposits.Deposit, path: Path, base: Outcome, rng: Any, others: list[Path]) -> Outcome:
         """Mutate, read, judge."""
@@ -187,7 +201,7 @@ class Bench:
         started = time.process_time()
         signal.setitimer(signal.ITIMER_PROF, CPU_S)
         self.opens.is_on = True
-        outcome |= self._judge(deposit, files, base, target.name)
+        outcome |= self._judge(deposit, files, base, path)
         self.opens.is_on = False
         signal.setitimer(signal.ITIMER_PROF, 0)
         outcome["cpu_s"] = round(time.process_time() - started, 3)
@@ -199,7 +213,7 @@ class Bench:
             outcome |= {"verdict": BOUNDS, "said": f"{outcome['memory_mb']} MB; {outcome.get('said', '')[:200]}"}
         return outcome
 
-    def _judge(self, deposit: deposits.Deposit, files: dict[str, Path], base: Outcome, name: str) -> Outcome:
+    def _judge(self, deposit: deposits.Deposit, files: dict[str, Path], base: Outcome, path: Path) -> Outcome:
         from spotweave.errors import Refusal
 
         try:
@@ -210,9 +224,11 @@ class Bench:
             is_plain = said.isprintable() and len(said) <= LONGEST_MESSAGE
             is_named = any(path.name in said for path in files.values()) or "picture.tif" in said
             # What shows only when the spots are placed is said of spots, numbers and limits, not of a file.
-            is_named |= refusal.measured is not None or any(word in said for word in ("spots", "pixel", "lattice"))
+            is_named |= refusal.measured is not None or any(
+                word in said for word in ("spots", "spot pos", "pixel", "lattice")
+            )
             verdict = REFUSED if is_plain and is_named else UNNAMED
-            return {"verdict": verdict, "said": said[:400], "names_it": name in said}
+            return {"verdict": verdict, "said": said[:400], "names_it": path.name in said}
         except MemoryError as error:
             return {"verdict": BOUNDS, "said": f"MemoryError: {error}", "where": _where(error)}
         except Exception as error:
@@ -221,9 +237,15 @@ class Bench:
         if found["canary"]:
             return {"verdict": LOCAL, "said": "the canary's content came out"}
         changed = [part for part, digest in found["parts"].items() if base["parts"][part] != digest]
-        if changed:
-            return {"verdict": DIFFERENT, "said": ", ".join(changed)}
-        return {"verdict": RIGHT if found["notes"] == base["notes"] else NOTES, "said": ""}
+        kinds = differences.kinds(base["kept"], found["kept"]) if changed else []
+        if not kinds:  # the same, but for the order of its columns or the type of a number
+            return {"verdict": RIGHT if found["notes"] == base["notes"] else NOTES, "said": ""}
+        outcome = {"said": ", ".join(kinds), "kinds": kinds}
+        flags = sorted(found["kept"].flags - base["kept"].flags)
+        if flags:
+            return {**outcome, "verdict": FLAGGED, "flags": flags}
+        why = {kind: arguments.why(deposit.reader, deposit.role_of(path), path.name, kind) for kind in kinds}
+        return {**outcome, "verdict": ARGUED if all(why.values()) else SILENT, "why": why}
 
 
 def _digest(content: bytes) -> str:
@@ -318,8 +340,8 @@ def forked(work: Any) -> int:
     return child
 
 
-def run(cases: int, seed: int, only: str, out: Path, *, first: int = 0) -> list[Outcome]:
-    """Run the cases, a line of JSON each in `out`; returns them."""
+def run(cases: Sequence[int], seed: int, only: str, out: Path) -> list[Outcome]:
+    """Run the cases of these numbers, a line of JSON each in `out`; returns them."""
     import anndata  # noqa: F401 - what all workers need is imported once, before they are forked
     import pandas  # noqa: F401
     import pyarrow.parquet  # noqa: F401
@@ -354,10 +376,10 @@ def run(cases: int, seed: int, only: str, out: Path, *, first: int = 0) -> list[
             raise SystemExit(f"no deposit has {only!r} in its name")
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text("")
-        at, end = first, first + cases
-        while at < end:
-            last = min(end, at + CASES_A_WORKER)
-            at = _one_worker(folder, found, base_of, limits, seed, at, last, out)
+        left = list(cases)
+        while left:
+            done = _one_worker(folder, found, base_of, limits, seed, left[:CASES_A_WORKER], out)
+            left = left[done:]
     return [json.loads(line) for line in out.read_text().splitlines() if "verdict" in line]
 
 
@@ -367,10 +389,10 @@ def _paint_of(bench: Bench) -> None:
 
 
 def _one_worker(
-    folder: Path, found: list[Any], base_of: dict[str, Any], limits: Any, seed: int, at: int, last: int, out: Path
+    folder: Path, found: list[Any], base_of: dict[str, Any], limits: Any, seed: int, cases: list[int], out: Path
 ) -> int:
-    """Run cases `at` to `last` in one worker; returns the case to go on with, behind one that killed it."""
-    child = forked(lambda: _work(folder, found, base_of, limits, seed, range(at, last), out))
+    """Run cases in one worker; returns how many are done, with one that killed it."""
+    child = forked(lambda: _work(folder, found, base_of, limits, seed, cases, out))
     size, silent = 0, time.monotonic()
     while True:
         pid, status = os.waitpid(child, os.WNOHANG)
@@ -383,16 +405,16 @@ def _one_worker(
             os.kill(child, signal.SIGKILL)
     lines = [json.loads(line) for line in out.read_text().splitlines()]
     if not status:
-        return last
-    begun = lines[-1] if lines and "verdict" not in lines[-1] else {"case": at}
+        return len(cases)
+    begun = lines[-1] if lines and "verdict" not in lines[-1] else {"case": cases[0]}
     why = signal.Signals(os.WTERMSIG(status)).name if os.WIFSIGNALED(status) else f"exit {os.WEXITSTATUS(status)}"
     with open(out, "a") as lines_out:
         lines_out.write(json.dumps({**begun, "verdict": BOUNDS, "said": f"worker ended: {why}"}) + "\n")
-    return int(begun["case"]) + 1
+    return cases.index(int(begun["case"])) + 1
 
 
 def _work(
-    folder: Path, found: list[Any], base_of: dict[str, Any], limits: Any, seed: int, cases: range, out: Path
+    folder: Path, found: list[Any], base_of: dict[str, Any], limits: Any, seed: int, cases: list[int], out: Path
 ) -> None:
     mine = folder / "work"
     shutil.rmtree(mine, ignore_errors=True)
@@ -454,11 +476,7 @@ def table(outcomes: list[Outcome]) -> str:
         for name, counted in [*sorted(rows.items()), ("all", sum(rows.values(), collections.Counter()))]:
             cells = "".join(f"{counted[verdict]:>15}" for verdict in VERDICTS)
             lines.append(f"{name:<14}{counted.total():>7}{cells}")
-    different = collections.Counter(
-        (o.get("container", "?"), o.get("mutation", "?"), o["said"]) for o in outcomes if o["verdict"] == DIFFERENT
-    )
-    lines += ["", "different data: container, mutation, what differs"]
-    lines += [f"{count:>5}  {' | '.join(kind)}" for kind, count in sorted(different.items())]
+    lines += _argued(outcomes)
     faults = collections.defaultdict(list)
     for outcome in outcomes:
         if outcome["verdict"] in FAULTS:
@@ -475,6 +493,24 @@ def table(outcomes: list[Outcome]) -> str:
     return "\n".join(lines)
 
 
+def _argued(outcomes: list[Outcome]) -> list[str]:
+    """Other data: how many by the flag that says so, and how many by the reason why nothing could tell."""
+    flags = collections.Counter(
+        code for o in outcomes if o["verdict"] == FLAGGED for code in {flag.partition(":")[0] for flag in o["flags"]}
+    )
+    lines = ["", "other data that the record says, by flag"]
+    lines += [f"{count:>5}  {code}" for code, count in flags.most_common()]
+    reasons = collections.Counter(
+        (kind, why) for o in outcomes if o["verdict"] in (ARGUED, SILENT) for kind, why in o["why"].items()
+    )
+    lines += [
+        "",
+        "other data that nothing says: what differs: why nothing could tell (some differ in several ways)",
+    ]
+    lines += [f"{count:>5}  {kind}: {why or 'NO REASON STATED'}" for (kind, why), count in reasons.most_common()]
+    return lines
+
+
 def _technology(outcome: Outcome) -> str:
     return outcome.get("deposit", "?").split("/")[0]
 
@@ -485,10 +521,15 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=5000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--first", type=int, default=0, help="number of the first case, to repeat one")
+    parser.add_argument("--again", type=Path, help="only the cases whose data came out different in this file")
     parser.add_argument("--only", default="", help="deposits that have this in their name, such as visium/mex")
     parser.add_argument("--out", type=Path, default=Path("fuzz.jsonl"), help="a line a case (default: %(default)s)")
     args = parser.parse_args()
-    outcomes = run(args.cases, args.seed, args.only, args.out, first=args.first)
+    cases = range(args.first, args.first + args.cases)
+    if args.again is not None:
+        before = map(json.loads, args.again.read_text().splitlines())
+        cases = sorted(one["case"] for one in before if one.get("verdict") in (FLAGGED, ARGUED, SILENT))
+    outcomes = run(cases, args.seed, args.only, args.out)
     print(table(outcomes))
     sys.exit(any(outcome["verdict"] in FAULTS for outcome in outcomes))
 

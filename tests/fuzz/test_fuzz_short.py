@@ -7,6 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import fuzz_arguments
+import pytest
+
 RUN = Path(__file__).with_name("run.py")
 
 
@@ -33,3 +36,18 @@ def test_mutated_deposits_are_read_right_or_refused(tmp_path: Path) -> None:
     verdicts = [outcome["verdict"] for outcome in outcomes]
     assert verdicts.count("refused") > 60
     assert verdicts.count("right") > 10
+
+
+@pytest.mark.parametrize(
+    ("reader", "role", "name", "kind"),
+    [
+        ("xenium", "counts", "matrix.mtx.gz", "counts"),  # the table of cells has their sums
+        ("picture", "image", "a.png", "colours"),  # a PNG has checksums
+        ("visium", "spots", "tissue_positions.csv", "pixels moved"),  # the others are on a lattice
+        ("visium", "spots", "tissue_positions.csv", "in_tissue changed"),  # the matrix holds the same barcodes
+        ("visium", "counts", "matrix.h5", "units lost"),
+    ],
+)
+def test_what_a_deposit_says_twice_has_no_excuse(reader: str, role: str, name: str, kind: str) -> None:
+    assert fuzz_arguments.why(reader, role, name, kind) is None
+    assert fuzz_arguments.why("visium", "counts", "matrix.h5", "counts")

@@ -45,8 +45,11 @@ def drawn():
     counts = np.random.default_rng(2).poisson(200 + 3 * xy[:, 0])
     table = pd.DataFrame(
         {
+            "spot_id": [f"{x}x{y}" for x, y in zip(column, row, strict=True)],
             "array_col": column,
             "array_row": row,
+            "array_x": np.nan,
+            "array_y": np.nan,
             "x_px": xy[:, 0],
             "y_px": xy[:, 1],
             "in_tissue": inside.astype(int),
@@ -218,7 +221,20 @@ def test_spots_off_the_picture_are_counted_and_dropped_up_to_the_share():
     table.loc[off, "x_px"] = -1.0
     found = aligned(table)
     assert found["spots_dropped_from_tissue"] == 2
-    assert codes(found) == ["off-picture"]
+    assert codes(found) == ["off-picture", "off-lattice"]
+
+
+def test_spots_off_the_lattice_are_flagged_and_refused_beyond_the_share():
+    table = TABLE.copy()
+    off = table.index[table["in_tissue"] == 1][[5, 40]]
+    table.loc[off, "x_px"] += 0.6 * PITCH_UM / UM
+    found = aligned(table)
+    assert found["spots_off_lattice"] == 2
+    assert "off-lattice" in codes(found)
+    assert found["pixel_size_um"] == pytest.approx(UM, rel=1e-9), "the spots that lie elsewhere do not drag the fit"
+    table.loc[table.index[::40], "x_px"] += 0.6 * PITCH_UM / UM
+    with pytest.raises(Refusal, match="off the lattice of the others"):
+        aligned(table)
 
 
 def test_a_frame_that_places_says_how_far_its_dots_lie_and_not_its_own_spots():
@@ -232,6 +248,7 @@ def test_a_frame_that_places_says_how_far_its_dots_lie_and_not_its_own_spots():
     vendor = right + np.array([10.0, 0.0])
     table = pd.DataFrame(
         {
+            "spot_id": [f"{col}x{row}" for row, col in places.tolist()],
             "array_col": places[:, 1],
             "array_row": places[:, 0],
             "x_px": vendor[:, 0],

@@ -27,6 +27,7 @@ tissue disease_comment subseries hest_version_added
 ALIGNMENT = {
     "spots_to_image_scale": 0.5,
     "is_placed_by_frame": False,
+    "spots_without_place": [],
     "spot_diameter_um": 100.0,
     "pixel_size_um": 0.7,
     "image_width_px": 2000,
@@ -67,6 +68,14 @@ def test_a_spot_off_the_picture_is_not_in_tissue():
     off.obs.loc["3x5", "x_px"] = 4000.0  # 2,000 px of a picture 2,000 px wide
     spots = release_spots(off, ALIGNMENT, np.ones(3), np.zeros((500, 1000, 3), np.uint8))
     assert spots.obs["in_tissue"].tolist() == [True, True, False]
+
+
+def test_a_spot_off_the_lattice_is_not_in_tissue():
+    every = reading()
+    every.obs["in_tissue"] = 1
+    off = ALIGNMENT | {"spots_without_place": ["3x5"]}
+    spots = release_spots(every, off, np.ones(3), np.zeros((500, 1000, 3), np.uint8))
+    assert spots.obs["in_tissue"].tolist() == [name != "3x5" for name in every.obs_names]
 
 
 def test_where_the_frame_places_the_spots_the_vendors_positions_stay_beside_them():

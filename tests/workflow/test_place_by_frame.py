@@ -26,6 +26,7 @@ LIMITS = {
     "residual_max_um": 27.5,
     "anisotropy_max": 0.03,
     "spots_outside_max": 0.01,
+    "spots_off_lattice_max": 0.02,
     "frame_offset_max_um": 250,
     "frame_offset_flagged_um": 27.5,
     "agreement_min": 0.2,

@@ -58,6 +58,7 @@ rule align_array:
                     "residual_max_um",
                     "anisotropy_max",
                     "spots_outside_max",
+                    "spots_off_lattice_max",
                     "frame_offset_max_um",
                     "frame_offset_flagged_um",
                     "agreement_min",

@@ -14,7 +14,9 @@ import numpy as np
 from scipy.spatial import KDTree
 
 from spotweave.errors import Refusal
-from spotweave.geometry import LatticeFit, Points, fit_lattice
+from spotweave.geometry import LatticeFit, Points, apply, fit_lattice
+
+FITS_WITHOUT = 3  # the first fit is dragged along by the spots that lie elsewhere
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,50 @@ def align(spots: Spots, pitch_um: tuple[float, float], picture: Picture, limits:
             threshold=limits["spots_outside_max"],
         )
     return fit
+
+
+def off_lattice(places_um: Points, xy_px: Points, within_um: float) -> np.ndarray:
+    """(N,) bool: spots that lie over `within_um` off the lattice that the others are on; NaN does not count.
+
+    Every spot of an array says by its place what its pixels are: the map has six numbers, a table thousands. Which of
+    a spot's two statements is wrong nobody can tell.
+
+    Parameters
+    ----------
+    places_um
+        (N, 2) where the spots are on the array: as measured, where that is known, else as planned.
+    xy_px
+        (N, 2) their pixels, NaN without.
+    """
+    known = np.isfinite(xy_px).all(axis=1)
+    is_off = np.zeros(len(xy_px), dtype=bool)
+    for _ in range(FITS_WITHOUT):
+        try:
+            fit = fit_lattice(places_um[known & ~is_off], xy_px[known & ~is_off])
+        except ValueError:
+            return np.zeros(len(xy_px), dtype=bool)
+        with np.errstate(invalid="ignore"):
+            off_um = np.linalg.norm(xy_px - apply(fit.matrix, places_um), axis=1) * fit.pixel_size_um
+            is_off = known & (off_um > within_um)
+    return is_off
+
+
+def check_off_lattice(is_off: np.ndarray, known: np.ndarray, within_um: float, most: float) -> None:
+    """Hold the share of the spots off their lattice against `most`.
+
+    Raises
+    ------
+    Refusal
+        With the share and the limit.
+    """
+    share = float(is_off.sum() / max(known.sum(), 1))
+    if share > most:
+        raise Refusal(
+            f"{int(is_off.sum()):,} of {int(known.sum()):,} spots ({share:.1%}) lie over {within_um:g} um off the"
+            " lattice of the others; the table of positions is damaged or put together of two: download it again",
+            measured=round(share, 4),
+            threshold=most,
+        )
 
 
 def _why_outside(xy_px: Points, in_tissue_px: Points, picture: Picture) -> str:

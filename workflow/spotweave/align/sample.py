@@ -73,15 +73,23 @@ def align_sample(
     vendor_px = table[["x_px", "y_px"]].to_numpy(dtype=float) * options.spots_to_image_scale
     good = placing.usable(frame)
     area = placing.check_area(good, reading.get("capture_area"), reading.get("slide_area"))
+    spot_pitch_um = lattice.nearest_neighbour_um(array, pitch_um)
+    is_off = lattice.off_lattice(_places(table) * np.asarray(pitch_um), vendor_px, spot_pitch_um / 2)
+    known = np.isfinite(vendor_px).all(axis=1)
+    # So many are no single mistakes: what is wrong with the whole lattice is said first.
+    on_lattice_px = np.where(is_off[:, None], np.nan, vendor_px) if 2 * is_off.sum() < known.sum() else vendor_px
     placed = placing.place(
         array * np.asarray(pitch_um), vendor_px, reading.get("positions_from", "positions file"), frame, limits
     )
     is_by_frame = placed.source == placing.FRAME
     mirror_flag = ""
-    vendor = _vendor_lattice(array * np.asarray(pitch_um), vendor_px)
+    vendor = _vendor_lattice(array * np.asarray(pitch_um), on_lattice_px)
     if vendor is not None and not is_by_frame:
         mirror_flag = placing.check_hand(vendor.mirrored, placed.source, is_direct=_is_direct(reading, frame))
-    fit = lattice.align(lattice.Spots(array, placed.xy_px, in_tissue), pitch_um, picture, limits)
+    fitted_px = placed.xy_px if is_by_frame else on_lattice_px
+    fit = lattice.align(lattice.Spots(array, fitted_px, in_tissue), pitch_um, picture, limits)
+    if not is_by_frame:
+        lattice.check_off_lattice(is_off, known, spot_pitch_um / 2, limits["spots_off_lattice_max"])
     if is_by_frame:
         mirror_flag = placing.check_hand(fit.mirrored, placed.source, is_direct=True)
     scalefactors = reading.get("scalefactors", {})
@@ -101,9 +109,8 @@ def align_sample(
     measured = {**lattice.describe(fit), **placed.report, **area, **pixel_size.describe(reconciled)}
     if is_by_frame and good is not None:  # spots computed from a map lie on it: what was measured are the dots
         measured |= {"residual_um": good["residual_median_um"], "residual_p95_um": good["residual_p95_um"]}
-    spot_pitch_um = lattice.nearest_neighbour_um(array, pitch_um)
     # Where nobody selected spots the selection says nothing.
-    is_selected = in_tissue & (reading.get("in_tissue_known") is not False)
+    is_selected = in_tissue & (is_by_frame | ~is_off) & (reading.get("in_tissue_known") is not False)
     counts = table["total_counts"].to_numpy(dtype=np.float64, na_value=np.nan)
     sites = agreement.sites(array, placed.xy_px, is_selected, counts, fit.matrix, pitch_um)
     spot_px = (options.spot_diameter_um or spot_pitch_um / 2) / reconciled.pixel_size_um
@@ -113,6 +120,7 @@ def align_sample(
     measured |= {
         "pixel_size_embedded_um": picture.tag_um,
         "spot_pitch_um": round(spot_pitch_um, 2),
+        "spots_off_lattice": int(is_off.sum()),
         "spots_outside_picture": int(outside.sum()),
         "spots_dropped_from_tissue": int((outside & in_tissue & np.isfinite(placed.xy_px).all(axis=1)).sum()),
     }
@@ -132,11 +140,18 @@ def align_sample(
         "spot_diameter_um": options.spot_diameter_um,
         "spots_to_image_scale": options.spots_to_image_scale,
         "is_placed_by_frame": is_by_frame,
+        "spots_without_place": [] if is_by_frame else table["spot_id"][is_off].astype(str).tolist(),
         "image_width_px": picture.size_px[0],
         "image_height_px": picture.size_px[1],
         **measured,
     }
     return content, measured
+
+
+def _places(table: pd.DataFrame) -> Points:
+    """(N, 2) where the spots are on the array: as measured where all are, else as planned."""
+    measured = table.reindex(columns=["array_x", "array_y"]).to_numpy(dtype=float)
+    return measured if np.isfinite(measured).all() else table[["array_col", "array_row"]].to_numpy(dtype=float)
 
 
 def _vendor_lattice(array_um: Points, xy_px: Points) -> LatticeFit | None:
@@ -181,6 +196,12 @@ def _flags(measured: Mapping[str, Any], reading: Mapping[str, Any], mirror_flag:
         flags.append(f"pixel-size: {pairs} differ")
     if measured["spots_dropped_from_tissue"]:
         flags.append(f"off-picture: {measured['spots_dropped_from_tissue']} in-tissue spots lie outside the picture")
+    if measured["spots_off_lattice"]:
+        taken = "; the frame's places are used" if measured["positions_from"] == placing.FRAME else "; not in tissue"
+        flags.append(
+            f"off-lattice: {measured['spots_off_lattice']} spots lie over half the pitch off the lattice of the others"
+            f" by their pixels{taken}"
+        )
     if reading.get("in_tissue_known") is False:
         flags.append("tissue-unknown: no one selected the spots in tissue; all with counts are taken")
     return flags

@@ -57,8 +57,8 @@ def release_spots(
     Returns
     -------
     AnnData
-        `X` raw counts CSR float32; `obs` in_tissue (bool; never outside the picture), array_row, array_col,
-        pxl_col_in_fullres (x), pxl_row_in_fullres (y), tissue_fraction, total_counts, and, where the fiducial frame
+        `X` raw counts CSR float32; `obs` in_tissue (bool; never outside the picture nor off the lattice), array_row,
+        array_col, pxl_col_in_fullres (x), pxl_row_in_fullres (y), tissue_fraction, total_counts, and, where the frame
         places the spots and the deposit has positions too, vendor_pxl_col_in_fullres, vendor_pxl_row_in_fullres;
         `obsm['spatial']` (x, y) slide px;
         `uns['spatial']['ST']` with the reduced picture and the scale factors. `write` gives the picture its
@@ -70,7 +70,8 @@ def release_spots(
     released = anndata.AnnData(X=expression.X, obs=obs[[]].copy(), var=expression.var.copy())
     size_px = (alignment["image_width_px"], alignment["image_height_px"])
     inside = ((xy_px >= 0) & (xy_px < size_px)).all(axis=1)
-    released.obs["in_tissue"] = (obs["in_tissue"].to_numpy() == 1) & inside
+    is_placed = ~obs.index.isin(alignment["spots_without_place"])
+    released.obs["in_tissue"] = (obs["in_tissue"].to_numpy() == 1) & inside & is_placed
     released.obs["array_row"] = obs["array_row"].to_numpy()
     released.obs["array_col"] = obs["array_col"].to_numpy()
     released.obs["pxl_col_in_fullres"] = xy_px[:, 0]

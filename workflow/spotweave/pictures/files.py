@@ -16,6 +16,7 @@ import pyvips
 import tifffile
 
 from spotweave.errors import Refusal
+from spotweave.pictures.png_rows import check_png_rows
 
 # Of formats with parsers made for pictures alone: no SVG, PDF or ImageMagick, which read other files or run scripts.
 LOADERS = ("Jpeg", "Png", "Tiff", "Jp2k", "Webp", "OpenSlide")
@@ -142,6 +143,7 @@ def _open(path: Path) -> Picture:
         pages = [first, *(load_page(path, number) for number in range(1, count))]
     best = max(range(len(pages)), key=lambda number: (pages[number].width * pages[number].height, -number))
     _check_size(path, pages[best])
+    check_png_rows(path)
     fail_on = _fail_on(path, pages[best], best) if is_tiff else "warning"
     if fail_on != "warning":
         pages = [load_page(path, number, fail_on) for number in range(len(pages))]

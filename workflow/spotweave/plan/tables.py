@@ -100,11 +100,11 @@ class Tables:
         return list(dict.fromkeys([*encoders, *recipes, *bases]))
 
     def scored_on(self, task: str, encoders: Iterable[str], recipes: Iterable[str]) -> list[str]:
-        """The encoders of a task's leaderboard.
+        """The encoders of a task's leaderboard: the chosen ones, those of its recipes and the ones these start from.
 
         A recipe's encoder has seen its own task's training donors only: it is scored there.
         """
-        return [*encoders, *(recipe for recipe in recipes if self.recipes[recipe]["task"] == task)]
+        return self.encoders_needed(encoders, [recipe for recipe in recipes if self.recipes[recipe]["task"] == task])
 
 
 def load(config: Mapping[str, Any], root: Path, config_source: str = "config", files: Iterable[Path] = ()) -> Tables:
@@ -168,7 +168,7 @@ def load(config: Mapping[str, Any], root: Path, config_source: str = "config", f
             for name in config[key]
             if name not in known
         ]
-    for key, what in (("probes", "probe"), ("protocols", "protocol")):
+    for key, what in (("probes", "probe"), ("protocols", "protocol"), ("metrics", "metric")):
         for name in config[key]:
             faults += entry_faults(f"{config_source}:{key}", Registry(key, what, library), name)
     builders = Registry("encoders", "encoder builder", library)

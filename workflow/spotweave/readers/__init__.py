@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from spotweave.deposits.naming import Layout, Roles
 from spotweave.deposits.opening import parsing
 from spotweave.deposits.raw import RawFile
+from spotweave.deposits.redundancy import flags, of_genes
 from spotweave.errors import Refusal
 from spotweave.registry import Registry
 
@@ -192,6 +193,9 @@ def read_sample(name: str, files: Mapping[str, RawFile], member: str | None = No
                 raise Refusal(
                     f"{given}: a name with characters that are none ({broken!r:.60}); download the files again"
                 )
+    genes = reading.adata.var
+    reading.report.update(of_genes(genes.index.tolist(), genes["gene_id"].tolist(), reading.adata.X))
+    reading.report["data_flags"] = flags(reading.report)
     return reading
 
 

@@ -22,6 +22,7 @@ SHOWN = {
     "frame_offset_p95_um": "95th percentile, um",
     "edge_auc": "tissue edge",
     "placement_flags": "flags",
+    "data_flags": "files against each other",
     "magnification": "magnification",
     "tissue_area_mm2": "tissue, mm²",
     "spots_on_tissue": "spots on tissue",

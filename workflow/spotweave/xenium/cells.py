@@ -88,6 +88,7 @@ def read_cells(raw: RawFile) -> Cells:
     cells = pd.DataFrame(done)
     report = {
         "cell_columns_unused": table.unused,
+        "columns_not_given": _not_given(cells),
         "cells_without_nucleus": _without_nucleus(cells),
         "cells_with_several_nuclei": int((cells["nuclei"] > 1).sum()),
         "cells_by_segmentation_method": dict(sorted(methods.items())),
@@ -131,6 +132,18 @@ def _without_nucleus(cells: pd.DataFrame) -> int | None:
     """Cells whose nucleus has no area (not given, or 0); None where the file does not tell."""
     area = cells["nucleus_area_um2"]
     return None if area.isna().all() else int((area.isna() | (area == 0)).sum())
+
+
+def _not_given(cells: pd.DataFrame) -> list[str]:
+    """Measures that every version files and that some cells lack; a cell may have no nucleus, not all of them."""
+    lacking = {
+        name: int(cells[name].isna().sum()) for name in ("cell_area_um2", "nucleus_area_um2", "transcript_counts")
+    }
+    return [
+        f"{name} of {count:,} cells"
+        for name, count in lacking.items()
+        if count and (name != "nucleus_area_um2" or count == len(cells))
+    ]
 
 
 def _controls(filed: pd.DataFrame) -> dict[str, Any]:

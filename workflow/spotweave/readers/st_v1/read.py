@@ -30,6 +30,7 @@ from scipy.sparse import csr_matrix
 from spotweave.deposits.raw import RawFile
 from spotweave.deposits.values import UNKNOWN
 from spotweave.errors import Refusal
+from spotweave.geometry import apply, fit_affine
 from spotweave.matrices import features
 from spotweave.matrices.count_table import (
     DELIMITERS,
@@ -50,6 +51,9 @@ SPOT_FILE_EXPECTED = (
 )
 FLAGS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}
 EXAMPLES = 5
+FEWEST_COMPARED = 20
+FARTHEST_FROM_PLACE = 0.75  # array steps; .51 in real tables (rounded), 1 and more for a wrong place, less its own .3
+MEASURED_TO_STEPS = 0.01  # places with two decimals, in both axes
 
 
 @dataclass(frozen=True)
@@ -126,6 +130,7 @@ def read(files: Mapping[str, RawFile], *, member: str | None = None) -> Reading:
     adata, gene_report = _assemble(counts[row_of_spot[kept]], spots, kept, genes)
     without_spot = [places.names[row] for row in np.flatnonzero(spot_of_row < 0)]
     without_counts = [spots.ids[spot] for spot in np.flatnonzero(row_of_spot < 0)]
+    unplaced = int((~np.isfinite(spots.pixels).all(axis=1)).sum())
     report = {
         "unit": "spot",
         **found,
@@ -141,6 +146,9 @@ def read(files: Mapping[str, RawFile], *, member: str | None = None) -> Reading:
         "counts_without_spot": len(without_spot),
         "counts_without_spot_examples": without_spot[:EXAMPLES],
         "spots_without_counts": len(without_counts),
+        "spots_without_counts_in_tissue": int(spots.in_tissue[row_of_spot < 0].sum()),
+        "places_apart": _places_apart(spots),
+        "columns_not_given": [f"the pixels of {unplaced:,} of {len(spots):,} spots"] if unplaced else [],
         "spots_without_counts_examples": without_counts[:EXAMPLES],
         "duplicate_keys": duplicates,
         **spots.report,
@@ -416,6 +424,28 @@ def _join(places: _Places, spots: _Spots) -> tuple[NDArray[np.int64], str]:
         if 2 * np.count_nonzero(by_measure >= 0) >= min(len(spots), len(places.names)):
             return by_measure, "measured place"
     return by_array, "rounded place"
+
+
+def _places_apart(spots: _Spots) -> int:
+    """Spots whose place on the array, measured place and pixels are not one; 0 where they are not all given.
+
+    The spot detector computes measured places from pixels by an affine map, and places by rounding.
+    """
+    if len(spots) < FEWEST_COMPARED or not np.isfinite(spots.measured).all():
+        return 0
+    is_apart = (np.abs(spots.measured - spots.array) > FARTHEST_FROM_PLACE).any(axis=1)
+    known = np.isfinite(spots.pixels).all(axis=1)
+    good = known & ~is_apart
+    for _ in range(2):  # once more without the spots that lie elsewhere, which drag the map along
+        try:
+            matrix = fit_affine(spots.measured[good], spots.pixels[good])
+        except ValueError:
+            return int(is_apart.sum())
+        step_px = np.sqrt(abs(np.linalg.det(matrix[:2, :2])))
+        off_px = np.linalg.norm(spots.pixels - apply(matrix, spots.measured), axis=1)
+        is_off = known & (off_px > 1 + MEASURED_TO_STEPS * step_px)
+        good = known & ~is_off & ~is_apart
+    return int((is_apart | is_off).sum())
 
 
 def _look_up(wanted: NDArray[Any], there: NDArray[Any]) -> NDArray[np.int64]:

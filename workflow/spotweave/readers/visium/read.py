@@ -13,6 +13,7 @@ Names of spots are the barcode and `-1`, as Space Ranger writes them for a lone 
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from spotweave.deposits.raw import RawFile
+from spotweave.deposits.redundancy import counts_off_tissue, places_missing
 from spotweave.errors import Refusal
 from spotweave.geometry import LatticeFit, fit_lattice
 from spotweave.matrices import Matrix, barcodes, read_matrix
@@ -99,6 +101,10 @@ def read(files: Mapping[str, RawFile], *, member: str | None = None) -> Reading:
         "counts_without_spot_examples": without_spot[:EXAMPLES],
         "spots_without_counts": len(without_counts),
         "spots_without_counts_in_tissue": int(table["in_tissue"][row_of_spot < 0].sum()),
+        "counts_off_tissue": counts_off_tissue(table["in_tissue"].to_numpy(), kept),
+        "array_places_missing": places_missing(
+            table["in_tissue"].to_numpy(), math.prod(ARRAYS[slide["capture_area"]]) // 2
+        ),
         "spots_without_counts_examples": without_counts[:EXAMPLES],
         "duplicate_keys": 0,  # they are refused
         **gene_report,

@@ -7,6 +7,7 @@ bin is, and must agree; counts and positions are joined by place, never by the o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,8 +19,9 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from spotweave.deposits.raw import RawFile
+from spotweave.deposits.redundancy import counts_off_tissue, places_missing
 from spotweave.errors import Refusal
-from spotweave.geometry import LatticeFit, fit_lattice
+from spotweave.geometry import LatticeFit, apply, fit_lattice
 from spotweave.matrices import barcodes, read_head, read_matrix
 from spotweave.matrices.genes import gene_table
 from spotweave.readers import SPOT_COLUMNS, Reading
@@ -32,6 +34,8 @@ from spotweave.visium_hd.outlines import read_outlines
 BINS_TO_FIT = 100_000
 # Scale factors and positions come of one registration; on a real sample they differ by 0.06 %.
 MAX_PIXEL_SIZE_DIFFERENCE = 0.01
+# A registration need not be quite affine: small bins of a whole area may lie a few um off one map.
+OFF_LATTICE_UM = 8.0
 EXAMPLES = 5
 
 
@@ -78,6 +82,8 @@ def read(files: Mapping[str, RawFile], *, member: str | None = None) -> Reading:
         "rows_in_spots": len(table),
         "spots_kept": len(kept),
         "spots_in_tissue": int(table["in_tissue"].sum()),
+        "spots_without_counts_in_tissue": int(table["in_tissue"].to_numpy()[row_of_unit < 0].sum()),
+        "counts_off_tissue": counts_off_tissue(table["in_tissue"].to_numpy(), kept),
         "counts_without_spot": len(without_spot),
         "counts_without_spot_examples": [matrix.unit_names[row] for row in without_spot[:EXAMPLES]],
         "spots_without_counts": len(without_counts),
@@ -143,7 +149,13 @@ def _read_bins(
     ordered = {name: table[name].to_numpy()[order] for name in columns}
     names = bin_names(size_um, ordered["array_row"], ordered["array_col"])
     table = pd.DataFrame({"spot_id": pd.array(names, dtype=pd.StringDtype("pyarrow")), **ordered})
-    report = {**positions.report, "joined_by": "place", "bin_size_um": float(size_um)}
+    whole = math.prod(int(table[axis].max()) + 1 for axis in ("array_row", "array_col"))
+    report = {
+        **positions.report,
+        "joined_by": "place",
+        "bin_size_um": float(size_um),
+        "array_places_missing": places_missing(ordered["in_tissue"], whole),
+    }
     return table, row_of_unit, report | _pixel_size(raw.name, table, size_um, scale)
 
 
@@ -211,6 +223,7 @@ def _pixel_size(name: str, table: pd.DataFrame, size_um: int, scale: Mapping[str
         "array_mirrored": fit.mirrored,
         "array_anisotropy": fit.anisotropy,
         "array_residual_um": fit.residual_um,
+        "bins_off_lattice": _off_lattice(table, size_um, fit),
     }
     if stated is not None and abs(stated / fit.pixel_size_um - 1) > MAX_PIXEL_SIZE_DIFFERENCE:
         raise Refusal(
@@ -220,6 +233,13 @@ def _pixel_size(name: str, table: pd.DataFrame, size_um: int, scale: Mapping[str
             threshold=MAX_PIXEL_SIZE_DIFFERENCE,
         )
     return report
+
+
+def _off_lattice(table: pd.DataFrame, size_um: int, fit: LatticeFit) -> int:
+    """Bins whose pixels are not where the fitted array has them."""
+    centres_um = (table[["array_col", "array_row"]].to_numpy(dtype=np.float64) + 0.5) * size_um
+    off_px = np.linalg.norm(table[["x_px", "y_px"]].to_numpy(dtype=np.float64) - apply(fit.matrix, centres_um), axis=1)
+    return int((off_px * fit.pixel_size_um > max(size_um / 2, OFF_LATTICE_UM)).sum())
 
 
 def _fit(table: pd.DataFrame, size_um: int) -> LatticeFit | None:
@@ -256,6 +276,7 @@ def _read_cells(
         **outlines.report,
         "joined_by": "name",
         "pixel_size_um_stated": scale.get("microns_per_pixel"),
+        "columns_not_given": ["cell_area_um2, for want of microns_per_pixel"] if np.isnan(pixel_size_um) else [],
         "median_cell_area_um2": None if np.isnan(pixel_size_um) else float(table["cell_area_um2"].median()),
     }
     return table, row_of_unit, report
