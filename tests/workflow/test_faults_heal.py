@@ -15,12 +15,12 @@ PREDICTIONS = "predictions/demo/strict/handcrafted+ridge"
 
 # What a script's option says about the modules it loads by name.
 LOADED = {
-    "reader": lambda given: [f"readers/{given}"],
+    "reader": lambda given: [f"readers/{given}/layout", f"readers/{given}/read"],
     "protocol": lambda given: [f"protocols/{given}"],
     "probe": lambda given: [f"probes/{given}"],
     "metrics": lambda given: [f"metrics/{name}" for name in given],
     "spec": lambda given: [f"encoders/{as_row(given)['builder']}"],
-    "request": lambda given: [f"sources/{as_row(given)['source']}"],
+    "request": lambda given: [f"sources/{as_row(given)['source']}", f"readers/{as_row(given)['reader']}/layout"],
 }
 
 

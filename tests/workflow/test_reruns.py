@@ -186,7 +186,7 @@ def test_edited_modules_that_no_job_here_uses_rebuild_nothing(built):
         "protocols/hest_exact.py",
         "encoders/timm_model.py",
         "sources/file.py",
-        "readers/visium.py",
+        "readers/visium/read.py",
         "sources/geo.py",
         "simulate/st_v1.py",
     ]

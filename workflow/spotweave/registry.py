@@ -13,10 +13,12 @@ An entry that has outgrown one file is a package of that name, with a module for
 from __future__ import annotations
 
 import ast
+import contextlib
 import difflib
 import importlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -79,9 +81,24 @@ class Registry:
         is_package = bool(part) and (self.library / self.package / name / "__init__.py").is_file()
         return f"{self.package}/{name}/{part}" if is_package else f"{self.package}/{name}"
 
-    def constant(self, name: str, constant: str) -> Any:
-        """What an entry's module assigns to `constant`, as `literal` reads it."""
-        return literal(self.library / f"{self.module(name)}.py", constant)
+    def constant(self, name: str, constant: str, default: Any = None) -> Any:
+        """What an entry's module assigns to `constant` at its top: a literal, read without importing the module.
+
+        An entry that is a package has them in its `__init__`. What is not a literal counts as absent.
+        """
+        path = self.library / f"{self.module(name)}.py"
+        return _literals(path if path.is_file() else path.with_suffix("") / "__init__.py").get(constant, default)
+
+
+@cache
+def _literals(path: Path) -> dict[str, Any]:
+    """The literals that a module assigns to single names at its top."""
+    found = {}
+    for node in ast.parse(path.read_bytes(), filename=str(path)).body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            with contextlib.suppress(ValueError):
+                found[node.targets[0].id] = ast.literal_eval(node.value)
+    return found
 
 
 def literal(module: Path, name: str) -> Any:
@@ -92,10 +109,9 @@ def literal(module: Path, name: str) -> Any:
     ValueError
         There is no such name, or its value is none that can be read so.
     """
-    for node in ast.parse(module.read_bytes(), filename=str(module)).body:
-        if isinstance(node, ast.Assign) and any(isinstance(one, ast.Name) and one.id == name for one in node.targets):
-            return ast.literal_eval(node.value)
-    raise ValueError(f"{module.name} gives {name} no value that can be read without importing it")
+    if name not in _literals(module):
+        raise ValueError(f"{module.name} gives {name} no value that can be read without importing it")
+    return _literals(module)[name]
 
 
 def closest(name: str, known: Iterable[str]) -> str | None:

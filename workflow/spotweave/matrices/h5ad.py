@@ -37,11 +37,6 @@ ROWS_AT_ONCE = 1024
 MOST_SAMPLES = 1000
 
 
-def is_h5ad(file: h5py.File) -> bool:
-    """Whether an HDF5 file has what every AnnData file has."""
-    return "obs" in file and "var" in file
-
-
 def read(name: str, file: h5py.File) -> Matrix:
     """Read one file, `name` its owner's; `unit_columns` has the columns of `obs` as text."""
     obs = read_frame(name, file["obs"], "obs")

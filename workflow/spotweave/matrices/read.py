@@ -40,7 +40,8 @@ def read_matrix(counts: RawFile, *, features: RawFile | None = None, barcodes: R
     _refuse_foreign(counts, head)
     if head.startswith(HDF5_MAGIC):
         with open_file(counts) as file:
-            read = h5ad.read if h5ad.is_h5ad(file) else tenx_h5.read
+            is_h5ad = "obs" in file and "var" in file  # what every AnnData file has
+            read = h5ad.read if is_h5ad else tenx_h5.read
             matrix = read(counts.name, file)
     elif head.lstrip().startswith(mex.MAGIC):
         matrix = mex.read(counts, features, barcodes, is_packed=is_packed)
