@@ -28,7 +28,8 @@ from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
 from spotweave.io import is_refused, read_json, write_json, write_refused
 from spotweave.matrices.count_table import read_counts
-from spotweave.readers import Reading, pick_files
+from spotweave.matrices.reading import Reading
+from spotweave.readers import pick_files
 from spotweave.readers.st_v1 import read as st_v1
 
 HER2ST = DATA / "her2st"

@@ -24,7 +24,7 @@ from spotweave.deposits import arrow_tables
 from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
 from spotweave.matrices.read import read_matrix
-from spotweave.readers import Reading
+from spotweave.matrices.reading import Reading
 from spotweave.readers.xenium import read as xenium
 from spotweave.simulate import xenium as simulate
 from spotweave.simulate.count_files import write_h5_layout_3

@@ -40,7 +40,7 @@ from spotweave.matrices.count_table import (
     read_counts,
     read_records,
 )
-from spotweave.readers import SPOT_COLUMNS, Reading
+from spotweave.matrices.reading import Reading, measures, spot_table, totals_of
 
 PLACE = re.compile(r"(?:(?P<member>.+?)[x_]|(?P<r>X))?(?P<x>\d+(?:\.\d+)?)(?P<mark>[x_])(?P<y>\d+(?:\.\d+)?)", re.ASCII)
 ENSEMBL = re.compile(r"ENS[A-Z]{0,4}G\d{11}(?:\.\d+)?")
@@ -128,6 +128,7 @@ def read(files: Mapping[str, RawFile], *, member: str | None = None) -> Reading:
         )
     kept = np.flatnonzero(row_of_spot >= 0)
     adata, gene_report = _assemble(counts[row_of_spot[kept]], spots, kept, genes)
+    totals = totals_of(adata.X)
     without_spot = [places.names[row] for row in np.flatnonzero(spot_of_row < 0)]
     without_counts = [spots.ids[spot] for spot in np.flatnonzero(row_of_spot < 0)]
     unplaced = int((~np.isfinite(spots.pixels).all(axis=1)).sum())
@@ -153,8 +154,17 @@ def read(files: Mapping[str, RawFile], *, member: str | None = None) -> Reading:
         "duplicate_keys": duplicates,
         **spots.report,
         **gene_report,
+        **measures(adata.X, totals),
     }
-    return Reading(adata, _spot_table(spots, kept, adata.X), report)
+    table_of_spots = spot_table(
+        spots.ids,
+        (spots.pixels[:, 0], spots.pixels[:, 1]),
+        spots.in_tissue,
+        (kept, totals),
+        array=(spots.array[:, 0], spots.array[:, 1]),
+        measured=(spots.measured[:, 0], spots.measured[:, 1]),
+    )
+    return Reading(adata, table_of_spots, report)
 
 
 def _orient(table: CountTable) -> tuple[csr_matrix, _Places, list[str], dict[str, Any]]:
@@ -498,9 +508,6 @@ def _assemble(
         "genes": len(genes),
         "gene_names": form,
         "duplicate_gene_names": len(names) - len(set(names)),
-        "zero_genes": int(len(genes) - np.unique(counts.indices).size),
-        "zero_spots": int((np.diff(counts.indptr) == 0).sum()),
-        "total_counts": int(counts.data.sum(dtype=np.float64)),
     }
     return AnnData(X=counts, obs=obs, var=var), report
 
@@ -515,18 +522,3 @@ def _name_genes(genes: Sequence[str]) -> tuple[list[str], list[str], str]:
         gene_ids.append((both["gene_id"] if both else gene if alone else "").partition(".")[0])
         forms["symbol and Ensembl" if both else "Ensembl" if alone else "symbol"] += 1
     return names, gene_ids, " and ".join(f"{form} ({forms[form]})" for form in sorted(forms))
-
-
-def _spot_table(spots: _Spots, kept: NDArray[np.intp], counts: csr_matrix) -> pd.DataFrame:
-    total = pd.array([pd.NA] * len(spots), dtype="Int64")
-    exact = counts.astype(np.float64)  # scipy sums float32 in float32, whatever the dtype asked for
-    total[kept] = np.asarray(exact.sum(axis=1)).ravel().astype(np.int64)
-    columns = (
-        spots.ids,
-        *spots.array.T,
-        *spots.measured.T,
-        *spots.pixels.T,
-        spots.in_tissue,
-        total,
-    )
-    return pd.DataFrame(dict(zip(SPOT_COLUMNS, columns, strict=True)))
