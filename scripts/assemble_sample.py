@@ -1,4 +1,4 @@
-"""Bring one sample's counts, spots and tissue together in the released layout, with its plots."""
+"""Bring one sample's counts, spots and tissue together in the released layout, with its pictures."""
 
 from _stage import Stage
 
@@ -23,7 +23,7 @@ def work(args):
     from spotweave.dataset.spots import release_spots, slide_positions, write
     from spotweave.errors import Refusal
     from spotweave.io import read_json
-    from spotweave.plots.reduced import read_reduced
+    from spotweave.pictures.reduced import read_reduced
     from spotweave.report import plots
     from spotweave.tissue.agreement import tissue_fraction
     from spotweave.tissue.polygons import read_geojson

@@ -17,6 +17,7 @@ import _stage  # noqa: F401 (puts the library on the path)
 from spotweave import sources
 from spotweave.errors import Refusal
 from spotweave.onboard import draft as onboard
+from spotweave.onboard.accession import cohort_name, detect_source
 from spotweave.onboard.table import Draft, faults, open_questions, write
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -40,11 +41,10 @@ def main(argv: list[str]) -> int:
 
 
 def _draft(arguments: argparse.Namespace) -> int:
-    patterns = onboard.read_patterns(ROOT / "resources/sources.csv")
     source, accession = arguments.source, arguments.accession
     if source is None:
-        source, accession = onboard.detect_source(accession, patterns)
-    stem = arguments.out.stem if arguments.out else onboard.cohort_name(source, accession)
+        source, accession = detect_source(accession)
+    stem = arguments.out.stem if arguments.out else cohort_name(source, accession)
     path = arguments.out or ROOT / "config/cohorts" / f"{stem}.csv"
     if path.exists() and not arguments.force:
         raise FileExistsError(f"{path} is there already; name another with --out, or overwrite it with --force")

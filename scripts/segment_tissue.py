@@ -4,6 +4,7 @@ from _stage import Stage
 
 stage = Stage("segment_tissue", __doc__, inputs=["manifest", "alignment", "spots"], outputs=["tissue", "overlay"])
 stage.option("--limits", required=True, help="JSON of the configuration's limits")
+stage.option("--method", required=True, help="a module of spotweave/tissue/methods")
 stage.option("--min-hole-um2", type=float, default=50_000.0, help="smaller holes are filled (default: %(default)s)")
 stage.option("--simplify-um", type=float, default=4.0, help="how far outlines may be moved (default: %(default)s)")
 
@@ -28,6 +29,7 @@ def work(args):
         spots["in_tissue"].to_numpy(),
         alignment["spot_diameter_um"],
         json.loads(args.limits),
+        method=args.method,
         min_hole_um2=args.min_hole_um2,
         simplify_um=args.simplify_um,
     )

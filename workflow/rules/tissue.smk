@@ -12,7 +12,7 @@ rule segment_tissue:
     benchmark:
         "<benchmarks>/segment_tissue/{sample}.tsv"
     conda:
-        "../../envs/core.yaml"
+        f"../../envs/{config['tissue']['env']}.yaml"
     threads: 1
     resources:
         mem_mb=scaled_mem(4000),
@@ -33,9 +33,13 @@ rule segment_tissue:
                 )
             }
         ),
-        code=code("segment_tissue"),
+        method=config["tissue"]["method"],
+        code=code(
+            "segment_tissue",
+            lambda wildcards: [TISSUE_METHODS.module(config["tissue"]["method"])],
+        ),
     shell:
         "python scripts/segment_tissue.py --manifest {input.manifest} --alignment {input.alignment}"
         " --spots {input.spots} --limits {params.limits:q}"
-        " --tissue {output.tissue} --overlay {output.overlay}"
+        " --method {params.method} --tissue {output.tissue} --overlay {output.overlay}"
         " --record {output.record} --code {params.code} > {log} 2>&1"
