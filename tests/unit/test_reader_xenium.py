@@ -27,7 +27,7 @@ from spotweave.matrices.read import read_matrix
 from spotweave.matrices.reading import Reading
 from spotweave.readers.xenium import read as xenium
 from spotweave.simulate import xenium as simulate
-from spotweave.simulate.count_files import write_h5_layout_3
+from spotweave.simulate.count_files import Block, write_h5_layout_3
 from spotweave.simulate.xenium import Truth, draw_truth
 from spotweave.simulate.xenium_files import matrix_block, write_alignment, write_keypoints, write_table
 from spotweave.simulate.xenium_layouts import VARIANTS, Variant
@@ -317,7 +317,7 @@ def test_shuffled_missing_and_additional_cells_never_move_counts(seed: int, data
         rows = [i for i in reversed(filed) if i != dropped]
         units = [*(block.units[i] for i in rows), "999999"]
         counts = np.vstack([block.counts[rows], block.counts[:1] + 5])
-        simulate.write_h5_layout_3(files["counts"].path, simulate.Block(units, counts, *_rest(block)))
+        write_h5_layout_3(files["counts"].path, Block(units, counts, *_rest(block)))
         reading = xenium.read(files)
     names = variant.names(truth)
     kept = sorted((i for i in in_table if i != dropped), key=lambda i: names[i])
@@ -330,7 +330,7 @@ def test_shuffled_missing_and_additional_cells_never_move_counts(seed: int, data
     assert report["rows_in_spots"] == len(in_table)
 
 
-def _rest(block: simulate.Block) -> tuple[Any, ...]:
+def _rest(block: Block) -> tuple[Any, ...]:
     return block.names, block.ids, block.types, block.genomes
 
 
@@ -357,12 +357,12 @@ def test_real_counts_and_cells_are_joined_whatever_their_order(tmp_path: Path) -
     filed_counts = pd.read_csv(FRAGMENTS / "xenium_data_counts.csv.gz", index_col=0)
     genes = list(filed_counts.columns)
     types = ["Gene Expression"] * len(genes)
-    block = simulate.Block(list(filed_counts.index), filed_counts.to_numpy(), genes, genes, types, types)
+    block = Block(list(filed_counts.index), filed_counts.to_numpy(), genes, genes, types, types)
     shuffled = filed.sample(frac=1, random_state=0)
     cells = pd.DataFrame({"cell_id": shuffled.index, "x_centroid": shuffled["x"], "y_centroid": shuffled["y_img"]})
     cells.to_csv(tmp_path / "cells.csv", index=False)
     files = {
-        "counts": raw(simulate.write_h5_layout_3(tmp_path / "cell_feature_matrix.h5", block)),
+        "counts": raw(write_h5_layout_3(tmp_path / "cell_feature_matrix.h5", block)),
         "cells": raw(tmp_path / "cells.csv"),
         "experiment": write_text(tmp_path / "experiment.xenium", '{"pixel_size": 0.2125}'),
     }

@@ -21,6 +21,7 @@ from spotweave import readers
 from spotweave.deposits.naming import Roles
 from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
+from spotweave.matrices import reading as readings
 from spotweave.matrices.reading import SPOT_COLUMNS, Reading, write_csv
 
 LIBRARY = Path(readers.__file__).parents[1]
@@ -156,7 +157,7 @@ def test_spots_are_written_with_the_bytes_of_pandas(
 
 
 def test_a_table_of_many_batches_is_written_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(readers, "ROWS_AT_ONCE", 7)
+    monkeypatch.setattr(readings, "ROWS_AT_ONCE", 7)
     frame = pd.DataFrame({"spot_id": [f"s{i}" for i in range(50)], "x_px": np.arange(50) / 4})
     Reading(anndata.AnnData(np.zeros((1, 1), np.float32)), frame, {}).write(tmp_path / "a", tmp_path / "b.csv")
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "b.csv"), frame)
