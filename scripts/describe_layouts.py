@@ -48,7 +48,7 @@ def main() -> int:
 
 def registries() -> dict[str, dict[str, str]]:
     """Technology -> name of a layout -> what it is."""
-    from spotweave.simulate import st_v1_layouts, visium_hd, visium_layouts, xenium
+    from spotweave.simulate import st_v1_layouts, visium_hd, visium_layouts, xenium_layouts
 
     return {
         title: {name: variant.description for name, variant in module.VARIANTS.items()}
@@ -56,7 +56,7 @@ def registries() -> dict[str, dict[str, str]]:
             ("Spatial Transcriptomics", st_v1_layouts),
             ("Visium", visium_layouts),
             ("Visium HD", visium_hd),
-            ("Xenium", xenium),
+            ("Xenium", xenium_layouts),
         )
     }
 
