@@ -46,7 +46,7 @@ from spotweave.tables.rows import read_table
 
 ROOT = Path(__file__).resolve().parents[2]
 TABLE, SCHEMA = ROOT / "resources/sources.csv", ROOT / "workflow/schemas/sources.schema.yaml"
-NAMES = sources.names()
+NAMES = sources.SOURCES.names()
 ROWS = {row["source"]: row for row in csv.DictReader(TABLE.read_text(encoding="utf-8").splitlines())}
 
 __all__ = ["publisher"]  # a fixture
@@ -62,7 +62,7 @@ class Known:
 
     def listed(self) -> Listing:
         forget()
-        return sources.load(self.source).list_files(self.deposit.accession, SETTINGS)
+        return sources.SOURCES.load(self.source).list_files(self.deposit.accession, SETTINGS)
 
     def bring(self, folder: Path, checksum: str = "", settings: FetchSettings = SETTINGS) -> Fetched:
         forget()
@@ -222,7 +222,7 @@ def test_every_column_is_described() -> None:
 
 @every_source
 def test_a_row_says_of_accessions_what_the_module_says(name: str) -> None:
-    source, row = sources.load(name), ROWS[name]
+    source, row = sources.SOURCES.load(name), ROWS[name]
     assert row["accession_pattern"] == source.ACCESSION
     assert re.fullmatch(source.ACCESSION, row["example"])
     assert not re.search(r"\s", row["example"])
@@ -279,7 +279,7 @@ def test_a_source_that_cannot_list_says_so_and_what_to_do(known: Known) -> None:
 @of(LISTING)
 def test_an_accession_that_is_not_there_is_refused_by_its_name(known: Known) -> None:
     with pytest.raises(Refusal, match=re.escape(known.deposit.missing)) as refused:
-        sources.load(known.source).list_files(known.deposit.missing, SETTINGS)
+        sources.SOURCES.load(known.source).list_files(known.deposit.missing, SETTINGS)
     assert "\n" not in refused.value.reason
 
 
@@ -352,7 +352,7 @@ def test_bytes_pass_only_if_they_are_what_the_table_says_that_the_source_states(
 
 @of([name for name in LISTING if name != "file"])
 def test_a_source_states_the_checksums_that_its_row_of_the_table_says(known: Known) -> None:
-    module = cast(Locating, sources.load(known.source))
+    module = cast(Locating, sources.SOURCES.load(known.source))
     accession = "GSE190811" if known.source == "geo" else known.deposit.accession
     checksum = module.locate(f"{accession}/{known.deposit.name}", SETTINGS).checksum
     found = {kind for kind, value in zip(("sha256", "md5", "bytes"), vars(checksum).values(), strict=True) if value}

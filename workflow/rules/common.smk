@@ -17,8 +17,9 @@ from spotweave.arguments import as_json
 from spotweave.codehash import code_hash
 from spotweave.errors import TableFaults
 from spotweave.plan import closing, options, requests, tables
+from spotweave.readers import modules as reader_modules
 from spotweave.recipes import RECIPES
-from spotweave.sources import names as source_names
+from spotweave.sources import SOURCES
 from spotweave.tissue.methods import TISSUE_METHODS
 
 try:

@@ -6,6 +6,8 @@ first job, and a job imports (and is hashed with) the entries it uses and no oth
 
     PROBES = Registry("probes", "probe")
     PROBES.load("ridge").fit(...)
+
+An entry that has outgrown one file is a package of that name, with a module for each part that is wanted by itself.
 """
 
 from __future__ import annotations
@@ -56,8 +58,8 @@ class Registry:
             return None
         return f"{without_secrets(name)[:LONGEST]!r} is no {self.what}, {nearest(name, self.names())}"
 
-    def load(self, name: str) -> Any:
-        """The module of an entry.
+    def load(self, name: str, part: str = "") -> Any:
+        """The module of an entry; with `part`, that module of an entry that is a package.
 
         Raises
         ------
@@ -67,25 +69,27 @@ class Registry:
         fault = self.fault(name)
         if fault is not None:
             raise ValueError(fault)
-        return importlib.import_module(f"spotweave.{self.package.replace('/', '.')}.{name}")
+        return importlib.import_module(f"spotweave.{self.module(name, part).replace('/', '.')}")
 
-    def module(self, name: str) -> str:
-        """Where the entry lies in the library, without its ending, as a code hash names it (`probes/ridge`)."""
-        return f"{self.package}/{name}"
+    def module(self, name: str, part: str = "") -> str:
+        """Where the entry lies in the library, without its ending, as a code hash names it (`probes/ridge`).
+
+        With `part`, where that part of it lies (`readers/visium/layout`): the whole entry where it is one file.
+        """
+        is_package = bool(part) and (self.library / self.package / name / "__init__.py").is_file()
+        return f"{self.package}/{name}/{part}" if is_package else f"{self.package}/{name}"
+
+    def constant(self, name: str, constant: str, default: Any = None) -> Any:
+        """What an entry's module assigns to `constant` at its top: a literal, read without importing the module."""
+        return literal(self.library / f"{self.module(name)}.py", constant, default)
 
 
-def literal(module: Path, name: str) -> Any:
-    """The value that a module gives a name at its top level as a literal; the module is not imported.
-
-    Raises
-    ------
-    ValueError
-        There is no such name, or its value is none that can be read so.
-    """
-    for node in ast.parse(module.read_bytes(), filename=str(module)).body:
+def literal(path: Path, name: str, default: Any = None) -> Any:
+    """What a module assigns to a name at its top: a literal, read without importing the module."""
+    for node in ast.parse(path.read_bytes(), filename=str(path)).body:
         if isinstance(node, ast.Assign) and any(isinstance(one, ast.Name) and one.id == name for one in node.targets):
             return ast.literal_eval(node.value)
-    raise ValueError(f"{module.name} gives {name} no value that can be read without importing it")
+    return default
 
 
 def closest(name: str, known: Iterable[str]) -> str | None:

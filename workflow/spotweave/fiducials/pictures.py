@@ -24,7 +24,15 @@ from spotweave.fiducials.fit import MATCH_UM, FrameFit
 from spotweave.fiducials.printing import TABLE, displacement_um
 from spotweave.geometry import Points, apply
 from spotweave.io import atomic
-from spotweave.visium.array import DOT_DIAMETER_UM, GAP_COLUMN, SHAPES, CaptureArea, capture_area, dots_of
+from spotweave.visium.array import (
+    DOT_DIAMETER_UM,
+    GAP_COLUMN,
+    SHAPES,
+    SPOT_DIAMETER_UM,
+    CaptureArea,
+    capture_area,
+    dots_of,
+)
 
 RGB = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
@@ -32,7 +40,6 @@ Mask = NDArray[np.bool_]
 # Blue for what was found, orange for what was not: told apart by everyone (Okabe and Ito's palette).
 FOUND, MISSED, SPOT, CROSS, UNUSED = "#0072B2", "#D55E00", "#009E73", "#F0E442", "#404040"
 MARKS = (FOUND, MISSED, SPOT, CROSS, UNUSED, "#000000", "#FFFFFF")
-SPOT_DIAMETER_UM = 55.0
 CORNER_UM = 520.0  # half the side of a zoomed corner
 # Times their length; the largest that keeps nearly all arrows below LONGEST_UM is taken, and drawn to scale.
 MAGNIFICATIONS = (1, 2, 5, 10, 20, 50, 100, 200, 500)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from spotweave.intake.layouts import ROLES
+from spotweave.readers import layout, layout_fault
 from spotweave.registry import Registry, nearest
 from spotweave.sources import parse_checksum
 from spotweave.tables import sheets, vocabulary
@@ -117,12 +117,12 @@ def _file_faults(where: str, row: Row, reader: str) -> list[str]:
         return []
     if "files" in row:
         return [f"{where}:files: narrows an accession, and there is none, allowed: an accession beside it"]
-    if "bundle" in row or reader not in ROLES:
+    if "bundle" in row or layout_fault(reader):
         return []
-    lacking = [role for role in ROLES[reader].needed if role not in row]
-    either = ROLES[reader].either
-    if either and not set(either) & set(row):
-        lacking.append(either[0])
+    roles = layout(reader).roles
+    lacking = [role for role in roles.needed if role not in row]
+    if roles.either and not set(roles.either) & set(row):
+        lacking.append(roles.either[0])
     return [
         f"{where}:{role}: empty, allowed: where the file is, or an accession whose listing has it"
         for role in lacking

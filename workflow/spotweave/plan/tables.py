@@ -14,21 +14,18 @@ from typing import Any
 import yaml
 
 from spotweave.errors import TableFaults
+from spotweave.placing import PLACINGS
 from spotweave.plan.benchmark import task_faults
 from spotweave.plan.models import environment_faults, model_faults, recipe_columns
 from spotweave.plan.samples import read_cohorts, sample_faults
+from spotweave.pooling import POOLINGS
+from spotweave.readers import layout_fault
 from spotweave.registry import Registry, nearest
 from spotweave.tables import config as configuration
 from spotweave.tables import selection
 from spotweave.tables.rows import Row, read_table
 from spotweave.tissue.methods import TISSUE_METHODS
 
-# Column of the table of technologies -> the registry that its cells are entries of, and what one is called.
-ENTRIES_OF_A_TECHNOLOGY = {
-    "reader": ("readers", "reader"),
-    "placing": ("placing", "way of placing"),
-    "pooling": ("pooling", "way of pooling"),
-}
 MIN_DONORS = 2  # a fold trains on one and tests on another
 
 
@@ -157,7 +154,11 @@ def load(config: Mapping[str, Any], root: Path, config_source: str = "config", f
 
     rows_at: dict[tuple[str, str], str] = {}
     technologies = table(config["technologies_table"], "technologies", "technology")
-    faults += _technology_faults(technologies, rows_at, library)
+    for name, row in technologies.items():
+        unusable = layout_fault(row.get("reader", ""))
+        faults += [f"{rows_at['technologies', name]}:reader: {unusable}"] if unusable else []
+        for column, registry in (("placing", PLACINGS), ("pooling", POOLINGS)):
+            faults += entry_faults(f"{rows_at['technologies', name]}:{column}", registry, row.get(column, ""))
     patterns = table(root / "resources/sources.csv", "sources", "source")
     identities = table(root / "resources/identities.csv", "identities", None)
     encoders = table(config["encoders_table"], "encoders", "encoder")
@@ -178,8 +179,8 @@ def load(config: Mapping[str, Any], root: Path, config_source: str = "config", f
         ]
     for key, what in (("probes", "probe"), ("protocols", "protocol")):
         for name in config[key]:
-            faults += _entry_faults(f"{config_source}:{key}", Registry(key, what, library), name)
-    faults += _entry_faults(f"{config_source}:tissue.method", TISSUE_METHODS, config["tissue"]["method"])
+            faults += entry_faults(f"{config_source}:{key}", Registry(key, what, library), name)
+    faults += entry_faults(f"{config_source}:tissue.method", TISSUE_METHODS, config["tissue"]["method"])
     faults += environment_faults(f"{config_source}:tissue.env", config["tissue"]["env"], root / "envs")
     faults += model_faults(config, config_source, encoders, recipes, rows_at, faults, root / "envs")
     for name in config["tasks"]:
@@ -207,23 +208,10 @@ def load(config: Mapping[str, Any], root: Path, config_source: str = "config", f
     )
 
 
-def _entry_faults(where: str, registry: Registry, name: str) -> list[str]:
+def entry_faults(where: str, registry: Registry, name: str) -> list[str]:
     """What is wrong with a name that should be an entry of a registry."""
     unknown = registry.fault(name)
     return [f"{where}: {unknown}"] if unknown else []
-
-
-def _technology_faults(
-    technologies: Mapping[str, Row], rows_at: Mapping[tuple[str, str], str], library: Path
-) -> list[str]:
-    return [
-        fault
-        for name, row in technologies.items()
-        for column, (package, what) in ENTRIES_OF_A_TECHNOLOGY.items()
-        for fault in _entry_faults(
-            f"{rows_at['technologies', name]}:{column}", Registry(package, what, library), row.get(column, "")
-        )
-    ]
 
 
 def _choose(

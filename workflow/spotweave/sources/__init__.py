@@ -14,19 +14,19 @@ Nothing heavy is imported here: the tables are validated with `parse_checksum` b
 from __future__ import annotations
 
 import contextlib
-import importlib
 import json
 import os
-import pkgutil
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 from spotweave.errors import Refusal
+from spotweave.registry import Registry
 
+SOURCES = Registry("sources", "source")
 HEX_DIGITS = {"sha256": 64, "md5": 32}
 MOST_FILES = 200_000  # of a folder: no deposit has more, but the disk behind a link has
 
@@ -295,7 +295,7 @@ def find_place(text: str, source: str, accession: str | None) -> Place:
     if re.match("https?://", text, re.IGNORECASE):
         return Place("https", text, member or None)
     prefix, colon, rest = text.partition(":")
-    if colon and prefix in names() and prefix != "file":
+    if colon and prefix in SOURCES.names() and prefix != "file":
         return Place(prefix, rest, member or None)
     is_address = bool(colon) and prefix == "file"
     if source == "file" or is_address:
@@ -364,21 +364,3 @@ class Source(Protocol):
     def fetch(self, wanted: Wanted, folder: Path, settings: FetchSettings) -> Fetched:
         """Bring one file and vouch for it."""
         ...
-
-
-def names() -> list[str]:
-    """Names of the sources, sorted; found by file name, without importing them."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
-
-
-def load(name: str) -> Source:
-    """Import the source of that name.
-
-    Raises
-    ------
-    ValueError
-        There is none; the message names those there are.
-    """
-    if name not in names():
-        raise ValueError(f"'{name}' is not a source; there are: {', '.join(names())}")
-    return cast(Source, importlib.import_module(f"{__name__}.{name}"))

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from spotweave.deposits.naming import MATRIX
 from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
-from spotweave.intake.layouts import MATRIX
 from spotweave.matrices.hdf5 import keys, open_file
 from spotweave.visium import barcode_lists
 from spotweave.visium.positions import NAMES, Loupe, Positions, read_loupe

@@ -28,9 +28,6 @@ from spotweave.xenium.cells import Cells, read_cells
 from spotweave.xenium.experiment import Experiment, read_experiment
 from spotweave.xenium.features import control_kinds
 
-ROLES = ("counts", "cells", "experiment")
-OPTIONAL = ("features", "barcodes", "transcripts", "cell_boundaries", "nucleus_boundaries", "alignment")
-
 ZIP_MAGIC = b"PK\x03\x04"
 EXAMPLES = 5
 # Counts and cells of two segmentations join by chance names; then most sums differ.

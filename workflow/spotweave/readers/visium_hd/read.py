@@ -31,9 +31,6 @@ from spotweave.visium_hd import mappings, software
 from spotweave.visium_hd.names import Units, bin_names, cell_name, take_apart
 from spotweave.visium_hd.outlines import read_outlines
 
-ROLES = ("counts", "spots")
-OPTIONAL = ("scalefactors", "features", "barcodes", "cell_segmentations", "barcode_mappings")
-
 BINS_TO_FIT = 100_000
 # Scale factors and positions come of one registration; on a real sample they differ by 0.06 %.
 MAX_PIXEL_SIZE_DIFFERENCE = 0.01

@@ -13,7 +13,6 @@ Names of spots are the barcode and `-1`, as Space Ranger writes them for a lone 
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -32,24 +31,18 @@ from spotweave.matrices import Matrix, barcodes, read_matrix
 from spotweave.matrices.barcodes import Barcodes
 from spotweave.matrices.genes import gene_table
 from spotweave.readers import SPOT_COLUMNS, Reading
-from spotweave.visium.array import SOFTWARE_SPOT_UM
+from spotweave.visium.array import NAMES, SOFTWARE_SPOT_UM, SPOT_RADIUS_UM, capture_area
 from spotweave.visium.places import FROM_COUNTS, carries_positions, tissue_by_counts, without_positions
 from spotweave.visium.positions import Positions, read_loupe, read_positions, refuse_twins
 from spotweave.visium.scalefactors import read_scalefactors
 
-ROLES = ("counts",)
-OPTIONAL = ("spots", "features", "barcodes", "scalefactors", "alignment")
-
-# Rows and half-columns of the arrays, as array_row and array_col count them.
-ARRAYS = {"6.5 mm": (78, 128), "11 mm": (128, 224)}
-PITCH_UM = (50.0, 87.0)  # between half-columns and rows; 86.5 between rows of 11 mm, which does not matter here
+PITCH_UM = capture_area("6.5 mm").pitch_um  # between half-columns and rows; the other array's does not matter here
 # With rows and columns confused, um per px along x and y differ (87/50)^2 = 3.03-fold; half way, on a log scale:
 LARGEST_AXIS_RATIO = 1.74
 # A filtered matrix holds spots in tissue only, a raw one holds them all. With the positions of another section,
 # which has the same barcodes, neither is so.
 SAME_SECTION_FROM = 0.95
 SPOTS_TO_FIT = 20
-SPOT_RADIUS_UM = 27.5
 FILED = "positions file"
 EXAMPLES = 5
 MEMBERS_SHOWN = 20
@@ -77,6 +70,7 @@ def read(files: Mapping[str, RawFile], *, member: str | None = None) -> Reading:
     _refuse_swapped(positions.name, lattice)
     scalefactors, notes = read_scalefactors(files.get("scalefactors"))
     slide = _slide(positions.name, table, lattice, scalefactors)
+    area = capture_area(slide["capture_area"])
 
     order = np.lexsort((table["array_col"], table["array_row"]))
     table = table.iloc[order].reset_index(drop=True)
@@ -108,9 +102,7 @@ def read(files: Mapping[str, RawFile], *, member: str | None = None) -> Reading:
         "spots_without_counts": len(without_counts),
         "spots_without_counts_in_tissue": int(table["in_tissue"][row_of_spot < 0].sum()),
         "counts_off_tissue": counts_off_tissue(table["in_tissue"].to_numpy(), kept),
-        "array_places_missing": places_missing(
-            table["in_tissue"].to_numpy(), math.prod(ARRAYS[slide["capture_area"]]) // 2
-        ),
+        "array_places_missing": places_missing(table["in_tissue"].to_numpy(), area.rows * area.columns // 2),
         "spots_without_counts_examples": without_counts[:EXAMPLES],
         "duplicate_keys": 0,  # they are refused
         **gene_report,
@@ -314,18 +306,19 @@ def _slide(
             measured=int(odd.size),
             threshold=0,
         )
+    sizes = {slide: (capture_area(slide).rows, capture_area(slide).columns) for slide in NAMES}
     fits = [
         slide
-        for slide, (n_rows, n_cols) in ARRAYS.items()
+        for slide, (n_rows, n_cols) in sizes.items()
         if rows.min() >= 0 and cols.min() >= 0 and rows.max() < n_rows and cols.max() < n_cols
     ]
-    n_rows, n_cols = ARRAYS["6.5 mm"]
+    n_rows, n_cols = sizes["6.5 mm"]
     if rows.min() == 1 and cols.min() == 1 and (rows.max() == n_rows or cols.max() == n_cols):
         raise Refusal(f"{name}: array_row and array_col count from 1; subtract 1 from both", measured=1, threshold=0)
     if not fits:
         raise Refusal(
             f"{name}: rows {rows.min()} to {rows.max()} and columns {cols.min()} to {cols.max()} are on no array"
-            f" ({', '.join(f'{slide}: {r} x {c}' for slide, (r, c) in ARRAYS.items())}); check array_row and array_col",
+            f" ({', '.join(f'{slide}: {r} x {c}' for slide, (r, c) in sizes.items())}); check array_row and array_col",
             measured=f"{rows.max()} x {cols.max()}",
             threshold="127 x 223",
         )
