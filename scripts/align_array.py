@@ -21,9 +21,8 @@ def work(args):
 
     pitch_um = (args.array_pitch_x_um, args.array_pitch_y_um)
     row = placing.Options(pitch_um, args.spot_diameter_um, args.spots_to_image_scale, args.stated_pixel_size_um)
-    frame = args.fiducials[0] if args.fiducials else None
-    limits = json.loads(args.limits)
-    deposit = placing.Deposit.read(args.manifest, args.spots, args.reading, frame, row, limits)
+    files = (args.manifest, args.spots, args.reading, next(iter(args.fiducials), None))
+    deposit = placing.Deposit.read(*files, row, json.loads(args.limits))
     placement = placing.place_sample(args.placing, deposit)
     placement.write(args.alignment, args.units)
     return placement.measures

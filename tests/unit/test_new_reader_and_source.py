@@ -83,7 +83,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "workflow/spotweave/readers/beads.py").write_text(READER)
     (folder / "workflow/spotweave/sources/depot.py").write_text(SOURCE)
     with open(folder / "resources/technologies.csv", "a") as table:
-        table.write("Beads,beads,,,,\n")
+        table.write("Beads,beads,lattice,none,no,,,,\n")
     with open(folder / "resources/sources.csv", "a") as table:
         table.write("depot,yes,bytes,2,\n")
     (folder / "new.csv").write_text(

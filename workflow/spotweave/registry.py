@@ -101,17 +101,9 @@ def _literals(path: Path) -> dict[str, Any]:
     return found
 
 
-def literal(module: Path, name: str) -> Any:
-    """The value that a module gives a name at its top level as a literal; the module is not imported.
-
-    Raises
-    ------
-    ValueError
-        There is no such name, or its value is none that can be read so.
-    """
-    if name not in _literals(module):
-        raise ValueError(f"{module.name} gives {name} no value that can be read without importing it")
-    return _literals(module)[name]
+def literal(path: Path, name: str, default: Any = None) -> Any:
+    """What a module assigns to a name at its top: a literal, read without importing the module."""
+    return _literals(path).get(name, default)
 
 
 def closest(name: str, known: Iterable[str]) -> str | None:

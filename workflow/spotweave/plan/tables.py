@@ -14,9 +14,11 @@ from typing import Any
 import yaml
 
 from spotweave.errors import TableFaults
+from spotweave.placing import PLACINGS
 from spotweave.plan.benchmark import task_faults
 from spotweave.plan.models import environment_faults, model_faults, recipe_columns
 from spotweave.plan.samples import read_cohorts, sample_faults
+from spotweave.pooling import POOLINGS
 from spotweave.readers import layout_fault
 from spotweave.registry import Registry, nearest
 from spotweave.sources import source_fault
@@ -25,11 +27,6 @@ from spotweave.tables import selection
 from spotweave.tables.rows import Row, read_table
 from spotweave.tissue.methods import TISSUE_METHODS
 
-# Column of the table of technologies -> the registry that its cells are entries of, and what one is called.
-ENTRIES_OF_A_TECHNOLOGY = {
-    "placing": ("placing", "way of placing"),
-    "pooling": ("pooling", "way of pooling"),
-}
 MIN_DONORS = 2  # a fold trains on one and tests on another
 
 
@@ -164,8 +161,8 @@ def load(config: Mapping[str, Any], root: Path, config_source: str = "config", f
     rows_at: dict[tuple[str, str], str] = {}
     technologies = table(config["technologies_table"], "technologies", "technology")
     check_column("technologies", technologies, "reader", layout_fault)
-    for column, (package, what) in ENTRIES_OF_A_TECHNOLOGY.items():
-        check_column("technologies", technologies, column, Registry(package, what, library).fault)
+    check_column("technologies", technologies, "placing", PLACINGS.fault)
+    check_column("technologies", technologies, "pooling", POOLINGS.fault)
     sources = table(root / "resources/sources.csv", "sources", "source")
     check_column("sources", sources, "source", source_fault)
     identities = table(root / "resources/identities.csv", "identities", None)
@@ -186,8 +183,8 @@ def load(config: Mapping[str, Any], root: Path, config_source: str = "config", f
         ]
     for key, what in (("probes", "probe"), ("protocols", "protocol"), ("metrics", "metric")):
         for name in config[key]:
-            faults += _entry_faults(f"{config_source}:{key}", Registry(key, what, library), name)
-    faults += _entry_faults(f"{config_source}:tissue.method", TISSUE_METHODS, config["tissue"]["method"])
+            faults += entry_faults(f"{config_source}:{key}", Registry(key, what, library), name)
+    faults += entry_faults(f"{config_source}:tissue.method", TISSUE_METHODS, config["tissue"]["method"])
     faults += environment_faults(f"{config_source}:tissue.env", config["tissue"]["env"], root / "envs")
     faults += model_faults(config, config_source, encoders, recipes, rows_at, faults, root / "envs")
     for name in config["tasks"]:
@@ -216,7 +213,7 @@ def load(config: Mapping[str, Any], root: Path, config_source: str = "config", f
     )
 
 
-def _entry_faults(where: str, registry: Registry, name: str) -> list[str]:
+def entry_faults(where: str, registry: Registry, name: str) -> list[str]:
     """What is wrong with a name that should be an entry of a registry."""
     unknown = registry.fault(name)
     return [f"{where}: {unknown}"] if unknown else []

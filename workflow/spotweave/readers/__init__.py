@@ -107,14 +107,18 @@ def _is_unwritable(name: Any) -> bool:
     return isinstance(name, str) and ("\0" in name or (not name.isascii() and bool(LONE_SURROGATE.search(name))))
 
 
-def pick_files(manifest: Mapping[str, Any], roles: Roles) -> dict[str, RawFile]:
+def pick_files(manifest: Mapping[str, Any], roles: Roles, sample: str | None = None) -> dict[str, RawFile]:
     """The raw files in a sample's manifest (`raw.json`) that its reader reads, at most one of a role.
 
     Raises
     ------
+    ValueError
+        The manifest is not that of `sample`, where one is named.
     Refusal
         A role that is always read is not there, or any of them twice.
     """
+    if sample not in (None, manifest["sample"]):
+        raise ValueError(f"this is the manifest of {manifest['sample']}, not of {sample}")
     picked: dict[str, RawFile] = {}
     for role in (*roles.read_always, *roles.read_if_there):
         found = [file for file in manifest["files"] if file["role"] == role]
