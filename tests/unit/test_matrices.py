@@ -21,9 +21,10 @@ from scipy.sparse import coo_matrix, csc_matrix, csr_matrix
 from real_data import DATA, NOT_HERE
 from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
-from spotweave.matrices import features, h5ad, hdf5, mex, read_matrix
+from spotweave.matrices import features, h5ad, hdf5, mex
 from spotweave.matrices.genes import gene_table
 from spotweave.matrices.matrix import LARGEST_COUNT, Matrix, canonical, find_fault
+from spotweave.matrices.read import read_matrix
 from spotweave.simulate import visium as simulated
 from spotweave.simulate.count_files import (
     Block,
@@ -181,7 +182,7 @@ def change(path: Path, key: str, values: Any) -> None:
         ("matrix/indptr", np.array([0, 3, 2]), r"does not fit its lists"),
         ("matrix/indptr", np.array([0, 4, 3]), r"runs backwards"),
         ("matrix/data", np.array([1, 2]), r"does not fit its lists"),
-        ("matrix/indices", np.array([1, 2, 9]), r"at place 9 of 3"),
+        ("matrix/indices", np.array([1, 2, 9]), r"at index 9 of 3"),
         ("matrix/indices", np.array([1, 1, 0]), r"gene 'G1', barcode 'A+-1' is given twice"),
         ("matrix/indices", None, r"without a count matrix"),
         ("matrix/features/name", None, r"incomplete HDF5"),
@@ -764,7 +765,7 @@ def test_ids_stand_in_for_names_that_are_numbers(container: str, tmp_path: Path)
 # --- at the edges ---------------------------------------------------------------------------------
 
 
-def place(unit: int, gene: int) -> str:
+def entry(unit: int, gene: int) -> str:
     return f"unit {unit}, gene {gene}"
 
 
@@ -777,14 +778,14 @@ def test_an_entry_given_twice_is_found_wherever_it_stands() -> None:
     ):
         counts = csr_matrix((np.ones(len(columns), np.float32), columns, starts), shape=(units, 3))
         with pytest.raises(Refusal, match=r"given twice \(1 such entries\)"):
-            canonical("a", counts, place)
+            canonical("a", counts, entry)
     fine = csr_matrix((np.ones(4, np.float32), [2, 2, 0, 2], [0, 0, 1, 2, 4]), shape=(4, 3))
-    assert canonical("a", fine, place).nnz == 4
+    assert canonical("a", fine, entry).nnz == 4
 
 
 def test_zeros_that_are_stored_are_dropped() -> None:
     counts = csr_matrix((np.array([1, 0, 2], np.float32), [0, 1, 2], [0, 2, 3]), shape=(2, 3))
-    assert canonical("a", counts, place).nnz == 2
+    assert canonical("a", counts, entry).nnz == 2
 
 
 def test_the_largest_count_is_one_and_the_next_is_none() -> None:
@@ -806,10 +807,10 @@ def test_a_fault_is_named_at_its_unit_wherever_blocks_and_units_begin(
             read_matrix(raw(path))
 
 
-def test_a_place_one_beyond_the_last_gene_is_refused(tmp_path: Path) -> None:
+def test_an_index_one_beyond_the_last_gene_is_refused(tmp_path: Path) -> None:
     path = write_h5_layout_3(tmp_path / "a.h5", small())
     change(path, "matrix/indices", np.array([1, 2, 3]))
-    with pytest.raises(Refusal, match=r"at place 3 of 3"):
+    with pytest.raises(Refusal, match=r"at index 3 of 3"):
         read_matrix(raw(path))
 
 

@@ -146,14 +146,14 @@ def test_every_file_of_the_project_that_a_job_reads_is_in_its_hash(finished):
         words, given = json.loads(first)
         script = words[1]
         options = {word.removeprefix("--"): value for word, value in itertools.pairwise(words)} | given
-        units = [
+        loaded = [
             finished.folder / f"workflow/spotweave/{module}.py"
             for name, modules in LOADED.items()
             if name in options
             for module in modules(options[name])
         ]
         tables = [finished.folder / word for word in words if word.startswith("resources/")]
-        entries = (finished.folder / script, *units, *tables)
+        entries = (finished.folder / script, *loaded, *tables)
         read = {source_of(Path(finished.folder, name)) for name in opened}
         read = {one for one in read if one.is_file() and any(one.is_relative_to(folder) for folder in ours)}
         assert read <= set(closure(finished.folder / "workflow", *entries)), script
