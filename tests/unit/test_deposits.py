@@ -370,6 +370,7 @@ def test_names_that_no_table_can_hold_are_refused(tmp_path: Path, monkeypatch: A
 
     genes = pd.DataFrame({"gene_id": ["", ""]}, index=pd.Index(["A", broken], dtype=object))
     reading = readers.Reading(anndata.AnnData(np.ones((1, 2), np.float32), var=genes), pd.DataFrame(), {})
-    monkeypatch.setattr(readers, "load", lambda name: SimpleNamespace(read=lambda files, member: reading))
-    with pytest.raises(Refusal, match=r"counts\.tsv: a name with characters that are none"):
+    module = SimpleNamespace(read=lambda files, member: reading)
+    monkeypatch.setattr(readers, "READERS", SimpleNamespace(load=lambda name, part: module))
+    with pytest.raises(Refusal, match=r"counts\.tsv: the name .* has a character that no file can hold"):
         readers.read_sample("st_v1", {"counts": RawFile("counts.tsv", tmp_path)})
