@@ -94,7 +94,7 @@ def read_sample(name: str, files: Mapping[str, RawFile], member: str | None = No
             broken = next(filter(_is_unwritable, values), None) if values.dtype.kind == "O" else None
             if broken is not None:
                 raise Refusal(
-                    f"{given}: a name with characters that are none ({broken!r:.60}); download the files again"
+                    f"{given}: the name {broken!r:.60} has a character that no file can hold; download the files again"
                 )
     genes = reading.adata.var
     reading.report.update(of_genes(genes.index.tolist(), genes["gene_id"].tolist(), reading.adata.X))
