@@ -1,7 +1,7 @@
 """What a new entry costs, for every registry: the files touched, and the jobs that a finished build runs again.
 
-Each case adds an entry to a copy of the project by the words of its page in `docs/`: one file, and one row of a table or
-one line of the configuration.
+Each case adds an entry to a copy of the project by the words of its page in `docs/`: one file, and one row of a table
+or one line of the configuration.
 """
 
 from __future__ import annotations
