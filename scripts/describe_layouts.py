@@ -48,13 +48,13 @@ def main() -> int:
 
 def registries() -> dict[str, dict[str, str]]:
     """Technology -> name of a layout -> what it is."""
-    from spotweave.simulate import st_v1_layouts, visium, visium_hd, xenium
+    from spotweave.simulate import st_v1_layouts, visium_hd, visium_layouts, xenium
 
     return {
         title: {name: variant.description for name, variant in module.VARIANTS.items()}
         for title, module in (
             ("Spatial Transcriptomics", st_v1_layouts),
-            ("Visium", visium),
+            ("Visium", visium_layouts),
             ("Visium HD", visium_hd),
             ("Xenium", xenium),
         )

@@ -26,7 +26,7 @@ def work(args):
     from spotweave.io import read_json, write_json
     from spotweave.pictures.reduced import read_reduced
     from spotweave.slide.pyramid import read_header
-    from spotweave.visium.positions import read_loupe
+    from spotweave.visium.loupe import read_loupe
 
     roles = {file["role"] for file in read_json(args.manifest)["files"]}
     role = "cytassist_image" if "cytassist_image" in roles else "image"

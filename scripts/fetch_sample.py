@@ -68,11 +68,12 @@ def with_secrets(request):
 def work(args):
     import json
 
-    from spotweave.intake import ingest
+    from spotweave.intake.ingest import ingest
+    from spotweave.intake.request import parse_request
     from spotweave.io import write_json
     from spotweave.sources import FetchSettings
 
-    request = ingest.parse_request(with_secrets(json.loads(args.request)))
+    request = parse_request(with_secrets(json.loads(args.request)))
     settings = FetchSettings(
         args.attempts,
         args.timeout_s,
@@ -80,7 +81,7 @@ def work(args):
         unannounced_max_bytes=int(args.unannounced_max_gb * BYTES_PER_GB),
         free_min_bytes=int(args.free_min_gb * BYTES_PER_GB),
     )
-    ingested = ingest.ingest(request, args.folder, settings)
+    ingested = ingest(request, args.folder, settings)
     write_json(
         args.manifest,
         {

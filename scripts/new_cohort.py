@@ -17,6 +17,8 @@ import _stage  # noqa: F401 (puts the library on the path)
 from spotweave import sources
 from spotweave.errors import Refusal
 from spotweave.onboard import draft as onboard
+from spotweave.onboard.accession import cohort_name, detect_source
+from spotweave.onboard.table import Draft, faults, open_questions, write
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -39,22 +41,21 @@ def main(argv: list[str]) -> int:
 
 
 def _draft(arguments: argparse.Namespace) -> int:
-    patterns = onboard.read_patterns(ROOT / "resources/sources.csv")
     source, accession = arguments.source, arguments.accession
     if source is None:
-        source, accession = onboard.detect_source(accession, patterns)
-    stem = arguments.out.stem if arguments.out else onboard.cohort_name(source, accession)
+        source, accession = detect_source(accession)
+    stem = arguments.out.stem if arguments.out else cohort_name(source, accession)
     path = arguments.out or ROOT / "config/cohorts" / f"{stem}.csv"
     if path.exists() and not arguments.force:
         raise FileExistsError(f"{path} is there already; name another with --out, or overwrite it with --force")
-    listing = sources.load(source).list_files(accession, sources.FetchSettings())
+    listing = sources.SOURCES.load(source).list_files(accession, sources.FetchSettings())
     draft = onboard.draft(listing, source, stem)
-    onboard.write(draft, path, force=arguments.force)
+    write(draft, path, force=arguments.force)
     _report(draft, path, listing, source)
     return 0
 
 
-def _report(draft: onboard.Draft, path: Path, listing: sources.Listing, source: str) -> None:
+def _report(draft: Draft, path: Path, listing: sources.Listing, source: str) -> None:
     print(f"{path}: {len(draft.rows)} samples from {len(listing.files)} files of {listing.accession} ({source})")
     _section("Remarks", draft.remarks)
     suggested = [
@@ -62,8 +63,8 @@ def _report(draft: onboard.Draft, path: Path, listing: sources.Listing, source: 
         for (column, value, where), count in sorted(draft.suggested.items())
     ]
     _section("Suggested by names; please check", suggested)
-    _section("To find out (each ? in the table)", onboard.open_questions(draft, path))
-    _section("Faults", onboard.faults(path, ROOT, draft))
+    _section("To find out (each ? in the table)", open_questions(draft, path))
+    _section("Faults", faults(path, ROOT, draft))
 
 
 def _section(title: str, lines: list[str]) -> None:

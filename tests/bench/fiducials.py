@@ -34,7 +34,7 @@ from spotweave.fiducials.verdict import complaints, describe
 from spotweave.geometry import apply, fit_lattice
 from spotweave.pictures.reduced import read_reduced
 from spotweave.simulate.frames import DIFFICULTIES, Look, draw_look, render
-from spotweave.visium.array import capture_area
+from spotweave.visium.array import SPOT_RADIUS_UM, capture_area
 
 SHARED = ROOT.parent / "shared/data"
 REAL = {
@@ -48,7 +48,6 @@ REAL = {
 FRAMES = 300
 VENDOR_FRAMES = 30
 SEED = 20_000_003  # not one of training's, nor of its measurement's
-SPOT_RADIUS_UM = 27.5
 
 
 def pixel_size_um(matrix):

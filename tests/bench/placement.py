@@ -31,7 +31,8 @@ from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
 from spotweave.geometry import fit_lattice
 from spotweave.pictures.reduced import read_reduced
-from spotweave.readers import st_v1, visium
+from spotweave.readers.st_v1 import read as st_v1
+from spotweave.readers.visium import read as visium
 
 SHARED = ROOT.parent / "shared/data"
 # Pictures of 600 to 1,905 px stand in for whole ones here; the pitch of the MOB arrays is known from their outer size.

@@ -14,7 +14,8 @@ import pytest
 from faults.fault_server import Behaviour, Exchange, FaultServer, answers
 from spotweave.deposits import archives
 from spotweave.errors import Refusal
-from spotweave.intake.ingest import Request, ingest
+from spotweave.intake.ingest import ingest
+from spotweave.intake.request import Request
 from spotweave.sources import Checksum, FetchSettings, Unreachable
 from spotweave.sources._remote_zip import NoRanges, open_zip
 

@@ -15,8 +15,10 @@ from spotweave.align.sample import Options, align_sample
 from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
 from spotweave.geometry import apply
-from spotweave.readers import visium
-from spotweave.simulate.visium import block_of, draw_truth, write_h5_layout_3, write_positions
+from spotweave.readers.visium import read as visium
+from spotweave.simulate.count_files import write_h5_layout_3
+from spotweave.simulate.visium import block_of, draw_truth
+from spotweave.simulate.visium_files import write_positions
 from spotweave.visium.array import capture_area
 
 ROOT = Path(__file__).resolve().parents[2]

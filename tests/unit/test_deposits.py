@@ -24,9 +24,13 @@ from spotweave.deposits import opening as deposits
 from spotweave.deposits.opening import parses, parsing, read_json
 from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
-from spotweave.matrices import hdf5, read_matrix
+from spotweave.matrices import hdf5
+from spotweave.matrices.read import read_matrix
 from spotweave.simulate import visium
-from spotweave.visium.positions import read_loupe, read_positions
+from spotweave.simulate.count_files import write_h5_layout_2, write_h5_layout_3, write_h5ad
+from spotweave.simulate.visium_layouts import VARIANTS
+from spotweave.visium.loupe import read_loupe
+from spotweave.visium.positions import read_positions
 from spotweave.visium.scalefactors import read_scalefactors
 from spotweave.visium_hd import software
 
@@ -40,7 +44,7 @@ def raw(path: Path) -> RawFile:
 
 @pytest.fixture
 def truth() -> visium.Truth:
-    return visium.VARIANTS["space_ranger_2"].truth()
+    return VARIANTS["space_ranger_2"].truth()
 
 
 @pytest.fixture
@@ -53,7 +57,7 @@ def canary(tmp_path: Path) -> Path:
 
 
 def whole(path: Path, truth: visium.Truth, kind: str) -> Path:
-    write = {"h5": visium.write_h5_layout_3, "h5_2": visium.write_h5_layout_2, "h5ad": visium.write_h5ad}[kind]
+    write = {"h5": write_h5_layout_3, "h5_2": write_h5_layout_2, "h5ad": write_h5ad}[kind]
     return write(path, visium.block_of(truth, truth.tissue))
 
 
@@ -269,7 +273,7 @@ def test_what_a_library_cannot_read_is_a_refusal_that_names_the_file(source) -> 
 
 def test_a_library_may_be_reached_through_another(truth, tmp_path) -> None:
     """An attribute with a default is read through `Mapping.get`, which is no library for files."""
-    path = visium.write_h5_layout_3(tmp_path / "a.h5", visium.block_of(truth, truth.tissue))
+    path = write_h5_layout_3(tmp_path / "a.h5", visium.block_of(truth, truth.tissue))
     with h5py.File(path, "r+") as file:
         file.attrs["software_version"] = "spaceranger-3.1.2"
     content = path.read_bytes()
@@ -281,7 +285,7 @@ def test_a_library_may_be_reached_through_another(truth, tmp_path) -> None:
 
 def test_a_group_in_place_of_a_list_is_a_refusal(truth, tmp_path) -> None:
     for key in ("data", "indices", "indptr", "shape", "barcodes", "features/name", "features/id"):
-        path = visium.write_h5_layout_3(tmp_path / "a.h5", visium.block_of(truth, truth.tissue))
+        path = write_h5_layout_3(tmp_path / "a.h5", visium.block_of(truth, truth.tissue))
         for put in ("group", "matrix of text", "floats"):
             with h5py.File(path, "r+") as file:
                 del file[f"matrix/{key}"]

@@ -23,10 +23,11 @@ from real_data import DATA, NOT_HERE
 from spotweave.deposits import arrow_tables
 from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
-from spotweave.matrices import read_matrix
-from spotweave.readers import Reading, xenium
+from spotweave.matrices.read import read_matrix
+from spotweave.readers import Reading
+from spotweave.readers.xenium import read as xenium
 from spotweave.simulate import xenium as simulate
-from spotweave.simulate.visium import write_h5_layout_3
+from spotweave.simulate.count_files import write_h5_layout_3
 from spotweave.simulate.xenium import VARIANTS, Truth, Variant, draw_truth
 from spotweave.xenium import transcripts
 from spotweave.xenium.alignment import read_he_alignment

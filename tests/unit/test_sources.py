@@ -93,9 +93,9 @@ def test_a_faulty_checksum_is_explained(text, words):
         parse_checksum(text)
 
 
-@pytest.mark.parametrize("name", sources.names())
+@pytest.mark.parametrize("name", sources.SOURCES.names())
 def test_every_source_keeps_the_contract(name, tmp_path):
-    source = sources.load(name)
+    source = sources.SOURCES.load(name)
     expected = {
         source.fetch: ({"wanted": Wanted, "folder": Path, "settings": FetchSettings}, Fetched),
         source.list_files: ({"accession": str, "settings": FetchSettings}, Listing),
@@ -112,15 +112,15 @@ def test_every_source_keeps_the_contract(name, tmp_path):
     assert not (tmp_path / "raw").exists()
 
 
-@pytest.mark.parametrize("name", sources.names())
+@pytest.mark.parametrize("name", sources.SOURCES.names())
 def test_every_source_refuses_an_accession_that_is_none(name):
     with pytest.raises(Refusal, match="no such accession"):
-        sources.load(name).list_files("no such accession", SETTINGS)
+        sources.SOURCES.load(name).list_files("no such accession", SETTINGS)
 
 
 def test_an_unknown_source_is_explained():
-    with pytest.raises(ValueError, match=r"'_disk' is not a source; there are: .*file, .*https, .*zenodo"):
-        sources.load("_disk")
+    with pytest.raises(ValueError, match=r"'_disk' is no source, allowed: .*file, .*https, .*zenodo"):
+        sources.SOURCES.load("_disk")
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,7 @@ def asked(exchange: Exchange) -> dict[str, Any]:
 
 def forget() -> None:
     """Drop what the sources remember of publishers."""
-    for name in sources.names():
+    for name in sources.SOURCES.names():
         for value in vars(importlib.import_module(f"spotweave.sources.{name}")).values():
             if hasattr(value, "cache_clear"):
                 value.cache_clear()
@@ -137,11 +137,11 @@ class Deposit:
 
 def bring(source: str, location: str, folder: Path, checksum: str = "", settings: FetchSettings = SETTINGS):
     wanted = Wanted("spots", location, sources.parse_checksum(checksum))
-    return sources.load(source).fetch(wanted, folder, settings)
+    return sources.SOURCES.load(source).fetch(wanted, folder, settings)
 
 
 def listed(source: str, accession: str) -> list[str]:
-    return [file.name for file in sources.load(source).list_files(accession, SETTINGS).files]
+    return [file.name for file in sources.SOURCES.load(source).list_files(accession, SETTINGS).files]
 
 
 # --- GEO ------------------------------------------------------------------------------------------------------------

@@ -67,11 +67,13 @@ def tokens(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def bring(name: str, location: str, folder: Path, checksum: str = "", settings: FetchSettings = SETTINGS) -> Fetched:
-    return sources.load(name).fetch(Wanted("spots", location, sources.parse_checksum(checksum)), folder, settings)
+    return sources.SOURCES.load(name).fetch(
+        Wanted("spots", location, sources.parse_checksum(checksum)), folder, settings
+    )
 
 
 def listed(name: str, accession: str) -> Listing:
-    return sources.load(name).list_files(accession, SETTINGS)
+    return sources.SOURCES.load(name).list_files(accession, SETTINGS)
 
 
 def sent(server: FaultServer) -> dict[str, int]:
@@ -183,7 +185,7 @@ def test_an_accession_may_be_written_in_the_usual_ways(name, spelling, publisher
     put = PUBLISHERS[name](publisher, FOLDERS)
     assert listed(name, spelling) == listed(name, put.accession)
     if "?" not in spelling and "#" not in spelling:  # a row's accession with a file behind it
-        located = sources.load(name).locate(f"{spelling.rstrip('/')}/S2/spots.csv", SETTINGS)  # type: ignore[attr-defined]
+        located = sources.SOURCES.load(name).locate(f"{spelling.rstrip('/')}/S2/spots.csv", SETTINGS)  # type: ignore[attr-defined]
         assert located.name == "S2--spots.csv"
 
 

@@ -13,8 +13,10 @@ from PIL import Image
 
 from spotweave.geometry import apply
 from spotweave.io import read_json, write_json
+from spotweave.simulate.count_files import write_h5_layout_3
 from spotweave.simulate.frames import Look, render
-from spotweave.simulate.visium import block_of, draw_truth, write_h5_layout_3, write_loupe
+from spotweave.simulate.visium import block_of, draw_truth
+from spotweave.simulate.visium_files import write_loupe
 from spotweave.visium.array import capture_area
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -17,8 +17,9 @@ from spotweave.arguments import as_json
 from spotweave.codehash import code_hash
 from spotweave.errors import TableFaults
 from spotweave.plan import closing, options, requests, tables
+from spotweave.readers import modules as reader_modules
 from spotweave.recipes import RECIPES
-from spotweave.sources import names as source_names
+from spotweave.sources import SOURCES
 from spotweave.tissue.methods import TISSUE_METHODS
 
 try:
@@ -42,6 +43,11 @@ config["recipes"] = [
     if TABLES.recipes[name]["task"] in config["tasks"]
 ]
 LIMITS = config["limits"]
+
+# No more downloads from a publisher side by side than its row says; --resources and the profiles may say otherwise.
+for source, most in TABLES.downloads_at_once.items():
+    if f"{source}_downloads" not in workflow.global_resources:
+        workflow.register_resource(f"{source}_downloads", most)
 
 # How patiently files are fetched changes none of them: handed on beside the commands, which Snakemake tracks.
 os.environ.update(

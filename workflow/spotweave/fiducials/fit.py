@@ -59,7 +59,7 @@ class FrameFit:
     letter
         `A1` to `D1` as read from the gap in the top side; None where the frame does not name it or it cannot be read.
     letter_margin
-        Response at the gap below that of the least of the other three places, in units of a dot's usual response.
+        Response at the gap below that of the least of the other three, as a share of a dot's usual response.
     matrix
         (3, 3), um of `fiducials.array` -> px of the picture.
     corners_matrix

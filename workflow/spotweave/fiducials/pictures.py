@@ -24,7 +24,15 @@ from spotweave.fiducials.fit import MATCH_UM, FrameFit
 from spotweave.fiducials.printing import TABLE, displacement_um
 from spotweave.geometry import Points, apply
 from spotweave.io import atomic
-from spotweave.visium.array import DOT_DIAMETER_UM, GAP_COLUMN, SHAPES, CaptureArea, capture_area, dots_of
+from spotweave.visium.array import (
+    DOT_DIAMETER_UM,
+    GAP_COLUMN,
+    SHAPES,
+    SPOT_DIAMETER_UM,
+    CaptureArea,
+    capture_area,
+    dots_of,
+)
 
 RGB = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
@@ -32,7 +40,6 @@ Mask = NDArray[np.bool_]
 # Blue for what was found, orange for what was not: told apart by everyone (Okabe and Ito's palette).
 FOUND, MISSED, SPOT, CROSS, UNUSED = "#0072B2", "#D55E00", "#009E73", "#F0E442", "#404040"
 MARKS = (FOUND, MISSED, SPOT, CROSS, UNUSED, "#000000", "#FFFFFF")
-SPOT_DIAMETER_UM = 55.0
 CORNER_UM = 520.0  # half the side of a zoomed corner
 # Times their length; the largest that keeps nearly all arrows below LONGEST_UM is taken, and drawn to scale.
 MAGNIFICATIONS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
@@ -155,9 +162,9 @@ class _Sheet:
         _show(axes, _brightened(np.asarray(smaller)), (0.0, 0.0, width, height))
         return axes, scale
 
-    def corner(self, place: int, title: str) -> Any:
+    def corner(self, panel: int, title: str) -> Any:
         """One of four square panels, row by row."""
-        return self._square(place, title)
+        return self._square(panel, title)
 
     def map(self, title: str) -> Any:
         """The square panel below the corners."""
@@ -171,14 +178,14 @@ class _Sheet:
         axes.spines[["top", "right"]].set_visible(False)
         return axes
 
-    def _square(self, place: int, title: str) -> Any:
-        axes = self._panel(*self._titled(place, title), CORNER, CORNER)
+    def _square(self, panel: int, title: str) -> Any:
+        axes = self._panel(*self._titled(panel, title), CORNER, CORNER)
         axes.set_axis_off()
         return axes
 
-    def _titled(self, place: int, title: str) -> tuple[float, float]:
+    def _titled(self, panel: int, title: str) -> tuple[float, float]:
         """Write a panel's title; the left and top of the panel."""
-        row, column = divmod(place, 2)
+        row, column = divmod(panel, 2)
         left = WIDTH - MARGIN - (2 - column) * CORNER - (1 - column) * GAP
         top = self._top + row * (CORNER + BETWEEN)
         self._text(left, top - 12, title, size=10, va="center")
@@ -415,11 +422,11 @@ def _draw_bar(axes: Any, pixel_size_um: float, scale: float) -> None:
 def _zoom_corners(sheet: _Sheet, picture: RGB, frame: _Frame) -> None:
     """The corners enlarged, laid out as the picture has them."""
     fit = frame.fit
-    for place, shape in enumerate(_as_seen(frame.corners_px)):
+    for panel, shape in enumerate(_as_seen(frame.corners_px)):
         centre = frame.corners_px[shape]
         of_shape = frame.area.shape == shape
         axes = sheet.corner(
-            place, f"{_named(SHAPES[shape])}: {int(frame.found[of_shape].sum())} of {int(of_shape.sum())} dots found"
+            panel, f"{_named(SHAPES[shape])}: {int(frame.found[of_shape].sum())} of {int(of_shape.sum())} dots found"
         )
         if not _zoom(axes, picture, centre, CORNER_UM / fit.pixel_size_um):
             continue
@@ -509,13 +516,13 @@ def _draw_detections(axes: Any, detections: Sequence[Detection]) -> None:
 
 def _zoom_detections(sheet: _Sheet, picture: RGB, detections: Sequence[Detection]) -> None:
     """The surest detection of every shape, enlarged."""
-    for place, shape in enumerate((0, 1, 3, 2)):  # as an upright frame has them
+    for panel, shape in enumerate((0, 1, 3, 2)):  # as an upright frame has them
         of_shape = [found for found in detections if found.shape == shape]
         if not of_shape:
-            _say(sheet.corner(place, _named(SHAPES[shape])), "not detected")
+            _say(sheet.corner(panel, _named(SHAPES[shape])), "not detected")
             continue
         best = max(of_shape, key=lambda found: found.score)
-        axes = sheet.corner(place, f"{_named(SHAPES[shape])}: score {best.score:.2f}")
+        axes = sheet.corner(panel, f"{_named(SHAPES[shape])}: score {best.score:.2f}")
         _zoom(axes, picture, np.array([best.x_px, best.y_px]), 1.4 * max(best.width_px, best.height_px))
 
 

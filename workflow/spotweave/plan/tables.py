@@ -6,7 +6,7 @@ standard library, PyYAML and fastjsonschema: it runs at the start of every job.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,9 @@ from spotweave.errors import TableFaults
 from spotweave.plan.benchmark import task_faults
 from spotweave.plan.models import environment_faults, model_faults, recipe_columns
 from spotweave.plan.samples import read_cohorts, sample_faults
+from spotweave.readers import layout_fault
 from spotweave.registry import Registry, nearest
+from spotweave.sources import source_fault
 from spotweave.tables import config as configuration
 from spotweave.tables import selection
 from spotweave.tables.rows import Row, read_table
@@ -40,6 +42,7 @@ class Tables:
     cohort_left_out: dict[str, int] = field(default_factory=dict)
     file_columns: tuple[str, ...] = ()
     identities: tuple[Row, ...] = ()
+    downloads_at_once: dict[str, int] = field(default_factory=dict)
 
     def reader_of(self, sample: str) -> str:
         """The reader of the sample's technology."""
@@ -149,12 +152,15 @@ def load(config: Mapping[str, Any], root: Path, config_source: str = "config", f
         unknown = registry.fault(name)
         return [f"{where}: {unknown}"] if unknown else []
 
+    def check_column(schema: str, rows: Mapping[str, Row], column: str, fault_of: Callable[[str], str | None]) -> None:
+        found = {name: fault_of(row.get(column, "")) for name, row in rows.items()}
+        faults.extend(f"{rows_at[schema, name]}:{column}: {fault}" for name, fault in found.items() if fault)
+
     rows_at: dict[tuple[str, str], str] = {}
     technologies = table(config["technologies_table"], "technologies", "technology")
-    readers = Registry("readers", "reader", library)
-    for name, row in technologies.items():
-        faults += entry_faults(f"{rows_at['technologies', name]}:reader", readers, row.get("reader", ""))
-    patterns = table(root / "resources/sources.csv", "sources", "source")
+    check_column("technologies", technologies, "reader", layout_fault)
+    sources = table(root / "resources/sources.csv", "sources", "source")
+    check_column("sources", sources, "source", source_fault)
     identities = table(root / "resources/identities.csv", "identities", None)
     encoders = table(config["encoders_table"], "encoders", "encoder")
     tasks = table(config["tasks_table"], "tasks", "task")
@@ -162,9 +168,8 @@ def load(config: Mapping[str, Any], root: Path, config_source: str = "config", f
 
     samples, cohorts, found = read_cohorts(config["cohorts"], schemas / "cohort.schema.yaml", config_source)
     faults += found
-    sources = Registry("sources", "source", library)
     for where, row in samples.values():
-        faults += sample_faults(where, row, technologies, sources, patterns)
+        faults += sample_faults(where, row, technologies, sources)
 
     for key, known in (("encoders", encoders), ("tasks", tasks), ("recipes", recipes)):
         faults += [
@@ -200,6 +205,7 @@ def load(config: Mapping[str, Any], root: Path, config_source: str = "config", f
         # Cells that say where a file is: those with a checksum of their own.
         tuple(column.removesuffix("_checksum") for column in columns if column.endswith("_checksum")),
         tuple(identities.values()),
+        {name: int(row["downloads_at_once"]) for name, row in sources.items() if "downloads_at_once" in row},
     )
 
 

@@ -1,35 +1,39 @@
-"""Readers: one module per technology turns a sample's raw files into counts and a table of spots.
+"""Readers: one entry per technology says what its raw files are called and turns them into counts and spots.
 
-A reader is one module of this package, named in `resources/technologies.csv`, with
+A reader is a module of this package, named in `resources/technologies.csv`, with
 
-* `ROLES`: the roles of the raw files it cannot do without (`("counts", "spots")`);
-* `OPTIONAL`: the roles it takes where they are given (`("scalefactors",)`);
-* `read(files, *, member=None) -> Reading`: `files` maps each role to a `RawFile`; `member` selects one
-  section of files that hold several. Wrong data raise `Refusal`, never less.
+* `LAYOUT`: what its files are called, by role (`spotweave.deposits.naming.Layout`);
+* `read(files, *, member=None) -> Reading`: `files` maps roles to `RawFile`s, those of `LAYOUT.roles.read_always`, and
+  those of `read_if_there` that the sample has; `member` selects one section of files that hold several. Wrong data
+  raise `Refusal`, never less.
 
-Modules are imported by name, one at a time, so that a change of one reader concerns only the samples read with it.
+The layout is looked at before the first job, at the start of every run: a reader imports nothing heavy at its top. One
+that has much to import, or to say, is a package with the two in `layout.py` and `read.py`; samples are then fetched
+anew only for a change of the layout, and read anew for a change of either.
 """
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
+import functools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol
 
+from spotweave.deposits.naming import Layout, Roles
 from spotweave.deposits.opening import parsing
 from spotweave.deposits.raw import RawFile
 from spotweave.deposits.redundancy import flags, of_genes
 from spotweave.errors import Refusal
+from spotweave.registry import Registry
 
 if TYPE_CHECKING:  # the registry itself must stay light
     import pyarrow as pa
     from anndata import AnnData
     from pandas import DataFrame
 
+READERS = Registry("readers", "reader")
 SPOT_COLUMNS = (
     "spot_id",
     "array_col",
@@ -128,26 +132,48 @@ def _as_written(column: pa.Array) -> pa.Array:
 
 
 class Reader(Protocol):
-    """The face of a reader module."""
-
-    ROLES: tuple[str, ...]
-    OPTIONAL: tuple[str, ...]
+    """The part of a reader that reads."""
 
     def read(self, files: Mapping[str, RawFile], *, member: str | None = None) -> Reading:
         """Read one sample."""
         ...
 
 
-def names() -> list[str]:
-    """Names of all readers, sorted, without importing them."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+@functools.cache
+def layout(name: str) -> Layout:
+    """What a reader's files are called; nothing heavy is imported.
+
+    Raises
+    ------
+    ValueError
+        There is no such reader, or its layout cannot be used: why.
+    """
+    unknown = READERS.fault(name)
+    if unknown:
+        raise ValueError(unknown)
+    module = READERS.module(name, "layout")
+    try:
+        found = READERS.load(name, "layout").LAYOUT
+    except Exception as error:  # whatever is wrong with a module that somebody has just written
+        raise ValueError(f"{module}.py has no LAYOUT that can be used ({error})") from error
+    fault = found.fault() if isinstance(found, Layout) else "it is no spotweave.deposits.naming.Layout"
+    if fault:
+        raise ValueError(f"{module}.py: LAYOUT cannot be used: {fault}")
+    return found
 
 
-def load(name: str) -> Reader:
-    """Import one reader by name; `ValueError` for a name that is none."""
-    if name not in names():
-        raise ValueError(f"unknown reader {name!r}, there are: {', '.join(names())}")
-    return cast(Reader, importlib.import_module(f"{__name__}.{name}"))
+def layout_fault(name: str) -> str | None:
+    """What to say of a reader that there is not, or whose layout cannot be used; None for a usable one."""
+    try:
+        layout(name)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def modules(name: str) -> list[str]:
+    """The modules of a reader that a job depends on which reads with it, as a code hash names them."""
+    return sorted({READERS.module(name, "layout"), READERS.module(name, "read")})
 
 
 def read_sample(name: str, files: Mapping[str, RawFile], member: str | None = None) -> Reading:
@@ -157,8 +183,9 @@ def read_sample(name: str, files: Mapping[str, RawFile], member: str | None = No
     (a cast that fails) is refused here, with the names of all files.
     """
     given = ", ".join(raw.name for raw in files.values())
+    reader: Reader = READERS.load(name, "read")
     with parsing(given):
-        reading = load(name).read(files, member=member)
+        reading = reader.read(files, member=member)
     for table in (reading.adata.obs, reading.adata.var):
         for values in (table.index, *(column for _, column in table.items())):
             broken = next(filter(_is_unwritable, values), None) if values.dtype.kind == "O" else None
@@ -177,19 +204,18 @@ def _is_unwritable(name: Any) -> bool:
     return isinstance(name, str) and ("\0" in name or (not name.isascii() and bool(LONE_SURROGATE.search(name))))
 
 
-def pick_files(manifest: Mapping[str, Any], roles: Iterable[str], optional: Iterable[str] = ()) -> dict[str, RawFile]:
-    """The raw files of the given roles in a sample's manifest (`raw.json`), at most one of a role.
+def pick_files(manifest: Mapping[str, Any], roles: Roles) -> dict[str, RawFile]:
+    """The raw files in a sample's manifest (`raw.json`) that its reader reads, at most one of a role.
 
     Raises
     ------
     Refusal
-        One of `roles` is not there, or any of them twice.
+        A role that is always read is not there, or any of them twice.
     """
     picked: dict[str, RawFile] = {}
-    optional = tuple(optional)
-    for role in (*roles, *optional):
+    for role in (*roles.read_always, *roles.read_if_there):
         found = [file for file in manifest["files"] if file["role"] == role]
-        if not found and role in optional:
+        if not found and role in roles.read_if_there:
             continue
         if len(found) != 1:
             given = ", ".join(f"{file['name']} ({file['role']})" for file in manifest["files"]) or "no files at all"

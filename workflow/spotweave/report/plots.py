@@ -21,16 +21,16 @@ PADDED_COLOUR = (214, 39, 40)
 
 
 def contact_sheet(patches: Path, target: Path) -> None:
-    """A sheet of up to 48 patches, evenly drawn from the file; padded ones have a red frame."""
+    """A sheet of up to 48 patches, evenly drawn from the file; padded ones have a red border."""
     with h5py.File(patches, "r") as file:
         count = len(file["img"])
         shown = np.unique(np.linspace(0, count - 1, min(count, SHEET_COLUMNS * SHEET_ROWS)).astype(int))
         sheet = Image.new("RGB", (SHEET_COLUMNS * SHEET_TILE_PX, SHEET_ROWS * SHEET_TILE_PX), "white")
-        for place, index in enumerate(shown):
+        for number, index in enumerate(shown):
             tile = np.array(Image.fromarray(file["img"][index]).resize((SHEET_TILE_PX - 4, SHEET_TILE_PX - 4)))
             if file["padded"][index]:
                 tile[:4], tile[-4:], tile[:, :4], tile[:, -4:] = (PADDED_COLOUR,) * 4
-            row, column = divmod(place, SHEET_COLUMNS)
+            row, column = divmod(number, SHEET_COLUMNS)
             sheet.paste(Image.fromarray(tile), (column * SHEET_TILE_PX + 2, row * SHEET_TILE_PX + 2))
     sheet.save(target, quality=88)
 

@@ -22,7 +22,7 @@ import pyarrow.csv
 import pyarrow.parquet
 from numpy.typing import NDArray
 
-from spotweave.simulate.visium import Block, Written, write_h5_layout_3, write_mex
+from spotweave.simulate.count_files import Block, Written, write_h5_layout_3, write_mex
 
 PIXEL_SIZE_UM = 0.2125
 COLUMNS, ROWS = 7, 6

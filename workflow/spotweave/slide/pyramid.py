@@ -12,7 +12,7 @@ from spotweave.pictures.files import Picture, open_picture, undecodable
 
 # A resolution tag beyond these is no microscope's: software that knows none writes 72, 96 or 300 dpi (353, 265, 85 um).
 PLAUSIBLE_UM = (0.05, 20.0)
-OME_UNITS_UM = {"\u00b5m": 1.0, "\u03bcm": 1.0, "um": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4}  # both signs for micro
+OME_MEASURES_UM = {"\u00b5m": 1.0, "\u03bcm": 1.0, "um": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4}  # both signs for micro
 
 
 @dataclass(frozen=True)
@@ -59,10 +59,10 @@ def _described_pixel_size_um(text: str | None) -> float | None:
     if aperio:
         return float(aperio[1])
     size = re.search(r'\bPhysicalSizeX="(\d*\.?\d+(?:[eE][-+]?\d+)?)"', text)
-    unit = re.search(r'\bPhysicalSizeXUnit="([^"]+)"', text)
-    if size is None or (unit is not None and unit[1] not in OME_UNITS_UM):
+    measure = re.search(r'\bPhysicalSizeXUnit="([^"]+)"', text)
+    if size is None or (measure is not None and measure[1] not in OME_MEASURES_UM):
         return None
-    return float(size[1]) * (OME_UNITS_UM[unit[1]] if unit else 1.0)
+    return float(size[1]) * (OME_MEASURES_UM[measure[1]] if measure else 1.0)
 
 
 def build_pyramid(source: Path, target: Path, *, pixel_size_um: float, tile_px: int, jpeg_quality: int) -> None:
@@ -88,7 +88,7 @@ def build_pyramid(source: Path, target: Path, *, pixel_size_um: float, tile_px: 
             Q=jpeg_quality,
             bigtiff=True,
             resunit="cm",
-            # libvips takes pixels per mm, whatever the unit of the tag.
+            # libvips takes pixels per mm, whatever the tag's own measure is.
             xres=1000.0 / pixel_size_um,
             yres=1000.0 / pixel_size_um,
             keep="none",

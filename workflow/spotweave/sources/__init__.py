@@ -1,4 +1,4 @@
-"""Where raw files come from: one source, one module with two functions; this is their contract.
+"""Where raw files come from: one source, one module; this is their contract.
 
     list_files(accession: str, settings: FetchSettings) -> Listing
     fetch(wanted: Wanted, folder: Path, settings: FetchSettings) -> Fetched
@@ -8,25 +8,39 @@ and equal to the checksums of the row and of the publisher. It raises `Refusal` 
 ordinary exception when the world is (network down, disk full). Modules whose name starts with an underscore are shared
 parts, not sources.
 
+What must be known of a source before it is asked anything, its module assigns at its top as a literal, which is read
+without importing the module:
+
+    ACCESSION    regular expression that an accession fits as a whole
+    EXAMPLE      an accession that exists
+    ACCOUNT      environment variable with the token of an account, where the source has such
+    ADDRESS      (regular expression of the DOIs and addresses of its deposits, how the accession is made of its groups)
+    INCOMPLETE   what to add to an address that lacks a part of the accession; without it, the part is left out
+    WEB_PAGE     address of the page that shows an accession to people, `{}` for the accession
+    LOOK_AT      where to look instead, in words
+
+Only the first two are needed. How many downloads a source bears, and what to know when using it, is in its row of
+`resources/sources.csv`.
+
 Nothing heavy is imported here: the tables are validated with `parse_checksum` before anything is started.
 """
 
 from __future__ import annotations
 
 import contextlib
-import importlib
 import json
 import os
-import pkgutil
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 from spotweave.errors import Refusal
+from spotweave.registry import Registry
 
+SOURCES = Registry("sources", "source")
 HEX_DIGITS = {"sha256": 64, "md5": 32}
 MOST_FILES = 200_000  # of a folder: no deposit has more, but the disk behind a link has
 
@@ -295,7 +309,7 @@ def find_place(text: str, source: str, accession: str | None) -> Place:
     if re.match("https?://", text, re.IGNORECASE):
         return Place("https", text, member or None)
     prefix, colon, rest = text.partition(":")
-    if colon and prefix in names() and prefix != "file":
+    if colon and prefix in SOURCES.names() and prefix != "file":
         return Place(prefix, rest, member or None)
     is_address = bool(colon) and prefix == "file"
     if source == "file" or is_address:
@@ -366,19 +380,15 @@ class Source(Protocol):
         ...
 
 
-def names() -> list[str]:
-    """Names of the sources, sorted; found by file name, without importing them."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
-
-
-def load(name: str) -> Source:
-    """Import the source of that name.
-
-    Raises
-    ------
-    ValueError
-        There is none; the message names those there are.
-    """
-    if name not in names():
-        raise ValueError(f"'{name}' is not a source; there are: {', '.join(names())}")
-    return cast(Source, importlib.import_module(f"{__name__}.{name}"))
+def source_fault(name: str) -> str | None:
+    """What to say of a source that there is not, or whose module cannot be used; None for a usable one."""
+    unknown = SOURCES.fault(name)
+    if unknown:
+        return unknown
+    path = f"{SOURCES.module(name)}.py"
+    try:
+        accession, example = SOURCES.constant(name, "ACCESSION"), SOURCES.constant(name, "EXAMPLE")
+        is_fitting = isinstance(accession, str) and isinstance(example, str) and re.fullmatch(accession, example)
+    except (SyntaxError, re.error) as error:
+        return f"{path} cannot be used ({error})"
+    return None if is_fitting else f"{path} cannot be used: it needs ACCESSION and an EXAMPLE that fits it, as literals"

@@ -22,17 +22,15 @@ from spotweave.deposits.raw import RawFile
 from spotweave.deposits.redundancy import counts_off_tissue, places_missing
 from spotweave.errors import Refusal
 from spotweave.geometry import LatticeFit, apply, fit_lattice
-from spotweave.matrices import barcodes, read_head, read_matrix
+from spotweave.matrices import barcodes
 from spotweave.matrices.genes import gene_table
+from spotweave.matrices.read import read_head, read_matrix
 from spotweave.readers import SPOT_COLUMNS, Reading
 from spotweave.visium.positions import read_positions
 from spotweave.visium.scalefactors import read_scalefactors
 from spotweave.visium_hd import mappings, software
 from spotweave.visium_hd.names import Units, bin_names, cell_name, take_apart
 from spotweave.visium_hd.outlines import read_outlines
-
-ROLES = ("counts", "spots")
-OPTIONAL = ("scalefactors", "features", "barcodes", "cell_segmentations", "barcode_mappings")
 
 BINS_TO_FIT = 100_000
 # Scale factors and positions come of one registration; on a real sample they differ by 0.06 %.

@@ -42,9 +42,6 @@ from spotweave.matrices.count_table import (
 )
 from spotweave.readers import SPOT_COLUMNS, Reading
 
-ROLES = ("counts",)
-OPTIONAL = ("spots", "transform")
-
 PLACE = re.compile(r"(?:(?P<member>.+?)[x_]|(?P<r>X))?(?P<x>\d+(?:\.\d+)?)(?P<mark>[x_])(?P<y>\d+(?:\.\d+)?)", re.ASCII)
 ENSEMBL = re.compile(r"ENS[A-Z]{0,4}G\d{11}(?:\.\d+)?")
 SYMBOL_AND_ENSEMBL = re.compile(rf"(?P<symbol>\S{{1,200}}?)[ _|]{{1,8}}(?P<gene_id>{ENSEMBL.pattern})")

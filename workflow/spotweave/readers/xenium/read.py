@@ -2,7 +2,7 @@
 
 Both are joined by the names of the cells (whole numbers before 1.3, `aaaacpbm-1` since), never by the order of their
 rows. Only genes are kept: controls of every kind are left out and counted, by their feature type and by their name.
-Cells are placed in the frame of the DAPI picture; `x_px` is `x_um / pixel_size`. The map to the H&E is read and
+Cells are placed on the DAPI picture; `x_px` is `x_um / pixel_size`. The map to the H&E is read and
 described here and applied where the H&E is.
 """
 
@@ -20,16 +20,14 @@ from numpy.typing import NDArray
 
 from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
-from spotweave.matrices import Matrix, read_matrix
 from spotweave.matrices.genes import gene_table
+from spotweave.matrices.matrix import Matrix
+from spotweave.matrices.read import read_matrix
 from spotweave.readers import SPOT_COLUMNS, Reading
 from spotweave.xenium.alignment import read_he_alignment
 from spotweave.xenium.cells import Cells, read_cells
 from spotweave.xenium.experiment import Experiment, read_experiment
 from spotweave.xenium.features import control_kinds
-
-ROLES = ("counts", "cells", "experiment")
-OPTIONAL = ("features", "barcodes", "transcripts", "cell_boundaries", "nucleus_boundaries", "alignment")
 
 ZIP_MAGIC = b"PK\x03\x04"
 EXAMPLES = 5
