@@ -18,7 +18,6 @@ import pytest
 
 from project import ROOT, SMALL, TREE, Project
 
-ANY_TIME = "config/try.yaml"  # the user's own configuration
 SCORES = {"score_predictions": 1, "rank_predictors": 1, "all": 1}
 PREDICTIONS = {"fit_probe": 3, **SCORES}
 
@@ -132,12 +131,52 @@ def summarise(folds):
     return {"worst_error": float(max(folds))}
 '''
 
+READER = '''
+"""Beads: a table of counts by bead."""
+
+from spotweave.deposits.naming import TABLE, Layout, Look, Roles, slide
+
+LAYOUT = Layout(
+    roles=Roles(needed=("counts", "image")),
+    looks={"counts": (Look("table of beads", rf"beads{TABLE}"),), "image": slide()},
+    signs=rf"/beads{TABLE}",
+)
+
+
+def read(files, *, member=None):
+    raise NotImplementedError
+'''
+
+SOURCE = '''
+"""A depot."""
+
+ACCESSION = r"BD\\d{4}"
+EXAMPLE = "BD0001"
+
+
+def list_files(accession, settings):
+    raise NotImplementedError
+
+
+def fetch(wanted, folder, settings):
+    raise NotImplementedError
+'''
+
+# What a sample more runs, whatever read or brought it, where no task has it.
+SAMPLE = {
+    **dict.fromkeys(("fetch_sample", "read_expression", "align_array", "build_pyramid", "segment_tissue"), 1),
+    **dict.fromkeys(("assemble_sample", "extract_patches", "describe_sample", "fingerprint_sample"), 1),
+    **dict.fromkeys(("assemble_cohort", "assemble_dataset", "summarise_quality", "audit_identity", "all"), 1),
+}
+NEW_COHORT = "sample_id,donor,dataset_title,technology,species,source,accession\nnew-1,A,T,{},Homo sapiens,{},{}\n"
+
 
 @dataclass(frozen=True)
 class Case:
     """One entry: the page that tells how to add it, its one file, its row or configuration, and what then runs.
 
-    `row` is (table, cells by column); `planned` are the jobs that a finished build runs when the entry is chosen.
+    `row` is (table, cells by column); `planned` are the jobs that a finished build runs when the entry is chosen:
+    in the configuration, or by the user's own table `cohort`. `made` are files of the results that are made for it.
     """
 
     page: str
@@ -147,6 +186,7 @@ class Case:
     row: tuple[str, dict[str, str]] | None = None
     config: dict[str, Any] = field(default_factory=dict)
     made: tuple[str, ...] = ()
+    cohort: str = ""
 
     def add(self, project: Project) -> None:
         """Do what the page says."""
@@ -230,6 +270,22 @@ CASES = {
         config={"metrics": ["pearson", "pearson_null95", "undefined_share", "worst_error"]},
         made=("benchmark/demo/strict/scores.parquet",),
     ),
+    "reader": Case(
+        "adding-a-reader.md",
+        "workflow/spotweave/readers/beads.py",
+        READER,
+        SAMPLE,
+        row=("resources/technologies.csv", {"technology": "Beads", "reader": "beads"}),
+        cohort=NEW_COHORT.format("Beads", "zenodo", "7760264"),
+    ),
+    "source": Case(
+        "adding-a-reader.md",
+        "workflow/spotweave/sources/depot.py",
+        SOURCE,
+        SAMPLE,
+        row=("resources/sources.csv", {"source": "depot", "lists": "yes", "checksum": "bytes"}),
+        cohort=NEW_COHORT.format("Spatial Transcriptomics", "depot", "BD0012"),
+    ),
 }
 
 
@@ -262,7 +318,12 @@ def chosen(entered):
     project, _ = entered
 
     def choose(*cases: Case) -> Project:
-        project.configure({**SMALL, **{key: value for case in cases for key, value in case.config.items()}})
+        config = {**SMALL, **{key: value for case in cases for key, value in case.config.items()}}
+        for case in cases:
+            if case.cohort:
+                (project.folder / "new.csv").write_text(case.cohort)
+                config["cohorts"] = [*SMALL["cohorts"], "new.csv"]
+        project.configure(config)
         return project
 
     yield choose
@@ -274,7 +335,6 @@ def test_an_entry_is_one_file_and_one_row(entered, name):
     """Or one file, and its name in the configuration."""
     case = CASES[name]
     assert entered[1][name] == {case.file, *([case.row[0]] if case.row else [])}
-    assert bool(case.row) or bool(case.config)
 
 
 @pytest.mark.parametrize("name", CASES)
