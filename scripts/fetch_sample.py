@@ -71,7 +71,7 @@ def work(args):
     from spotweave.intake.ingest import ingest
     from spotweave.intake.request import parse_request
     from spotweave.io import write_json
-    from spotweave.sources import FetchSettings
+    from spotweave.transfer.files import FetchSettings
 
     request = parse_request(with_secrets(json.loads(args.request)))
     settings = FetchSettings(
@@ -106,7 +106,7 @@ def work(args):
 
 def main():
     """A network or a disk that fails is told in one line; what else goes wrong is a bug, with its traceback."""
-    from spotweave.sources import Unreachable
+    from spotweave.transfer.files import Unreachable
 
     try:
         stage.run(work)

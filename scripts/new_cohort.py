@@ -19,6 +19,7 @@ from spotweave.errors import Refusal
 from spotweave.onboard import draft as onboard
 from spotweave.onboard.accession import cohort_name, detect_source
 from spotweave.onboard.table import Draft, faults, open_questions, write
+from spotweave.transfer.files import FetchSettings, Listing, Unreachable
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -35,7 +36,7 @@ def main(argv: list[str]) -> int:
     arguments = parser.parse_args(argv)
     try:
         return _draft(arguments)
-    except (Refusal, FileExistsError, sources.Unreachable, ValueError) as error:
+    except (Refusal, FileExistsError, Unreachable, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
 
@@ -48,14 +49,14 @@ def _draft(arguments: argparse.Namespace) -> int:
     path = arguments.out or ROOT / "config/cohorts" / f"{stem}.csv"
     if path.exists() and not arguments.force:
         raise FileExistsError(f"{path} is there already; name another with --out, or overwrite it with --force")
-    listing = sources.SOURCES.load(source).list_files(accession, sources.FetchSettings())
+    listing = sources.SOURCES.load(source).list_files(accession, FetchSettings())
     draft = onboard.draft(listing, source, stem)
     write(draft, path, force=arguments.force)
     _report(draft, path, listing, source)
     return 0
 
 
-def _report(draft: Draft, path: Path, listing: sources.Listing, source: str) -> None:
+def _report(draft: Draft, path: Path, listing: Listing, source: str) -> None:
     print(f"{path}: {len(draft.rows)} samples from {len(listing.files)} files of {listing.accession} ({source})")
     _section("Remarks", draft.remarks)
     suggested = [

@@ -21,8 +21,10 @@ from spotweave.errors import Refusal
 from spotweave.intake.ingest import ingest
 from spotweave.intake.packed import Archive
 from spotweave.intake.request import Ingested, Request, parse_request
-from spotweave.sources import Checksum, FetchSettings, Unreachable, find_place, local_path
-from spotweave.sources._remote_zip import open_zip
+from spotweave.sources import find_place
+from spotweave.transfer.files import Checksum, FetchSettings, Unreachable
+from spotweave.transfer.local import local_path
+from spotweave.transfer.remote_zip import open_zip
 
 SETTINGS = FetchSettings(attempts=2, timeout_s=5, backoff_s=0)
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from spotweave.errors import Refusal
 from spotweave.intake.packed import Archive, unpacked
 from spotweave.intake.places import named, written
-from spotweave.sources import SOURCES, Checksum, Fetched, FetchSettings, Place, Wanted
-from spotweave.sources._digests import mismatch
+from spotweave.sources import SOURCES, Place
+from spotweave.transfer.digests import mismatch
+from spotweave.transfer.files import Checksum, Fetched, FetchSettings, Wanted
 
 
 class Fetching:

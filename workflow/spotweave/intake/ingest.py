@@ -25,7 +25,8 @@ from spotweave.intake.choosing import Choice, choose
 from spotweave.intake.fetching import Fetching
 from spotweave.intake.places import SHOWN, last, named, shown, written
 from spotweave.intake.request import Brought, Ingested, Request
-from spotweave.sources import SOURCES, Checksum, Fetched, FetchSettings, Listed, Place, find_place
+from spotweave.sources import SOURCES, Place, find_place
+from spotweave.transfer.files import Checksum, Fetched, FetchSettings, Listed
 
 log = logging.getLogger("spotweave")
 
@@ -39,7 +40,7 @@ def ingest(request: Request, folder: Path, settings: FetchSettings) -> Ingested:
     ------
     Refusal
         A needed role has no file or several, or a file is wrong.
-    sources.Unreachable
+    Unreachable
         The network, or the publisher, is not to be had now.
     """
     job = _Ingest(request, Fetching(folder, settings), settings)

@@ -15,8 +15,7 @@ from typing import Any
 from urllib.parse import quote
 
 from spotweave.errors import Refusal
-from spotweave.sources import Fetched, FetchSettings, Listed, Listing, Wanted
-from spotweave.sources._api import (
+from spotweave.transfer.api import (
     DOI,
     Located,
     checksum_of,
@@ -31,6 +30,7 @@ from spotweave.sources._api import (
     size_of,
     spelled,
 )
+from spotweave.transfer.files import Fetched, FetchSettings, Listed, Listing, Wanted
 
 log = logging.getLogger("spotweave")
 

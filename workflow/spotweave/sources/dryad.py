@@ -17,8 +17,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, urljoin
 
 from spotweave.errors import Refusal
-from spotweave.sources import Checksum, Fetched, FetchSettings, Listed, Listing, Wanted
-from spotweave.sources._api import (
+from spotweave.transfer.api import (
     Located,
     bearer,
     checksum_of,
@@ -31,6 +30,7 @@ from spotweave.sources._api import (
     said,
     spelled,
 )
+from spotweave.transfer.files import Checksum, Fetched, FetchSettings, Listed, Listing, Wanted
 
 log = logging.getLogger("spotweave")
 

@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from spotweave.errors import Refusal
-from spotweave.sources import Fetched, FetchSettings, Listed, Listing, Wanted
-from spotweave.sources._api import (
+from spotweave.transfer.api import (
     DOI,
     Located,
     checksum_of,
@@ -30,6 +29,7 @@ from spotweave.sources._api import (
     said,
     spelled,
 )
+from spotweave.transfer.files import Fetched, FetchSettings, Listed, Listing, Wanted
 
 log = logging.getLogger("spotweave")
 

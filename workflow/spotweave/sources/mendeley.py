@@ -16,8 +16,7 @@ from urllib.parse import quote
 from tqdm import tqdm
 
 from spotweave.errors import Refusal
-from spotweave.sources import Fetched, FetchSettings, Listed, Listing, Wanted
-from spotweave.sources._api import (
+from spotweave.transfer.api import (
     DOI,
     Located,
     checksum_of,
@@ -31,6 +30,7 @@ from spotweave.sources._api import (
     said,
     spelled,
 )
+from spotweave.transfer.files import Fetched, FetchSettings, Listed, Listing, Wanted
 
 ACCESSION = r"[a-z0-9]{8,12}/\d+"
 EXAMPLE = "29ntw7sh4r/5"

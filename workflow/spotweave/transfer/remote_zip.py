@@ -19,9 +19,9 @@ import tenacity
 import urllib3.exceptions
 
 from spotweave.errors import Refusal
-from spotweave.sources import FetchSettings, Unreachable
-from spotweave.sources._disk import Version
-from spotweave.sources.https import (
+from spotweave.transfer.disk import Version
+from spotweave.transfer.files import FetchSettings, Unreachable
+from spotweave.transfer.http import (
     ADVICE,
     LONGEST_WAIT_S,
     MIRRORS_VARIABLE,

@@ -28,10 +28,10 @@ import tenacity
 import urllib3.exceptions
 
 from spotweave.errors import Refusal
-from spotweave.sources import HEX_DIGITS, Checksum, Fetched, FetchSettings, Listed, Listing, Unreachable, Wanted
-from spotweave.sources._content import HTML_STARTS
-from spotweave.sources._digests import check
-from spotweave.sources.https import (
+from spotweave.transfer.content import HTML_STARTS
+from spotweave.transfer.digests import check
+from spotweave.transfer.files import HEX_DIGITS, Checksum, Fetched, FetchSettings, Listed, Listing, Unreachable, Wanted
+from spotweave.transfer.http import (
     LONGEST_NAME,
     LONGEST_WAIT_S,
     MIRRORS_VARIABLE,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spotweave.errors import Refusal
-from spotweave.sources import _tiff
+from spotweave.transfer import tiff
 
 HEAD_BYTES = 4096  # enough for every signature, an HDF5 user block of up to 2 KiB included
 TAIL_BYTES = 1 << 16
@@ -146,8 +146,8 @@ KINDS = (
     Kind("an HDF5 file", (".h5", ".hdf5", ".h5ad"), _hdf5_fits, _hdf5_is_whole),
     Kind("a JPEG picture", (".jpg", ".jpeg"), _starts(b"\xff\xd8\xff"), _ends(b"\xff\xd9")),
     Kind("a PNG picture", (".png",), _starts(b"\x89PNG\r\n\x1a\n"), _ends(b"IEND\xaeB`\x82")),
-    Kind("a TIFF picture", (".tif", ".tiff", ".btf", ".svs"), _tiff.is_tiff, _tiff.is_whole),
+    Kind("a TIFF picture", (".tif", ".tiff", ".btf", ".svs"), tiff.is_tiff, tiff.is_whole),
     # NDPI stretches TIFF's 32-bit offsets in its own way: only the signature is looked at.
-    Kind("an NDPI picture", (".ndpi",), _tiff.is_tiff, lambda _: True),
+    Kind("an NDPI picture", (".ndpi",), tiff.is_tiff, lambda _: True),
     Kind("a Parquet file", (".parquet",), _starts(b"PAR1"), lambda path: _tail(path).endswith(b"PAR1")),
 )
