@@ -1,7 +1,7 @@
 """What a new entry costs, for every registry: the files touched, and the jobs that a finished build runs again.
 
-Each case adds an entry to a copy of the project by the words of its page in `docs/`: one file, and one row of a table
-or one line of the configuration.
+Each case adds an entry to a copy of the project by the words of its page in `docs/`, with the page's own example where
+it has one: one file, and one row of a table or one line of the configuration.
 """
 
 from __future__ import annotations
@@ -21,69 +21,15 @@ from project import ROOT, SMALL, TREE, Project
 SCORES = {"score_predictions": 1, "rank_predictors": 1, "all": 1}
 PREDICTIONS = {"fit_probe": 3, **SCORES}
 
-TISSUE = '''
-"""Tissue where there is stain."""
 
-from spotweave.tissue.picture import stain_density
+def of_page(name: str) -> str:
+    """The example of a page: its first block of Python, word by word."""
+    found = re.search(
+        r"^```python\n(.*?)^```$", (ROOT / "docs" / name).read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
+    )
+    assert found, f"docs/{name} has no example"
+    return found[1]
 
-WORKING_PIXEL_SIZE_UM = 8.0
-
-
-def segment(picture, *, min_hole_um2, min_piece_um2):
-    return picture.valid & (picture.smoothed(stain_density(picture.density), 32.0) > 0.05)
-'''
-
-ENCODER = '''
-"""Mean colour."""
-
-
-def check(row):
-    return [] if row["weights"] == "none" else [("weights", "a mean has none, allowed: none")]
-
-
-def patch_fault(row, size_px):
-    return None
-
-
-class MeanColour:
-    dim = 3
-
-    def encode(self, batch):
-        return batch.mean(axis=(1, 2), dtype="float32")
-
-
-def build(spec, *, folder, seed, device="auto"):
-    return MeanColour()
-'''
-
-RECIPE = '''
-"""The base encoder behind a random projection."""
-
-COLUMNS = {
-    "projected_dim": {"description": "Length of the embeddings", "type": "string", "pattern": "^[1-9][0-9]*$"},
-}
-REQUIRED = ("projected_dim",)
-
-
-def check(row, base):
-    return [] if base["builder"] == "timm_model" else [("base_encoder", "is no network, allowed: a timm_model encoder")]
-
-
-def train(splits, fold, samples, row, base, *, weights, history, folder, seed, device="auto"):
-    from spotweave.finetune import pick_fold
-    from spotweave.networks.backbone import backbone, seeded
-    from spotweave.networks.tower import ImageTower, save
-
-    pick_fold(splits, fold)
-    dim = int(row["projected_dim"])
-    network = backbone(base, folder=folder, seed=seed)
-    with seeded(seed):
-        tower = ImageTower(network, base.dim, dim)
-    header = {"fold": fold, "base": base.as_dict(), "input_px": base.input_px, "embedding_dim": dim}
-    save(weights, tower, header)
-    history.write_text("epoch\\n")
-    return {"dim": dim}
-'''
 
 PROBE = '''
 """The training median."""
@@ -129,37 +75,6 @@ def score(scored):
 
 def summarise(folds):
     return {"worst_error": float(max(folds))}
-'''
-
-READER = '''
-"""Beads: a table of counts by bead."""
-
-from spotweave.deposits.naming import TABLE, Layout, Look, Roles, slide
-
-LAYOUT = Layout(
-    roles=Roles(needed=("counts", "image")),
-    looks={"counts": (Look("table of beads", rf"beads{TABLE}"),), "image": slide()},
-    signs=rf"/beads{TABLE}",
-)
-
-
-def read(files, *, member=None):
-    raise NotImplementedError
-'''
-
-SOURCE = '''
-"""A depot."""
-
-ACCESSION = r"BD\\d{4}"
-EXAMPLE = "BD0001"
-
-
-def list_files(accession, settings):
-    raise NotImplementedError
-
-
-def fetch(wanted, folder, settings):
-    raise NotImplementedError
 '''
 
 # What a sample more runs, whatever read or brought it, where no task has it.
@@ -212,15 +127,19 @@ CASES = {
     "tissue method": Case(
         "adding-a-tissue-method.md",
         "workflow/spotweave/tissue/methods/stained.py",
-        TISSUE,
-        {},
+        of_page("adding-a-tissue-method.md"),
+        {
+            **dict.fromkeys(("segment_tissue", "assemble_sample", "extract_patches", "describe_sample"), 3),
+            **dict.fromkeys(("assemble_cohort", "assemble_dataset", "summarise_quality", "make_splits"), 1),
+            **{"embed_patches": 3, "choose_genes": 1, **PREDICTIONS},
+        },
         config={"tissue": {"method": "stained"}},
         made=("samples/demo-a1/tissue.geojson",),
     ),
     "encoder builder": Case(
         "adding-an-encoder.md",
         "workflow/spotweave/encoders/mean_colour.py",
-        ENCODER,
+        of_page("adding-an-encoder.md"),
         {"embed_patches": 3, **PREDICTIONS},
         row=(
             "config/encoders.csv",
@@ -235,7 +154,7 @@ CASES = {
     "recipe kind": Case(
         "adding-a-recipe.md",
         "workflow/spotweave/recipes/projection.py",
-        RECIPE,
+        of_page("adding-a-recipe.md"),
         {"finetune_encoder": 3, "embed_patches": 6, "evaluate_recipe": 1, **PREDICTIONS, "fit_probe": 6},
         row=(
             "config/recipes.csv",
@@ -273,15 +192,15 @@ CASES = {
     "reader": Case(
         "adding-a-reader.md",
         "workflow/spotweave/readers/beads.py",
-        READER,
+        of_page("adding-a-reader.md"),
         SAMPLE,
         row=("resources/technologies.csv", {"technology": "Beads", "reader": "beads"}),
         cohort=NEW_COHORT.format("Beads", "zenodo", "7760264"),
     ),
     "source": Case(
-        "adding-a-reader.md",
+        "adding-a-source.md",
         "workflow/spotweave/sources/depot.py",
-        SOURCE,
+        of_page("adding-a-source.md"),
         SAMPLE,
         row=("resources/sources.csv", {"source": "depot", "lists": "yes", "checksum": "bytes"}),
         cohort=NEW_COHORT.format("Spatial Transcriptomics", "depot", "BD0012"),
