@@ -84,6 +84,14 @@ def read(files: Mapping[str, RawFile], *, member: str | None = None) -> Reading:
     if positions.report.get("in_tissue_from") == FROM_COUNTS:
         in_tissue, positions.report["in_tissue_known"] = tissue_by_counts(matrix.name, len(table), kept, totals)
         table["in_tissue"] = in_tissue
+    spots = spot_table(
+        table["spot_id"],
+        (table["x_px"], table["y_px"]),
+        table["in_tissue"],
+        (kept, totals),
+        array=(table["array_col"], table["array_row"]),
+    )
+    count_report = measures(counts, totals)
     adata, gene_report = _assemble(matrix, counts, table.iloc[kept])
     without_counts = table["spot_id"][row_of_spot < 0].tolist()
     report = {
@@ -105,7 +113,7 @@ def read(files: Mapping[str, RawFile], *, member: str | None = None) -> Reading:
         "spots_without_counts_examples": without_counts[:EXAMPLES],
         "duplicate_keys": 0,  # they are refused
         **gene_report,
-        **measures(counts, totals),
+        **count_report,
         **slide,
         "scalefactors": scalefactors,
         "optional_files_passed_over": notes,
@@ -117,13 +125,6 @@ def read(files: Mapping[str, RawFile], *, member: str | None = None) -> Reading:
         if not is_compared:
             raise
         notes.append(f"{refusal.reason}; passed over")
-    spots = spot_table(
-        table["spot_id"],
-        (table["x_px"], table["y_px"]),
-        table["in_tissue"],
-        (kept, totals),
-        array=(table["array_col"], table["array_row"]),
-    )
     return Reading(adata, spots, report)
 
 
