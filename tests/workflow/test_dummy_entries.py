@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from project import ROOT, SMALL, TREE, Project
+from spotweave.io import is_refused
 
 SCORES = {"score_predictions": 1, "rank_predictors": 1, "all": 1}
 PREDICTIONS = {"fit_probe": 3, **SCORES}
@@ -231,21 +232,22 @@ def entered(tmp_path_factory, finished):
     return project, touched
 
 
+def choose(project: Project, *cases: Case) -> Project:
+    """Name entries in the user's own configuration and table."""
+    config = {**SMALL, **{key: value for case in cases for key, value in case.config.items()}}
+    for case in cases:
+        if case.cohort:
+            (project.folder / "new.csv").write_text(case.cohort)
+            config["cohorts"] = [*SMALL["cohorts"], "new.csv"]
+    project.configure(config)
+    return project
+
+
 @pytest.fixture
 def chosen(entered):
-    """Choose entries in the user's own configuration; afterwards none is."""
+    """Choose entries; afterwards none is."""
     project, _ = entered
-
-    def choose(*cases: Case) -> Project:
-        config = {**SMALL, **{key: value for case in cases for key, value in case.config.items()}}
-        for case in cases:
-            if case.cohort:
-                (project.folder / "new.csv").write_text(case.cohort)
-                config["cohorts"] = [*SMALL["cohorts"], "new.csv"]
-        project.configure(config)
-        return project
-
-    yield choose
+    yield lambda *cases: choose(project, *cases)
     project.configure(SMALL)
 
 
@@ -274,14 +276,19 @@ def test_what_runs_is_what_the_entry_has_to_do(chosen, name):
     assert chosen(CASES[name]).planned() == CASES[name].planned
 
 
-def test_they_run(chosen):
-    """One job of each at least, under its rule."""
-    cases = [case for name, case in CASES.items() if case.made and name != "tissue method"]
-    project = chosen(*cases)
-    files = [f"results/demo/{path}" for case in cases for path in case.made]
+@pytest.mark.parametrize(
+    "names", [("tissue method",), ("encoder builder", "recipe kind"), ("probe", "metric")], ids=" and ".join
+)
+def test_they_run(entered, tmp_path, names):
+    """Some jobs of each, under their rules, in a copy."""
+    project = entered[0].copy(tmp_path)
+    choose(project, *(CASES[name] for name in names))
+    files = [f"results/demo/{path}" for name in names for path in CASES[name].made]
+    times = {path: (project.folder / path).exists() and (project.folder / path).stat().st_mtime_ns for path in files}
     project.snakemake(*files)
-    for path in files:
-        assert (project.folder / path).stat().st_size > 0
+    for path, before in times.items():
+        assert (project.folder / path).stat().st_mtime_ns > before
+        assert not is_refused(project.folder / path)
 
 
 def test_jobs_run_in_the_environment_of_their_row(chosen, tmp_path, monkeypatch):
@@ -305,4 +312,8 @@ def test_jobs_run_in_the_environment_of_their_row(chosen, tmp_path, monkeypatch)
         done = project.snakemake("--dry-run", "--sdm", "conda")
     finally:
         table.write_text(before)
-    assert set(re.findall(r"envs/(\w+)\.yaml will be created", done.stdout + done.stderr)) == {"special", "core"}
+    assert set(re.findall(r"envs/(\w+)\.yaml will be created", done.stdout + done.stderr)) == {
+        "special",
+        "core",
+        "torch",
+    }
