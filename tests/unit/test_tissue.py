@@ -290,14 +290,12 @@ def run_script(folder: Path, rgb: np.ndarray, pixel_size_um: float, alignment: d
         folder / "alignment.json",
         {
             "pixel_size_um": pixel_size_um,
-            "spots_to_image_scale": 1.0,
-            "is_placed_by_frame": False,
             "spot_diameter_um": 100.0,
             **alignment,
         },
     )
-    spots.to_csv(folder / "spots.csv", index=False)
-    given = {"manifest": "raw.json", "alignment": "alignment.json", "spots": "spots.csv"}
+    spots.to_parquet(folder / "units.parquet", index=False)
+    given = {"manifest": "raw.json", "alignment": "alignment.json", "units": "units.parquet"}
     made = {"tissue": "tissue.geojson", "overlay": "tissue.jpg", "record": "record.json"}
     paths = [word for name, file in {**given, **made}.items() for word in (f"--{name}", str(folder / file))]
     command = [sys.executable, str(ROOT / "scripts/segment_tissue.py"), *paths, "--limits", json.dumps(LIMITS)]
@@ -310,9 +308,8 @@ def test_the_script_writes_outlines_overlay_and_agreement(tmp_path):
     scene = draw_scene("halo", pixel_size_um=4.0)
     spot_y, spot_x = (grid.ravel() * 200.0 + 150 for grid in np.mgrid[:14, :14])
     selected = scene.truth[(spot_y / 4).astype(int), (spot_x / 4).astype(int)]
-    # the vendor's frame is twice as coarse as the slide
-    spots = pd.DataFrame({"x_px": spot_x / 8, "y_px": spot_y / 8, "in_tissue": selected.astype(int)})
-    record = run_script(tmp_path, scene.rgb, 4.0, {"spots_to_image_scale": 2.0}, spots)
+    spots = pd.DataFrame({"x_px": spot_x / 4, "y_px": spot_y / 4, "in_tissue": selected.astype(int)})
+    record = run_script(tmp_path, scene.rgb, 4.0, {}, spots)
     measures = record["measures"]
     assert record["status"] == "accepted"
     assert measures["tissue_area_mm2"] == pytest.approx(scene.truth.sum() * 16 / 1e6, rel=0.03)
@@ -323,7 +320,7 @@ def test_the_script_writes_outlines_overlay_and_agreement(tmp_path):
     overlay = pyvips.Image.new_from_file(str(tmp_path / "tissue.jpg"))
     assert max(overlay.width, overlay.height) <= 1000
     first = (tmp_path / "tissue.geojson").read_bytes()
-    run_script(tmp_path, scene.rgb, 4.0, {"spots_to_image_scale": 2.0}, spots)
+    run_script(tmp_path, scene.rgb, 4.0, {}, spots)
     assert (tmp_path / "tissue.geojson").read_bytes() == first
 
 
@@ -622,8 +619,9 @@ def test_a_coarse_real_frame_goes_through_the_jobs_as_through_the_library(tmp_pa
     )
     scale = json.loads((path / "scalefactors_json.json").read_text())["tissue_lowres_scalef"]
     rgb = read_reduced(path / "tissue_lowres_image.png", 1)[0]
-    alignment = {"spots_to_image_scale": scale, "image_width_px": 600, "image_height_px": 600}
-    record = run_script(tmp_path, rgb, 16.1, {**alignment, "spot_diameter_um": 55.0}, spots)
+    alignment = {"image_width_px": 600, "image_height_px": 600}
+    units = spots.assign(x_px=spots["x_px"] * scale, y_px=spots["y_px"] * scale)
+    record = run_script(tmp_path, rgb, 16.1, {**alignment, "spot_diameter_um": 55.0}, units)
     made = {"slide": "slide.tif", "thumbnail": "thumbnail.jpg", "record": "pyramid.json"}
     given = {"manifest": "raw.json", "alignment": "alignment.json"}
     paths = [word for name, file in {**given, **made}.items() for word in (f"--{name}", str(tmp_path / file))]

@@ -101,6 +101,11 @@ def _literals(path: Path) -> dict[str, Any]:
     return found
 
 
+def literal(path: Path, name: str, default: Any = None) -> Any:
+    """What a module assigns to a name at its top: a literal, read without importing the module."""
+    return _literals(path).get(name, default)
+
+
 def closest(name: str, known: Iterable[str]) -> str | None:
     """The known name most like this one, whatever its case; None where none is like it."""
     folded = {one.casefold(): one for one in known}

@@ -44,7 +44,9 @@ class Fetching:
             )
         known = self.checksums.get(place, checksum)
         if Checksum() not in (known, checksum) and known != checksum:
-            raise Refusal(f"{role}: {named(place)}: the row gives it two checksums, {known} and {checksum}")
+            raise Refusal(
+                f"{role}: {named(place)}: the row gives it two checksums, {known} and {checksum}; keep the right one"
+            )
         self.checksums[place] = checksum if known == Checksum() else known
 
     def archive(self, place: Place) -> Archive:

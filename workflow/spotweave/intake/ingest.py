@@ -113,10 +113,12 @@ class _Ingest:
             file.name: file for file in listing.files if layouts.matches(file.name, request.files)
         }
         if not files:
-            pattern = f" that match {request.files!r}" if request.files else ""
+            there = shown([*(file.name for file in listing.files), *self.notes])
+            none = "it has no files; correct the accession. Seen:"
+            if listing.files:
+                none = f"none of its {len(listing.files)} files fits 'files', {request.files!r}; correct that. It has"
             raise Refusal(
-                f"{request.accession}: {len(listing.files)} files, none{pattern};"
-                f" {shown([*(file.name for file in listing.files), *self.notes])}",
+                f"{request.accession}: {none} {there}",
                 measured=0,
                 threshold=1,
             )

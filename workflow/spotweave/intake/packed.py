@@ -57,7 +57,8 @@ class Archive:
         found = [name for name in names if name == member] or [name for name in names if name.endswith(f"/{member}")]
         if len(found) != 1:
             raise Refusal(
-                f"{role}: {self.name}: {len(found)} members are called {member!r}; {shown(found or names)}",
+                f"{role}: {self.name}: {len(found) or 'no'} member{'s are' if found else ' is'} called {member!r};"
+                f" {'give more of its path' if found else 'it holds'}: {shown(found or names)}",
                 measured=len(found),
                 threshold=1,
             )

@@ -14,9 +14,11 @@ from typing import Any
 import yaml
 
 from spotweave.errors import TableFaults
+from spotweave.placing import PLACINGS
 from spotweave.plan.benchmark import task_faults
 from spotweave.plan.models import environment_faults, model_faults, recipe_columns
 from spotweave.plan.samples import read_cohorts, sample_faults
+from spotweave.pooling import POOLINGS
 from spotweave.readers import layout_fault
 from spotweave.registry import Registry, nearest
 from spotweave.sources import source_fault
@@ -44,9 +46,13 @@ class Tables:
     identities: tuple[Row, ...] = ()
     downloads_at_once: dict[str, int] = field(default_factory=dict)
 
+    def technology_of(self, sample: str) -> Row:
+        """The row of the sample's technology."""
+        return self.technologies[self.samples[sample]["technology"]]
+
     def reader_of(self, sample: str) -> str:
         """The reader of the sample's technology."""
-        return self.technologies[self.samples[sample]["technology"]]["reader"]
+        return self.technology_of(sample)["reader"]
 
     def runnable_tasks(self, names: Iterable[str]) -> tuple[list[str], dict[str, str]]:
         """The tasks that this choice of samples can run, and why each of the others cannot.
@@ -148,10 +154,6 @@ def load(config: Mapping[str, Any], root: Path, config_source: str = "config", f
         rows_at.update({(schema, name): f"{path}:{number}" for name, (number, _) in rows.items()})
         return {name: row for name, (_, row) in rows.items()}
 
-    def entry_faults(where: str, registry: Registry, name: str) -> list[str]:
-        unknown = registry.fault(name)
-        return [f"{where}: {unknown}"] if unknown else []
-
     def check_column(schema: str, rows: Mapping[str, Row], column: str, fault_of: Callable[[str], str | None]) -> None:
         found = {name: fault_of(row.get(column, "")) for name, row in rows.items()}
         faults.extend(f"{rows_at[schema, name]}:{column}: {fault}" for name, fault in found.items() if fault)
@@ -159,6 +161,8 @@ def load(config: Mapping[str, Any], root: Path, config_source: str = "config", f
     rows_at: dict[tuple[str, str], str] = {}
     technologies = table(config["technologies_table"], "technologies", "technology")
     check_column("technologies", technologies, "reader", layout_fault)
+    check_column("technologies", technologies, "placing", PLACINGS.fault)
+    check_column("technologies", technologies, "pooling", POOLINGS.fault)
     sources = table(root / "resources/sources.csv", "sources", "source")
     check_column("sources", sources, "source", source_fault)
     identities = table(root / "resources/identities.csv", "identities", None)
@@ -207,6 +211,12 @@ def load(config: Mapping[str, Any], root: Path, config_source: str = "config", f
         tuple(identities.values()),
         {name: int(row["downloads_at_once"]) for name, row in sources.items() if "downloads_at_once" in row},
     )
+
+
+def entry_faults(where: str, registry: Registry, name: str) -> list[str]:
+    """What is wrong with a name that should be an entry of a registry."""
+    unknown = registry.fault(name)
+    return [f"{where}: {unknown}"] if unknown else []
 
 
 def _choose(

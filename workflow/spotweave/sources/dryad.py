@@ -149,7 +149,11 @@ def _pages(url: str, kind: str, settings: FetchSettings, label: str) -> list[dic
         url = _address(following, label) if following else ""
     total = content.get("total")
     if isinstance(total, int) and total != len(found):
-        raise Refusal(f"{label}: {len(found)} of {total} {kind} listed", measured=len(found), threshold=total)
+        raise Refusal(
+            f"{label}: it lists {len(found)} of {total} {kind}; name the files in the row",
+            measured=len(found),
+            threshold=total,
+        )
     return found
 
 

@@ -120,7 +120,9 @@ def _version(number: str, version: str, settings: FetchSettings) -> _Version:
     if len(found) >= INLINE:
         found = _all_files(url, settings, label)
     if not found and about.get("is_embargoed"):
-        raise Refusal(f"{label}: is under embargo until {said(about, 'embargo_date') or 'a later day'}")
+        raise Refusal(
+            f"{label}: is under embargo until {said(about, 'embargo_date') or 'a later day'}; wait, or ask its authors"
+        )
     names = _names(found, about.get("folder_structure"), label)
     files, ids, links = [], {}, {}
     for name, entry in zip(names, found, strict=True):

@@ -131,7 +131,9 @@ def _paths(folders: list[dict[str, Any]], label: str) -> dict[str, str]:
 
     def path(folder: Any, below: tuple[Any, ...] = ()) -> str:
         if folder in below:
-            raise Refusal(f"{label}: its folders lie in each other in a circle")
+            raise Refusal(
+                f"{label}: its folders lie in each other in a circle; download by hand and use the source 'file'"
+            )
         parent = by_id[folder].get("parent_id")
         above = path(parent, (*below, folder)) if parent in by_id else ""
         return f"{above}{expect(by_id[folder], 'name', label=label)}/"

@@ -149,5 +149,5 @@ def _ask(url: str, settings: FetchSettings, own: requests.Session) -> tuple[bool
     if answer.status_code != requests.codes.ok:
         raise Unreachable(f"{url}: the server answers {answer.status_code}; run again later")
     if answer.headers.get("Content-Type", "").startswith("text/html"):
-        raise Unreachable(f"{url}: a web page in place of the file, as robots get; run again later")
+        raise Unreachable(f"{url}: a web page in place of the file, as robots are given; run again later")
     return True, size_of(answer.headers.get("Content-Length"))

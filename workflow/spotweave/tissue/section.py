@@ -17,6 +17,17 @@ from spotweave.tissue import agreement, polygons
 from spotweave.tissue.methods import TISSUE_METHODS
 from spotweave.tissue.picture import Look, Picture
 
+LIMITS = (
+    "tissue_min_mm2",
+    "stain_share_min",
+    "glass_share_flag",
+    "blacked_out_share_flag",
+    "spots_on_tissue_min",
+    "spots_on_tissue_flag",
+    "spots_off_tissue_min",
+    "spots_off_tissue_flag",
+)
+"""The limits of the configuration that are used here, read without importing this."""
 MIN_PIECE_UM2 = 50_000.0
 """Smaller pieces are no tissue."""
 COMPARED_MIN = 20
@@ -56,9 +67,7 @@ def find_tissue(
     method
         The way tissue is found, a module of `spotweave.tissue.methods`.
     limits
-        `tissue_min_mm2`, `stain_share_min`, `glass_share_flag`, `blacked_out_share_flag`,
-        `spots_on_tissue_min`, `spots_on_tissue_flag`, `spots_off_tissue_min`,
-        `spots_off_tissue_flag`.
+        Those of `LIMITS`.
 
     Raises
     ------

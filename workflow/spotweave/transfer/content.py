@@ -42,7 +42,9 @@ def check_head(label: str, name: str, head: bytes, content_type: str | None = No
     """
     suffix = Path(name).suffix.lower()
     if not head:
-        raise Refusal(f"{label}: the file is empty", measured=0, threshold=1)
+        raise Refusal(
+            f"{label}: the file is empty; replace it, or correct its address in the row", measured=0, threshold=1
+        )
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if suffix not in HTML_SUFFIXES and start.startswith(HTML_STARTS):
         raise Refusal(f"{label}: a web page in place of the data; open the address in a browser to see what it wants")
@@ -51,11 +53,19 @@ def check_head(label: str, name: str, head: bytes, content_type: str | None = No
     kind = kind_of(name)
     if kind:
         if not kind.fits(head):
-            raise Refusal(f"{label}: not {kind.title}, though its name says so; it starts with {_shown(head)}")
+            raise Refusal(
+                f"{label}: not {kind.title}, though its name says so; it starts with {_shown(head)};"
+                " give another file, or correct its name"
+            )
     elif suffix in NEVER_MARKUP and start.startswith(b"<"):
-        raise Refusal(f"{label}: markup in place of the data; it starts with {_shown(head)}")
+        raise Refusal(
+            f"{label}: markup in place of the data; it starts with {_shown(head)}; give the address of the data"
+        )
     elif is_html(content_type) and suffix not in HTML_SUFFIXES:
-        raise Refusal(f"{label}: the server sends it as a web page ({content_type}), not as data")
+        raise Refusal(
+            f"{label}: the server sends it as a web page ({content_type}), not as data; open the address in"
+            " a browser to see what it wants"
+        )
 
 
 def check_whole(label: str, path: Path, name: str) -> None:
