@@ -87,6 +87,30 @@ SAMPLE = {
 NEW_COHORT = "sample_id,donor,dataset_title,technology,species,source,accession\nnew-1,A,T,{},Homo sapiens,{},{}\n"
 
 
+PLACING = '''
+"""Where the reader says."""
+
+LIMITS = ("residual_max_um",)
+
+
+def place(deposit):
+    raise NotImplementedError
+'''
+
+POOLING = '''
+"""Units with counts."""
+
+
+def pool(units):
+    from spotweave.pooling import Pooled
+
+    return Pooled(units[units.X.sum(axis=1) > 0], {})
+'''
+
+# Cells of a row of technologies.csv, but for what each case brings of its own.
+PLACED = {"reader": "st_v1", "placing": "lattice", "pooling": "none", "fiducial_frame": "no"}
+
+
 @dataclass(frozen=True)
 class Case:
     """One entry: the page that tells how to add it, its one file, its row or configuration, and what then runs.
@@ -195,8 +219,24 @@ CASES = {
         "workflow/spotweave/readers/beads.py",
         of_page("adding-a-reader.md"),
         SAMPLE,
-        row=("resources/technologies.csv", {"technology": "Beads", "reader": "beads"}),
+        row=("resources/technologies.csv", {**PLACED, "technology": "Beads", "reader": "beads"}),
         cohort=NEW_COHORT.format("Beads", "zenodo", "7760264"),
+    ),
+    "way of placing": Case(
+        "adding-a-technology.md",
+        "workflow/spotweave/placing/as_filed.py",
+        PLACING,
+        SAMPLE,
+        row=("resources/technologies.csv", {**PLACED, "technology": "Filed", "placing": "as_filed"}),
+        cohort=NEW_COHORT.format("Filed", "zenodo", "7760264"),
+    ),
+    "way of pooling": Case(
+        "adding-a-technology.md",
+        "workflow/spotweave/pooling/counted.py",
+        POOLING,
+        SAMPLE,
+        row=("resources/technologies.csv", {**PLACED, "technology": "Counted", "pooling": "counted"}),
+        cohort=NEW_COHORT.format("Counted", "zenodo", "7760264"),
     ),
     "source": Case(
         "adding-a-source.md",
