@@ -19,10 +19,7 @@ def work(args: argparse.Namespace) -> dict[str, Any]:
     from spotweave.expression.gene_names import gene_species
     from spotweave.io import read_json
 
-    manifest = read_json(args.manifest)
-    if manifest["sample"] != args.sample:
-        raise ValueError(f"{args.manifest} is the manifest of {manifest['sample']}, not of {args.sample}")
-    files = readers.pick_files(manifest, readers.layout(args.reader).roles)
+    files = readers.pick_files(read_json(args.manifest), readers.layout(args.reader).roles, args.sample)
     reading = readers.read_sample(args.reader, files, member=args.member)
     reading.write(args.expression, args.spots)
     genes = reading.adata.var

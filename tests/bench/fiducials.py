@@ -24,7 +24,8 @@ from tqdm import tqdm
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "workflow"))
 
-from spotweave.align import pixel_size, placing
+from spotweave.align import frame as by_frame
+from spotweave.align import pixel_size
 from spotweave.errors import Refusal
 from spotweave.fiducials.detector import Detector
 from spotweave.fiducials.find import find
@@ -195,7 +196,7 @@ def wrong_tables(spots_um: np.ndarray, spots_px: np.ndarray, size_px: tuple[int,
 def placed(spots_um: np.ndarray, table_px: np.ndarray, frame: dict, truth_px: np.ndarray, um: float) -> dict:
     """What the workflow makes of a vendor's table where the frame is accepted: refused, or how far off the truth."""
     try:
-        found = placing.place(spots_um, table_px, "positions file", frame, limits())
+        found = by_frame.place(spots_um, table_px, "positions file", frame, limits())
         gathered = pixel_size.gather(
             lattice=fit_lattice(spots_um, table_px),
             frame=frame,

@@ -144,8 +144,8 @@ class Bench:
         return found
 
     def _read_picture(self, path: Path) -> Outcome:
+        from spotweave.pictures.header import read_header
         from spotweave.pictures.reduced import read_reduced
-        from spotweave.slide.pyramid import read_header
 
         header = read_header(path)
         rgb, _ = read_reduced(path, 0.5)

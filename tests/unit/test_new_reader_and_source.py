@@ -69,12 +69,12 @@ SOURCE = example_of("adding-a-source.md")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the project with a reader and a source more: two files, two rows, and a sample that uses them."""
     folder = tmp_path_factory.mktemp("project")
-    for name in ("workflow", "resources", "config"):
+    for name in ("workflow", "resources", "config", "envs"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.safetensors"))
     (folder / "workflow/spotweave/readers/beads.py").write_text(READER)
     (folder / "workflow/spotweave/sources/depot.py").write_text(SOURCE)
     with open(folder / "resources/technologies.csv", "a") as table:
-        table.write("Beads,beads,,,,\n")
+        table.write("Beads,beads,lattice,none,no,,,,\n")
     with open(folder / "resources/sources.csv", "a") as table:
         table.write("depot,yes,bytes,2,\n")
     (folder / "new.csv").write_text(

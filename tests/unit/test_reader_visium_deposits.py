@@ -13,7 +13,7 @@ from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
 from spotweave.intake.ingest import ingest
 from spotweave.intake.request import Request
-from spotweave.readers import Reading
+from spotweave.matrices.reading import Reading
 from spotweave.readers.visium import read as visium
 from spotweave.simulate.count_files import write_h5_layout_3, write_h5ad
 from spotweave.simulate.visium import Truth, block_of, draw_truth

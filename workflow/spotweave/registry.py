@@ -35,7 +35,7 @@ class Registry:
     Parameters
     ----------
     package
-        Its name within `spotweave` (`"probes"`).
+        Its path within `spotweave` (`"probes"`, `"tissue/methods"`).
     what
         What an entry is called in messages (`"probe"`).
     library
@@ -99,6 +99,11 @@ def _literals(path: Path) -> dict[str, Any]:
             with contextlib.suppress(ValueError):
                 found[node.targets[0].id] = ast.literal_eval(node.value)
     return found
+
+
+def literal(path: Path, name: str, default: Any = None) -> Any:
+    """What a module assigns to a name at its top: a literal, read without importing the module."""
+    return _literals(path).get(name, default)
 
 
 def closest(name: str, known: Iterable[str]) -> str | None:

@@ -94,7 +94,7 @@ def pixel_size_plot(
     scale: float,
     fitted_px: np.ndarray,
     vendor_px: np.ndarray,
-    alignment: dict[str, Any],
+    pixel_size_um: float,
     title: str,
 ) -> None:
     """The fitted lattice (crosses) over the vendor's spot centres (dots), and a scale bar of 1 mm.
@@ -105,7 +105,7 @@ def pixel_size_plot(
     figure, axes = _picture_axes(picture, scale, title)
     axes.plot(*vendor_px.T, "o", markersize=4, color="#1f77b4", alpha=0.7, label="spot, by the vendor")
     axes.plot(*fitted_px.T, "+", markersize=7, color="#d62728", label="fitted lattice")
-    bar_px = 1000 / alignment["pixel_size_um"]
+    bar_px = 1000 / pixel_size_um
     margin_px = 0.4 * bar_px
     low, high = np.nanmin(vendor_px, axis=0) - margin_px, np.nanmax(vendor_px, axis=0) + margin_px
     low, high = np.maximum(low, 0), np.minimum(high, np.array(picture.shape[1::-1]) / scale)

@@ -1,30 +1,63 @@
-"""One sample's spots put onto its slide: placed, measured, and held against the limits."""
+"""Placed by the lattice of an array: the spots' own positions, or the printed frame's, fitted, measured and judged."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from spotweave.align import agreement, lattice, pixel_size, placing
+from spotweave.align import agreement, lattice, pixel_size
+from spotweave.align import frame as by_frame
+from spotweave.deposits.raw import raw_file
 from spotweave.errors import Refusal
-from spotweave.geometry import LatticeFit, Points, fit_lattice
+from spotweave.geometry import LatticeFit, Points, apply, fit_lattice
+from spotweave.pictures.header import read_header
+from spotweave.pictures.reduced import read_reduced
+from spotweave.placing import SLIDE, Deposit, Options, Placement, Transform
+
+LIMITS = (
+    "pixel_size_max_um",
+    "pixel_size_min_um",
+    "residual_max_um",
+    "anisotropy_max",
+    "spots_outside_max",
+    "spots_off_lattice_max",
+    "frame_offset_max_um",
+    "frame_offset_flagged_um",
+    "agreement_min",
+    "edge_auc_flagged",
+    "rival_gain_max",
+    "rival_gain_flagged",
+)
+ARRAY = "array, um, x right along the columns, y down along the rows, origin at array position (0, 0)"
+FILED = "px of the picture that the deposit's positions were measured on, x right, y down"
 
 ReadReduced = Callable[[float], tuple[NDArray[np.uint8], tuple[float, float]]]
 
 
-@dataclass(frozen=True)
-class Options:
-    """What a sample's row, or else its technology, says of the array; None where neither does."""
+def place(deposit: Deposit) -> Placement:
+    """Place the spots of one array on its picture.
 
-    pitch_um: tuple[float | None, float | None]
-    spot_diameter_um: float | None
-    spots_to_image_scale: float = 1.0
-    stated_pixel_size_um: float | None = None
+    Raises
+    ------
+    Refusal
+        With the number and its limit.
+    """
+    image = raw_file(deposit.manifest, "image")
+    header = read_header(image)
+    return align_sample(
+        deposit.table,
+        deposit.reading,
+        deposit.frame,
+        lattice.Picture(image.name, (header.width_px, header.height_px), header.pixel_size_um),
+        partial(read_reduced, image),
+        deposit.options,
+        deposit.limits,
+    )
 
 
 def align_sample(
@@ -35,63 +68,58 @@ def align_sample(
     read_picture: ReadReduced,
     options: Options,
     limits: Mapping[str, float],
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Place a sample's spots.
+) -> Placement:
+    """Place a sample's spots; `place` without its files.
 
     Parameters
     ----------
     table
-        The reader's spots (`readers.SPOT_COLUMNS`).
+        The reader's spots (`matrices.reading.SPOT_COLUMNS`).
     reading
         The reader's measures.
     frame
         Content of `fiducials.json`; None for arrays without a frame.
     picture
-        What the spots lie on.
+        The picture that the spots lie on.
     read_picture
         Reads it at a factor of its size: (H, W, 3) uint8, and its px in one of the result's along x and y.
     options, limits
         Of the sample, and of the configuration.
-
-    Returns
-    -------
-    Content of `alignment.json` and, part of it, the measures of the record; `flags` are what a person should look at,
-    each `code: text`.
 
     Raises
     ------
     Refusal
         With the number and its limit.
     """
-    pitch_um = placing.array_pitch_um(options.pitch_um, reading.get("capture_area"))
+    pitch_um = by_frame.array_pitch_um(options.pitch_um, reading.get("capture_area"))
     if pitch_um is None:
         raise Refusal(
-            "the sample is read, but bins and cells cannot be placed on the H&E yet; its counts are in expression.h5ad"
+            "nothing says how far the spots are apart: their places are those of no known capture area; give"
+            " array_pitch_x_um and array_pitch_y_um in the row"
         )
     array = table[["array_col", "array_row"]].to_numpy(dtype=np.int64)
+    array_um = array * np.asarray(pitch_um)
     in_tissue = table["in_tissue"].to_numpy() == 1
     vendor_px = table[["x_px", "y_px"]].to_numpy(dtype=float) * options.spots_to_image_scale
-    good = placing.usable(frame)
-    area = placing.check_area(good, reading.get("capture_area"), reading.get("slide_area"))
+    good = by_frame.usable(frame)
+    area = by_frame.check_area(good, reading.get("capture_area"), reading.get("slide_area"))
     spot_pitch_um = lattice.nearest_neighbour_um(array, pitch_um)
     is_off = lattice.off_lattice(_places(table) * np.asarray(pitch_um), vendor_px, spot_pitch_um / 2)
     known = np.isfinite(vendor_px).all(axis=1)
     # So many are no single mistakes: what is wrong with the whole lattice is said first.
     on_lattice_px = np.where(is_off[:, None], np.nan, vendor_px) if 2 * is_off.sum() < known.sum() else vendor_px
-    placed = placing.place(
-        array * np.asarray(pitch_um), vendor_px, reading.get("positions_from", "positions file"), frame, limits
-    )
-    is_by_frame = placed.source == placing.FRAME
+    placed = by_frame.place(array_um, vendor_px, reading.get("positions_from", "positions file"), frame, limits)
+    is_by_frame = placed.source == by_frame.FRAME
     mirror_flag = ""
-    vendor = _vendor_lattice(array * np.asarray(pitch_um), on_lattice_px)
+    vendor = _vendor_lattice(array_um, on_lattice_px)
     if vendor is not None and not is_by_frame:
-        mirror_flag = placing.check_hand(vendor.mirrored, placed.source, is_direct=_is_direct(reading, frame))
+        mirror_flag = by_frame.check_hand(vendor.mirrored, placed.source, is_direct=_is_direct(reading, frame))
     fitted_px = placed.xy_px if is_by_frame else on_lattice_px
     fit = lattice.align(lattice.Spots(array, fitted_px, in_tissue), pitch_um, picture, limits)
     if not is_by_frame:
         lattice.check_off_lattice(is_off, known, spot_pitch_um / 2, limits["spots_off_lattice_max"])
     if is_by_frame:
-        mirror_flag = placing.check_hand(fit.mirrored, placed.source, is_direct=True)
+        mirror_flag = by_frame.check_hand(fit.mirrored, placed.source, is_direct=True)
     scalefactors = reading.get("scalefactors", {})
     reconciled = pixel_size.reconcile(
         pixel_size.gather(
@@ -132,20 +160,42 @@ def align_sample(
         *_flags(measured, reading, mirror_flag),
         *agreement.judge(measured, limits),
     ]
-    content = {
-        "from": "array, um, x right along the columns, y down along the rows, origin at array position (0, 0)",
-        "to": "slide, px of the full-resolution picture, x right, y down, origin at its top-left corner",
-        "matrix": fit.matrix.tolist(),
-        "array_pitch_um": pitch_um,
-        "spot_diameter_um": options.spot_diameter_um,
-        "spots_to_image_scale": options.spots_to_image_scale,
-        "is_placed_by_frame": is_by_frame,
-        "spots_without_place": [] if is_by_frame else table["spot_id"][is_off].astype(str).tolist(),
-        "image_width_px": picture.size_px[0],
-        "image_height_px": picture.size_px[1],
-        **measured,
-    }
-    return content, measured
+    return Placement(
+        _units(
+            table.assign(in_tissue=in_tissue & (is_by_frame | ~is_off)),
+            vendor_px,
+            apply(fit.matrix, array_um),
+            is_by_frame=is_by_frame,
+        ),
+        options.spot_diameter_um,
+        picture.size_px,
+        _transforms(fit, measured, options.spots_to_image_scale, is_by_frame=is_by_frame),
+        measured,
+    )
+
+
+def _units(table: pd.DataFrame, vendor_px: Points, modelled_px: Points, *, is_by_frame: bool) -> pd.DataFrame:
+    """`Placement.units`: a spot is where the deposit has it or, with a frame that may be used, where the map has it."""
+    used_px = modelled_px if is_by_frame else vendor_px
+    places = {"": used_px, "modelled_": modelled_px, "vendor_": vendor_px}
+    return pd.DataFrame(
+        {
+            "unit_id": table["spot_id"].astype(str),
+            "in_tissue": table["in_tissue"].astype(np.int64),
+            **{f"{of}{axis}_px": xy_px[:, i] for of, xy_px in places.items() for i, axis in enumerate("xy")},
+        }
+    )
+
+
+def _transforms(
+    fit: LatticeFit, measured: Mapping[str, Any], spots_to_image_scale: float, *, is_by_frame: bool
+) -> tuple[Transform, ...]:
+    """The map of the array and, where the deposit's positions are used, the scale between two pictures."""
+    found = Transform(ARRAY, SLIDE, fit.matrix, measured["residual_um"], measured["residual_p95_um"])
+    if is_by_frame:
+        return (found,)
+    scale = np.diag([spots_to_image_scale, spots_to_image_scale, 1.0])
+    return (found, Transform(FILED, SLIDE, scale))
 
 
 def _places(table: pd.DataFrame) -> Points:
@@ -197,7 +247,7 @@ def _flags(measured: Mapping[str, Any], reading: Mapping[str, Any], mirror_flag:
     if measured["spots_dropped_from_tissue"]:
         flags.append(f"off-picture: {measured['spots_dropped_from_tissue']} in-tissue spots lie outside the picture")
     if measured["spots_off_lattice"]:
-        taken = "; the frame's places are used" if measured["positions_from"] == placing.FRAME else "; not in tissue"
+        taken = "; the frame's places are used" if measured["positions_from"] == by_frame.FRAME else "; not in tissue"
         flags.append(
             f"off-lattice: {measured['spots_off_lattice']} spots lie over half the pitch off the lattice of the others"
             f" by their pixels{taken}"
