@@ -18,21 +18,11 @@ stage.option("--settings", required=True, help="JSON of the configuration that s
 def work(args):
     import json
 
-    from spotweave.dataset import describe, layout, provenance
-    from spotweave.io import read_json, write_json
+    from spotweave.dataset.gathering import describe_sample
 
-    row = json.loads(args.row)
-    records = [read_json(path) for path in args.records]
-    metadata = describe.sample_metadata(args.sample, row, records)
-    write_json(args.metadata, metadata)
-
-    files = {}
-    if metadata["status"] == "accepted":
-        paths = layout.released(args.sample)
-        files = provenance.describe_files({paths[path.name]: path for path in args.files})
-    raw = provenance.describe_raw(args.manifest)
-    origin = provenance.describe_origin(raw, files, records, json.loads(args.settings), row.get("licence"))
-    write_json(args.provenance, origin)
+    stages = (args.records, args.manifest, args.files)
+    described = (args.metadata, args.provenance)
+    describe_sample(args.sample, json.loads(args.row), json.loads(args.settings), stages, *described)
 
 
 if __name__ == "__main__":

@@ -30,23 +30,23 @@ stage.option("--device", default="auto", help="auto, cpu or cuda")
 
 
 def work(args):
-    from spotweave import encoders
+    from spotweave.networks.threads import limit_threads
 
-    encoders.limit_threads(args.threads)
-    spec = encoders.EncoderSpec.from_row(args.spec)
-    module = encoders.load(spec.builder)
+    limit_threads(args.threads)
+    from spotweave.embeddings import embed_sample
 
-    def build(spec):
-        return module.build(spec, folder=args.weights_folder, seed=args.seed, device=args.device)
-
-    if spec.builder == "finetuned":
-        named = {f"fold{fold}/embeddings": build(spec.at(path)) for fold, path in module.fold_files(args.folds)}
-    else:
-        named = {"embeddings": build(spec)}
-    patches = encoders.write_embeddings(
-        args.embeddings, args.patches, named, sample=args.sample, encoder=args.encoder, batch=args.batch
+    return embed_sample(
+        args.embeddings,
+        args.patches,
+        args.spec,
+        sample=args.sample,
+        encoder=args.encoder,
+        folds=args.folds,
+        folder=args.weights_folder,
+        seed=args.seed,
+        device=args.device,
+        batch=args.batch,
     )
-    return {"patches": patches, "dims": {name: unit.dim for name, unit in named.items()}}
 
 
 if __name__ == "__main__":

@@ -17,27 +17,28 @@ stage.option("--device", default="auto", help="auto, cpu or cuda")
 
 
 def work(args):
-    from spotweave import encoders
+    from spotweave.networks.threads import limit_threads
 
-    encoders.limit_threads(args.threads)
+    limit_threads(args.threads)
     # What cuBLAS needs to be deterministic; read when the GPU is first used.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    from spotweave.finetune import Sample, infonce
+    from spotweave.finetune import Sample
     from spotweave.io import read_json
+    from spotweave.networks.spec import EncoderSpec
+    from spotweave.recipes import RECIPES
 
-    history = infonce.train_fold(
+    return RECIPES.load(args.recipe["kind"]).train(
         read_json(args.splits),
         args.fold,
         [Sample(*paths) for paths in zip(args.samples, args.patches, args.expression, strict=True)],
-        infonce.Recipe.from_row(args.recipe),
-        encoders.EncoderSpec.from_row(args.base),
+        args.recipe,
+        EncoderSpec.from_row(args.base),
         weights=args.weights,
+        history=args.history,
         folder=args.weights_folder,
         seed=args.seed,
         device=args.device,
     )
-    infonce.write_history(args.history, history)
-    return {**history, "loss": history["loss"][-1]}
 
 
 if __name__ == "__main__":

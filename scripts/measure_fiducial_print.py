@@ -10,37 +10,24 @@ import argparse
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
+import _stage  # noqa: F401 (puts the library on the path)
+
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("--table", type=Path, required=True)
+parser.add_argument("--weights", type=Path, default=Path("resources/fiducial_detector/weights.safetensors"))
+parser.add_argument("pictures", type=Path, nargs="+")
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--table", type=Path, required=True)
-    parser.add_argument("--weights", type=Path, default=Path("resources/fiducial_detector/weights.safetensors"))
-    parser.add_argument("pictures", type=Path, nargs="+")
     args = parser.parse_args()
+    from spotweave.errors import Refusal
+    from spotweave.fiducials.measuring import measure_print
 
-    from spotweave.fiducials.detector import Detector
-    from spotweave.fiducials.find import find
-    from spotweave.fiducials.printing import average, residuals_of, to_table
-    from spotweave.io import atomic
-    from spotweave.slide.pyramid import read_header
-
-    detector = Detector(args.weights)
-    residuals, letters = [], []
-    for path in args.pictures:
-        header = read_header(path)
-        found = find(path, (header.width_px, header.height_px), detector, areas=("6.5 mm",), printing=None)
-        if found.fit is None or found.complaints:
-            print(f"{path}: left out, {found.complaints[0].reason}")
-            continue
-        print(f"{path}: area {found.fit.letter}, {found.fit.dots_matched} dots, {found.fit.residual_median_um:.1f} um")
-        residuals.append(residuals_of(found.fit.dots_um, found.fit.residual_um))
-        letters.append(found.fit.letter or "")
-    if not residuals:
-        sys.exit("no picture with a whole frame: nothing written")
-    with atomic(args.table) as part:
-        to_table(average(residuals, letters)).to_csv(part, index=False, lineterminator="\n")
+    try:
+        for line in measure_print(args.pictures, args.weights, args.table):
+            print(line)
+    except (Refusal, OSError, ValueError) as error:
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from _stage import Stage
 
 stage = Stage("read_expression", __doc__, inputs=["manifest"], outputs=["expression", "spots"])
 stage.option("--sample", required=True, help="sample id, the one in the manifest")
-stage.option("--reader", required=True, help="name of the reader (a module of spotweave.readers), such as st_v1")
+stage.option("--reader", required=True, help="name of the reader (an entry of spotweave.readers), such as st_v1")
 stage.option("--member", help="the section to take from raw files that hold several; default: there is only one")
 
 
@@ -19,13 +19,8 @@ def work(args: argparse.Namespace) -> dict[str, Any]:
     from spotweave.expression.gene_names import gene_species
     from spotweave.io import read_json
 
-    manifest = read_json(args.manifest)
-    if manifest["sample"] != args.sample:
-        raise ValueError(f"{args.manifest} is the manifest of {manifest['sample']}, not of {args.sample}")
-    reader = readers.load(args.reader)
-    reading = readers.read_sample(
-        args.reader, readers.pick_files(manifest, reader.ROLES, reader.OPTIONAL), member=args.member
-    )
+    files = readers.pick_files(read_json(args.manifest), readers.layout(args.reader).roles, args.sample)
+    reading = readers.read_sample(args.reader, files, member=args.member)
     reading.write(args.expression, args.spots)
     genes = reading.adata.var
     return {"reader": args.reader, **reading.report, "gene_species": gene_species(genes.index, genes["gene_id"])}

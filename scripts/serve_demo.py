@@ -4,96 +4,26 @@ The command finds the deposit through the mirror in SPOTWEAVE_MIRRORS, as if it 
 publishers' servers: a vendor's, and GEO's. Without a command the deposit is served until interrupted.
 """
 
-from __future__ import annotations
-
 import argparse
-import contextlib
 import logging
-import os
-import signal
-import subprocess
 import sys
-import threading
 from pathlib import Path
-from types import FrameType
 
-import _stage  # noqa: F401
-from spotweave.simulate import deposit
+import _stage  # noqa: F401 (puts the library on the path)
+from spotweave.simulate.serving import serve_while
 
-# Whose addresses the server stands in for.
-PUBLISHERS = ("https://deposit.invalid/demo/", "https://ftp.ncbi.nlm.nih.gov/", "https://www.ncbi.nlm.nih.gov/")
-MIRRORS = "SPOTWEAVE_MIRRORS"
-NOT_FOUND = 127  # what a shell returns for a command it cannot find
+parser = argparse.ArgumentParser(prog="serve_demo.py", description=__doc__, usage="%(prog)s --folder F -- command …")
+parser.add_argument("--folder", type=Path, required=True, help="where the deposit lies, or is to lie")
 
 
-def main(argv: list[str]) -> int:
-    """Build the deposit where needed, serve it, run the command; returns the command's exit code."""
-    own, command = _split(argv)
-    parser = argparse.ArgumentParser(
-        prog="serve_demo.py", description=__doc__, usage="%(prog)s --folder F -- command …"
-    )
-    parser.add_argument("--folder", type=Path, required=True, help="where the deposit lies, or is to lie")
-    folder = parser.parse_args(own).folder
+def main(argv):
+    mark = argv.index("--") if "--" in argv else len(argv)
+    folder, command = parser.parse_args(argv[:mark]).folder, argv[mark + 1 :]
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-
     try:
-        built = deposit.build(folder)
+        return serve_while(folder, command)
     except FileExistsError as error:
         parser.error(str(error))
-    print(f"demo deposit: SIMULATED samples, {'built' if built else 'found'} in {folder}", file=sys.stderr, flush=True)
-    with deposit.serve(folder) as url:
-        mirrors = " ".join([*os.environ.get(MIRRORS, "").split(), *(f"{publisher}={url}" for publisher in PUBLISHERS)])
-        if command:
-            return _run(command, mirrors)
-        ended = _end_on_signals()  # before the line: whoever reads it may end us at once
-        print(f"export {MIRRORS}='{mirrors}'", flush=True)
-        ended.wait()
-        return 0
-
-
-def _split(argv: list[str]) -> tuple[list[str], list[str]]:
-    """Own arguments before the first `--`, the command after it."""
-    if "--" not in argv:
-        return argv, []
-    mark = argv.index("--")
-    return argv[:mark], argv[mark + 1 :]
-
-
-def _run(command: list[str], mirrors: str) -> int:
-    """Run the command, hand it the signals that end this process, return its code (128 + n if signal n ended it)."""
-    try:
-        process = subprocess.Popen(command, env={**os.environ, MIRRORS: mirrors})
-    except (FileNotFoundError, PermissionError) as error:
-        print(f"serve_demo.py: {error}", file=sys.stderr)
-        return NOT_FOUND
-
-    def pass_on(number: int, frame: FrameType | None) -> None:
-        if number == signal.SIGINT and _terminal_signals_us():
-            return  # Ctrl-C has already reached the command, and a second one would cut its own ending short
-        with contextlib.suppress(ProcessLookupError):
-            process.send_signal(number)
-
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, pass_on)
-    code = process.wait()
-    return code if code >= 0 else 128 - code
-
-
-def _terminal_signals_us() -> bool:
-    """Whether this process is in a terminal's foreground group, to all of which Ctrl-C is sent."""
-    try:
-        with open("/dev/tty", "rb") as terminal:
-            return os.tcgetpgrp(terminal.fileno()) == os.getpgrp()
-    except OSError:
-        return False
-
-
-def _end_on_signals() -> threading.Event:
-    """An event that Ctrl-C and SIGTERM set."""
-    ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda number, frame: ended.set())
-    return ended
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ uses a GPU where there is one.
 
 import argparse
 import sys
-import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
@@ -31,12 +30,10 @@ def main():
     from spotweave.fiducials import training
 
     how = {"frames": args.frames, "epochs": args.epochs, "seed": args.seed, "threads": args.threads}
-    minutes = args.minutes
-    if not args.card_only:
-        start = time.monotonic()
-        training.train(args.weights, **how)
-        minutes = (time.monotonic() - start) / 60
-    training.write_card(args.weights, **how, minutes=minutes, real=args.real)
+    if args.card_only:
+        training.write_card(args.weights, **how, minutes=args.minutes, real=args.real)
+    else:
+        training.train_and_describe(args.weights, how, args.real)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,8 @@ from tqdm import tqdm
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "workflow"))
 
-from spotweave.align import pixel_size, placing
+from spotweave.align import frame as by_frame
+from spotweave.align import pixel_size
 from spotweave.errors import Refusal
 from spotweave.fiducials.detector import Detector
 from spotweave.fiducials.find import find
@@ -34,7 +35,7 @@ from spotweave.fiducials.verdict import complaints, describe
 from spotweave.geometry import apply, fit_lattice
 from spotweave.pictures.reduced import read_reduced
 from spotweave.simulate.frames import DIFFICULTIES, Look, draw_look, render
-from spotweave.visium.array import capture_area
+from spotweave.visium.array import SPOT_RADIUS_UM, capture_area
 
 SHARED = ROOT.parent / "shared/data"
 REAL = {
@@ -48,7 +49,6 @@ REAL = {
 FRAMES = 300
 VENDOR_FRAMES = 30
 SEED = 20_000_003  # not one of training's, nor of its measurement's
-SPOT_RADIUS_UM = 27.5
 
 
 def pixel_size_um(matrix):
@@ -196,7 +196,7 @@ def wrong_tables(spots_um: np.ndarray, spots_px: np.ndarray, size_px: tuple[int,
 def placed(spots_um: np.ndarray, table_px: np.ndarray, frame: dict, truth_px: np.ndarray, um: float) -> dict:
     """What the workflow makes of a vendor's table where the frame is accepted: refused, or how far off the truth."""
     try:
-        found = placing.place(spots_um, table_px, "positions file", frame, limits())
+        found = by_frame.place(spots_um, table_px, "positions file", frame, limits())
         gathered = pixel_size.gather(
             lattice=fit_lattice(spots_um, table_px),
             frame=frame,

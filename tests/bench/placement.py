@@ -2,7 +2,7 @@
 
     python tests/bench/placement.py --out docs/placement-measured.md
 
-Each section is aligned as the workflow does it (`align.sample`), as filed and with one thing made wrong at a time.
+Each section is aligned as the workflow does it (`placing.lattice`), as filed and with one thing made wrong at a time.
 """
 
 from __future__ import annotations
@@ -26,12 +26,14 @@ sys.path.insert(0, str(ROOT / "workflow"))
 
 from spotweave.align.agreement import WORKING_UM
 from spotweave.align.lattice import Picture
-from spotweave.align.sample import Options, align_sample
 from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
 from spotweave.geometry import fit_lattice
 from spotweave.pictures.reduced import read_reduced
-from spotweave.readers import st_v1, visium
+from spotweave.placing import Options
+from spotweave.placing.lattice import align_sample
+from spotweave.readers.st_v1 import read as st_v1
+from spotweave.readers.visium import read as visium
 
 SHARED = ROOT.parent / "shared/data"
 # Pictures of 600 to 1,905 px stand in for whole ones here; the pitch of the MOB arrays is known from their outer size.
@@ -173,7 +175,7 @@ def outcome(found: Section) -> tuple[str, str, dict]:
     """`refused`, `flagged` or `passed`, by what, and the measures."""
     picture = Picture(f"{found.name}.jpg", found.size_px)
     try:
-        _, measured = align_sample(
+        measured = align_sample(
             found.table,
             found.reading,
             None,
@@ -181,7 +183,7 @@ def outcome(found: Section) -> tuple[str, str, dict]:
             lambda factor: (found.reduced, (found.scale, found.scale)),
             found.options,
             LIMITS,
-        )
+        ).measures
     except Refusal as refusal:
         by = {"the positions lay the array mirrored": "hand", "the spots do not agree": "agreement"}
         by |= {"the spots agree better": "rival"}
@@ -228,7 +230,7 @@ def tried(make: Callable[[Section, tuple[str, ...]], Iterator[tuple[str, Section
 TEXT = """# Placement without a frame, measured
 
 Written by `make bench-placement`. Every section below goes through
-`align.sample` as in the workflow, without a frame, with the limits of `config/config.yaml` (but for the pixel size: most of
+`placing.lattice` as in the workflow, without a frame, with the limits of `config/config.yaml` (but for the pixel size: most of
 these pictures are reduced copies).
 
 ## What is looked at

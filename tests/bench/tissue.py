@@ -23,7 +23,10 @@ sys.path[:0] = [str(TESTS), str(TESTS.parent / "workflow")]
 from real_data import DATA
 from spotweave.pictures.reduced import read_reduced
 from spotweave.slide.pyramid import build_pyramid
-from spotweave.tissue import agreement, classical, polygons
+from spotweave.tissue import agreement, polygons
+from spotweave.tissue.methods import classical
+from spotweave.tissue.picture import Picture
+from spotweave.tissue.section import MIN_PIECE_UM2
 
 VISIUM = (
     *(f"dlpfc/{section}" for section in (151507, 151669, 151673, 151676)),
@@ -32,10 +35,11 @@ VISIUM = (
 )
 
 
-def shares(picture: Path, spots: pd.DataFrame, pixel_size_um: float, diameter_um: float) -> str:
+def shares(path: Path, spots: pd.DataFrame, pixel_size_um: float, diameter_um: float) -> str:
     """`inside / outside` of one picture; spots with x, y in px and `selected`."""
-    rgb, scale = read_reduced(picture, pixel_size_um / 8)
-    mask = classical.segment(rgb, pixel_size_um * scale[0])
+    rgb, scale = read_reduced(path, pixel_size_um / 8)
+    picture = Picture(rgb, pixel_size_um * scale[0])
+    mask = classical.segment(picture, min_hole_um2=50_000.0, min_piece_um2=MIN_PIECE_UM2)
     outlines = polygons.from_mask(mask, scale, simplify_px=4 / pixel_size_um)
     found = agreement.against_spots(
         outlines,

@@ -14,9 +14,10 @@ import pytest
 from faults.fault_server import Behaviour, Exchange, FaultServer, answers
 from spotweave.deposits import archives
 from spotweave.errors import Refusal
-from spotweave.intake.ingest import Request, ingest
-from spotweave.sources import Checksum, FetchSettings, Unreachable
-from spotweave.sources._remote_zip import NoRanges, open_zip
+from spotweave.intake.ingest import ingest
+from spotweave.intake.request import Request
+from spotweave.transfer.files import Checksum, FetchSettings, Unreachable
+from spotweave.transfer.remote_zip import NoRanges, open_zip
 
 NAME = "run_outs.zip"
 SETTINGS = FetchSettings(attempts=4, timeout_s=20, backoff_s=0)

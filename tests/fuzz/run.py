@@ -119,8 +119,8 @@ class Bench:
         from spotweave.expression.gene_names import gene_species
         from spotweave.io import write_json
 
-        reader = readers.load(deposit.reader)
-        roles = (*reader.ROLES, *reader.OPTIONAL)
+        roles = readers.layout(deposit.reader).roles
+        roles = (*roles.read_always, *roles.read_if_there)
         raws = {role: RawFile(path.name, path) for role, path in files.items() if role in roles}
         reading = readers.read_sample(deposit.reader, raws, deposit.member)
         reading.write(self.folder / "expression.h5ad", self.folder / "spots.csv")
@@ -144,8 +144,8 @@ class Bench:
         return found
 
     def _read_picture(self, path: Path) -> Outcome:
+        from spotweave.pictures.header import read_header
         from spotweave.pictures.reduced import read_reduced
-        from spotweave.slide.pyramid import read_header
 
         header = read_header(path)
         rgb, _ = read_reduced(path, 0.5)
@@ -350,8 +350,8 @@ def run(cases: Sequence[int], seed: int, only: str, out: Path) -> list[Outcome]:
     from spotweave import readers
     from spotweave.align import sample  # noqa: F401
 
-    for name in readers.names():
-        readers.load(name)
+    for name in readers.READERS.names():
+        readers.READERS.load(name, "read")
     limits = yaml.safe_load((ROOT / "config/config.yaml").read_text())["limits"]
     with tempfile.TemporaryDirectory(prefix="fuzz-") as temporary:
         folder = Path(temporary).resolve()

@@ -11,12 +11,15 @@ import yaml
 
 from spotweave.align import agreement
 from spotweave.align.lattice import Picture
-from spotweave.align.sample import Options, align_sample
 from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
 from spotweave.geometry import apply
-from spotweave.readers import visium
-from spotweave.simulate.visium import block_of, draw_truth, write_h5_layout_3, write_positions
+from spotweave.placing import Options
+from spotweave.placing.lattice import align_sample
+from spotweave.readers.visium import read as visium
+from spotweave.simulate.count_files import write_h5_layout_3
+from spotweave.simulate.visium import block_of, draw_truth
+from spotweave.simulate.visium_files import write_positions
 from spotweave.visium.array import capture_area
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -71,7 +74,7 @@ def aligned(table=TABLE, picture=PICTURE, reading=None, frame=None, **options):
         lambda factor: (picture, (1.0, 1.0)),
         Options(**given),
         LIMITS,
-    )[1]
+    ).measures
 
 
 def moved(change):
@@ -157,7 +160,7 @@ def test_a_header_that_names_rows_columns_is_seen_from_the_file_on(tmp_path, nam
         return align_sample(found.spots, found.report, None, picture, lambda _: (canvas, (20.0, 20.0)), options, LIMITS)
 
     if names[0] == "pxl_row_in_fullres":
-        assert align()[1]["flags"] == []
+        assert align().measures["flags"] == []
     else:
         with pytest.raises(Refusal, match="mirrored onto the picture") as refusal:
             align()

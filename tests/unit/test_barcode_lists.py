@@ -11,18 +11,10 @@ import pytest
 from real_data import DATA, NOT_HERE
 from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
-from spotweave.readers import visium
-from spotweave.simulate.visium import (
-    block_of,
-    draw_truth,
-    position_rows,
-    stacked,
-    write_barcode_list,
-    write_h5_layout_3,
-    write_loupe,
-    write_mex,
-    write_positions,
-)
+from spotweave.readers.visium import read as visium
+from spotweave.simulate.count_files import stacked, write_h5_layout_3, write_mex
+from spotweave.simulate.visium import block_of, draw_truth
+from spotweave.simulate.visium_files import position_rows, write_barcode_list, write_loupe, write_positions
 from spotweave.visium import barcode_lists
 from spotweave.visium.places import WHOLE_FROM, tissue_by_counts
 

@@ -13,7 +13,7 @@ import scanpy
 from scipy import sparse
 
 from spotweave.dataset import describe, layout, provenance, release
-from spotweave.dataset.spots import release_spots, slide_positions, write
+from spotweave.dataset.spots import release_spots, write
 from spotweave.io import write_json, write_refused
 
 HEST_COLUMNS = """
@@ -25,14 +25,12 @@ tissue disease_comment subseries hest_version_added
 
 
 ALIGNMENT = {
-    "spots_to_image_scale": 0.5,
-    "is_placed_by_frame": False,
-    "spots_without_place": [],
     "spot_diameter_um": 100.0,
     "pixel_size_um": 0.7,
     "image_width_px": 2000,
     "image_height_px": 1000,
 }
+PICTURE = np.zeros((500, 1000, 3), np.uint8)
 
 
 def reading():
@@ -41,9 +39,11 @@ def reading():
         {
             "array_col": [1, 2, 3],
             "array_row": [4, 4, 5],
-            "x_px": [200.0, 600.0, 3000.0],
-            "y_px": [400.0, 400.0, 800.0],
             "in_tissue": [1, 1, 0],
+            "x_px": [100.0, 300.0, 1500.0],
+            "y_px": [200.0, 200.0, 400.0],
+            "vendor_x_px": [100.0, 300.0, 1500.0],
+            "vendor_y_px": [200.0, 200.0, 400.0],
         },
         index=["1x4", "2x4", "3x5"],
     )
@@ -51,7 +51,7 @@ def reading():
 
 
 def test_released_spots_are_in_slide_pixels_x_first():
-    spots = release_spots(reading(), ALIGNMENT, np.ones(3), np.zeros((500, 1000, 3), np.uint8))
+    spots = release_spots(reading(), ALIGNMENT, np.ones(3), PICTURE)
     np.testing.assert_array_equal(spots.obsm["spatial"], [[100, 200], [300, 200], [1500, 400]])
     np.testing.assert_array_equal(spots.obs["pxl_col_in_fullres"], [100, 300, 1500])
     np.testing.assert_array_equal(spots.obs["pxl_row_in_fullres"], [200, 200, 400])
@@ -65,38 +65,35 @@ def test_released_spots_are_in_slide_pixels_x_first():
 def test_a_spot_off_the_picture_is_not_in_tissue():
     off = reading()
     off.obs["in_tissue"] = 1
-    off.obs.loc["3x5", "x_px"] = 4000.0  # 2,000 px of a picture 2,000 px wide
-    spots = release_spots(off, ALIGNMENT, np.ones(3), np.zeros((500, 1000, 3), np.uint8))
+    off.obs.loc["3x5", "x_px"] = 2000.0  # of a picture 2,000 px wide
+    spots = release_spots(off, ALIGNMENT, np.ones(3), PICTURE)
     assert spots.obs["in_tissue"].tolist() == [True, True, False]
 
 
-def test_a_spot_off_the_lattice_is_not_in_tissue():
-    every = reading()
-    every.obs["in_tissue"] = 1
-    off = ALIGNMENT | {"spots_without_place": ["3x5"]}
-    spots = release_spots(every, off, np.ones(3), np.zeros((500, 1000, 3), np.uint8))
-    assert spots.obs["in_tissue"].tolist() == [name != "3x5" for name in every.obs_names]
-
-
-def test_where_the_frame_places_the_spots_the_vendors_positions_stay_beside_them():
-    by_frame = ALIGNMENT | {
-        "is_placed_by_frame": True,
-        "matrix": [[1.5, 0.0, 7.0], [0.0, 0.5, 9.0], [0, 0, 1]],
-        "array_pitch_um": [100.0, 200.0],
-    }
-    partly = reading()
-    partly.obs.loc["2x4", ["x_px", "y_px"]] = np.nan
-    spots = release_spots(partly, by_frame, np.ones(3), np.zeros((500, 1000, 3), np.uint8))
+def test_where_other_positions_are_used_the_vendors_stay_beside_them():
+    placed = reading()
+    placed.obs[["x_px", "y_px"]] = [[157.0, 409.0], [307.0, 409.0], [457.0, 509.0]]
+    placed.obs.loc["2x4", ["vendor_x_px", "vendor_y_px"]] = np.nan
+    spots = release_spots(placed, ALIGNMENT, np.ones(3), PICTURE)
     np.testing.assert_array_equal(spots.obsm["spatial"], [[157, 409], [307, 409], [457, 509]])
     np.testing.assert_array_equal(spots.obs["vendor_pxl_col_in_fullres"], [100, np.nan, 1500])
     np.testing.assert_array_equal(spots.obs["vendor_pxl_row_in_fullres"], [200, np.nan, 400])
-    partly.obs[["x_px", "y_px"]] = np.nan
-    without = release_spots(partly, by_frame, np.ones(3), np.zeros((500, 1000, 3), np.uint8))
+    placed.obs[["vendor_x_px", "vendor_y_px"]] = np.nan
+    without = release_spots(placed, ALIGNMENT, np.ones(3), PICTURE)
     assert "vendor_pxl_col_in_fullres" not in without.obs
+    assert "vendor_pxl_col_in_fullres" not in release_spots(reading(), ALIGNMENT, np.ones(3), PICTURE).obs
+
+
+def test_units_without_an_array_are_released_without_rows_and_columns():
+    cells = reading()
+    cells.obs = cells.obs.drop(columns=["array_col", "array_row"])
+    spots = release_spots(cells, ALIGNMENT, np.ones(3), PICTURE)
+    assert not {"array_col", "array_row"} & set(spots.obs)
+    np.testing.assert_array_equal(spots.obsm["spatial"], [[100, 200], [300, 200], [1500, 400]])
 
 
 def test_the_released_file_is_raw_counts_that_scanpy_reads(tmp_path):
-    spots = release_spots(reading(), ALIGNMENT, np.ones(3), np.zeros((500, 1000, 3), np.uint8))
+    spots = release_spots(reading(), ALIGNMENT, np.ones(3), PICTURE)
     write(tmp_path / "a.h5ad", spots)
     again = scanpy.read_h5ad(tmp_path / "a.h5ad")
     assert sparse.isspmatrix_csr(again.X)
@@ -266,13 +263,6 @@ def test_an_empty_quarantine_still_has_its_header(tmp_path):
     release.write_table(tmp_path / "quarantine.csv", [], release.QUARANTINE_COLUMNS)
     with open(tmp_path / "quarantine.csv") as handle:
         assert next(csv.reader(handle)) == ["sample_id", "stage", "reason", "measured", "threshold"]
-
-
-def test_spots_that_the_frame_places_lie_by_column_along_x_and_by_row_along_y():
-    spots = pd.DataFrame({"array_row": [0, 0, 3], "array_col": [0, 2, 1], "x_px": np.nan, "y_px": np.nan})
-    matrix = [[0.5, 0.0, 10.0], [0.0, 0.5, 20.0], [0, 0, 1]]
-    alignment = {"is_placed_by_frame": True, "matrix": matrix, "array_pitch_um": [50.0, 87.0]}
-    np.testing.assert_allclose(slide_positions(spots, alignment), [[10, 20], [60, 20], [35, 20 + 3 * 43.5]])
 
 
 def test_where_raw_files_lay_on_the_machine_that_built_is_not_released(tmp_path):

@@ -24,9 +24,15 @@ from spotweave.deposits import opening as deposits
 from spotweave.deposits.opening import parses, parsing, read_json
 from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
-from spotweave.matrices import hdf5, read_matrix
+from spotweave.matrices import hdf5
+from spotweave.matrices.read import read_matrix
+from spotweave.matrices.reading import Reading
+from spotweave.registry import Registry
 from spotweave.simulate import visium
-from spotweave.visium.positions import read_loupe, read_positions
+from spotweave.simulate.count_files import write_h5_layout_2, write_h5_layout_3, write_h5ad
+from spotweave.simulate.visium_layouts import VARIANTS
+from spotweave.visium.loupe import read_loupe
+from spotweave.visium.positions import read_positions
 from spotweave.visium.scalefactors import read_scalefactors
 from spotweave.visium_hd import software
 
@@ -40,7 +46,7 @@ def raw(path: Path) -> RawFile:
 
 @pytest.fixture
 def truth() -> visium.Truth:
-    return visium.VARIANTS["space_ranger_2"].truth()
+    return VARIANTS["space_ranger_2"].truth()
 
 
 @pytest.fixture
@@ -53,7 +59,7 @@ def canary(tmp_path: Path) -> Path:
 
 
 def whole(path: Path, truth: visium.Truth, kind: str) -> Path:
-    write = {"h5": visium.write_h5_layout_3, "h5_2": visium.write_h5_layout_2, "h5ad": visium.write_h5ad}[kind]
+    write = {"h5": write_h5_layout_3, "h5_2": write_h5_layout_2, "h5ad": write_h5ad}[kind]
     return write(path, visium.block_of(truth, truth.tissue))
 
 
@@ -269,7 +275,7 @@ def test_what_a_library_cannot_read_is_a_refusal_that_names_the_file(source) -> 
 
 def test_a_library_may_be_reached_through_another(truth, tmp_path) -> None:
     """An attribute with a default is read through `Mapping.get`, which is no library for files."""
-    path = visium.write_h5_layout_3(tmp_path / "a.h5", visium.block_of(truth, truth.tissue))
+    path = write_h5_layout_3(tmp_path / "a.h5", visium.block_of(truth, truth.tissue))
     with h5py.File(path, "r+") as file:
         file.attrs["software_version"] = "spaceranger-3.1.2"
     content = path.read_bytes()
@@ -281,7 +287,7 @@ def test_a_library_may_be_reached_through_another(truth, tmp_path) -> None:
 
 def test_a_group_in_place_of_a_list_is_a_refusal(truth, tmp_path) -> None:
     for key in ("data", "indices", "indptr", "shape", "barcodes", "features/name", "features/id"):
-        path = visium.write_h5_layout_3(tmp_path / "a.h5", visium.block_of(truth, truth.tissue))
+        path = write_h5_layout_3(tmp_path / "a.h5", visium.block_of(truth, truth.tissue))
         for put in ("group", "matrix of text", "floats"):
             with h5py.File(path, "r+") as file:
                 del file[f"matrix/{key}"]
@@ -365,7 +371,8 @@ def test_names_that_no_table_can_hold_are_refused(tmp_path: Path, monkeypatch: A
     from spotweave import readers
 
     genes = pd.DataFrame({"gene_id": ["", ""]}, index=pd.Index(["A", broken], dtype=object))
-    reading = readers.Reading(anndata.AnnData(np.ones((1, 2), np.float32), var=genes), pd.DataFrame(), {})
-    monkeypatch.setattr(readers, "load", lambda name: SimpleNamespace(read=lambda files, member: reading))
-    with pytest.raises(Refusal, match=r"counts\.tsv: a name with characters that are none"):
+    reading = Reading(anndata.AnnData(np.ones((1, 2), np.float32), var=genes), pd.DataFrame(), {})
+    fake = SimpleNamespace(read=lambda files, member: reading)
+    monkeypatch.setattr(Registry, "load", lambda self, name, part: fake)
+    with pytest.raises(Refusal, match=r"counts\.tsv: the name .* has a character that no file can hold"):
         readers.read_sample("st_v1", {"counts": RawFile("counts.tsv", tmp_path)})

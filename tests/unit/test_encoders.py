@@ -1,6 +1,7 @@
 """Encoders: the table, the contract all builders keep, the handcrafted features, weights that are not there."""
 
 import csv
+import hashlib
 import json
 import subprocess
 import sys
@@ -16,10 +17,14 @@ import safetensors.torch
 import torch
 import yaml
 
-from spotweave import encoders, torchvision_shim
-from spotweave.encoders import EncoderSpec, EncoderUnavailable, finetuned, handcrafted, timm_model
+from spotweave import embeddings, encoders, torchvision_shim
+from spotweave.encoders import _handcrafted as features
+from spotweave.encoders import handcrafted, timm_model
 from spotweave.errors import Refusal
 from spotweave.io import is_refused, write_refused
+from spotweave.networks import backbone, sizes, threads, tower, transform, weights
+from spotweave.networks.spec import EncoderSpec, EncoderUnavailable, parse_arguments
+from spotweave.plan.models import recipe_columns
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
@@ -46,9 +51,9 @@ def noise(count, px=32, seed=0):
 
 
 def write_fold(path, fold=0, seed=0):
-    network = timm_model.backbone(tiny(), folder=None, seed=seed)
+    network = backbone.backbone(tiny(), folder=None, seed=seed)
     header = {"fold": fold, "base": tiny().as_dict(), "input_px": 16, "embedding_dim": 8}
-    finetuned.save(path, finetuned.ImageTower(network, 96, 8), header)
+    tower.save(path, tower.ImageTower(network, 96, 8), header)
     return path
 
 
@@ -58,6 +63,7 @@ def write_fold(path, fold=0, seed=0):
 @pytest.mark.parametrize("name", ["encoders", "recipes"])
 def test_every_row_fits_the_schema_and_every_column_is_described(name):
     schema = yaml.safe_load((ROOT / f"workflow/schemas/{name}.schema.yaml").read_text())
+    schema["properties"].update(recipe_columns() if name == "recipes" else {})
     validator = jsonschema.Draft202012Validator(schema)
     validator.check_schema(schema)
     assert all(rule.get("description") for rule in schema["properties"].values())
@@ -102,6 +108,11 @@ def test_every_row_is_sound(row):
         ("resnet50-random", {"source": "timm/resnet50"}, "source"),
         ("handcrafted", {"weights": "random", "encoder": "h-random"}, "weights"),
         ("resnet50", {"builder": "finetuned"}, "builder"),
+        ("resnet50", {"builder": "tim_model"}, "builder"),
+        ("resnet50-random", {"sha256": "ab" * 32}, "sha256"),
+        ("resnet50", {"weights": "file", "revision": "abc"}, "revision"),
+        ("resnet50", {"resize": "bicubic 200"}, "resize"),
+        ("vit-small-random", {"input_px": "256"}, "input_px"),
     ],
 )
 def test_a_row_that_contradicts_itself_is_refused_by_the_column(name, changes, column):
@@ -111,63 +122,114 @@ def test_a_row_that_contradicts_itself_is_refused_by_the_column(name, changes, c
 @pytest.mark.parametrize("name", [name for name, row in ROWS.items() if row["builder"] == "timm_model"])
 def test_the_architecture_of_a_row_has_the_stated_dimension(name):
     spec = EncoderSpec.from_row(ROWS[name])
-    assert timm_model.output_dim(spec) == spec.dim
+    assert backbone.output_dim(spec) == spec.dim
 
 
-def test_checking_the_table_imports_nothing_heavy():
+def test_checking_the_table_imports_the_standard_library_only():
+    """Whatever builder a row names: its checks run before the first job, on every start of a job."""
     script = (
-        "import sys; from spotweave import encoders; encoders.check_row({}); "
-        "sys.exit(bool({'numpy', 'torch', 'h5py'} & set(sys.modules)))"
+        "import sys; from spotweave import encoders\n"
+        "for name in encoders.ENCODERS.names():\n"
+        "    row = {'builder': name, 'weights': 'random', 'input_px': '224', 'resize': 'none'}\n"
+        "    encoders.check_row(row), encoders.patch_fault(row, 224)\n"
+        "known = {*sys.stdlib_module_names, 'spotweave'}\n"
+        "print(sorted({name.partition('.')[0] for name in sys.modules} - known - before))"
     )
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT / "workflow", check=False)
-    assert done.returncode == 0
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; before = {{name.partition('.')[0] for name in sys.modules}}\n{script}"],
+        cwd=ROOT / "workflow",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("architecture", "arguments", "input_px"),
+    [
+        ("vit_tiny_patch16_224", "", 224),
+        ("vit_tiny_patch16_224", "", 256),
+        ("vit_tiny_patch16_224", "img_size=96", 96),
+        ("vit_tiny_patch16_224", "img_size=96", 224),
+        ("vit_tiny_patch16_224", "dynamic_img_size=true", 112),
+        ("vit_tiny_patch16_224", "dynamic_img_size=true", 100),
+        ("vit_tiny_patch16_224", "dynamic_img_size=true;dynamic_img_pad=true", 100),
+        ("vit_small_patch14_reg4_dinov2", "img_size=112", 112),
+        ("vit_small_patch14_reg4_dinov2", "img_size=112", 224),
+        ("swin_tiny_patch4_window7_224", "", 256),
+        ("swin_tiny_patch4_window7_224", "", 224),
+        ("test_resnet", "", 100),
+        ("regnety_002", "", 96),
+    ],
+)
+def test_an_input_is_refused_exactly_where_timm_cannot_take_it(architecture, arguments, input_px):
+    row = {**ROWS["vit-small-random"], "architecture": architecture, "arguments": arguments, "pool": "avg"}
+    fault = sizes.input_fault(row, input_px)
+    spec = EncoderSpec.from_row({**row, "input_px": str(input_px)})
+    if fault is None:
+        assert backbone.output_dim(spec) > 0
+    else:
+        with pytest.raises(AssertionError):
+            backbone.output_dim(spec)
+
+
+def test_patches_of_another_size_are_a_fault_where_the_encoder_would_fail():
+    unsized = EncoderSpec.from_row(ROWS["resnet50-random"])
+    assert encoders.patch_fault(ROWS["resnet50-random"], 224) is None
+    assert "set patch.size_px to 224" in encoders.patch_fault(ROWS["resnet50-random"], 256)
+    with pytest.raises(ValueError, match="256 x 256"):
+        transform.Transform(unsized)(torch.zeros(1, 256, 256, 3, dtype=torch.uint8))
+    resized = {**ROWS["resnet50-random"], "resize": "bicubic"}
+    assert encoders.patch_fault(resized, 256) is None
+    image = transform.Transform(EncoderSpec.from_row(resized))(torch.zeros(1, 256, 256, 3, dtype=torch.uint8))
+    assert image.shape == (1, 3, 224, 224)
+    assert encoders.patch_fault(ROWS["handcrafted"], 96) is None
+    assert encoders.patch_fault(ROWS["handcrafted"], 100) is not None
 
 
 def test_a_spec_survives_json():
     spec = EncoderSpec.from_row(ROWS["virchow2"])
     assert EncoderSpec.from_dict(json.loads(json.dumps(spec.as_dict()))) == spec
     assert spec.gated
-    assert encoders.parse_arguments(spec.arguments)["init_values"] == 1e-5
-    assert encoders.parse_arguments(spec.arguments)["dynamic_img_size"] is True
-    assert encoders.parse_arguments(spec.arguments)["mlp_layer"] == "SwiGLUPacked"
+    assert parse_arguments(spec.arguments)["init_values"] == 1e-5
+    assert parse_arguments(spec.arguments)["dynamic_img_size"] is True
+    assert parse_arguments(spec.arguments)["mlp_layer"] == "SwiGLUPacked"
 
 
 def test_an_unknown_builder_is_named_with_what_is_allowed():
     with pytest.raises(ValueError, match="handcrafted"):
-        encoders.load("os")
+        encoders.ENCODERS.load("os")
 
 
 # The contract of every builder
 
-CASES = {
-    "handcrafted": lambda folder: EncoderSpec("h", "handcrafted", handcrafted.Handcrafted.dim, 32),
-    "timm_model": lambda folder: tiny(),
-    "finetuned": lambda folder: EncoderSpec(
-        "r", "finetuned", 8, 16, weights="file", source=write_fold(folder / "fold0.safetensors").name
-    ),
-}
+
+def case(builder, folder):
+    """The smallest row of the table that needs no weights: a new builder's row is its case."""
+    if builder == "finetuned":
+        return EncoderSpec("r", builder, 8, 16, weights="file", source=write_fold(folder / "fold0.safetensors").name)
+    rows = [row for row in ROWS.values() if row["builder"] == builder and row["weights"] in ("none", "random")]
+    assert rows, f"no row of the table without weights to fetch shows the builder {builder}"
+    return EncoderSpec.from_row(min(rows, key=lambda row: int(row["dim"])))
 
 
-def test_every_builder_has_a_contract_case():
-    assert sorted(CASES) == encoders.builders()
-
-
-@pytest.fixture(params=sorted(CASES))
+@pytest.fixture(params=encoders.ENCODERS.names())
 def unit(request, tmp_path):
-    spec = CASES[request.param](tmp_path)
-    return encoders.load(request.param).build(spec, folder=tmp_path, seed=3, device="cpu")
+    spec = case(request.param, tmp_path)
+    return encoders.ENCODERS.load(request.param).build(spec, folder=tmp_path, seed=3, device="cpu")
 
 
 def test_embeddings_are_float32_of_the_stated_dimension(unit):
-    found = unit.encode(noise(3))
+    found = unit.encode(noise(3, 224))
     assert found.shape == (3, unit.dim)
     assert found.dtype == np.float32
     assert np.isfinite(found).all()
-    assert unit.encode(noise(0)).shape == (0, unit.dim)
+    assert unit.encode(noise(0, 224)).shape == (0, unit.dim)
 
 
 def test_a_patch_has_the_same_embedding_alone_and_in_any_batch(unit):
-    batch = noise(5)
+    batch = noise(5, 224)
     together = unit.encode(batch)
     alone = np.concatenate([unit.encode(batch[i : i + 1]) for i in range(5)])
     order = [3, 0, 4, 2, 1]
@@ -176,7 +238,7 @@ def test_a_patch_has_the_same_embedding_alone_and_in_any_batch(unit):
 
 
 def test_encoding_leaves_the_patches_and_itself_as_they_were(unit):
-    batch = noise(2)
+    batch = noise(2, 224)
     before = batch.copy()
     first = unit.encode(batch)
     np.testing.assert_array_equal(unit.encode(batch), first)
@@ -184,7 +246,7 @@ def test_encoding_leaves_the_patches_and_itself_as_they_were(unit):
 
 
 def test_different_patches_have_different_embeddings(unit):
-    first, second = unit.encode(noise(2))
+    first, second = unit.encode(noise(2, 224))
     assert np.abs(first - second).max() > 1e-4
 
 
@@ -193,8 +255,8 @@ def test_different_patches_have_different_embeddings(unit):
 
 def test_a_constant_image_is_transformed_to_value_minus_mean_over_std():
     for resize, px in (("none", 32), ("bilinear", 16), ("bicubic", 48), ("bicubic 40", 24)):
-        transform = timm_model.Transform(tiny(resize=resize, input_px=px))
-        image = transform(torch.full((2, 32, 32, 3), 51, dtype=torch.uint8))
+        resized = transform.Transform(tiny(resize=resize, input_px=px))
+        image = resized(torch.full((2, 32, 32, 3), 51, dtype=torch.uint8))
         expected = (0.2 - torch.tensor(IMAGENET["mean"])) / torch.tensor(IMAGENET["std"])
         assert image.shape == (2, 3, px, px)
         torch.testing.assert_close(image, expected.view(1, 3, 1, 1).expand_as(image), atol=1e-5, rtol=0)
@@ -203,7 +265,7 @@ def test_a_constant_image_is_transformed_to_value_minus_mean_over_std():
 def test_channels_stay_red_green_blue_and_rows_stay_rows():
     patch = np.zeros((1, 32, 32, 3), np.uint8)
     patch[0, :16, :, 0] = 255  # red above
-    plain = timm_model.Transform(tiny(mean=(0.0,) * 3, std=(1.0,) * 3))(torch.from_numpy(patch))
+    plain = transform.Transform(tiny(mean=(0.0,) * 3, std=(1.0,) * 3))(torch.from_numpy(patch))
     assert plain[0, 0, :16].min() == 1
     assert plain[0, 0, 16:].max() == 0
     assert plain[0, 1:].max() == 0
@@ -214,20 +276,20 @@ def test_halving_with_bilinear_agrees_with_pillow():
 
     patch = noise(1, 64)[0]
     expected = np.asarray(Image.fromarray(patch).resize((32, 32), Image.Resampling.BILINEAR)) / 255
-    found = timm_model.Transform(tiny(resize="bilinear")).resize(torch.from_numpy(patch[None]))
+    found = transform.Transform(tiny(resize="bilinear")).resize(torch.from_numpy(patch[None]))
     np.testing.assert_allclose(found[0].permute(1, 2, 0), expected, atol=1.01 / 255)
 
 
 def test_a_patch_of_another_size_without_resize_is_an_error():
     with pytest.raises(ValueError, match="64 x 64"):
-        timm_model.Transform(tiny())(torch.zeros(1, 64, 64, 3, dtype=torch.uint8))
+        transform.Transform(tiny())(torch.zeros(1, 64, 64, 3, dtype=torch.uint8))
 
 
 def test_the_third_stage_is_what_features_only_gives():
     import timm
 
     spec = tiny(architecture="resnet18", pool="stage3", dim=256)
-    network = timm_model.backbone(spec, folder=None, seed=5).eval()
+    network = backbone.backbone(spec, folder=None, seed=5).eval()
     reference = timm.create_model("resnet18", features_only=True, out_indices=(3,)).eval()
     wanted = set(reference.state_dict())
     reference.load_state_dict({key: value for key, value in network.model.state_dict().items() if key in wanted})
@@ -238,9 +300,9 @@ def test_the_third_stage_is_what_features_only_gives():
 
 def test_registers_and_class_token_stay_out_of_the_mean():
     tokens = torch.arange(7.0).view(1, 7, 1)  # class, four registers, two patches
-    assert timm_model.pool_tokens(tokens, "cls", 5).tolist() == [[0.0]]
-    assert timm_model.pool_tokens(tokens, "avg", 5).tolist() == [[5.5]]
-    assert timm_model.pool_tokens(tokens, "cls+mean", 5).tolist() == [[0.0, 5.5]]
+    assert backbone.pool_tokens(tokens, "cls", 5).tolist() == [[0.0]]
+    assert backbone.pool_tokens(tokens, "avg", 5).tolist() == [[5.5]]
+    assert backbone.pool_tokens(tokens, "cls+mean", 5).tolist() == [[0.0, 5.5]]
 
 
 def test_random_weights_follow_the_seed_and_leave_the_random_state_alone():
@@ -255,7 +317,7 @@ def test_random_weights_follow_the_seed_and_leave_the_random_state_alone():
 
 @pytest.mark.parametrize("kind", ["safetensors", "state_dict", "wrapped"])
 def test_weights_from_a_file_are_the_ones_used(tmp_path, kind):
-    trained = timm_model.backbone(tiny(), folder=None, seed=9)
+    trained = backbone.backbone(tiny(), folder=None, seed=9)
     state = {**trained.model.state_dict(), "fc.weight": torch.zeros(10, 96), "fc.bias": torch.zeros(10)}
     name = "weights.safetensors" if kind == "safetensors" else "weights.pth"
     if kind == "safetensors":
@@ -263,7 +325,7 @@ def test_weights_from_a_file_are_the_ones_used(tmp_path, kind):
     else:
         torch.save(state if kind == "state_dict" else {"state_dict": state}, tmp_path / name)
     spec = tiny(weights="file", source=name)
-    expected = timm_model.TorchEncoder(trained, tiny(), "cpu").encode(noise(2))
+    expected = transform.TorchEncoder(trained, tiny(), "cpu").encode(noise(2))
     np.testing.assert_array_equal(
         timm_model.build(spec, folder=tmp_path, seed=0, device="cpu").encode(noise(2)), expected
     )
@@ -276,15 +338,44 @@ def test_a_missing_weights_file_is_unavailable_with_its_path(tmp_path):
     assert caught.value.steps
 
 
-def test_a_weights_file_with_another_hash_is_unavailable(tmp_path):
-    (tmp_path / "w.safetensors").write_bytes(b"other")
-    spec = tiny(weights="file", source="w.safetensors", revision="abcdef12")
-    with pytest.raises(EncoderUnavailable, match="abcdef12"):
+def test_a_weights_file_with_another_hash_is_not_opened(tmp_path):
+    """The pickle would write a file if it were."""
+    torch.save({"conv1.weight": Dangerous(tmp_path / "owned")}, tmp_path / "w.pth")
+    found = hashlib.sha256((tmp_path / "w.pth").read_bytes()).hexdigest()
+    spec = tiny(weights="file", source="w.pth", sha256="ab" * 32)
+    with pytest.raises(EncoderUnavailable, match=rf"w\.pth has the SHA-256 {found}, expected is {'ab' * 32}"):
         timm_model.build(spec, folder=tmp_path, seed=0)
+    assert not (tmp_path / "owned").exists()
+
+
+def test_a_weights_file_with_the_stated_hash_is_used_and_the_hash_recorded(tmp_path, patches, embed):
+    safetensors.torch.save_file(
+        backbone.backbone(tiny(), folder=None, seed=9).model.state_dict(), tmp_path / "w.safetensors"
+    )
+    digest = hashlib.sha256((tmp_path / "w.safetensors").read_bytes()).hexdigest()
+    row = {
+        **ROWS["resnet-tiny-random"],
+        "encoder": "tiny",
+        "weights": "file",
+        "source": str(tmp_path / "w.safetensors"),
+    }
+    args, out, record = arguments(tmp_path, patches, "tiny", {**row, "input_px": "32", "sha256": digest})
+    embed(args)
+    assert json.loads(record.read_text())["measures"]["weights_sha256"] == digest
+    assert not is_refused(out)
+    args, out, record = arguments(tmp_path, patches, "tiny", {**row, "input_px": "32", "sha256": digest[::-1]})
+    embed(args)
+    assert is_refused(out)
+    assert digest[::-1] in json.loads(record.read_text())["reason"]
+
+
+def test_a_header_without_a_hash_has_no_room_for_one():
+    assert "sha256" not in tiny().as_dict()
+    assert EncoderSpec.from_dict(tiny(sha256="ab" * 32).as_dict()) == tiny(sha256="ab" * 32)
 
 
 def test_a_missing_tensor_is_never_filled_with_random_numbers(tmp_path):
-    state = timm_model.backbone(tiny(), folder=None, seed=9).model.state_dict()
+    state = backbone.backbone(tiny(), folder=None, seed=9).model.state_dict()
     state.pop("conv1.0.weight", None) if "conv1.0.weight" in state else state.pop("conv1.weight")
     safetensors.torch.save_file(state, tmp_path / "w.safetensors")
     with pytest.raises(EncoderUnavailable, match="conv1"):
@@ -343,14 +434,14 @@ def test_a_hub_that_says_no_is_unavailable(monkeypatch, empty_cache, gone, word)
         raise kind.__new__(kind)
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(timm_model, "_hub_answers", lambda: True)
+    monkeypatch.setattr(weights, "_hub_answers", lambda: True)
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", refuse)
     with pytest.raises(EncoderUnavailable, match=word):
         timm_model.build(EncoderSpec.from_row(ROWS["uni"]), folder=None, seed=0)
 
 
 def test_cached_hub_weights_are_used_without_the_network(monkeypatch, empty_cache):
-    trained = timm_model.backbone(tiny(), folder=None, seed=4)
+    trained = backbone.backbone(tiny(), folder=None, seed=4)
     folder = empty_cache / "models--someone--tiny"
     (folder / "snapshots/abc").mkdir(parents=True)
     (folder / "refs").mkdir()
@@ -358,7 +449,7 @@ def test_cached_hub_weights_are_used_without_the_network(monkeypatch, empty_cach
     safetensors.torch.save_file(trained.model.state_dict(), folder / "snapshots/abc/model.safetensors")
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     found = timm_model.build(tiny(weights="hub", source="someone/tiny"), folder=None, seed=0, device="cpu")
-    expected = timm_model.TorchEncoder(trained, tiny(), "cpu")
+    expected = transform.TorchEncoder(trained, tiny(), "cpu")
     np.testing.assert_array_equal(found.encode(noise(1)), expected.encode(noise(1)))
 
 
@@ -369,28 +460,28 @@ def test_fold_files_are_known_by_their_headers_and_refused_ones_are_skipped(tmp_
     write_refused(tmp_path / "a.safetensors")
     second, first = write_fold(tmp_path / "b.safetensors", fold=2), write_fold(tmp_path / "c.safetensors", fold=0)
     paths = [tmp_path / "a.safetensors", second, first]
-    assert finetuned.fold_files(paths) == [(0, first), (2, second)]
+    assert tower.fold_files(paths) == [(0, first), (2, second)]
     with pytest.raises(Refusal, match="no fold"):
-        finetuned.fold_files(paths[:1])
+        tower.fold_files(paths[:1])
     with pytest.raises(ValueError, match="same fold"):
-        finetuned.fold_files([first, first])
+        tower.fold_files([first, first])
 
 
 def test_a_file_of_someone_else_is_no_fold(tmp_path):
     safetensors.torch.save_file({"a": torch.zeros(1)}, tmp_path / "a.safetensors")
     with pytest.raises(ValueError, match="finetune_encoder"):
-        finetuned.read_header(tmp_path / "a.safetensors")
+        tower.read_header(tmp_path / "a.safetensors")
 
 
 # Handcrafted
 
 
 def named(patches):
-    return dict(zip(handcrafted.FEATURES, handcrafted.Handcrafted().encode(patches).T, strict=True))
+    return dict(zip(features.FEATURES, features.Handcrafted().encode(patches).T, strict=True))
 
 
 def test_names_are_unique_and_the_table_knows_their_number():
-    assert len(set(handcrafted.FEATURES)) == len(handcrafted.FEATURES) == int(ROWS["handcrafted"]["dim"])
+    assert len(set(features.FEATURES)) == len(features.FEATURES) == int(ROWS["handcrafted"]["dim"])
     with pytest.raises(ValueError, match="dim"):
         handcrafted.build(EncoderSpec("h", "handcrafted", 3, 224), folder=None, seed=0)
 
@@ -404,7 +495,7 @@ def test_a_constant_patch_has_its_own_colour_and_no_texture():
     assert found["chroma_red_cyan"] == pytest.approx(0.8 - 0.3, abs=1e-5)
     assert found["chroma_green_magenta"] == pytest.approx(np.sqrt(0.75) * 0.2, abs=1e-5)
     assert found["glass_share"] == found["blob_share"] == found["blobs_per_mm2"] == 0
-    assert found["grey_gradient_log_1um"] == pytest.approx(np.log(handcrafted.FLOOR), abs=1e-3)
+    assert found["grey_gradient_log_1um"] == pytest.approx(np.log(features.FLOOR), abs=1e-3)
     assert found["lbp_1um_8"] == 1  # every neighbour is as bright as the centre
 
 
@@ -435,7 +526,7 @@ def test_a_step_has_the_gradient_energy_of_its_height():
     patch = np.zeros((1, 64, 64, 3), np.uint8)
     patch[:, :, 32:] = 255
     # At 1 um/px the step lies between columns 15 and 16: central differences of 1/2 on both, in 32 columns.
-    expected = np.log(handcrafted.FLOOR + 2 * 0.25 / 32)
+    expected = np.log(features.FLOOR + 2 * 0.25 / 32)
     assert named(patch)["grey_gradient_log_1um"] == pytest.approx(expected, abs=1e-5)
 
 
@@ -443,15 +534,15 @@ def test_features_do_not_change_when_a_patch_is_turned_or_mirrored():
     coarse = np.random.default_rng(1).integers(60, 250, (2, 28, 28, 3), dtype=np.uint8)
     patches = coarse.repeat(8, axis=1).repeat(8, axis=2)
     patches[:, ::3, ::5] //= 2
-    expected = handcrafted.Handcrafted().encode(patches)
+    expected = features.Handcrafted().encode(patches)
     for turned in (np.rot90(patches, 1, (1, 2)), np.rot90(patches, 2, (1, 2)), patches[:, :, ::-1]):
-        np.testing.assert_allclose(handcrafted.Handcrafted().encode(turned), expected, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(features.Handcrafted().encode(turned), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_local_patterns_are_a_distribution():
     found = named(noise(2, 64))
-    for scale in handcrafted.LBP_SCALES_UM:
-        total = sum(found[f"lbp_{scale}um_{bin}"] for bin in range(handcrafted.LBP_BINS))
+    for scale in features.LBP_SCALES_UM:
+        total = sum(found[f"lbp_{scale}um_{bin}"] for bin in range(features.LBP_BINS))
         np.testing.assert_allclose(total, 1, atol=1e-6)
 
 
@@ -473,7 +564,7 @@ def embed(monkeypatch):
     """The script in this process: torch takes seconds to import."""
     import embed_patches
 
-    monkeypatch.setattr(encoders, "limit_threads", lambda threads: None)
+    monkeypatch.setattr(threads, "limit_threads", lambda threads: None)
     return lambda script_args: embed_patches.stage.run(embed_patches.work, [str(part) for part in script_args])
 
 
@@ -486,7 +577,7 @@ def arguments(tmp_path, patches, encoder, spec):
 def test_the_batch_size_changes_no_embedding_and_equal_runs_give_equal_bytes(tmp_path, patches):
     unit = timm_model.build(tiny(), folder=None, seed=0, device="cpu")
     for name, batch in (("a", 2), ("b", 2), ("c", 5)):
-        encoders.write_embeddings(
+        embeddings.write_embeddings(
             tmp_path / name, patches, {"embeddings": unit}, sample="S1", encoder="tiny-random", batch=batch
         )
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
@@ -504,7 +595,7 @@ def test_an_embedding_that_is_not_finite_is_refused(tmp_path, patches):
             return np.full((len(batch), 2), np.nan, np.float32)
 
     with pytest.raises(Refusal, match="0x1"):
-        encoders.write_embeddings(
+        embeddings.write_embeddings(
             tmp_path / "a", patches, {"embeddings": Broken()}, sample="S1", encoder="broken", batch=2
         )
 
@@ -519,7 +610,7 @@ def test_the_script_embeds_with_a_row_of_the_table(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     with h5py.File(out) as opened:
-        np.testing.assert_allclose(opened["embeddings"], handcrafted.Handcrafted().encode(noise(3, 224)))
+        np.testing.assert_allclose(opened["embeddings"], features.Handcrafted().encode(noise(3, 224)))
     assert json.loads(record.read_text())["measures"]["patches"] == 3
 
 
@@ -582,19 +673,19 @@ def walked_patterns(level):
 def test_binary_patterns_are_those_of_a_walk_around_each_pixel():
     level = np.random.default_rng(0).integers(0, 5, (12, 15))
     level[3:9, 4:10] = 7
-    found = handcrafted._lbp_histogram(level[None] / 255)
+    found = features._lbp_histogram(level[None] / 255)
     np.testing.assert_allclose(found[0], walked_patterns(level))
 
 
 def test_quantiles_are_order_statistics():
     values = np.random.default_rng(0).permutation(11).astype(np.float32).reshape(1, 1, 1, 11)
-    assert handcrafted._channel_statistics(values)[0].tolist() == pytest.approx([5, np.sqrt(10), 1, 5, 9])
+    assert features._channel_statistics(values)[0].tolist() == pytest.approx([5, np.sqrt(10), 1, 5, 9])
 
 
 def test_primary_colours_stand_at_equal_angles_on_the_circle():
     one, none = np.ones((1, 4, 4)), np.zeros((1, 4, 4))
     red, green, blue = (
-        handcrafted._chroma(*(one if at == channel else none for at in range(3)))[0] for channel in range(3)
+        features._chroma(*(one if at == channel else none for at in range(3)))[0] for channel in range(3)
     )
     for vector in (red, green, blue):
         assert np.linalg.norm(vector) == pytest.approx(1)
@@ -604,25 +695,25 @@ def test_primary_colours_stand_at_equal_angles_on_the_circle():
 def test_dark_blobs_are_counted_per_mm2_and_light_ones_are_none():
     y, x = np.mgrid[:112, :112]
     nuclei = sum(np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / (2 * 3.0**2)) for cx, cy in ((30, 30), (80, 40), (50, 85)))
-    share, strength, per_mm2 = handcrafted._blobs(0.3 * nuclei[None].astype(np.float32))[0]
+    share, strength, per_mm2 = features._blobs(0.3 * nuclei[None].astype(np.float32))[0]
     assert per_mm2 == pytest.approx(3 / (0.112 * 0.112))
-    assert 0 < share < 0.05 and strength > handcrafted.BLOB_THRESHOLD
-    light = handcrafted._blobs(1 - 0.3 * nuclei[None].astype(np.float32))[0]
+    assert 0 < share < 0.05 and strength > features.BLOB_THRESHOLD
+    light = features._blobs(1 - 0.3 * nuclei[None].astype(np.float32))[0]
     assert light[2] == 0 or light[0] > 3 * share, "rings around light blobs are no nuclei"
 
 
 def test_glass_is_bright_and_colourless():
-    at = handcrafted.FEATURES.index("glass_share")
+    at = features.FEATURES.index("glass_share")
     colours = {"white": (240, 240, 240), "pink": (250, 205, 230), "grey": (150, 150, 150)}
     batch = np.stack([np.full((32, 32, 3), colour, np.uint8) for colour in colours.values()])
-    assert handcrafted.features(batch)[:, at].tolist() == [1, 0, 0]
+    assert features.features(batch)[:, at].tolist() == [1, 0, 0]
 
 
 def test_the_crop_is_the_centre():
     patch = np.zeros((1, 40, 40, 3), np.uint8)
     patch[0, :, :, 0] = np.arange(40)[:, None]
     patch[0, :, :, 1] = np.arange(40)
-    found = timm_model.Transform(tiny(resize="bilinear 40", input_px=24)).resize(torch.from_numpy(patch)) * 255
+    found = transform.Transform(tiny(resize="bilinear 40", input_px=24)).resize(torch.from_numpy(patch)) * 255
     assert found[0, 0, [0, -1], 0].tolist() == pytest.approx([8, 31])
     assert found[0, 1, 0, [0, -1]].tolist() == pytest.approx([8, 31])
 
@@ -647,6 +738,6 @@ def test_an_embedding_that_is_no_number_is_named_by_its_patch_in_any_batch(bad, 
         names = np.array([[f"spot{number}"] for number in range(7)], dtype=object)
         file.create_dataset("barcode", data=names, dtype=h5py.string_dtype())
     with pytest.raises(Refusal, match=f"first for patch spot{bad}:"):
-        encoders.write_embeddings(
+        embeddings.write_embeddings(
             tmp_path / "e.h5", tmp_path / "p.h5", {"embeddings": Faulty()}, sample="s", encoder="e", batch=4
         )

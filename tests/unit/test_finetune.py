@@ -14,12 +14,16 @@ import torch
 from scipy import sparse
 from torch import nn
 
-from spotweave import encoders, finetune
-from spotweave.encoders import EncoderSpec, finetuned, timm_model
+from spotweave import finetune
+from spotweave.encoders import finetuned
 from spotweave.errors import Refusal
 from spotweave.expression.scales import log_share
-from spotweave.finetune import Pairs, Sample, infonce
+from spotweave.finetune import Pairs, Sample, contrast, fold, towers, training
+from spotweave.finetune.augment import augment as augmented
+from spotweave.finetune.recipe import Recipe
 from spotweave.io import is_refused, write_refused
+from spotweave.networks import backbone, threads, tower
+from spotweave.networks.spec import EncoderSpec
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = EncoderSpec(
@@ -35,6 +39,7 @@ TINY = EncoderSpec(
 )
 ROW = {
     "recipe": "r",
+    "kind": "infonce",
     "task": "toy",
     "base_encoder": "tiny-random",
     "input_px": "32",
@@ -52,7 +57,7 @@ ROW = {
     "jitter": "0.1",
     "unfrozen": "all",
 }
-RECIPE = infonce.Recipe.from_row(ROW)
+RECIPE = Recipe.from_row(ROW)
 
 
 def planted_pairs(count, px=32, genes=12, seed=0):
@@ -65,7 +70,11 @@ def planted_pairs(count, px=32, genes=12, seed=0):
 
 
 def trainer(recipe=RECIPE, base=TINY, pairs=None, seed=0):
-    return infonce.Trainer(pairs or planted_pairs(8), recipe, base, folder=None, seed=seed, device="cpu")
+    return training.Trainer(pairs or planted_pairs(8), recipe, base, folder=None, seed=seed, device="cpu")
+
+
+def augment(images, recipe, generator):
+    return augmented(images, recipe.augment, recipe.jitter, generator)
 
 
 # The loss and the measures
@@ -78,31 +87,31 @@ def test_the_loss_is_the_mean_of_both_cross_entropies():
     similar = np.array([[1, half], [0, half]]) / 0.5
     by_row = -np.log(np.exp(np.diag(similar)) / np.exp(similar).sum(1)).mean()
     by_column = -np.log(np.exp(np.diag(similar)) / np.exp(similar).sum(0)).mean()
-    assert infonce.info_nce(image, expression, 0.5).item() == pytest.approx((by_row + by_column) / 2, abs=1e-6)
+    assert contrast.info_nce(image, expression, 0.5).item() == pytest.approx((by_row + by_column) / 2, abs=1e-6)
 
 
 def test_aligned_embeddings_have_no_loss_and_blind_ones_have_the_logarithm_of_the_batch():
-    assert infonce.info_nce(torch.eye(6), torch.eye(6), 0.01).item() == pytest.approx(0, abs=1e-6)
-    assert infonce.info_nce(torch.ones(6, 3), torch.randn(6, 3), 0.07).item() >= np.log(6) - 1e-5
-    assert infonce.info_nce(torch.ones(6, 3), torch.ones(6, 3), 0.07).item() == pytest.approx(np.log(6), abs=1e-5)
+    assert contrast.info_nce(torch.eye(6), torch.eye(6), 0.01).item() == pytest.approx(0, abs=1e-6)
+    assert contrast.info_nce(torch.ones(6, 3), torch.randn(6, 3), 0.07).item() >= np.log(6) - 1e-5
+    assert contrast.info_nce(torch.ones(6, 3), torch.ones(6, 3), 0.07).item() == pytest.approx(np.log(6), abs=1e-5)
 
 
 def test_a_single_pair_has_no_loss():
-    assert infonce.info_nce(torch.randn(1, 4), torch.randn(1, 4), 0.07).item() == 0
+    assert contrast.info_nce(torch.randn(1, 4), torch.randn(1, 4), 0.07).item() == 0
 
 
 def test_the_effective_rank_is_one_for_one_direction_and_full_for_an_orthogonal_matrix():
-    assert infonce.rankme(torch.outer(torch.arange(1.0, 9), torch.randn(5))) == pytest.approx(1, abs=1e-6)
-    assert infonce.rankme(torch.linalg.qr(torch.randn(9, 5)).Q) == pytest.approx(5, abs=1e-5)
-    assert infonce.rankme(torch.diag(torch.tensor([3.0, 1.0]))) == pytest.approx(
+    assert contrast.rankme(torch.outer(torch.arange(1.0, 9), torch.randn(5))) == pytest.approx(1, abs=1e-6)
+    assert contrast.rankme(torch.linalg.qr(torch.randn(9, 5)).Q) == pytest.approx(5, abs=1e-5)
+    assert contrast.rankme(torch.diag(torch.tensor([3.0, 1.0]))) == pytest.approx(
         np.exp(-(0.75 * np.log(0.75) + 0.25 * np.log(0.25)))
     )
 
 
 def test_recall_counts_the_pairs_that_find_each_other():
     eye = torch.eye(4)
-    assert infonce.recall_at_1(eye, eye) == 1
-    assert infonce.recall_at_1(eye, eye[[1, 0, 2, 3]]) == 0.5
+    assert contrast.recall_at_1(eye, eye) == 1
+    assert contrast.recall_at_1(eye, eye[[1, 0, 2, 3]]) == 0.5
 
 
 # What learns
@@ -137,12 +146,12 @@ def test_all_layers_change_when_all_are_unfrozen():
 
 
 def test_the_last_blocks_of_a_transformer_learn_with_its_final_norm():
-    model = timm_model.Backbone(replace(TINY, architecture="vit_tiny_patch16_224", arguments="img_size=32")).model
-    trained = infonce.freeze(model, "last 3")
+    model = backbone.Backbone(replace(TINY, architecture="vit_tiny_patch16_224", arguments="img_size=32")).model
+    trained = towers.freeze(model, "last 3")
     assert {name.split(".")[1] for name in trained if name.startswith("blocks.")} == {"9", "10", "11"}
     assert {name.split(".")[0] for name in trained} == {"blocks", "norm"}
     with pytest.raises(ValueError, match="13 layer groups"):
-        infonce.freeze(model, "last 14")
+        towers.freeze(model, "last 14")
 
 
 def test_learning_rates_fall_by_the_layer():
@@ -154,7 +163,7 @@ def test_learning_rates_fall_by_the_layer():
 
 def test_planted_pairs_are_learned_by_heart():
     recipe = replace(RECIPE, epochs=25, batch=32, augment=(), jitter=0.0, lr_image=3e-3, lr_expression=3e-3)
-    _, history = infonce.fit(planted_pairs(32), recipe, TINY, folder=None, seed=0, device="cpu")
+    _, history = training.fit(planted_pairs(32), recipe, TINY, folder=None, seed=0, device="cpu")
     assert history["recall_at_1"]["before"] < 0.3
     assert history["recall_at_1"]["after"] == 1
     assert history["loss"][-1] < 0.1 * history["loss"][0]
@@ -174,23 +183,23 @@ def test_batch_statistics_are_those_of_the_training_patches():
 
 def test_two_pairs_are_needed():
     with pytest.raises(Refusal, match="two pairs"):
-        infonce.fit(planted_pairs(1), RECIPE, TINY, folder=None, seed=0)
+        training.fit(planted_pairs(1), RECIPE, TINY, folder=None, seed=0)
 
 
 def test_augmentation_moves_pixels_but_invents_none():
     images = torch.rand(40, 3, 8, 8)
     generator = torch.Generator().manual_seed(0)
-    turned = infonce.augment(images, replace(RECIPE, jitter=0.0), generator)
+    turned = augment(images, replace(RECIPE, jitter=0.0), generator)
     torch.testing.assert_close(turned.flatten(2).sort().values, images.flatten(2).sort().values)
     eight = [
         image for turn in range(4) for image in (images[0].rot90(turn, (1, 2)), images[0].rot90(turn, (1, 2)).flip(2))
     ]
-    many = infonce.augment(images[:1].expand(200, -1, -1, -1), replace(RECIPE, jitter=0.0), generator)
+    many = augment(images[:1].expand(200, -1, -1, -1), replace(RECIPE, jitter=0.0), generator)
     found = {next(i for i, image in enumerate(eight) if torch.equal(image, one)) for one in many}
     assert found == set(range(8))
-    recoloured = infonce.augment(images, replace(RECIPE, augment=(), jitter=0.1), generator)
+    recoloured = augment(images, replace(RECIPE, augment=(), jitter=0.1), generator)
     assert 0 < (recoloured - images).abs().max() <= 0.1 + 1e-6
-    assert torch.equal(infonce.augment(images, replace(RECIPE, augment=(), jitter=0.0), generator), images)
+    assert torch.equal(augment(images, replace(RECIPE, augment=(), jitter=0.0), generator), images)
 
 
 # Pairs and folds
@@ -303,8 +312,8 @@ def test_training_samples_come_in_the_order_of_the_splits_without_refused_ones(s
     assert [sample.sample for sample in chosen] == ["A1", "B1"]
 
 
-def train(samples, path, *, fold=0, seed=0, recipe=RECIPE):
-    return infonce.train_fold(SPLITS, fold, samples, recipe, TINY, weights=path, folder=None, seed=seed, device="cpu")
+def train(samples, path, *, number=0, seed=0, recipe=RECIPE):
+    return fold.train_fold(SPLITS, number, samples, recipe, TINY, weights=path, folder=None, seed=seed, device="cpu")
 
 
 def test_test_donors_have_no_influence_on_the_weights(samples, tmp_path):
@@ -318,7 +327,7 @@ def test_training_samples_do_have_an_influence(samples, tmp_path):
     train(samples, tmp_path / "before.safetensors")
     write_sample(tmp_path, "B1", seed=99)
     train(samples, tmp_path / "after.safetensors")
-    before, after = (finetuned.safetensors.torch.load_file(tmp_path / f"{x}.safetensors") for x in ("before", "after"))
+    before, after = (tower.safetensors.torch.load_file(tmp_path / f"{x}.safetensors") for x in ("before", "after"))
     assert changed(before, after)
 
 
@@ -333,8 +342,8 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(samples, tmp
 def test_the_file_of_a_fold_embeds_as_the_tower_that_was_trained(samples, tmp_path):
     path = tmp_path / "fold1.safetensors"
     recipe = replace(RECIPE, input_px=16)
-    history = train(samples, path, fold=1, recipe=recipe)
-    header = finetuned.read_header(path)
+    history = train(samples, path, number=1, recipe=recipe)
+    header = tower.read_header(path)
     assert header["fold"] == 1
     assert header["train_samples"] == ["B1", "C1"]
     assert header["genes"] == ["a", "b", "c", "d"]
@@ -342,7 +351,7 @@ def test_the_file_of_a_fold_embeds_as_the_tower_that_was_trained(samples, tmp_pa
     with h5py.File(samples[1].patches) as b, h5py.File(samples[2].patches) as c:
         found = unit.encode(np.concatenate([b["img"][:], c["img"][:]]))
     assert found.shape == (12, 16)
-    assert infonce.rankme(torch.from_numpy(found)) == pytest.approx(history["rankme"]["after"], rel=0.02)
+    assert contrast.rankme(torch.from_numpy(found)) == pytest.approx(history["rankme"]["after"], rel=0.02)
 
 
 @pytest.fixture
@@ -350,7 +359,7 @@ def run_script(tmp_path, monkeypatch):
     """The script in this process: torch takes seconds to import."""
     import finetune_encoder
 
-    monkeypatch.setattr(encoders, "limit_threads", lambda threads: None)
+    monkeypatch.setattr(threads, "limit_threads", lambda threads: None)
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
     def run(samples, fold):
@@ -403,7 +412,7 @@ def test_the_script_trains_a_fold_beside_a_refused_sample(samples, tmp_path, run
     assert float(rows[2]["loss"]) == record["measures"]["loss"]
     assert float(rows[2]["rankme"]) > 1
     train(samples, tmp_path / "here.safetensors")
-    assert finetuned.read_header(paths["w.safetensors"]) == finetuned.read_header(tmp_path / "here.safetensors")
+    assert tower.read_header(paths["w.safetensors"]) == tower.read_header(tmp_path / "here.safetensors")
 
 
 def test_the_script_leaves_refused_files_for_a_fold_that_does_not_exist(samples, run_script):
@@ -451,7 +460,7 @@ def test_the_most_variable_genes_are_not_the_most_counted(tmp_path):
 @pytest.mark.parametrize("axis", ["rows", "columns"])
 def test_images_are_mirrored_along_both_axes_without_turns(axis):
     image = torch.arange(16.0).reshape(1, 1, 4, 4).expand(1, 3, 4, 4) / 16
-    many = infonce.augment(
+    many = augment(
         image.expand(64, -1, -1, -1), replace(RECIPE, augment=("flip",), jitter=0.0), torch.Generator().manual_seed(0)
     )
     wanted = image[0].flip(1 if axis == "rows" else 2)

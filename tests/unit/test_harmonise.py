@@ -10,7 +10,8 @@ import pytest
 
 from real_data import NOT_HERE, SHARED
 from spotweave.dataset.describe import HARMONISED
-from spotweave.dataset.harmonise import WEIGHTS, assay, donor_contradictions, harmonise
+from spotweave.dataset.donors import donor_contradictions
+from spotweave.dataset.harmonise import WEIGHTS, assay, harmonise
 
 ROOT = Path(__file__).resolve().parents[2]
 COLLECTED = SHARED / "facts/cohorts.csv"

@@ -28,7 +28,8 @@ from spotweave.deposits.raw import RawFile
 from spotweave.identity import audit, expression, picture, places
 from spotweave.identity.audit import Finding
 from spotweave.io import is_refused, write_refused
-from spotweave.readers import st_v1, visium
+from spotweave.readers.st_v1 import read as st_v1
+from spotweave.readers.visium import read as visium
 from spotweave.simulate.st_v1 import simulate_section
 from spotweave.simulate.visium import draw_truth
 

@@ -16,11 +16,15 @@ import pytest
 from faults.fault_server import FaultServer
 from spotweave import sources
 from spotweave.deposits import archives
+from spotweave.deposits.archives import Member
 from spotweave.errors import Refusal
-from spotweave.intake import ingest, layouts
-from spotweave.intake.ingest import Request
-from spotweave.sources import Checksum, FetchSettings, Unreachable, find_place, local_path
-from spotweave.sources._remote_zip import open_zip
+from spotweave.intake.ingest import ingest
+from spotweave.intake.packed import Archive
+from spotweave.intake.request import Ingested, Request, parse_request
+from spotweave.sources import find_place
+from spotweave.transfer.files import Checksum, FetchSettings, Unreachable
+from spotweave.transfer.local import local_path
+from spotweave.transfer.remote_zip import open_zip
 
 SETTINGS = FetchSettings(attempts=2, timeout_s=5, backoff_s=0)
 
@@ -81,7 +85,7 @@ def tarred(files: dict[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-def taken(ingested: ingest.Ingested) -> dict[str, bytes]:
+def taken(ingested: Ingested) -> dict[str, bytes]:
     return {one.role: one.file.path.read_bytes() for one in ingested.files}
 
 
@@ -93,7 +97,7 @@ def server():
 
 def test_a_folder_is_enough_for_a_visium_sample(tmp_path):
     outs = folder_of(tmp_path / "outs", OUTS)
-    got = ingest.ingest(Request("S1", "visium", "file", accession=str(outs)), tmp_path / "raw", SETTINGS)
+    got = ingest(Request("S1", "visium", "file", accession=str(outs)), tmp_path / "raw", SETTINGS)
     assert taken(got) == {"counts": H5, "spots": POSITIONS, "scalefactors": SCALES, "image": JPEG}
     assert not (tmp_path / "raw").exists()  # local files stay where they are
     assert got.report["files_listed"] == len(OUTS)
@@ -103,7 +107,7 @@ def test_a_folder_is_enough_for_a_visium_sample(tmp_path):
 def test_a_cell_of_the_row_is_stronger_than_the_listing(tmp_path):
     outs = folder_of(tmp_path / "outs", {**OUTS, "other.h5": H5 + b"other"})
     request = Request("S1", "visium", "file", accession=str(outs), given={"counts": ("other.h5", Checksum())})
-    got = ingest.ingest(request, tmp_path / "raw", SETTINGS)
+    got = ingest(request, tmp_path / "raw", SETTINGS)
     assert taken(got)["counts"] == H5 + b"other"
     assert got.report["found"]["counts"] == "named in the row"
 
@@ -112,37 +116,35 @@ def test_a_checksum_of_the_row_is_held_against_a_file_that_was_named(tmp_path):
     outs = folder_of(tmp_path / "outs", OUTS)
     wrong = {"counts": ("raw_feature_bc_matrix.h5", Checksum(sha256="0" * 64))}
     with pytest.raises(Refusal, match="not the file of the row"):
-        ingest.ingest(Request("S1", "visium", "file", accession=str(outs), given=wrong), tmp_path / "raw", SETTINGS)
+        ingest(Request("S1", "visium", "file", accession=str(outs), given=wrong), tmp_path / "raw", SETTINGS)
 
 
 def test_files_narrow_an_accession_that_holds_several_samples(tmp_path):
     both = {f"{sample}/{name}": content + sample.encode() for sample in ("A1", "B1") for name, content in OUTS.items()}
     deposit = folder_of(tmp_path / "deposit", both)
     with pytest.raises(Refusal, match=r"2 files could be its counts: A1/filtered.*B1/filtered.*'files'") as refusal:
-        ingest.ingest(Request("S1", "visium", "file", accession=str(deposit)), tmp_path / "raw", SETTINGS)
+        ingest(Request("S1", "visium", "file", accession=str(deposit)), tmp_path / "raw", SETTINGS)
     assert (refusal.value.measured, refusal.value.threshold) == (2, 1)
     request = Request("S1", "visium", "file", accession=str(deposit), files="B1/*")
-    assert taken(ingest.ingest(request, tmp_path / "raw", SETTINGS))["counts"] == H5 + b"B1"
+    assert taken(ingest(request, tmp_path / "raw", SETTINGS))["counts"] == H5 + b"B1"
 
 
 def test_a_pattern_that_fits_nothing_says_what_there_is(tmp_path):
     outs = folder_of(tmp_path / "outs", OUTS)
     request = Request("S1", "visium", "file", accession=str(outs), files="*C1*")
-    with pytest.raises(Refusal, match=r"7 files, none that match '\*C1\*'.*filtered_feature_bc_matrix.h5"):
-        ingest.ingest(request, tmp_path / "raw", SETTINGS)
+    with pytest.raises(Refusal, match=r"none of its 7 files fits 'files', '\*C1\*'; .*filtered_feature_bc_matrix.h5"):
+        ingest(request, tmp_path / "raw", SETTINGS)
 
 
 def test_a_reduced_picture_is_never_the_slide(tmp_path):
     outs = folder_of(tmp_path / "outs", {name: content for name, content in OUTS.items() if "HE" not in name})
     with pytest.raises(Refusal, match=r"no file for image; only a reduced picture is there .tissue_hires_image.png."):
-        ingest.ingest(Request("S1", "visium", "file", accession=str(outs)), tmp_path / "raw", SETTINGS)
+        ingest(Request("S1", "visium", "file", accession=str(outs)), tmp_path / "raw", SETTINGS)
 
 
 def test_a_role_the_reader_does_not_know_is_refused(tmp_path):
     with pytest.raises(Refusal, match="names a file for experiment, which visium does not read"):
-        ingest.ingest(
-            Request("S1", "visium", "file", given={"experiment": ("x", Checksum())}), tmp_path / "raw", SETTINGS
-        )
+        ingest(Request("S1", "visium", "file", given={"experiment": ("x", Checksum())}), tmp_path / "raw", SETTINGS)
 
 
 @pytest.mark.parametrize("pack", [tarred, zipped], ids=["tar.gz", "zip"])
@@ -151,7 +153,7 @@ def test_positions_are_taken_out_of_an_archive_beside_the_counts(tmp_path, pack)
     spatial = pack({f"spatial/{name.rpartition('/')[2]}": OUTS[name] for name in OUTS if name.startswith("spatial/")})
     files = {"s_filtered_feature_bc_matrix.h5": H5, f"s_spatial{suffix}": spatial, "s_image.jpg": JPEG}
     outs = folder_of(tmp_path / "outs", files)
-    got = ingest.ingest(Request("S1", "visium", "file", accession=str(outs)), tmp_path / "raw", SETTINGS)
+    got = ingest(Request("S1", "visium", "file", accession=str(outs)), tmp_path / "raw", SETTINGS)
     assert taken(got) == {"counts": H5, "spots": POSITIONS, "scalefactors": SCALES, "image": JPEG}
     assert got.report["archives_opened"] == [f"s_spatial{suffix}"]
     assert sorted(path.name for path in outs.iterdir()) == sorted(files)  # nothing is written beside the raw files
@@ -161,7 +163,7 @@ def test_a_packed_picture_is_unpacked_and_its_packed_copy_kept(tmp_path):
     outs = folder_of(tmp_path / "outs", {"GSM1_slide.jpg.gz": gzip.compress(JPEG), **OUTS})
     request = Request("S1", "visium", "file", accession=str(outs), given={"image": ("GSM1_slide.jpg.gz", Checksum())})
     for _ in range(2):
-        got = ingest.ingest(request, tmp_path / "raw", SETTINGS)
+        got = ingest(request, tmp_path / "raw", SETTINGS)
         assert taken(got)["image"] == JPEG
     assert (outs / "GSM1_slide.jpg.gz").exists()
 
@@ -174,14 +176,14 @@ def test_single_members_of_a_remote_zip_are_fetched_without_the_rest(server, tmp
     image = server.put("he_image.ome.tif", tiff())
     given = {"bundle": (url, Checksum()), "image": (image, Checksum())}
     request = Request("S1", "xenium", "https", given=given)
-    got = ingest.ingest(request, tmp_path / "raw", SETTINGS)
+    got = ingest(request, tmp_path / "raw", SETTINGS)
     assert taken(got)["cells"] == CELLS
     assert set(taken(got)) == {"counts", "cells", "experiment", "transcripts", "image"}
     assert set(server.statuses("run_outs.zip")) == {206}
     if compression == zipfile.ZIP_STORED:
         assert server.bytes_sent("run_outs.zip") < len(content)
     sent = server.bytes_sent("he_image.ome.tif")
-    again = ingest.ingest(request, tmp_path / "raw", SETTINGS)
+    again = ingest(request, tmp_path / "raw", SETTINGS)
     assert taken(again) == taken(got)
     assert server.bytes_sent("he_image.ome.tif") == sent
 
@@ -232,13 +234,13 @@ def test_a_remote_zip_that_is_gone_is_refused(server, status):
 def test_one_member_may_fill_two_roles(tmp_path):
     outs = folder_of(tmp_path / "outs", {"all.zip": zipped({"section.h5ad": H5}), "slide.jpg": JPEG})
     given = {role: ("all.zip!section.h5ad", Checksum()) for role in ("counts", "spots")}
-    got = ingest.ingest(
+    got = ingest(
         Request("S1", "visium", "file", accession=str(outs), given={**given, "image": ("slide.jpg", Checksum())}),
         tmp_path / "raw",
         SETTINGS,
     )
     assert taken(got) == {"counts": H5, "spots": H5, "image": JPEG}
-    in_listing = ingest.ingest(Request("S1", "visium", "file", accession=str(outs)), tmp_path / "raw2", SETTINGS)
+    in_listing = ingest(Request("S1", "visium", "file", accession=str(outs)), tmp_path / "raw2", SETTINGS)
     assert taken(in_listing) == taken(got)
 
 
@@ -247,9 +249,9 @@ def test_an_archive_is_listed_once(tmp_path, monkeypatch):
     files = {"s_filtered_feature_bc_matrix.h5": H5, "s_spatial.tar.gz": spatial, "s_image.jpg": JPEG}
     outs = folder_of(tmp_path / "outs", files)
     request = Request("S1", "visium", "file", accession=str(outs))
-    first = ingest.ingest(request, tmp_path / "raw", SETTINGS)
+    first = ingest(request, tmp_path / "raw", SETTINGS)
     monkeypatch.setattr(archives, "members", lambda *_: pytest.fail("listed again"))
-    assert taken(ingest.ingest(request, tmp_path / "raw", SETTINGS)) == taken(first)
+    assert taken(ingest(request, tmp_path / "raw", SETTINGS)) == taken(first)
 
 
 def tiff() -> bytes:
@@ -265,7 +267,7 @@ def test_a_server_without_ranges_costs_the_whole_zip_and_gives_the_same_files(se
     url = server.put("run_outs.zip", content, lambda exchange: exchange.serve(ranges=False))
     image = server.put("he_image.ome.tif", tiff())
     request = Request("S1", "xenium", "https", given={"bundle": (url, Checksum()), "image": (image, Checksum())})
-    got = ingest.ingest(request, tmp_path / "raw", SETTINGS)
+    got = ingest(request, tmp_path / "raw", SETTINGS)
     assert taken(got)["cells"] == CELLS
     assert list((tmp_path / "raw/archive").glob("*.zip"))
 
@@ -279,7 +281,7 @@ def test_one_member_can_be_named_in_the_row_by_the_end_of_its_path(server, tmp_p
         "experiment": (f"{url}!experiment.xenium", Checksum()),
         "image": (image, Checksum()),
     }
-    got = ingest.ingest(Request("S1", "xenium", "https", given=given), tmp_path / "raw", SETTINGS)
+    got = ingest(Request("S1", "xenium", "https", given=given), tmp_path / "raw", SETTINGS)
     assert taken(got)["cells"] == CELLS
     assert next(one.location for one in got.files if one.role == "counts") == f"{url}!outs/cell_feature_matrix.h5"
 
@@ -301,7 +303,7 @@ def test_a_geo_sample_is_found_by_its_number_alone(server, tmp_path, monkeypatch
     lines += [f"File\t{name}\t01/01/2024 00:00:00\t{len(content)}\tX" for name, content in files.items()]
     server.put(f"{home}/filelist.txt", "\n".join(lines).encode())
     server.put(f"{home}/", "".join(f'<a href="{name}">{name}</a>' for name in files).encode())
-    got = ingest.ingest(Request("S1", "visium", "geo", accession="GSM9000001"), tmp_path / "raw", SETTINGS)
+    got = ingest(Request("S1", "visium", "geo", accession="GSM9000001"), tmp_path / "raw", SETTINGS)
     assert taken(got)["counts"] == H5
     assert gzip.decompress(taken(got)["spots"]) == POSITIONS
     assert taken(got)["image"] == JPEG
@@ -318,18 +320,8 @@ def test_requests_survive_their_json_form():
         "accession": "GSM1",
         "given": {"counts": {"location": "a.h5", "checksum": "bytes:3"}},
     }
-    request = ingest.parse_request(json.loads(json.dumps(content)))
+    request = parse_request(json.loads(json.dumps(content)))
     assert request == Request("S1", "visium", "geo", accession="GSM1", given={"counts": ("a.h5", Checksum(size=3))})
-
-
-def test_every_reader_has_its_roles_here():
-    from spotweave import readers
-
-    assert set(readers.names()) <= set(layouts.ROLES)
-    for name in readers.names():
-        reader, roles = readers.load(name), layouts.ROLES[name]
-        assert set(reader.ROLES) <= {*roles.needed, *roles.optional}
-        assert {*reader.ROLES, *reader.OPTIONAL} <= {*roles.needed, *roles.optional}
 
 
 MEX = {
@@ -346,7 +338,7 @@ def test_a_matrix_named_in_the_row_gets_its_own_lists_and_not_those_of_another(t
     outs = folder_of(tmp_path / "outs", files)
     name = ("all.tar.gz!" if reads == "archive" else "") + "raw_feature_bc_matrix/matrix.mtx.gz"
     request = Request("S1", "visium", "file", accession=str(outs), given={"counts": (name, Checksum())})
-    got = taken(ingest.ingest(request, tmp_path / "raw", SETTINGS))
+    got = taken(ingest(request, tmp_path / "raw", SETTINGS))
     for role, part in {"counts": "matrix.mtx", "features": "features.tsv", "barcodes": "barcodes.tsv"}.items():
         assert gzip.decompress(got[role]) == f"raw_feature_bc_matrix {part}".encode()
 
@@ -361,28 +353,28 @@ def test_lists_of_a_matrix_that_is_not_taken_are_not_taken_either(tmp_path):
         files="filtered* spatial* slide*",
         given={"counts": ("other.h5", Checksum())},
     )
-    assert set(taken(ingest.ingest(request, tmp_path / "raw", SETTINGS))) == {"counts", "spots", "image"}
+    assert set(taken(ingest(request, tmp_path / "raw", SETTINGS))) == {"counts", "spots", "image"}
 
 
 def test_a_matrix_without_its_lists_is_refused_by_their_names(tmp_path):
     outs = folder_of(tmp_path / "outs", {"matrix.mtx": b"x", **REST})
     with pytest.raises(Refusal, match="S1: no file for features, barcodes; name them in the row"):
-        ingest.ingest(Request("S1", "visium", "file", accession=str(outs)), tmp_path / "raw", SETTINGS)
+        ingest(Request("S1", "visium", "file", accession=str(outs)), tmp_path / "raw", SETTINGS)
 
 
 def test_an_optional_role_that_several_files_could_fill_is_reported(tmp_path):
     outs = folder_of(tmp_path / "outs", {**OUTS, "a_alignment.json": b"{}", "b_alignment.json": b"{}"})
-    got = ingest.ingest(Request("S1", "visium", "file", accession=str(outs)), tmp_path / "raw", SETTINGS)
+    got = ingest(Request("S1", "visium", "file", accession=str(outs)), tmp_path / "raw", SETTINGS)
     assert got.report["left_open"] == {"alignment": ["a_alignment.json", "b_alignment.json"]}
 
 
 def test_a_packed_picture_that_was_replaced_is_unpacked_anew(tmp_path):
     outs = folder_of(tmp_path / "outs", {"slide.jpg.gz": gzip.compress(JPEG), **REST, "a.h5": H5})
     request = Request("S1", "visium", "file", accession=str(outs), given={"image": ("slide.jpg.gz", Checksum())})
-    assert taken(ingest.ingest(request, tmp_path / "raw", SETTINGS))["image"] == JPEG
+    assert taken(ingest(request, tmp_path / "raw", SETTINGS))["image"] == JPEG
     other = JPEG.replace(b"picture", b"erutcip")
     (outs / "slide.jpg.gz").write_bytes(gzip.compress(other))
-    assert taken(ingest.ingest(request, tmp_path / "raw", SETTINGS))["image"] == other
+    assert taken(ingest(request, tmp_path / "raw", SETTINGS))["image"] == other
 
 
 @pytest.mark.parametrize("pack", [tarred, zipped], ids=["tar.gz", "zip"])
@@ -394,7 +386,7 @@ def test_members_of_an_archive_that_was_replaced_are_taken_anew(tmp_path, pack):
     for positions in (POSITIONS, other):
         (outs / name).unlink(missing_ok=True)
         (outs / name).write_bytes(pack({"spatial/tissue_positions_list.csv": positions}))
-        assert taken(ingest.ingest(request, tmp_path / "raw", SETTINGS))["spots"] == positions
+        assert taken(ingest(request, tmp_path / "raw", SETTINGS))["spots"] == positions
 
 
 def test_members_of_a_remote_zip_that_was_replaced_are_taken_anew(server, tmp_path):
@@ -403,7 +395,7 @@ def test_members_of_a_remote_zip_that_was_replaced_are_taken_anew(server, tmp_pa
     for cells in (CELLS, other):
         url = server.put("run_outs.zip", zipped({**BUNDLE, "outs/cells.parquet": cells}))
         request = Request("S1", "xenium", "https", given={"bundle": (url, Checksum()), "image": image})
-        assert taken(ingest.ingest(request, tmp_path / "raw", SETTINGS))["cells"] == cells
+        assert taken(ingest(request, tmp_path / "raw", SETTINGS))["cells"] == cells
 
 
 def test_a_local_archive_is_read_once_to_list_and_once_to_take_and_then_no_more(tmp_path, monkeypatch):
@@ -412,7 +404,7 @@ def test_a_local_archive_is_read_once_to_list_and_once_to_take_and_then_no_more(
     open_tar = archives._open_tar
     monkeypatch.setattr(archives, "_open_tar", lambda path, *rest: opened.append(path) or open_tar(path, *rest))
     for reads in (2, 2):
-        ingest.ingest(Request("S1", "visium", "file", accession=str(outs)), tmp_path / "raw", SETTINGS)
+        ingest(Request("S1", "visium", "file", accession=str(outs)), tmp_path / "raw", SETTINGS)
         assert len(opened) == reads
 
 
@@ -424,7 +416,7 @@ def test_the_listing_goes_on_where_an_archive_of_the_row_ends(tmp_path):
     }
     outs = folder_of(tmp_path / "outs", files)
     request = Request("S1", "visium", "file", accession=str(outs), given={"spatial": ("a_spatial.tar.gz", Checksum())})
-    got = ingest.ingest(request, tmp_path / "raw", SETTINGS)
+    got = ingest(request, tmp_path / "raw", SETTINGS)
     assert set(taken(got)) == {"counts", "features", "barcodes", "spots", "image"}
     assert len(got.report["archives_opened"]) == 2
 
@@ -432,14 +424,14 @@ def test_the_listing_goes_on_where_an_archive_of_the_row_ends(tmp_path):
 def test_an_archive_inside_an_archive_is_refused(tmp_path):
     given = {"bundle": ("https://host/all.zip!inner.zip", Checksum())}
     with pytest.raises(Refusal, match=r"bundle: https://host/all\.zip!inner\.zip: an archive inside an archive"):
-        ingest.ingest(Request("S1", "xenium", "https", given=given), tmp_path / "raw", SETTINGS)
+        ingest(Request("S1", "xenium", "https", given=given), tmp_path / "raw", SETTINGS)
 
 
 def test_a_checksum_of_an_archive_holds_for_members_that_the_row_names(server, tmp_path):
     url = server.put("run_outs.zip", zipped(BUNDLE))
     given = {"bundle": (url, Checksum(sha256="0" * 64)), "cells": (f"{url}!cells.parquet", Checksum())}
     with pytest.raises(Refusal, match="not the file of the row"):
-        ingest.ingest(Request("S1", "xenium", "https", given=given), tmp_path / "raw", SETTINGS)
+        ingest(Request("S1", "xenium", "https", given=given), tmp_path / "raw", SETTINGS)
 
 
 def test_a_link_to_a_zip_with_a_query_is_read_by_ranges_and_its_token_is_not_logged(server, tmp_path, caplog):
@@ -447,7 +439,7 @@ def test_a_link_to_a_zip_with_a_query_is_read_by_ranges_and_its_token_is_not_log
     image = server.put("he_image.ome.tif", tiff())
     request = Request("S1", "xenium", "https", given={"bundle": (url, Checksum()), "image": (image, Checksum())})
     with caplog.at_level("INFO"):
-        got = ingest.ingest(request, tmp_path / "raw", SETTINGS)
+        got = ingest(request, tmp_path / "raw", SETTINGS)
     assert set(server.statuses("run_outs.zip")) == {206}
     assert taken(got)["cells"] == CELLS
     assert "outs/cells.parquet" in caplog.text
@@ -458,7 +450,7 @@ def test_a_file_that_fills_two_roles_is_fetched_once(server, tmp_path):
     url = server.put("section.h5ad", H5)
     given = {role: (url, Checksum()) for role in ("counts", "spots")}
     given["image"] = (server.put("slide.jpg", JPEG), Checksum())
-    ingest.ingest(Request("S1", "visium", "https", given=given), tmp_path / "raw", SETTINGS)
+    ingest(Request("S1", "visium", "https", given=given), tmp_path / "raw", SETTINGS)
     assert server.bytes_sent("section.h5ad") == len(H5)
 
 
@@ -472,7 +464,7 @@ def test_files_behind_a_linked_folder_are_found(tmp_path, linked):
     (tmp_path / "deposit" / linked).rename(away)
     (tmp_path / "deposit" / linked).symlink_to(away)
     request = Request("S1", "visium", "file", accession=str(tmp_path / "deposit"))
-    got = ingest.ingest(request, tmp_path / "raw", SETTINGS)
+    got = ingest(request, tmp_path / "raw", SETTINGS)
     assert taken(got) == {"counts": H5, "spots": POSITIONS, "scalefactors": SCALES, "image": JPEG}
     assert got.report["files_listed"] == len(OUTS)
     assert "links_passed_over" not in got.report
@@ -482,7 +474,7 @@ def test_a_folder_that_two_links_lead_to_is_listed_once_and_at_its_own_place(tmp
     outs = folder_of(tmp_path / "outs", OUTS)
     (outs / "a_spatial").symlink_to(outs / "spatial")
     (outs / "b_spatial").symlink_to("spatial")
-    listing = sources.load("file").list_files(str(outs), SETTINGS)
+    listing = sources.SOURCES.load("file").list_files(str(outs), SETTINGS)
     assert [file.name for file in listing.files] == sorted(OUTS)
     assert listing.notes == ()
 
@@ -494,7 +486,7 @@ def test_links_in_a_circle_and_links_to_nothing_are_said_and_the_rest_is_found(t
     (outs / "gone.h5").symlink_to("nothing.h5")
     (outs / "a").symlink_to("b")
     (outs / "b").symlink_to("a")
-    got = ingest.ingest(Request("S1", "visium", "file", accession=str(outs)), tmp_path / "raw", SETTINGS)
+    got = ingest(Request("S1", "visium", "file", accession=str(outs)), tmp_path / "raw", SETTINGS)
     assert got.report["files_listed"] == len(OUTS)
     said = got.report["links_passed_over"]
     assert [note.split(":")[0] for note in said] == ["a", "b", "gone.h5", "self", "spatial/up"]
@@ -505,7 +497,7 @@ def test_a_deposit_of_nothing_but_circles_says_so(tmp_path):
     (tmp_path / "outs").mkdir()
     (tmp_path / "outs/again").symlink_to(".")
     with pytest.raises(Refusal, match="again: a link that leads in a circle"):
-        ingest.ingest(Request("S1", "visium", "file", accession=str(tmp_path / "outs")), tmp_path / "raw", SETTINGS)
+        ingest(Request("S1", "visium", "file", accession=str(tmp_path / "outs")), tmp_path / "raw", SETTINGS)
 
 
 AS_WRITTEN = ["my counts.h5", "a%20b.h5", "new!.h5", "old!data/c.h5", "100% sure!.h5", "#1 (copy).h5", "größe.h5"]
@@ -518,7 +510,7 @@ def test_a_path_is_written_as_it_is_on_the_disk(tmp_path, name, how):
     outs = folder_of(tmp_path / "a !%20 folder", {**files, name: H5 + b"mine"})
     cell = {"absolute": str(outs / name), "relative to the folder": name}
     given = {"counts": (cell[how], Checksum())} if how in cell else {}
-    got = ingest.ingest(Request("S1", "visium", "file", accession=str(outs), given=given), tmp_path / "raw", SETTINGS)
+    got = ingest(Request("S1", "visium", "file", accession=str(outs), given=given), tmp_path / "raw", SETTINGS)
     assert taken(got)["counts"] == H5 + b"mine"
 
 
@@ -552,11 +544,11 @@ def test_a_member_is_the_end_of_a_path_and_not_of_a_name(tmp_path, pack):
     archive.write_bytes(pack({"x/old_counts.h5": H5 + b"old", "x/new/counts.h5": H5 + b"new"}))
     outs = folder_of(tmp_path / "outs", {name: content for name, content in OUTS.items() if not name.endswith("h5")})
     given = {"counts": (f"{archive}!counts.h5", Checksum())}
-    got = ingest.ingest(Request("S1", "visium", "file", accession=str(outs), given=given), tmp_path / "raw", SETTINGS)
+    got = ingest(Request("S1", "visium", "file", accession=str(outs), given=given), tmp_path / "raw", SETTINGS)
     assert taken(got)["counts"] == H5 + b"new"
     wrong = {"counts": (f"{archive}!ounts.h5", Checksum())}
-    with pytest.raises(Refusal, match=r"0 members are called 'ounts.h5'"):
-        ingest.ingest(Request("S1", "visium", "file", accession=str(outs), given=wrong), tmp_path / "raw2", SETTINGS)
+    with pytest.raises(Refusal, match=r"no member is called 'ounts.h5'"):
+        ingest(Request("S1", "visium", "file", accession=str(outs), given=wrong), tmp_path / "raw2", SETTINGS)
 
 
 @pytest.mark.parametrize(
@@ -576,19 +568,19 @@ def test_an_hd_deposit_without_the_unit_says_which_there_are_and_what_to_write(t
     }
     outs = folder_of(tmp_path / "outs", {**files, "tissue_image.jpg": JPEG})
     with pytest.raises(Refusal, match=rf"there is only {', '.join(sorted(there))}, and not (\w+)") as refusal:
-        ingest.ingest(Request("S1", "visium_hd", "file", accession=str(outs), unit=asked), tmp_path / "raw", SETTINGS)
+        ingest(Request("S1", "visium_hd", "file", accession=str(outs), unit=asked), tmp_path / "raw", SETTINGS)
     assert f"and not {asked or 'square_016um'}" in refusal.value.reason
     assert f"write {write} in the column 'unit'" in refusal.value.reason
 
 
 def test_the_end_of_a_members_path_is_whole_names_only():
-    archive = object.__new__(ingest._Archive)
+    archive = object.__new__(Archive)
     archive.name, archive._remote = "a.tar", None
     names = ("run/outs/matrix.h5", "run/outs/raw_matrix.h5", "matrix.h5.sha256", "run/spatial/positions.csv")
-    archive._members = tuple(ingest.Member(name, 1) for name in names)
+    archive._members = tuple(Member(name, 1) for name in names)
     assert archive.find("matrix.h5", "counts") == "run/outs/matrix.h5"
     assert archive.find("spatial/positions.csv", "spots") == "run/spatial/positions.csv"
     assert archive.find("run/outs/raw_matrix.h5", "counts") == "run/outs/raw_matrix.h5"
     for ending in ("ositions.csv", "atial/positions.csv", "x5"):
-        with pytest.raises(Refusal, match="0 members"):
+        with pytest.raises(Refusal, match="no member is called"):
             archive.find(ending, "spots")

@@ -21,11 +21,19 @@ from scipy.sparse import coo_matrix, csc_matrix, csr_matrix
 from real_data import DATA, NOT_HERE
 from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
-from spotweave.matrices import features, h5ad, hdf5, mex, read_matrix
+from spotweave.matrices import features, h5ad, hdf5, mex
 from spotweave.matrices.genes import gene_table
 from spotweave.matrices.matrix import LARGEST_COUNT, Matrix, canonical, find_fault
+from spotweave.matrices.read import read_matrix
 from spotweave.simulate import visium as simulated
-from spotweave.simulate.visium import Block
+from spotweave.simulate.count_files import (
+    Block,
+    write_h5_layout_2,
+    write_h5_layout_3,
+    write_h5ad,
+    write_mex,
+    write_table,
+)
 
 POSTERIOR = DATA / "visium_mouse_brain_posterior_outs" / "filtered_feature_bc_matrix"
 needs_data = pytest.mark.skipif(not POSTERIOR.exists(), reason=f"{NOT_HERE}{POSTERIOR}")
@@ -50,16 +58,16 @@ def small(values: Any = ((0, 3, 1), (2, 0, 0))) -> Block:
 
 
 def write_triplet(folder: Path, block: Block, **how: Any) -> dict[str, RawFile]:
-    return {role: raw(path) for role, path in simulated.write_mex(folder, block, **how).items()}
+    return {role: raw(path) for role, path in write_mex(folder, block, **how).items()}
 
 
 WRITERS: dict[str, Callable[[Path, Block], dict[str, RawFile]]] = {
-    "layout 3": lambda folder, block: {"counts": raw(simulated.write_h5_layout_3(folder / "a.h5", block))},
-    "layout 2": lambda folder, block: {"counts": raw(simulated.write_h5_layout_2(folder / "a.h5", block))},
-    "h5ad": lambda folder, block: {"counts": raw(simulated.write_h5ad(folder / "a.h5ad", block))},
-    "h5ad dense": lambda folder, block: {"counts": raw(simulated.write_h5ad(folder / "a.h5ad", block, dense=True))},
+    "layout 3": lambda folder, block: {"counts": raw(write_h5_layout_3(folder / "a.h5", block))},
+    "layout 2": lambda folder, block: {"counts": raw(write_h5_layout_2(folder / "a.h5", block))},
+    "h5ad": lambda folder, block: {"counts": raw(write_h5ad(folder / "a.h5ad", block))},
+    "h5ad dense": lambda folder, block: {"counts": raw(write_h5ad(folder / "a.h5ad", block, dense=True))},
     "triplet": write_triplet,
-    "table": lambda folder, block: {"counts": raw(simulated.write_table(folder / "a.csv", block))},
+    "table": lambda folder, block: {"counts": raw(write_table(folder / "a.csv", block))},
 }
 every_container = pytest.mark.parametrize("container", sorted(WRITERS))
 
@@ -124,7 +132,7 @@ def break_h5ad(path: Path, values: Any) -> None:
     [(0.5, "not normalised"), (np.nan, "complete"), (np.inf, "complete"), (-2.0, "not log-transformed")],
 )
 def test_broken_numbers_in_an_h5ad_are_refused_with_advice(value: float, advice: str, tmp_path: Path) -> None:
-    path = simulated.write_h5ad(tmp_path / "a.h5ad", small())
+    path = write_h5ad(tmp_path / "a.h5ad", small())
     break_h5ad(path, [3, value, 2])
     with pytest.raises(Refusal, match=rf"a.h5ad: X: the value of gene 'G2', barcode 'A+-1' is {value:g}; .*{advice}"):
         read_matrix(raw(path))
@@ -141,7 +149,7 @@ def test_of_a_block_of_values_the_first_bad_one_and_their_number_are_found() -> 
 
 def test_a_bad_value_is_placed_right_behind_the_first_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hdf5, "VALUES_AT_ONCE", 2)
-    path = simulated.write_h5_layout_3(tmp_path / "a.h5", small(((1, 3, 1), (2, 0, -7))))
+    path = write_h5_layout_3(tmp_path / "a.h5", small(((1, 3, 1), (2, 0, -7))))
     with pytest.raises(Refusal, match=r"gene 'G2', barcode 'C+-1' is -7"):
         read_matrix(raw(path))
 
@@ -174,14 +182,14 @@ def change(path: Path, key: str, values: Any) -> None:
         ("matrix/indptr", np.array([0, 3, 2]), r"does not fit its lists"),
         ("matrix/indptr", np.array([0, 4, 3]), r"runs backwards"),
         ("matrix/data", np.array([1, 2]), r"does not fit its lists"),
-        ("matrix/indices", np.array([1, 2, 9]), r"at place 9 of 3"),
+        ("matrix/indices", np.array([1, 2, 9]), r"at index 9 of 3"),
         ("matrix/indices", np.array([1, 1, 0]), r"gene 'G1', barcode 'A+-1' is given twice"),
         ("matrix/indices", None, r"without a count matrix"),
         ("matrix/features/name", None, r"incomplete HDF5"),
     ],
 )
 def test_a_damaged_hdf5_matrix_is_refused(key: str, values: Any, match: str, tmp_path: Path) -> None:
-    path = simulated.write_h5_layout_3(tmp_path / "a.h5", small())
+    path = write_h5_layout_3(tmp_path / "a.h5", small())
     change(path, key, values)
     with pytest.raises(Refusal, match=match) as refusal:
         read_matrix(raw(path))
@@ -191,7 +199,7 @@ def test_a_damaged_hdf5_matrix_is_refused(key: str, values: Any, match: str, tmp
 @pytest.mark.parametrize("share", [0.3, 0.7, 0.99])
 def test_a_cut_hdf5_file_is_refused(share: float, tmp_path: Path) -> None:
     truth = simulated.draw_truth()
-    path = simulated.write_h5_layout_3(tmp_path / "a.h5", simulated.block_of(truth, truth.tissue))
+    path = write_h5_layout_3(tmp_path / "a.h5", simulated.block_of(truth, truth.tissue))
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
     with pytest.raises(Refusal, match="cut, damaged or incomplete HDF5"):
         read_matrix(raw(path))
@@ -218,7 +226,7 @@ def test_other_hdf5_files_are_refused_for_what_they_are(there: tuple[str, ...], 
 
 def test_genomes_whose_barcodes_differ_are_put_side_by_side_by_name(tmp_path: Path) -> None:
     block = replace(small(((1, 2, 3), (4, 5, 6))), genomes=["GRCh38", "GRCh38", "mm10"])
-    path = simulated.write_h5_layout_2(tmp_path / "a.h5", block)
+    path = write_h5_layout_2(tmp_path / "a.h5", block)
     with h5py.File(path, "r+") as file:
         file["mm10/barcodes"][...] = np.array([block.units[1], "T" * 16 + "-1"], dtype="S")
     matrix = read_matrix(raw(path))
@@ -228,7 +236,7 @@ def test_genomes_whose_barcodes_differ_are_put_side_by_side_by_name(tmp_path: Pa
 
 
 def test_a_matrix_without_genes_is_refused_by_what_it_has(tmp_path: Path) -> None:
-    path = simulated.write_h5_layout_3(tmp_path / "a.h5", replace(small(), types=["Antibody Capture"] * 3))
+    path = write_h5_layout_3(tmp_path / "a.h5", replace(small(), types=["Antibody Capture"] * 3))
     with pytest.raises(Refusal, match="3 of type Antibody Capture and no genes"):
         read_matrix(raw(path))
 
@@ -239,7 +247,7 @@ def test_a_matrix_without_genes_is_refused_by_what_it_has(tmp_path: Path) -> Non
 def test_counts_of_an_h5ad_are_found_where_they_are_and_the_rest_is_named(tmp_path: Path) -> None:
     truth = simulated.draw_truth()
     block = simulated.block_of(truth, truth.tissue)
-    matrix = read_matrix(raw(simulated.write_h5ad(tmp_path / "a.h5ad", block, place="raw")))
+    matrix = read_matrix(raw(write_h5ad(tmp_path / "a.h5ad", block, place="raw")))
     assert matrix.report["counts_from"] == "raw/X"
     assert matrix.report["counts_passed_over"] == ["X"]
     assert (matrix.counts.toarray() == block.counts).all()
@@ -639,7 +647,7 @@ def test_beside_gene_expression_a_word_that_is_no_biotype_is_something_else() ->
 
 def test_missing_values_of_a_joined_h5ad_are_no_names(tmp_path: Path) -> None:
     block = larger()
-    one = anndata.read_h5ad(simulated.write_h5ad(tmp_path / "one.h5ad", block))
+    one = anndata.read_h5ad(write_h5ad(tmp_path / "one.h5ad", block))
     other = anndata.AnnData(one.X.copy(), obs=one.obs.set_axis([f"{name[:-1]}2" for name in one.obs_names]))
     other.var_names = [*block.names[:-1], "OTHER"]
     joined = anndata.concat([one, other], join="outer", merge="first")
@@ -663,7 +671,7 @@ def test_genes_that_are_called_by_numbers_are_refused(container: str, tmp_path: 
 
 def test_a_table_that_has_lost_its_header_is_refused(tmp_path: Path) -> None:
     for turned in (False, True):
-        path = simulated.write_table(tmp_path / "a.csv", larger(), by_unit=not turned)
+        path = write_table(tmp_path / "a.csv", larger(), by_unit=not turned)
         path.write_text("".join(path.read_text().splitlines(keepends=True)[1:]))
         with pytest.raises(Refusal, match="header"):
             read_matrix(raw(path))
@@ -671,7 +679,7 @@ def test_a_table_that_has_lost_its_header_is_refused(tmp_path: Path) -> None:
 
 def test_symbols_or_ids_stand_in_for_the_numbers_of_an_index(tmp_path: Path) -> None:
     block = larger()
-    adata = anndata.read_h5ad(simulated.write_h5ad(tmp_path / "a.h5ad", block))
+    adata = anndata.read_h5ad(write_h5ad(tmp_path / "a.h5ad", block))
     adata.var = pd.DataFrame({"gene_name": block.names, "gene_id": block.ids}, index=list(map(str, range(12))))
     adata.write_h5ad(tmp_path / "a.h5ad")
     matrix = read_matrix(raw(tmp_path / "a.h5ad"))
@@ -698,7 +706,7 @@ def test_a_column_of_row_numbers_is_refused(container: str, first: int, tmp_path
 
 
 def test_a_column_of_words_in_a_table_is_refused_with_what_to_do(tmp_path: Path) -> None:
-    lines = simulated.write_table(tmp_path / "a.csv", larger()).read_text().splitlines()
+    lines = write_table(tmp_path / "a.csv", larger()).read_text().splitlines()
     wide = [line.replace(",", ",gene_name," if not at else ",TP53,", 1) for at, line in enumerate(lines)]
     (tmp_path / "a.csv").write_text("\n".join(wide))
     with pytest.raises(Refusal, match=r"column 2 \(gene_name\): 'TP53' is not a number.*first column only: remove"):
@@ -727,7 +735,7 @@ HANDS: dict[str, Callable[[str], bytes]] = {
 @pytest.mark.parametrize("hand", HANDS)
 def test_count_tables_that_went_through_a_hand_are_read(hand: str, tmp_path: Path) -> None:
     block = larger()
-    path = simulated.write_table(tmp_path / "a.csv", block)
+    path = write_table(tmp_path / "a.csv", block)
     path.write_bytes(HANDS[hand](path.read_text()))
     matrix = read_matrix(raw(path))
     assert (matrix.gene_names, matrix.unit_names) == (block.names, block.units)
@@ -738,7 +746,7 @@ def test_count_tables_that_went_through_a_hand_are_read(hand: str, tmp_path: Pat
 def test_gene_lists_are_told_by_what_is_in_them(columns: tuple[int, ...], tmp_path: Path) -> None:
     """Row numbers from 0, symbols, ids, types, in any number: the types are never the names."""
     block = replace(larger(), types=["Gene Expression"] * 11 + ["Antibody Capture"])
-    files = simulated.write_mex(tmp_path, block)
+    files = write_mex(tmp_path, block)
     rows = list(zip(block.ids, block.names, block.types, block.genomes, map(str, range(12)), strict=True))
     path = tmp_path / "features.tsv"
     for shown in (columns, (*columns, 2)):
@@ -757,7 +765,7 @@ def test_ids_stand_in_for_names_that_are_numbers(container: str, tmp_path: Path)
 # --- at the edges ---------------------------------------------------------------------------------
 
 
-def place(unit: int, gene: int) -> str:
+def entry(unit: int, gene: int) -> str:
     return f"unit {unit}, gene {gene}"
 
 
@@ -770,14 +778,14 @@ def test_an_entry_given_twice_is_found_wherever_it_stands() -> None:
     ):
         counts = csr_matrix((np.ones(len(columns), np.float32), columns, starts), shape=(units, 3))
         with pytest.raises(Refusal, match=r"given twice \(1 such entries\)"):
-            canonical("a", counts, place)
+            canonical("a", counts, entry)
     fine = csr_matrix((np.ones(4, np.float32), [2, 2, 0, 2], [0, 0, 1, 2, 4]), shape=(4, 3))
-    assert canonical("a", fine, place).nnz == 4
+    assert canonical("a", fine, entry).nnz == 4
 
 
 def test_zeros_that_are_stored_are_dropped() -> None:
     counts = csr_matrix((np.array([1, 0, 2], np.float32), [0, 1, 2], [0, 2, 3]), shape=(2, 3))
-    assert canonical("a", counts, place).nnz == 2
+    assert canonical("a", counts, entry).nnz == 2
 
 
 def test_the_largest_count_is_one_and_the_next_is_none() -> None:
@@ -794,21 +802,21 @@ def test_a_fault_is_named_at_its_unit_wherever_blocks_and_units_begin(
     for row, column in ((0, 1), (1, 0), (1, 2), (2, 0), (2, 1)):
         counts = np.arange(1, 10).reshape(3, 3)
         counts[row, column] = -7
-        path = simulated.write_h5_layout_3(tmp_path / f"{row}{column}.h5", small(counts))
+        path = write_h5_layout_3(tmp_path / f"{row}{column}.h5", small(counts))
         with pytest.raises(Refusal, match=rf"gene 'G{column}', barcode '{'ACG'[row]}+-1' is -7"):
             read_matrix(raw(path))
 
 
-def test_a_place_one_beyond_the_last_gene_is_refused(tmp_path: Path) -> None:
-    path = simulated.write_h5_layout_3(tmp_path / "a.h5", small())
+def test_an_index_one_beyond_the_last_gene_is_refused(tmp_path: Path) -> None:
+    path = write_h5_layout_3(tmp_path / "a.h5", small())
     change(path, "matrix/indices", np.array([1, 2, 3]))
-    with pytest.raises(Refusal, match=r"at place 3 of 3"):
+    with pytest.raises(Refusal, match=r"at index 3 of 3"):
         read_matrix(raw(path))
 
 
 def test_two_genomes_with_the_same_barcodes_in_another_order_are_joined_by_name(tmp_path: Path) -> None:
     block = replace(small(((1, 2, 3), (4, 5, 6))), genomes=["GRCh38", "GRCh38", "mm10"])
-    path = simulated.write_h5_layout_2(tmp_path / "a.h5", block)
+    path = write_h5_layout_2(tmp_path / "a.h5", block)
     with h5py.File(path, "r+") as file:
         file["mm10/barcodes"][...] = np.array(block.units[::-1], dtype="S")
     assert read_matrix(raw(path)).counts.toarray().tolist() == [[1, 2, 6], [4, 5, 3]]

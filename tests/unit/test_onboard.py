@@ -13,15 +13,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from real_data import DATA, NOT_HERE
-from spotweave import sources
 from spotweave.errors import Refusal
-from spotweave.intake.layouts import ROLES, assign, matches, recognise
+from spotweave.intake.layouts import assign, matches
+from spotweave.intake.recognise import recognise
+from spotweave.onboard import accession as accessions
 from spotweave.onboard import draft as onboard
-from spotweave.sources import FetchSettings, Listed, Listing
+from spotweave.onboard.samples import group_files
+from spotweave.onboard.table import Draft, faults, open_questions, write
+from spotweave.readers import layout
+from spotweave.sources import SOURCES
+from spotweave.transfer.files import FetchSettings, Listed, Listing
 
 ROOT = Path(__file__).resolve().parents[2]
 HER2ST = DATA / "her2st"
-PATTERNS = onboard.read_patterns(ROOT / "resources/sources.csv")
 COMMIT = "9f2260c6aa8347996955d53f0a5f06ac14c93470"
 
 VISIUM = ("filtered_feature_bc_matrix.h5", "tissue_positions_list.csv", "scalefactors_json.json")
@@ -174,7 +178,7 @@ def listing(accession: str, names: list[str], licence: str | None = None, title:
     return Listing(accession, tuple(Listed(name, f"{accession}/{name}") for name in names), licence, title)
 
 
-def drafted(name: str, **about: str) -> onboard.Draft:
+def drafted(name: str, **about: str) -> Draft:
     source, accession, samples, shared = DEPOSITS[name]
     names = [*(file for found in samples.values() for file in found), *shared]
     return onboard.draft(listing(accession, names, **about), source, "cohort")
@@ -183,7 +187,7 @@ def drafted(name: str, **about: str) -> onboard.Draft:
 @every_deposit
 def test_files_are_sorted_into_samples(name: str) -> None:
     _, _, samples, shared = DEPOSITS[name]
-    found = onboard.group_files([*(file for files in samples.values() for file in files), *shared])
+    found = group_files([*(file for files in samples.values() for file in files), *shared])
     assert sorted(group.names for group in found.groups) == sorted(tuple(sorted(files)) for files in samples.values())
     assert set(found.shared) == set(shared)
 
@@ -194,9 +198,9 @@ def test_files_are_sorted_into_samples(name: str) -> None:
 def test_the_order_of_a_listing_changes_nothing(name: str, random) -> None:
     _, _, samples, shared = DEPOSITS[name]
     names = [*(file for files in samples.values() for file in files), *shared]
-    expected = onboard.group_files(names)
+    expected = group_files(names)
     random.shuffle(names)
-    assert onboard.group_files(names) == expected
+    assert group_files(names) == expected
 
 
 @every_deposit
@@ -219,8 +223,8 @@ def test_the_fetch_finds_what_the_draft_promises(name: str) -> None:
             assert row["technology"] == "?"
             continue
         found = assign(seen, reader)
-        given = {role: row[role] for role in (*ROLES[reader].needed, "spots") if row.get(role)}
-        for role in ROLES[reader].needed:
+        given = {role: row[role] for role in (*layout(reader).roles.needed, "spots") if row.get(role)}
+        for role in layout(reader).roles.needed:
             if role in given:
                 assert given[role] in own or given[role] == "?" or given[role].startswith("geo:GSE206391/")
             elif role not in found.roles:
@@ -254,8 +258,8 @@ def test_every_question_mark_has_its_question_and_none_is_left_over(name: str) -
 def test_a_draft_has_no_faults_but_its_questions(name: str, tmp_path: Path) -> None:
     draft = drafted(name)
     path = tmp_path / "cohort.csv"
-    onboard.write(draft, path)
-    assert onboard.faults(path, ROOT, draft) == []
+    write(draft, path)
+    assert faults(path, ROOT, draft) == []
 
 
 def test_a_filled_draft_is_a_table_the_workflow_takes(tmp_path: Path) -> None:
@@ -265,8 +269,8 @@ def test_a_filled_draft_is_a_table_the_workflow_takes(tmp_path: Path) -> None:
         draft.rows[index][column] = answers[column]
     draft.questions.clear()
     path = tmp_path / "he.csv"
-    onboard.write(draft, path)
-    assert onboard.faults(path, ROOT, draft) == []
+    write(draft, path)
+    assert faults(path, ROOT, draft) == []
     with open(path, newline="") as handle:
         rows = list(csv.DictReader(handle))
     assert [row["sample_id"] for row in rows] == ["cohort-BC23287-C1", "cohort-BC23287-C2", "cohort-BC23803-E2"]
@@ -277,8 +281,8 @@ def test_other_faults_of_a_draft_are_reported(tmp_path: Path) -> None:
     draft = drafted("He 2020")
     draft.rows[1]["url_confidence"] = "sure"
     path = tmp_path / "he.csv"
-    onboard.write(draft, path)
-    found = onboard.faults(path, ROOT, draft)
+    write(draft, path)
+    found = faults(path, ROOT, draft)
     assert len(found) == 1 and found[0].startswith(f"{path}:3:url_confidence: 'sure'")
 
 
@@ -448,8 +452,8 @@ def test_licences_become_spdx_identifiers_or_questions(text: str | None, expecte
     ],
 )
 def test_the_source_is_told_by_the_look_of_an_accession(text: str, expected: tuple[str, str]) -> None:
-    assert onboard.detect_source(text, PATTERNS) == expected
-    assert re.fullmatch(PATTERNS[expected[0]], expected[1])
+    assert accessions.detect_source(text) == expected
+    assert re.fullmatch(SOURCES.constant(expected[0], "ACCESSION"), expected[1])
 
 
 @pytest.mark.parametrize(
@@ -466,20 +470,19 @@ def test_the_source_is_told_by_the_look_of_an_accession(text: str, expected: tup
 )
 def test_an_accession_that_could_be_anything_is_not_guessed(text: str, reason: str) -> None:
     with pytest.raises(Refusal, match=reason):
-        onboard.detect_source(text, PATTERNS)
+        accessions.detect_source(text)
 
 
 def test_each_source_example_is_told_apart_from_the_others() -> None:
-    with open(ROOT / "resources/sources.csv", newline="") as handle:
-        examples = {row["source"]: row["example"] for row in csv.DictReader(handle)}
+    examples = {source: SOURCES.constant(source, "EXAMPLE") for source in SOURCES.names()}
     for source, example in examples.items():
-        if source in onboard.ANYTHING or example.isdigit():
+        if source in accessions.ANYTHING or example.isdigit():
             continue
-        assert onboard.detect_source(example, PATTERNS) == (source, example)
+        assert accessions.detect_source(example) == (source, example)
 
 
 def test_a_folder_that_is_here_is_a_folder(tmp_path: Path) -> None:
-    assert onboard.detect_source(str(tmp_path), PATTERNS) == ("file", str(tmp_path))
+    assert accessions.detect_source(str(tmp_path)) == ("file", str(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -495,12 +498,12 @@ def test_a_folder_that_is_here_is_a_folder(tmp_path: Path) -> None:
     ],
 )
 def test_cohorts_get_names_that_are_fit_for_files(source: str, accession: str, name: str) -> None:
-    assert onboard.cohort_name(source, accession) == name
+    assert accessions.cohort_name(source, accession) == name
 
 
 def test_rows_that_ask_the_same_share_a_line() -> None:
     draft = drafted("GSE144240")
-    lines = onboard.open_questions(draft, Path("c.csv"))
+    lines = open_questions(draft, Path("c.csv"))
     assert [line for line in lines if ":study_link:" in line] == [
         "c.csv:2-5:study_link: address of the publication (https://doi.org/…); blank if there is none; look at"
         " https://www.ncbi.nlm.nih.gov/geo/query/acc.cgi?acc=GSE144240"
@@ -513,11 +516,11 @@ def test_a_table_that_is_there_is_not_overwritten_unless_asked(tmp_path: Path) -
     path.write_text("mine\n")
     draft = drafted("stems")
     with pytest.raises(FileExistsError, match="--force"):
-        onboard.write(draft, path)
+        write(draft, path)
     assert path.read_text() == "mine\n"
-    onboard.write(draft, path, force=True)
+    write(draft, path, force=True)
     first = path.read_bytes()
-    onboard.write(drafted("stems"), path, force=True)
+    write(drafted("stems"), path, force=True)
     assert path.read_bytes() == first
     assert [file.name for file in tmp_path.iterdir()] == ["cohort.csv"]
 
@@ -539,7 +542,7 @@ def test_the_command_drafts_a_folder_and_says_what_remains(tmp_path: Path) -> No
     with open(out, newline="") as handle:
         rows = list(csv.DictReader(handle))
     assert [row["sample_id"] for row in rows] == ["mine-S1", "mine-S2", "mine-S10"]
-    found = sources.load("file").list_files(rows[0]["accession"], FetchSettings())
+    found = SOURCES.load("file").list_files(rows[0]["accession"], FetchSettings())
     seen = [file.name for file in found.files if matches(file.name, rows[0]["files"])]
     assert set(assign(seen, "visium").roles) == {"counts", "spots", "image"}
     again = new_cohort(str(tmp_path / "study"), "--out", str(out))
@@ -558,7 +561,7 @@ def test_the_command_says_in_one_line_what_it_cannot_do(tmp_path: Path) -> None:
 def test_real_sections_of_her2st_become_rows() -> None:
     if not HER2ST.is_dir():
         pytest.skip(f"{NOT_HERE}{HER2ST}")
-    found = sources.load("file").list_files(str(HER2ST), FetchSettings())
+    found = SOURCES.load("file").list_files(str(HER2ST), FetchSettings())
     draft = onboard.draft(found, "file", "her2st")
     assert [row["sample_id"] for row in draft.rows] == [f"her2st-{s}" for s in ("A1", "B4", "C2", "C3", "C4", "C5")]
     assert [row["files"] for row in draft.rows] == [f"{s}*" for s in ("A1", "B4", "C2", "C3", "C4", "C5")]

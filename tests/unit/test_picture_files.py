@@ -11,6 +11,7 @@ from PIL import Image
 
 from spotweave.errors import Refusal
 from spotweave.pictures.files import open_picture
+from spotweave.pictures.header import read_header
 from spotweave.pictures.reduced import read_reduced
 from spotweave.slide import pyramid
 
@@ -50,7 +51,7 @@ def test_samples_of_other_types_show_the_same_colours(tmp_path, samples):
 def test_samples_that_use_fewer_than_16_bits_are_refused_with_the_largest(tmp_path, bits, largest):
     rgb = (colours() / 255 * (2**bits - 1)).astype(np.uint16)
     path = tiff(tmp_path / "a.tif", rgb)
-    for read in (open_picture, pyramid.read_header, lambda p: read_reduced(p, 0.5)):
+    for read in (open_picture, read_header, lambda p: read_reduced(p, 0.5)):
         with pytest.raises(Refusal, match=rf"a\.tif: 16-bit samples of which the largest is {rgb.max():,}"):
             read(path)
     rgb[0, 0] = 65535
@@ -75,7 +76,7 @@ def test_a_fourth_band_that_is_not_opacity_by_its_tag_is_left_out_and_said(tmp_p
     samples = np.dstack([colours(), np.full((80, 96), level, np.uint8)])
     path = tiff(tmp_path / "a.tif", samples, extrasamples=["unspecified"])
     np.testing.assert_array_equal(shown(path), colours())
-    assert "band 4, which is not opacity" in pyramid.read_header(path).note
+    assert "band 4, which is not opacity" in read_header(path).note
 
 
 @pytest.mark.parametrize("kind", ["tif", "png"])
@@ -112,7 +113,7 @@ def ome(path, planes, **channel):
 def test_three_grey_pages_that_are_named_red_green_and_blue_are_put_together(tmp_path, channel):
     path = ome(tmp_path / "a.ome.tif", np.moveaxis(colours(), -1, 0).copy(), **channel)
     np.testing.assert_array_equal(shown(path), colours())
-    assert "three grey pages put together" in pyramid.read_header(path).note
+    assert "three grey pages put together" in read_header(path).note
 
 
 @pytest.mark.parametrize("channel", [{}, {"Name": ["DAPI", "FITC", "TRITC"]}, {"Name": ["Blue", "Green", "Red"]}])
@@ -136,7 +137,7 @@ def test_the_largest_page_is_the_slide_and_said(tmp_path, first):
         file.write(np.full((*side, 3), 9, np.uint8), photometric="rgb")
         file.write(colours(), photometric="rgb", description="Aperio |MPP = 0.25")
     np.testing.assert_array_equal(shown(path), colours())
-    header = pyramid.read_header(path)
+    header = read_header(path)
     assert (header.width_px, header.height_px, header.pixel_size_um) == (96, 80, 0.25)
     assert header.note.startswith("page 2 of 2 is the picture: 96 x 80 px, the largest")
     pyramid.build_pyramid(path, tmp_path / "slide.tif", pixel_size_um=0.5, tile_px=256, jpeg_quality=95)

@@ -25,9 +25,9 @@ from spotweave.errors import Refusal
 from spotweave.fiducials.detection import Detection
 from spotweave.fiducials.fit import locate
 from spotweave.geometry import apply, fit_lattice
+from spotweave.pictures.header import read_header
 from spotweave.pictures.pixel_sizes import Source, explain, software_default
 from spotweave.simulate.frames import draw_look, render
-from spotweave.slide.pyramid import read_header
 from spotweave.visium.array import capture_area
 
 SHARED = DATA

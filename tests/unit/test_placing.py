@@ -1,229 +1,152 @@
-"""Which source places the spots, and what happens when two disagree."""
+"""What leaves placing is the same for every technology: a table of units in slide px, transforms, measures."""
 
-import json
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+import yaml
 
-from spotweave.align import placing
-from spotweave.deposits.raw import RawFile
+from spotweave import placing
+from spotweave.align.lattice import Picture
 from spotweave.errors import Refusal
-from spotweave.fiducials.cytassist import to_slide
 from spotweave.geometry import apply
+from spotweave.io import read_json, write_json
+from spotweave.placing import lattice
+from spotweave.registry import literal
 from spotweave.visium.array import capture_area
-from spotweave.visium.positions import read_loupe
 
-LIMITS = {"frame_offset_max_um": 250.0, "frame_offset_flagged_um": 27.5}
-ARRAY_UM = capture_area("6.5 mm").spots_um()
-MATRIX = np.array([[0.4, 0.01, 500.0], [-0.01, 0.4, 700.0], [0, 0, 1]])
-NONE = np.full_like(ARRAY_UM, np.nan)
-
-
-def frame(**changes):
-    return {
-        "is_usable": True,
-        "complaints": [],
-        "matrix_to_slide": MATRIX.tolist(),
-        "pixel_size_um": 2.5,
-        "frame": "6.5 mm",
-        "capture_area_letter": "B1",
-        **changes,
-    }
+ROOT = Path(__file__).resolve().parents[2]
+LIBRARY = ROOT / "workflow/spotweave"
+LIMITS = yaml.safe_load((ROOT / "config/config.yaml").read_text())["limits"] | {"pixel_size_max_um": 20}
+AREA = capture_area("6.5 mm")
+MATRIX = np.array([[0.1, 0.01, 60.0], [-0.01, 0.1, 130.0], [0, 0, 1]])
+SIZE_PX = (800, 900)
+OPTIONS = placing.Options((None, None), 55.0, spots_to_image_scale=0.5)
 
 
-def test_without_positions_the_frame_places_every_spot():
-    placed = placing.place(ARRAY_UM, NONE, "barcode list", frame(), LIMITS)
-    assert placed.source == placing.FRAME
-    np.testing.assert_allclose(placed.xy_px, apply(MATRIX, ARRAY_UM))
+def table(filed_px):
+    """All spots of a 6.5 mm array in the file's order of rows, none of them selected."""
+    places = AREA.places()
+    return pd.DataFrame(
+        {
+            "spot_id": [f"{row}x{column}" for row, column in places],
+            "array_col": places[:, 1],
+            "array_row": places[:, 0],
+            "x_px": filed_px[:, 0],
+            "y_px": filed_px[:, 1],
+            "in_tissue": (places[:, 0] % 3 == 0).astype(int),
+            "total_counts": np.nan,
+        }
+    )
 
 
-def about_the_middle(linear):
-    """The frame's map after a linear change of the array about its middle."""
-    change, middle = np.eye(3), ARRAY_UM.mean(axis=0)
-    change[:2, :2] = linear
-    change[:2, 2] = middle - np.array(linear) @ middle
-    return apply(MATRIX @ change, ARRAY_UM)
+FRAME = {
+    "is_usable": True,
+    "complaints": [],
+    "matrix_to_slide": MATRIX.tolist(),
+    "pixel_size_um": 9.95,
+    "pixel_size_se_um": 1e-4,
+    "frame": "6.5 mm",
+    "capture_area_letter": None,
+    "dots_matched": 300,
+    "residual_median_um": 4.0,
+    "residual_p95_um": 9.0,
+}
 
 
-def test_an_accepted_frame_places_the_spots_and_the_vendors_are_compared_with_it():
-    vendor = apply(MATRIX, ARRAY_UM) + np.array([4.0, 0.0])  # 10 um at 2.5 um/px
-    placed = placing.place(ARRAY_UM, vendor, "loupe", frame(), LIMITS)
-    assert placed.source == placing.FRAME
-    np.testing.assert_allclose(placed.xy_px, apply(MATRIX, ARRAY_UM))
-    assert placed.report["vendor_positions_from"] == "loupe"
-    assert placed.report["frame_offset_um"] == pytest.approx(10.0, rel=0.01)
-    assert placed.report["frame_offset_p95_um"] == pytest.approx(10.0, rel=0.01)
-    assert placed.report["frame_disagrees"] is False
+def place(spots, frame=None, options=OPTIONS):
+    white = np.full((SIZE_PX[1], SIZE_PX[0], 3), 235, np.uint8)
+    picture = Picture("he.png", SIZE_PX)
+    reading = {"capture_area": "6.5 mm", "in_tissue_known": False, "is_cytassist": True}
+    return lattice.align_sample(spots, reading, frame, picture, lambda _: (white, (1.0, 1.0)), options, LIMITS)
 
 
-# What real tables were off by: a whole step, a step of one row, .9 % too large, 1 % along one axis. Of the last two the
-# expected figures are those of points spread evenly over 6.35 x 6.7 mm.
-@pytest.mark.parametrize(
-    ("vendor", "median_um", "p95_um"),
-    [
-        (apply(MATRIX, ARRAY_UM + np.array([100.0, 0.0])), 100, 100),
-        (apply(MATRIX, ARRAY_UM + np.array([-50.0, 87.0])), 100.3, 100.3),
-        (about_the_middle(1.009 * np.eye(2)), 23.4, 35.2),
-        (about_the_middle([[1.0, 0.0], [0.0, 1.01]]), 16.8, 31.8),
-    ],
-)
-def test_tables_that_are_wrong_by_up_to_two_spots_are_put_right_and_flagged(vendor, median_um, p95_um):
-    placed = placing.place(ARRAY_UM, vendor, "positions file", frame(), LIMITS)
-    assert placed.report["frame_disagrees"] is True
-    assert placed.report["frame_offset_um"] == pytest.approx(median_um, rel=0.03)
-    assert placed.report["frame_offset_p95_um"] == pytest.approx(p95_um, rel=0.03)
-    np.testing.assert_allclose(placed.xy_px, apply(MATRIX, ARRAY_UM))
+def test_spots_are_where_the_deposit_has_them_in_pixels_of_the_slide():
+    on_slide = apply(MATRIX, AREA.spots_um())
+    noise = np.random.default_rng(1).normal(0, 0.2, on_slide.shape)
+    filed = (on_slide + noise) / 0.5
+    filed[7] = np.nan
+    found = place(table(filed))
+    units = found.units
+    assert list(units) == list(placing.PLACED_COLUMNS)
+    assert units["unit_id"].tolist() == table(filed)["spot_id"].tolist()
+    assert units["in_tissue"].dtype == np.int64 and units["in_tissue"].sum() == (AREA.places()[:, 0] % 3 == 0).sum()
+    np.testing.assert_array_equal(units[["x_px", "y_px"]], filed * 0.5)
+    np.testing.assert_array_equal(units[["vendor_x_px", "vendor_y_px"]], filed * 0.5)
+    # The map is that of all spots: one spot's noise does not reach where it is modelled.
+    np.testing.assert_allclose(units[["modelled_x_px", "modelled_y_px"]], on_slide, atol=0.05)
+    array, scale = found.transforms
+    np.testing.assert_allclose(array.matrix, MATRIX, atol=0.05)
+    expected_um = np.nanmedian(np.linalg.norm(noise[np.arange(len(noise)) != 7], axis=1)) * 9.95
+    assert array.residual_um == pytest.approx(expected_um, rel=0.05)
+    np.testing.assert_array_equal(scale.matrix, np.diag([0.5, 0.5, 1]))
+    assert scale.residual_um is None
 
 
-def test_a_flag_takes_the_95th_percentile_where_the_median_is_small():
-    vendor = apply(MATRIX, ARRAY_UM)
-    vendor[: len(vendor) // 10] += 16.0 / np.sqrt(2)  # 40 um, one spot in ten
-    placed = placing.place(ARRAY_UM, vendor, "positions file", frame(), LIMITS)
-    assert placed.report["frame_offset_um"] == 0
-    assert placed.report["frame_disagrees"] is True
+def test_a_spot_off_the_lattice_of_the_others_is_not_in_tissue_unless_a_frame_places_it():
+    filed = apply(MATRIX, AREA.spots_um()) / 0.5
+    spots = table(filed)
+    spots.loc[300, ["x_px", "y_px"]] += 40.0  # 20 px of the slide: two distances between spots
+    selected = spots["in_tissue"].to_numpy().copy()
+    selected[300] = spots.loc[300, "in_tissue"] = 1
+    by_frame = place(spots, FRAME).units["in_tissue"]
+    np.testing.assert_array_equal(by_frame, selected)
+    selected[300] = 0
+    np.testing.assert_array_equal(place(spots).units["in_tissue"], selected)
 
 
-def test_positions_known_in_part_are_compared_where_they_are_and_placed_everywhere():
-    vendor = apply(MATRIX, ARRAY_UM)
-    vendor[::2] = np.nan
-    placed = placing.place(ARRAY_UM, vendor, "loupe", frame(), LIMITS)
-    assert np.isfinite(placed.xy_px).all()
-    assert placed.report["frame_offset_um"] == 0
+def test_a_frame_places_them_by_column_along_x_and_by_row_along_y_and_the_vendors_stay_beside():
+    filed = (apply(MATRIX, AREA.spots_um()) + np.array([1.0, 0.0])) / 0.5
+    filed[:100] = np.nan
+    found = place(table(filed), FRAME)
+    by_hand = AREA.places()[:, ::-1] * np.array([50.0, 87.0]) @ MATRIX[:2, :2].T + MATRIX[:2, 2]
+    np.testing.assert_allclose(found.units[["x_px", "y_px"]], by_hand, atol=1e-6)
+    np.testing.assert_array_equal(found.units[["vendor_x_px", "vendor_y_px"]], filed * 0.5)
+    (array,) = found.transforms
+    assert (array.residual_um, array.residual_p95_um) == (4.0, 9.0)
+    assert found.measures["positions_from"] == "fiducial frame"
 
 
-QUARTER = [[0.0, -1.0], [1.0, 0.0]]
+def test_places_are_read_back_to_the_last_bit_and_written_the_same_each_time(tmp_path):
+    found = place(table(apply(MATRIX, AREA.spots_um()) / 0.5))
+    for name in ("one", "two"):
+        found.write(tmp_path / f"{name}.json", tmp_path / f"{name}.parquet")
+    assert (tmp_path / "one.parquet").read_bytes() == (tmp_path / "two.parquet").read_bytes()
+    pd.testing.assert_frame_equal(placing.read_units(tmp_path / "one.parquet"), found.units, check_exact=True)
+    alignment = read_json(tmp_path / "one.json")
+    np.testing.assert_array_equal(alignment["transforms"][0]["matrix"], found.transforms[0].matrix)
+    write_json(tmp_path / "measures.json", found.measures)
+    assert {key: alignment[key] for key in found.measures} == read_json(tmp_path / "measures.json")
+    assert (alignment["image_width_px"], alignment["image_height_px"]) == SIZE_PX
 
 
-@pytest.mark.parametrize(
-    ("vendor", "words"),
-    [
-        (apply(MATRIX, ARRAY_UM + np.array([300.0, 0.0])), "moved against it"),
-        (about_the_middle([[-1.0, 0.0], [0.0, 1.0]]), "mirrored against it"),
-        (about_the_middle(-np.eye(2)), "turned by .?180 degrees against it"),
-        (about_the_middle(QUARTER), "turned by 90 degrees"),
-        (apply(MATRIX, ARRAY_UM)[:, ::-1], "mirrored, turned by -87 degrees"),
-        (0.15 * apply(MATRIX, ARRAY_UM), r"0\.15 times as large .*spots_to_image_scale 6\.667 times its own"),
-    ],
-)
-def test_tables_of_another_section_orientation_or_scale_are_refused_with_what_is_seen(vendor, words):
-    with pytest.raises(Refusal, match=words) as refusal:
-        placing.place(ARRAY_UM, vendor, "positions file", frame(), LIMITS)
-    assert refusal.value.measured > 250 == refusal.value.threshold
+def test_a_deposit_is_read_with_ids_as_they_are_and_numbers_to_the_last_bit(tmp_path):
+    x_px = [0.1 + 0.2, 1 / 3, 12345.678901234567]
+    pd.DataFrame({"spot_id": ["007", "NA", "1e5"], "x_px": x_px}).to_csv(tmp_path / "spots.csv", index=False)
+    write_json(tmp_path / "reading.json", {"measures": {"unit": "spot"}})
+    found = placing.Deposit.read(
+        tmp_path / "raw.json", tmp_path / "spots.csv", tmp_path / "reading.json", None, OPTIONS, {}
+    )
+    assert found.table["spot_id"].tolist() == ["007", "NA", "1e5"]
+    assert found.table["x_px"].tolist() == x_px
+    assert (found.reading, found.frame) == ({"unit": "spot"}, None)
 
 
-def test_a_mirrored_direct_slide_without_a_frame_is_refused_and_others_are_flagged():
-    with pytest.raises(Refusal, match=r"mirrored .*exchanged"):
-        placing.check_hand(True, "positions file", is_direct=True)
-    assert placing.check_hand(True, "positions file", is_direct=False).startswith("mirrored:")
-    assert placing.check_hand(True, placing.FRAME, is_direct=True).startswith("mirrored:")
-    assert placing.check_hand(False, "positions file", is_direct=True) == ""
+@pytest.mark.parametrize("way", ["transform", "registration"])
+def test_what_cannot_be_placed_yet_is_refused_before_anything_is_opened(way, tmp_path):
+    deposit = placing.Deposit(tmp_path / "none.json", pd.DataFrame(), {}, None, OPTIONS, {})
+    with pytest.raises(Refusal, match=r"cells cannot be placed on the H&E yet; its counts are in expression\.h5ad"):
+        placing.place_sample(way, deposit)
 
 
-@pytest.mark.parametrize(
-    ("given", "words"),
-    [
-        (None, "no fiducial frame"),
-        (frame(is_usable=False, complaints=["only 12 dots of the frame were found"]), "only 12 dots"),
-        (frame(matrix_to_slide=None), "CytAssist picture"),
-    ],
-)
-def test_with_neither_positions_nor_frame_the_sample_is_refused_with_the_reason(given, words):
-    with pytest.raises(Refusal, match=words):
-        placing.place(ARRAY_UM, NONE, "barcode list", given, LIMITS)
+def test_an_array_of_unknown_pitch_is_refused_with_what_to_do():
+    with pytest.raises(Refusal, match="give array_pitch_x_um and array_pitch_y_um in the row"):
+        lattice.align_sample(table(np.ones((4992, 2))), {}, None, Picture("he.png", SIZE_PX), None, OPTIONS, LIMITS)
 
 
-def test_a_frame_that_may_not_be_used_is_not_compared():
-    placed = placing.place(ARRAY_UM, apply(MATRIX, ARRAY_UM), "loupe", frame(is_usable=False), LIMITS)
-    assert placed.report == {"positions_from": "loupe"}
-
-
-def test_the_pitch_is_the_rows_or_else_the_capture_areas():
-    assert placing.array_pitch_um((200.0, 200.0), None) == (200.0, 200.0)
-    assert placing.array_pitch_um((None, None), "6.5 mm") == (50.0, 87.0)
-    assert placing.array_pitch_um((None, None), "11 mm") == (50.0, 86.5)
-    assert placing.array_pitch_um((None, None), None) is None
-
-
-def test_a_cytassist_frame_is_carried_to_the_picture_through_the_inverse_of_its_registration(tmp_path):
-    # The H&E is turned by 90 degrees, four times as fine and shifted against the instrument's picture.
-    to_instrument = np.array([[0.0, -0.25, 3000.0], [0.25, 0.0, 120.0], [0, 0, 1]])
-    frame_on_instrument = np.array([[0.09, 0.0, 400.0], [0.0, 0.09, 380.0], [0, 0, 1]])
-    on_slide = to_slide(frame_on_instrument, to_instrument)
-    np.testing.assert_allclose(apply(to_instrument, apply(on_slide, ARRAY_UM)), apply(frame_on_instrument, ARRAY_UM))
-
-    # and it agrees with the spots of a Loupe file written for the same slide
-    places = capture_area("6.5 mm").places()
-    pixels = apply(frame_on_instrument, ARRAY_UM)
-    oligo = [
-        {"row": int(row), "col": int(col), "imageX": x, "imageY": y}
-        for (row, col), (x, y) in zip(places, pixels, strict=True)
-    ]
-    path = tmp_path / "alignment.json"
-    path.write_text(json.dumps({"oligo": oligo, "cytAssistInfo": {"transformImages": to_instrument.tolist()}}))
-    loupe = read_loupe(RawFile("alignment.json", path))
-    np.testing.assert_allclose(loupe.to_instrument, to_instrument)
-    np.testing.assert_allclose(loupe.table[["x_px", "y_px"]], apply(on_slide, ARRAY_UM), atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("matrix", "words"),
-    [([[1, 0, 0], [0, 1, 0], [0.001, 0, 1]], "no affine map"), ([[1, 1, 0], [1, 1, 0], [0, 0, 1]], "no inverse")],
-)
-def test_a_registration_that_is_none_is_refused(matrix, words):
-    with pytest.raises(Refusal, match=words):
-        to_slide(MATRIX, np.array(matrix, dtype=float))
-
-
-def test_spots_off_the_picture_keep_their_negative_coordinates_and_count_only_in_tissue():
-    from spotweave.align import lattice
-
-    shifted = MATRIX.copy()
-    shifted[:2, 2] = (-150.0, -90.0)  # the picture cuts the first columns and rows
-    placed = placing.place(ARRAY_UM, NONE, "barcode list", frame(matrix_to_slide=shifted.tolist()), LIMITS)
-    assert placed.xy_px.min() < 0
-    limits = {
-        "pixel_size_max_um": 5,
-        "pixel_size_min_um": 0.1,
-        "residual_max_um": 27.5,
-        "anisotropy_max": 0.03,
-        "spots_outside_max": 0.01,
-    }
-    inside = ~lattice.outside_picture(placed.xy_px, (3000, 3000))
-    array = capture_area("6.5 mm").places()[:, ::-1]
-    picture = lattice.Picture("cut.tif", (3000, 3000))
-    fit = lattice.align(lattice.Spots(array, placed.xy_px, inside), (50.0, 87.0), picture, limits)
-    np.testing.assert_allclose(fit.matrix, shifted, atol=1e-6)
-    with pytest.raises(Refusal, match=r"492 of 4,992 in-tissue spots \(9\.9%\) lie outside"):
-        lattice.align(lattice.Spots(array, placed.xy_px, np.ones(len(array), bool)), (50.0, 87.0), picture, limits)
-
-
-def test_spots_without_the_vendors_pixels_are_released_where_the_frame_has_them():
-    import pandas as pd
-
-    from spotweave.dataset.spots import slide_positions
-
-    places = capture_area("6.5 mm").places()
-    spots = pd.DataFrame({"array_row": places[:, 0], "array_col": places[:, 1], "x_px": np.nan, "y_px": np.nan})
-    alignment = {"is_placed_by_frame": True, "matrix": MATRIX.tolist(), "array_pitch_um": [50.0, 87.0]}
-    np.testing.assert_allclose(slide_positions(spots, alignment), apply(MATRIX, ARRAY_UM))
-
-
-@pytest.mark.parametrize(("told", "agrees"), [("B1", True), ("b1", True), ("A1", False), ("", None), (None, None)])
-def test_the_letter_read_from_the_frame_is_compared_with_the_one_told(told, agrees):
-    assert placing.check_area(frame(), "6.5 mm", told) == {"capture_area_letter": "B1", "capture_area_agrees": agrees}
-    unread = placing.check_area(frame(capture_area_letter=None), "6.5 mm", told)
-    assert unread["capture_area_agrees"] is None
-
-
-def test_a_picture_of_another_kind_of_slide_is_refused():
-    with pytest.raises(Refusal, match=r"that of a 6\.5 mm capture area, and the barcodes are of a 11 mm one"):
-        placing.check_area(frame(), "11 mm", None)
-    assert placing.check_area(None, "11 mm", "A1") == {}
-
-
-def test_an_offset_on_a_slide_seen_from_behind_is_as_large_as_from_the_front():
-    mirrored = MATRIX @ np.diag([-1.0, 1.0, 1.0])
-    vendor = apply(mirrored, ARRAY_UM) + np.array([4.0, 0.0])
-    placed = placing.place(ARRAY_UM, vendor, "loupe", frame(matrix_to_slide=mirrored.tolist()), LIMITS)
-    assert placed.report["frame_offset_um"] == pytest.approx(10.0, rel=0.01)
-    assert placed.report["frame_disagrees"] is False
+def test_every_way_names_limits_that_the_configuration_has():
+    config = yaml.safe_load((ROOT / "config/config.yaml").read_text())["limits"]
+    for way in placing.PLACINGS.names():
+        assert set(literal(LIBRARY / f"{placing.PLACINGS.module(way)}.py", "LIMITS")) <= set(config)
+    assert placing.PLACINGS.names() == ("lattice", "registration", "transform")

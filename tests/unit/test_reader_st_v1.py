@@ -23,11 +23,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from real_data import DATA, NOT_HERE
+from spotweave import readers
 from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
 from spotweave.io import is_refused, read_json, write_json, write_refused
 from spotweave.matrices.count_table import read_counts
-from spotweave.readers import Reading, pick_files, st_v1
+from spotweave.matrices.reading import Reading
+from spotweave.readers import pick_files
+from spotweave.readers.st_v1 import read as st_v1
+from spotweave.readers.st_v1.places import nearest
 
 HER2ST = DATA / "her2st"
 MOB = DATA / "mob"
@@ -961,7 +965,7 @@ def test_a_sample_without_a_spot_file_is_refused(tmp_path: Path) -> None:
 def test_two_count_files_are_refused() -> None:
     file = {"role": "counts", "name": "a.tsv", "path": "a.tsv"}
     with pytest.raises(Refusal, match="exactly one file of role 'counts' is needed, 2 given"):
-        pick_files({"sample": "S1", "files": [file, file]}, ["counts"])
+        pick_files({"sample": "S1", "files": [file, file]}, readers.layout("st_v1").roles)
 
 
 def test_the_manifest_of_another_sample_is_a_failure_not_a_refusal(tmp_path: Path) -> None:
@@ -1035,4 +1039,4 @@ def test_few_counts_of_many_spots_are_joined_by_the_measured_place(tmp_path: Pat
 
 def test_halves_of_a_step_go_up() -> None:
     places = np.array([[2.5, 3.5], [0.49, -0.5], [4.5, 7.4999]])
-    assert st_v1._round(places).tolist() == [[3, 4], [0, 0], [5, 7]]
+    assert nearest(places).tolist() == [[3, 4], [0, 0], [5, 7]]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from spotweave.deposits.raw import RawFile
-from spotweave.readers import st_v1
+from spotweave.readers.st_v1 import read as st_v1
 from spotweave.simulate.st_v1_layouts import VARIANTS, Truth, draw_truth
 
 

@@ -23,11 +23,18 @@ from real_data import DATA, NOT_HERE
 from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
 from spotweave.intake import layouts
-from spotweave.readers import Reading, visium
+from spotweave.matrices.reading import Reading
+from spotweave.readers.visium import read as visium
 from spotweave.simulate import visium as simulated
-from spotweave.simulate.visium import VARIANTS, Truth, Variant, Written
+from spotweave.simulate.count_files import Written, stacked, write_h5_layout_3, write_h5ad
+from spotweave.simulate.visium import Truth
+from spotweave.simulate.visium_deposit import Deposit, write_visium_deposit
+from spotweave.simulate.visium_files import position_rows, write_loupe, write_positions
+from spotweave.simulate.visium_layouts import LISTS, VARIANTS, Variant
 from spotweave.visium import barcode_lists
-from spotweave.visium.positions import read_loupe, read_positions
+from spotweave.visium.array import capture_area as array_of
+from spotweave.visium.loupe import read_loupe
+from spotweave.visium.positions import read_positions
 from spotweave.visium.scalefactors import read_scalefactors
 
 ANTERIOR = DATA / "visium_mouse_brain_anterior"
@@ -116,7 +123,7 @@ def truth_for(name: str, *, whole_array: bool = False) -> Truth:
 
 @every_variant
 def test_every_layout_reads_as_the_same_sample(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(barcode_lists.VARIABLE, str(tmp_path / simulated.LISTS))
+    monkeypatch.setenv(barcode_lists.VARIABLE, str(tmp_path / LISTS))
     variant = VARIANTS[name]
     truth = truth_for(name)
     written = variant.write(tmp_path, truth)
@@ -196,8 +203,8 @@ def test_in_an_eleven_mm_area_the_software_spot_is_60_um(tmp_path: Path) -> None
 def test_a_corner_of_an_eleven_mm_area_is_told_by_its_spots(tmp_path: Path) -> None:
     truth = truth_for("eleven_mm")
     corner = (truth.array[:, 0] < 70) & (truth.array[:, 1] < 100)
-    rows = simulated.position_rows(truth, np.flatnonzero(corner & (truth.in_tissue == 1)))
-    spots = simulated.write_positions(tmp_path / "corner.csv", rows)
+    rows = position_rows(truth, np.flatnonzero(corner & (truth.in_tissue == 1)))
+    spots = write_positions(tmp_path / "corner.csv", rows)
     report = read(tmp_path, "eleven_mm", truth, spots=spots).report
     assert report["capture_area"] == "11 mm"
     assert report["capture_area_told_by"] == "spot_diameter_fullres"
@@ -214,14 +221,14 @@ def test_a_loupe_alignment_names_the_slide_and_lies_on_the_positions(tmp_path: P
 
 def test_a_loupe_alignment_of_another_picture_shows_in_the_offset(tmp_path: Path) -> None:
     truth = truth_for("space_ranger_1")
-    elsewhere = simulated.write_loupe(tmp_path / "a.json", replace(truth, pixels=truth.pixels + np.array([30, 40])))
+    elsewhere = write_loupe(tmp_path / "a.json", replace(truth, pixels=truth.pixels + np.array([30, 40])))
     assert read(tmp_path, alignment=elsewhere).report["alignment_offset_px"] == pytest.approx(50)
 
 
 @pytest.mark.parametrize("transform", [None, np.array([[0.0, -0.3, 2000.0], [0.3, 0.0, 7.0], [0.0, 1e-6, 1.0]])])
 def test_spots_of_a_loupe_alignment_lie_in_the_picture_of_the_tissue(tmp_path: Path, transform: Any) -> None:
     truth = truth_for("space_ranger_1")
-    path = simulated.write_loupe(tmp_path / "a.json", truth, transform=transform)
+    path = write_loupe(tmp_path / "a.json", truth, transform=transform)
     loupe = read_loupe(RawFile("a.json", path))
     order = np.lexsort((truth.array[:, 1], truth.array[:, 0]))
     assert loupe.table[["array_row", "array_col"]].to_numpy().tolist() == truth.array[order].tolist()
@@ -278,7 +285,7 @@ def test_a_value_that_two_columns_hold_for_different_spots_is_refused(tmp_path: 
     block = simulated.block_of(truth, truth.tissue)
     half, many = len(block.units) // 2, len(block.units)
     obs = {"slide": ["1"] * half + ["2"] * (many - half), "batch": ["2"] * half + ["1"] * (many - half)}
-    counts = simulated.write_h5ad(tmp_path / "a.h5ad", block, obs=obs)
+    counts = write_h5ad(tmp_path / "a.h5ad", block, obs=obs)
     files = {**VARIANTS["space_ranger_1"].write(tmp_path, truth), "counts": counts}
     with pytest.raises(Refusal, match=r"slide=1 .*batch=1 .*write it so"):
         visium.read(raws(files), member="1")
@@ -289,7 +296,7 @@ def test_a_value_that_two_columns_hold_for_different_spots_is_refused(tmp_path: 
 
 def positions(folder: Path, truth: Truth, change: Any) -> Path:
     """Positions without header after a change of their rows."""
-    return simulated.write_positions(folder / "changed.csv", change(simulated.position_rows(truth, truth.every)))
+    return write_positions(folder / "changed.csv", change(position_rows(truth, truth.every)))
 
 
 def refused(folder: Path, change: Any, match: str) -> Refusal:
@@ -303,7 +310,7 @@ def refused(folder: Path, change: Any, match: str) -> Refusal:
 
 def test_positions_of_another_slide_are_refused_with_an_example_of_both(tmp_path: Path) -> None:
     other = simulated.draw_truth(9)
-    refusal = refused(tmp_path, lambda rows: simulated.position_rows(other, other.every), "no barcode in common")
+    refusal = refused(tmp_path, lambda rows: position_rows(other, other.every), "no barcode in common")
     assert f"{other.barcodes[0]}-1" in refusal.reason
     assert refusal.measured == 0
     truth = truth_for("space_ranger_1", whole_array=True)
@@ -447,7 +454,7 @@ def test_a_bad_optional_file_beside_the_positions_is_passed_over_and_named(
 def test_a_bad_alignment_that_the_positions_would_come_from_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(barcode_lists.VARIABLE, str(tmp_path / simulated.LISTS))
+    monkeypatch.setenv(barcode_lists.VARIABLE, str(tmp_path / LISTS))
     written = VARIANTS["loupe_and_raw"].write(tmp_path, truth_for("loupe_and_raw"))
     written["alignment"].write_text('{"a": 1}', encoding="utf-8")
     with pytest.raises(Refusal, match="no list 'oligo'"):
@@ -512,9 +519,9 @@ HANDS: dict[str, Any] = {
 @pytest.mark.parametrize("hand", HANDS)
 def test_positions_that_went_through_a_hand_are_read(hand: str, tmp_path: Path) -> None:
     truth = truth_for("space_ranger_1", whole_array=True)
-    plain = simulated.write_positions(tmp_path / "plain.csv", simulated.position_rows(truth, truth.every[:200]))
+    plain = write_positions(tmp_path / "plain.csv", position_rows(truth, truth.every[:200]))
     path = tmp_path / "by_hand.txt"
-    path.write_bytes(HANDS[hand](simulated.position_rows(truth, truth.every[:200])))
+    path.write_bytes(HANDS[hand](position_rows(truth, truth.every[:200])))
     found, expected = read_positions(RawFile(path.name, path)), read_positions(RawFile(plain.name, plain))
     pd.testing.assert_frame_equal(found.table, expected.table)
     assert found.report["position_rows_blank"] == {"blank rows": 6, "a comment at the end": 1}.get(hand, 0)
@@ -528,7 +535,7 @@ def test_spots_off_the_tissue_without_numbers_are_left_out_and_counted(
     container: str, missing: str, tmp_path: Path
 ) -> None:
     truth = truth_for("space_ranger_1", whole_array=True)
-    rows = simulated.position_rows(truth, truth.every)
+    rows = position_rows(truth, truth.every)
     off = [at for at, row in enumerate(rows) if row[1] == "0"][:7]
     for at in off:
         rows[at][4:] = [missing, missing]
@@ -539,7 +546,7 @@ def test_spots_off_the_tissue_without_numbers_are_left_out_and_counted(
         frame[list(HEADER[1:])] = frame[list(HEADER[1:])].apply(pd.to_numeric, errors="coerce")
         frame.to_parquet(path)
     else:
-        simulated.write_positions(path, rows, header=HEADER if container == "csv" else None)
+        write_positions(path, rows, header=HEADER if container == "csv" else None)
     positions = read_positions(RawFile("changed", path))
     assert positions.report["positions_without_numbers"] == 7
     assert positions.table["barcode"].tolist() == [row[0] for at, row in enumerate(rows) if at not in off]
@@ -565,7 +572,7 @@ def test_spots_off_the_tissue_without_numbers_are_left_out_and_counted(
 def test_positions_by_hand_that_cannot_be_read_say_what_is_wrong(content: Any, match: str, tmp_path: Path) -> None:
     truth = truth_for("space_ranger_1", whole_array=True)
     path = tmp_path / "by_hand.csv"
-    path.write_text(content(simulated.position_rows(truth, truth.every)), encoding="utf-8")
+    path.write_text(content(position_rows(truth, truth.every)), encoding="utf-8")
     with pytest.raises(Refusal, match=f"by_hand.csv: .*{match}") as refusal:
         read_positions(RawFile(path.name, path))
     assert "\n" not in refusal.value.reason
@@ -573,7 +580,7 @@ def test_positions_by_hand_that_cannot_be_read_say_what_is_wrong(content: Any, m
 
 def test_a_row_of_a_table_is_named_by_its_line_in_the_file(tmp_path: Path) -> None:
     truth = truth_for("space_ranger_1", whole_array=True)
-    rows = one_in_tissue(4, "many")(simulated.position_rows(truth, truth.every))
+    rows = one_in_tissue(4, "many")(position_rows(truth, truth.every))
     path = tmp_path / "by_hand.csv"
     path.write_text("# a comment\n\n" + by_hand(rows), encoding="utf-8")
     line = 1 + next(at for at, text in enumerate(path.read_text().splitlines()) if "many" in text)
@@ -585,7 +592,7 @@ def test_an_h5ad_without_places_on_the_array_cannot_be_the_positions(tmp_path: P
     truth = truth_for("space_ranger_1")
     block = simulated.block_of(truth, truth.tissue)
     counts = VARIANTS["space_ranger_1"].write(tmp_path, truth)["counts"]
-    path = simulated.write_h5ad(tmp_path / "a.h5ad", block)
+    path = write_h5ad(tmp_path / "a.h5ad", block)
     with pytest.raises(Refusal, match=r"a.h5ad: obs has no array_row and array_col, or .*tissue_positions.csv"):
         visium.read(raws({"counts": counts, "spots": path}))
 
@@ -598,7 +605,7 @@ def test_an_h5ad_of_counts_with_half_of_the_positions_is_refused_and_not_placed_
     array = truth.array[truth.tissue]
     obs = {"array_row": array[:, 0], "array_col": array[:, 1]} if part == "places" else None
     spatial = truth.pixels[truth.tissue][:, ::-1] if part == "pixels" else None
-    path = simulated.write_h5ad(tmp_path / "a.h5ad", simulated.block_of(truth, truth.tissue), obs=obs, spatial=spatial)
+    path = write_h5ad(tmp_path / "a.h5ad", simulated.block_of(truth, truth.tissue), obs=obs, spatial=spatial)
     with pytest.raises(Refusal, match=r"a.h5ad: obs has no array_row and array_col, or .*tissue_positions.csv"):
         visium.read(raws({"counts": path, "spots": path}))
 
@@ -606,7 +613,7 @@ def test_an_h5ad_of_counts_with_half_of_the_positions_is_refused_and_not_placed_
 def test_barcodes_twice_in_the_counts_are_refused_when_nothing_tells_them_apart(tmp_path: Path) -> None:
     truth = truth_for("space_ranger_1")
     block = simulated.block_of(truth, truth.tissue)
-    counts = simulated.write_h5_layout_3(tmp_path / "twice.h5", simulated.stacked(block, block))
+    counts = write_h5_layout_3(tmp_path / "twice.h5", stacked(block, block))
     with pytest.raises(Refusal, match=r"twice.h5: barcode [ACGT]{16} comes 2 times"):
         read(tmp_path, truth=truth, counts=counts)
 
@@ -615,12 +622,12 @@ def test_barcodes_twice_in_the_counts_are_refused_when_nothing_tells_them_apart(
 
 
 @pytest.fixture(scope="module")
-def deposit(tmp_path_factory: pytest.TempPathFactory) -> simulated.Deposit:
+def deposit(tmp_path_factory: pytest.TempPathFactory) -> Deposit:
     folder = tmp_path_factory.mktemp("deposit")
-    return simulated.write_visium_deposit(folder, "GSM1_A_", 3, tissue_um=1200.0, pixel_size_um=2.0)
+    return write_visium_deposit(folder, "GSM1_A_", 3, tissue_um=1200.0, pixel_size_um=2.0)
 
 
-def test_the_deposit_is_recognised_and_read(deposit: simulated.Deposit) -> None:
+def test_the_deposit_is_recognised_and_read(deposit: Deposit) -> None:
     names = [path.name for path in deposit.files.values()]
     assignment = layouts.assign(names, "visium")
     assert assignment.missing == ()
@@ -629,7 +636,7 @@ def test_the_deposit_is_recognised_and_read(deposit: simulated.Deposit) -> None:
     assert_same(visium.read(files), deposit.truth, VARIANTS["space_ranger_1"])
 
 
-def test_the_picture_is_dark_where_the_deposit_has_tissue(deposit: simulated.Deposit) -> None:
+def test_the_picture_is_dark_where_the_deposit_has_tissue(deposit: Deposit) -> None:
     from PIL import Image
 
     picture = np.asarray(Image.open(deposit.files["image"]).convert("L")).astype(float)
@@ -741,7 +748,7 @@ def test_real_positions_called_txt_without_header_are_read(section: str) -> None
     assert other.report["position_columns_unused"] == ["count"]
     pd.testing.assert_frame_equal(found.table, other.table)
     assert set(map(tuple, found.table[["array_row", "array_col"]].to_numpy())) == set(
-        map(tuple, simulated.array_places("6.5 mm"))
+        map(tuple, array_of("6.5 mm").places())
     )
 
 

@@ -11,21 +11,14 @@ import pytest
 
 from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
-from spotweave.intake import ingest
-from spotweave.intake.ingest import Request
-from spotweave.readers import Reading, visium
-from spotweave.simulate.visium import (
-    Truth,
-    block_of,
-    draw_truth,
-    position_rows,
-    write_barcode_list,
-    write_h5_layout_3,
-    write_h5ad,
-    write_loupe,
-    write_positions,
-)
-from spotweave.sources import Checksum, FetchSettings
+from spotweave.intake.ingest import ingest
+from spotweave.intake.request import Request
+from spotweave.matrices.reading import Reading
+from spotweave.readers.visium import read as visium
+from spotweave.simulate.count_files import write_h5_layout_3, write_h5ad
+from spotweave.simulate.visium import Truth, block_of, draw_truth
+from spotweave.simulate.visium_files import position_rows, write_barcode_list, write_loupe, write_positions
+from spotweave.transfer.files import Checksum, FetchSettings
 from spotweave.visium import barcode_lists
 
 SETTINGS = FetchSettings(attempts=1, timeout_s=5, backoff_s=0)
@@ -51,7 +44,7 @@ def deposit(tmp_path: Path, truth: Truth, monkeypatch: pytest.MonkeyPatch) -> Pa
 def brought(deposit: Path, **row: str) -> dict[str, RawFile]:
     given = {role: (name, Checksum()) for role, name in row.items()}
     request = Request("S1", "visium", "file", accession=str(deposit), given=given)
-    got = ingest.ingest(request, deposit.parent / "raw", SETTINGS)
+    got = ingest(request, deposit.parent / "raw", SETTINGS)
     return {one.role: RawFile(one.file.name, one.file.path) for one in got.files if one.role != "image"}
 
 

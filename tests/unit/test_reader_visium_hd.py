@@ -18,10 +18,11 @@ from hypothesis import strategies as st
 from real_data import DATA, NOT_HERE
 from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
-from spotweave.matrices import read_matrix
-from spotweave.readers import Reading, visium_hd
-from spotweave.simulate import visium as simulated
+from spotweave.matrices.read import read_matrix
+from spotweave.matrices.reading import Reading
+from spotweave.readers.visium_hd import read as visium_hd
 from spotweave.simulate import visium_hd as simulate
+from spotweave.simulate.count_files import Block, write_h5_layout_3
 from spotweave.simulate.visium_hd import VARIANTS, Truth, Variant, cell_id, draw_truth
 from spotweave.visium_hd import names, outlines, software
 
@@ -442,7 +443,7 @@ def test_summaries_beside_bins_and_cells_are_left_out_and_named(layout: str, nam
     plain = visium_hd.read(files)
     lists = {role: files[role] for role in ("features", "barcodes") if role in files}
     matrix = read_matrix(files["counts"], **lists)
-    block = simulated.Block(
+    block = Block(
         [*matrix.unit_names, name],
         np.pad(matrix.counts.toarray().astype(int), ((0, 1), (0, 1)), constant_values=9),
         [*matrix.gene_names, name],
@@ -450,7 +451,7 @@ def test_summaries_beside_bins_and_cells_are_left_out_and_named(layout: str, nam
         [*matrix.feature_types, ""],
         ["GRCh38"] * (len(matrix.gene_names) + 1),
     )
-    counts = RawFile("sums.h5", simulated.write_h5_layout_3(tmp_path / "sums.h5", block))
+    counts = RawFile("sums.h5", write_h5_layout_3(tmp_path / "sums.h5", block))
     found = visium_hd.read({**files, "counts": counts})
     assert found.adata.var_names.tolist() == plain.adata.var_names.tolist()
     assert found.adata.obs_names.tolist() == plain.adata.obs_names.tolist()

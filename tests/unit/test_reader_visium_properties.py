@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from spotweave.deposits.raw import RawFile
 from spotweave.matrices import barcodes
-from spotweave.readers import visium
+from spotweave.readers.visium import read as visium
 from spotweave.simulate import visium as simulated
-from spotweave.simulate.visium import HEADER
+from spotweave.simulate.count_files import stacked, write_h5_layout_3, write_mex
+from spotweave.simulate.visium_files import HEADER, position_rows, write_positions
 
 TRUTH = simulated.draw_truth(2)
 SPOTS = 40
@@ -55,11 +56,11 @@ def test_counts_and_positions_are_joined_by_barcode(
         units=[*strangers, *block.units],
         counts=np.concatenate([np.full((extra, block.counts.shape[1]), 9), block.counts]),
     )
-    rows = simulated.position_rows(OWN, np.array(placed), *there)
+    rows = position_rows(OWN, np.array(placed), *there)
     with tempfile.TemporaryDirectory() as folder:
         files = {
-            "counts": simulated.write_h5_layout_3(Path(folder) / "c.h5", block),
-            "spots": simulated.write_positions(Path(folder) / "s.csv", rows, HEADER if has_header else None),
+            "counts": write_h5_layout_3(Path(folder) / "c.h5", block),
+            "spots": write_positions(Path(folder) / "s.csv", rows, HEADER if has_header else None),
         }
         reading = visium.read({role: RawFile(path.name, path) for role, path in files.items()})
     names = [f"{OWN.barcodes[spot]}-1" for spot in both]
@@ -87,8 +88,8 @@ def test_genes_that_share_a_name_keep_their_own_counts(order: np.ndarray, names:
         genomes=block.genomes[:6],
     )
     with tempfile.TemporaryDirectory() as folder:
-        files = simulated.write_mex(Path(folder), block)
-        files["spots"] = simulated.write_positions(Path(folder) / "s.csv", simulated.position_rows(OWN, order))
+        files = write_mex(Path(folder), block)
+        files["spots"] = write_positions(Path(folder) / "s.csv", position_rows(OWN, order))
         adata = visium.read({role: RawFile(path.name, path) for role, path in files.items()}).adata
     assert adata.var_names.is_unique
     assert adata.var["gene_id"].tolist() == OWN.ids[:6]
@@ -117,8 +118,8 @@ def test_a_sample_of_a_joint_matrix_is_found_by_its_prefix(labels: list[str]) ->
     ]
     with tempfile.TemporaryDirectory() as folder:
         files = {
-            "counts": simulated.write_h5_layout_3(Path(folder) / "c.h5", simulated.stacked(*blocks)),
-            "spots": simulated.write_positions(Path(folder) / "s.csv", simulated.position_rows(OWN, np.arange(SPOTS))),
+            "counts": write_h5_layout_3(Path(folder) / "c.h5", stacked(*blocks)),
+            "spots": write_positions(Path(folder) / "s.csv", position_rows(OWN, np.arange(SPOTS))),
         }
         raws = {role: RawFile(path.name, path) for role, path in files.items()}
         adata = visium.read(raws, member=chosen).adata

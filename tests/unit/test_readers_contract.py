@@ -18,10 +18,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spotweave import readers
+from spotweave.deposits.naming import Roles
 from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
+from spotweave.matrices import reading as readings
+from spotweave.matrices.reading import SPOT_COLUMNS, Reading, write_csv
 
-NAMES = readers.names()
+LIBRARY = Path(readers.__file__).parents[1]
+NAMES = readers.READERS.names()
 every_reader = pytest.mark.parametrize("name", NAMES)
 REPORTED = {
     "unit",
@@ -47,16 +51,18 @@ def test_the_registry_lists_readers_and_nothing_else() -> None:
 
 @pytest.mark.parametrize("name", ["count_table", "nosuch", "../st_v1", ""])
 def test_an_unknown_reader_is_an_error_that_lists_the_known(name: str) -> None:
-    with pytest.raises(ValueError, match=r"unknown reader .*there are: .*st_v1"):
-        readers.load(name)
+    with pytest.raises(ValueError, match=r"is no reader, .*st_v1"):
+        readers.layout(name)
 
 
 @every_reader
 def test_a_reader_imports_no_other_reader(name: str) -> None:
-    tree = ast.parse(Path(str(inspect.getsourcefile(importlib.import_module(f"spotweave.readers.{name}")))).read_text())
-    imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    imported |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
-    assert not imported & {f"spotweave.readers.{other}" for other in NAMES}
+    trees = [ast.parse((LIBRARY / f"{module}.py").read_text()) for module in readers.modules(name)]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    imported = {str(node.module) for node in nodes if isinstance(node, ast.ImportFrom)}
+    imported |= {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    others = tuple(f"spotweave.readers.{other}" for other in NAMES if other != name)
+    assert not [one for one in imported if one.startswith(tuple(f"{other}." for other in others)) or one in others]
 
 
 def test_the_registry_imports_no_reader() -> None:
@@ -67,12 +73,10 @@ def test_the_registry_imports_no_reader() -> None:
 
 @every_reader
 def test_a_reader_has_a_docstring_roles_and_the_common_signature(name: str) -> None:
-    reader = readers.load(name)
+    reader = readers.READERS.load(name, "read")
     assert reader.__doc__
-    assert reader.ROLES
-    assert len(set(reader.ROLES)) == len(reader.ROLES)
+    assert readers.READERS.load(name, "layout").__doc__
     parameters = inspect.signature(reader.read).parameters
-    assert not set(reader.ROLES) & set(reader.OPTIONAL)
     assert list(parameters) == ["files", "member"]
     assert parameters["member"].kind is inspect.Parameter.KEYWORD_ONLY
     assert parameters["member"].default is None
@@ -80,7 +84,7 @@ def test_a_reader_has_a_docstring_roles_and_the_common_signature(name: str) -> N
 
 @every_reader
 def test_a_reading_has_the_columns_types_and_order_of_the_format(name: str, tmp_path: Path) -> None:
-    reading = readers.load(name).read(sample(name, tmp_path))
+    reading = readers.READERS.load(name, "read").read(sample(name, tmp_path))
     adata, spots = reading.adata, reading.spots
     assert adata.X.format == "csr"
     assert adata.X.dtype == np.float32
@@ -96,7 +100,7 @@ def test_a_reading_has_the_columns_types_and_order_of_the_format(name: str, tmp_
     assert adata.var_names.is_unique
     assert "gene_id" in adata.var
     assert all(isinstance(gene_id, str) for gene_id in adata.var["gene_id"])
-    assert tuple(spots.columns) == readers.SPOT_COLUMNS
+    assert tuple(spots.columns) == SPOT_COLUMNS
     for table in (adata.obs, spots) if array else ():
         places = list(zip(table["array_row"], table["array_col"], strict=True))
         assert places == sorted(places)
@@ -113,10 +117,10 @@ def test_a_reading_has_the_columns_types_and_order_of_the_format(name: str, tmp_
 def test_a_reading_written_twice_is_the_same_bytes_and_reads_back(name: str, tmp_path: Path) -> None:
     files = sample(name, tmp_path)
     for copy in "ab":
-        readers.load(name).read(files).write(tmp_path / f"{copy}.h5ad", tmp_path / f"{copy}.csv")
+        readers.READERS.load(name, "read").read(files).write(tmp_path / f"{copy}.h5ad", tmp_path / f"{copy}.csv")
     assert (tmp_path / "a.h5ad").read_bytes() == (tmp_path / "b.h5ad").read_bytes()
     assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
-    reading = readers.load(name).read(files)
+    reading = readers.READERS.load(name, "read").read(files)
     back = anndata.read_h5ad(tmp_path / "a.h5ad")
     assert (back.X != reading.adata.X).nnz == 0
     pd.testing.assert_frame_equal(back.obs, reading.adata.obs, check_index_type=False)
@@ -148,14 +152,14 @@ def test_spots_are_written_with_the_bytes_of_pandas(
     )
     with tempfile.TemporaryDirectory() as folder:
         written = Path(folder) / "spots.csv"
-        readers._write_csv(frame, written)
+        write_csv(frame, written)
         assert written.read_bytes() == frame.to_csv(index=False, lineterminator="\n").encode()
 
 
 def test_a_table_of_many_batches_is_written_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(readers, "ROWS_AT_ONCE", 7)
+    monkeypatch.setattr(readings, "ROWS_AT_ONCE", 7)
     frame = pd.DataFrame({"spot_id": [f"s{i}" for i in range(50)], "x_px": np.arange(50) / 4})
-    readers.Reading(anndata.AnnData(np.zeros((1, 1), np.float32)), frame, {}).write(tmp_path / "a", tmp_path / "b.csv")
+    Reading(anndata.AnnData(np.zeros((1, 1), np.float32)), frame, {}).write(tmp_path / "a", tmp_path / "b.csv")
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "b.csv"), frame)
 
 
@@ -163,14 +167,14 @@ def test_a_table_of_many_batches_is_written_whole(tmp_path: Path, monkeypatch: p
 def test_raw_files_are_left_as_they_are(name: str, tmp_path: Path) -> None:
     files = sample(name, tmp_path)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    readers.load(name).read(files)
+    readers.READERS.load(name, "read").read(files)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
 @every_reader
 def test_an_empty_file_is_refused_by_its_name(name: str, tmp_path: Path) -> None:
-    reader = readers.load(name)
-    for role in reader.ROLES:
+    reader = readers.READERS.load(name, "read")
+    for role in readers.layout(name).roles.read_always:
         folder = tmp_path / role
         folder.mkdir()
         files = sample(name, folder)
@@ -183,16 +187,17 @@ def test_an_empty_file_is_refused_by_its_name(name: str, tmp_path: Path) -> None
 @every_reader
 def test_a_member_that_is_not_there_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(Refusal, match="nosuch"):
-        readers.load(name).read(sample(name, tmp_path), member="nosuch")
+        readers.READERS.load(name, "read").read(sample(name, tmp_path), member="nosuch")
 
 
 def test_one_file_of_a_role_is_picked_and_two_are_refused() -> None:
     one, other = ({"role": "counts", "name": name, "path": name} for name in ("a.h5", "b.h5"))
     spots = {"role": "spots", "name": "s.csv", "path": "s.csv"}
-    picked = readers.pick_files({"sample": "s", "files": [spots, one]}, ["counts"], ["spots", "image"])
+    roles = Roles(("counts", "image"), ("spots", "transform"))
+    picked = readers.pick_files({"sample": "s", "files": [spots, one]}, roles)
     assert {role: file.name for role, file in picked.items()} == {"counts": "a.h5", "spots": "s.csv"}
     for files in ([], [one, other]):
         with pytest.raises(Refusal, match=f"role 'counts' is needed, {len(files)} given"):
-            readers.pick_files({"sample": "s", "files": files}, ["counts"])
+            readers.pick_files({"sample": "s", "files": files}, roles)
     with pytest.raises(Refusal, match="role 'spots' is needed, 2 given"):
-        readers.pick_files({"sample": "s", "files": [one, spots, spots]}, ["counts"], ["spots"])
+        readers.pick_files({"sample": "s", "files": [one, spots, spots]}, roles)

@@ -363,7 +363,8 @@ SERVE = f"""
 import sys
 sys.path.insert(0, {str(ROOT / "scripts")!r})
 import serve_demo
-serve_demo.deposit.SECTIONS, serve_demo.deposit.VISIUM = {TINY!r}, {{}}
+from spotweave.simulate import deposit
+deposit.SECTIONS, deposit.VISIUM = {TINY!r}, {{}}
 code = serve_demo.main(sys.argv[1:])
 print("numpy" in sys.modules, file=sys.stderr)
 sys.exit(code)

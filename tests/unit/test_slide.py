@@ -12,6 +12,7 @@ from PIL import Image
 
 from real_data import DATA, NOT_HERE
 from spotweave.errors import Refusal
+from spotweave.pictures.header import read_header
 from spotweave.pictures.magnification import magnification
 from spotweave.slide import patches, pyramid
 
@@ -97,7 +98,7 @@ def test_an_embedded_pixel_size_is_read_in_its_unit_or_not_believed(tmp_path, un
     tifffile.imwrite(
         path, picture(), photometric="rgb", resolution=(per_unit, per_unit), resolutionunit=resolution_unit
     )
-    found = pyramid.read_header(path).pixel_size_um
+    found = read_header(path).pixel_size_um
     assert found == (None if expected is None else pytest.approx(expected, rel=1e-3))
 
 
@@ -106,7 +107,7 @@ def test_what_is_no_picture_is_refused_by_name(tmp_path, content):
     path = tmp_path / "section.jpg"
     path.write_bytes(content)
     with pytest.raises(Refusal, match=r"section\.jpg: the picture cannot be decoded"):
-        pyramid.read_header(path)
+        read_header(path)
 
 
 def test_a_truncated_picture_is_refused(tmp_path):
@@ -269,7 +270,7 @@ def test_the_pixel_size_of_an_ome_tiff_is_read_in_its_unit(tmp_path, size, unit,
     path = tmp_path / "section.ome.tif"
     metadata = {"axes": "YXS", "PhysicalSizeX": size, "PhysicalSizeXUnit": unit, "PhysicalSizeY": size}
     tifffile.imwrite(path, np.full((64, 80, 3), 200, np.uint8), photometric="rgb", metadata=metadata)
-    found = pyramid.read_header(path).pixel_size_um
+    found = read_header(path).pixel_size_um
     assert found == (None if expected is None else pytest.approx(expected))
 
 
@@ -278,7 +279,7 @@ def test_an_aperio_slides_own_statement_is_read_as_openslide_reads_it():
     if not path.exists():
         pytest.skip(f"{NOT_HERE}{path}")
     expected = float(openslide.OpenSlide(str(path)).properties["openslide.mpp-x"])
-    assert pyramid.read_header(path).pixel_size_um == pytest.approx(expected)
+    assert read_header(path).pixel_size_um == pytest.approx(expected)
 
 
 def lossless(tmp_path, grey, *, levels=True):

@@ -20,7 +20,8 @@ from faults import fault_server
 from faults.fault_server import Behaviour, Exchange, FaultServer, answers, drops_at, first
 from spotweave import sources
 from spotweave.errors import Refusal
-from spotweave.sources import Checksum, FetchSettings, Unreachable, Wanted, geo, github, huggingface, synapse, tenx
+from spotweave.sources import geo, github, huggingface, synapse, tenx
+from spotweave.transfer.files import Checksum, FetchSettings, Unreachable, Wanted, parse_checksum
 
 SETTINGS = FetchSettings(attempts=3, timeout_s=20, backoff_s=0)
 CONTENT = b"x,y\n10,14\n" * 6000
@@ -103,7 +104,7 @@ def asked(exchange: Exchange) -> dict[str, Any]:
 
 def forget() -> None:
     """Drop what the sources remember of publishers."""
-    for name in sources.names():
+    for name in sources.SOURCES.names():
         for value in vars(importlib.import_module(f"spotweave.sources.{name}")).values():
             if hasattr(value, "cache_clear"):
                 value.cache_clear()
@@ -136,12 +137,12 @@ class Deposit:
 
 
 def bring(source: str, location: str, folder: Path, checksum: str = "", settings: FetchSettings = SETTINGS):
-    wanted = Wanted("spots", location, sources.parse_checksum(checksum))
-    return sources.load(source).fetch(wanted, folder, settings)
+    wanted = Wanted("spots", location, parse_checksum(checksum))
+    return sources.SOURCES.load(source).fetch(wanted, folder, settings)
 
 
 def listed(source: str, accession: str) -> list[str]:
-    return [file.name for file in sources.load(source).list_files(accession, SETTINGS).files]
+    return [file.name for file in sources.SOURCES.load(source).list_files(accession, SETTINGS).files]
 
 
 # --- GEO ------------------------------------------------------------------------------------------------------------

@@ -20,7 +20,9 @@ from real_data import DATA, NOT_HERE
 from spotweave.errors import Refusal
 from spotweave.io import is_refused, read_json, write_json
 from spotweave.pictures.reduced import read_reduced
-from spotweave.tissue import agreement, classical, polygons, section
+from spotweave.tissue import agreement, polygons, section
+from spotweave.tissue.methods import TISSUE_METHODS, classical
+from spotweave.tissue.picture import GlassSettings, Picture, stain_density
 
 ROOT = Path(__file__).resolve().parents[2]
 SCENE_UM = 3000.0
@@ -28,6 +30,11 @@ FINE_UM = 4.0
 
 INKS = {"blue": (35, 60, 170), "green": (25, 130, 70), "red": (215, 35, 45), "black": (25, 25, 28)}
 LILAC = (221, 208, 224)
+
+
+def segment(rgb: np.ndarray, pixel_size_um: float, min_hole_um2: float = 50_000.0) -> np.ndarray:
+    picture = Picture(rgb, pixel_size_um)
+    return classical.segment(picture, min_hole_um2=min_hole_um2, min_piece_um2=section.MIN_PIECE_UM2)
 
 
 @dataclass
@@ -121,7 +128,7 @@ def overlap(one: np.ndarray, other: np.ndarray) -> float:
 )
 def test_planted_tissue_is_found_whatever_else_lies_on_the_glass(nuisances):
     scene = draw_scene(*nuisances)
-    found = classical.segment(scene.rgb, scene.pixel_size_um)
+    found = segment(scene.rgb, scene.pixel_size_um)
     assert overlap(found, scene.truth) > 0.96
     far = ndimage.distance_transform_edt(~scene.truth) * scene.pixel_size_um > 100
     assert not found[far].any(), "something that is no tissue was taken for it"
@@ -139,12 +146,12 @@ def test_plain_otsu_on_grey_fails_where_this_method_does_not():
 @pytest.mark.parametrize("nuisances", [(), ("halo", "shadow", "bubble", "debris"), ("blue",), ("black",)], ids="+".join)
 def test_an_empty_slide_has_no_tissue(nuisances):
     scene = draw_scene(*nuisances, tissue=False)
-    assert not classical.segment(scene.rgb, scene.pixel_size_um).any()
+    assert not segment(scene.rgb, scene.pixel_size_um).any()
 
 
 @pytest.mark.parametrize("level", [0, 128, 255])
 def test_a_uniform_picture_has_no_tissue(level):
-    assert not classical.segment(np.full((60, 50, 3), level, np.uint8), 8.0).any()
+    assert not segment(np.full((60, 50, 3), level, np.uint8), 8.0).any()
 
 
 def test_the_same_scene_has_the_same_area_at_4_and_8_um_per_pixel():
@@ -152,7 +159,7 @@ def test_the_same_scene_has_the_same_area_at_4_and_8_um_per_pixel():
     for pixel_size_um in (4.0, 8.0):
         scene = draw_scene("tint", "halo", "debris", pixel_size_um=pixel_size_um)
         assert scene.pixel_size_um == pixel_size_um
-        areas.append(classical.segment(scene.rgb, pixel_size_um).sum() * pixel_size_um**2)
+        areas.append(segment(scene.rgb, pixel_size_um).sum() * pixel_size_um**2)
     assert areas[0] == pytest.approx(areas[1], rel=0.03)
 
 
@@ -161,37 +168,38 @@ def test_the_same_scene_has_the_same_area_at_4_and_8_um_per_pixel():
 )
 def test_ink_would_be_tissue_if_its_hue_were_not_looked_at(nuisance, without):
     scene = draw_scene(nuisance)
-    found = classical.segment(scene.rgb, 8.0, classical.TissueSettings(**without))
+    picture = Picture(scene.rgb, 8.0, GlassSettings(**without))
+    found = classical.segment(picture, min_hole_um2=50_000.0, min_piece_um2=50_000.0)
     assert overlap(found, scene.truth) < 0.9
 
 
 def test_a_dim_lamp_or_a_quarter_turn_changes_next_to_nothing():
     scene = draw_scene("halo", "shadow")
-    found = classical.segment(scene.rgb, 8.0)
-    dim = classical.segment((scene.rgb * 0.72).round().astype(np.uint8), 8.0)
-    turned = classical.segment(np.ascontiguousarray(np.rot90(scene.rgb)), 8.0)
+    found = segment(scene.rgb, 8.0)
+    dim = segment((scene.rgb * 0.72).round().astype(np.uint8), 8.0)
+    turned = segment(np.ascontiguousarray(np.rot90(scene.rgb)), 8.0)
     assert overlap(found, dim) > 0.98
     assert overlap(found, np.rot90(turned, -1)) > 0.999
 
 
 def test_large_holes_stay_and_small_ones_are_filled():
     scene = draw_scene()
-    keeps = classical.segment(scene.rgb, 8.0)
-    fills = classical.segment(scene.rgb, 8.0, classical.TissueSettings(min_hole_um2=200_000))
+    keeps = segment(scene.rgb, 8.0)
+    fills = segment(scene.rgb, 8.0, min_hole_um2=200_000)
     centre = (round(1200 / 8), round(1600 / 8))
     assert not scene.truth[centre] and not keeps[centre] and fills[centre]
 
 
 def test_stain_density_of_the_pure_stains_is_high_and_of_grey_is_zero():
-    assert classical.stain_density(np.array([0.07, 0.99, 0.11])) == pytest.approx(0.92)
-    assert classical.stain_density(np.array([0.65, 0.70, 0.29])) == pytest.approx(0.41)
-    assert classical.stain_density(np.array([0.5, 0.5, 0.5])) == 0
+    assert stain_density(np.array([0.07, 0.99, 0.11])) == pytest.approx(0.92)
+    assert stain_density(np.array([0.65, 0.70, 0.29])) == pytest.approx(0.41)
+    assert stain_density(np.array([0.5, 0.5, 0.5])) == 0
 
 
 @pytest.mark.parametrize("picture", [np.zeros((5, 5), np.uint8), np.zeros((5, 5, 3), float)])
 def test_a_picture_that_is_not_8_bit_rgb_is_an_error(picture):
     with pytest.raises(ValueError, match="uint8"):
-        classical.segment(picture, 8.0)
+        segment(picture, 8.0)
 
 
 def rings_and_islands() -> np.ndarray:
@@ -282,17 +290,16 @@ def run_script(folder: Path, rgb: np.ndarray, pixel_size_um: float, alignment: d
         folder / "alignment.json",
         {
             "pixel_size_um": pixel_size_um,
-            "spots_to_image_scale": 1.0,
-            "is_placed_by_frame": False,
             "spot_diameter_um": 100.0,
             **alignment,
         },
     )
-    spots.to_csv(folder / "spots.csv", index=False)
-    given = {"manifest": "raw.json", "alignment": "alignment.json", "spots": "spots.csv"}
+    spots.to_parquet(folder / "units.parquet", index=False)
+    given = {"manifest": "raw.json", "alignment": "alignment.json", "units": "units.parquet"}
     made = {"tissue": "tissue.geojson", "overlay": "tissue.jpg", "record": "record.json"}
     paths = [word for name, file in {**given, **made}.items() for word in (f"--{name}", str(folder / file))]
     command = [sys.executable, str(ROOT / "scripts/segment_tissue.py"), *paths, "--limits", json.dumps(LIMITS)]
+    command += ["--method", "classical"]
     subprocess.run(command, check=True, capture_output=True)
     return read_json(folder / "record.json")
 
@@ -301,9 +308,8 @@ def test_the_script_writes_outlines_overlay_and_agreement(tmp_path):
     scene = draw_scene("halo", pixel_size_um=4.0)
     spot_y, spot_x = (grid.ravel() * 200.0 + 150 for grid in np.mgrid[:14, :14])
     selected = scene.truth[(spot_y / 4).astype(int), (spot_x / 4).astype(int)]
-    # the vendor's frame is twice as coarse as the slide
-    spots = pd.DataFrame({"x_px": spot_x / 8, "y_px": spot_y / 8, "in_tissue": selected.astype(int)})
-    record = run_script(tmp_path, scene.rgb, 4.0, {"spots_to_image_scale": 2.0}, spots)
+    spots = pd.DataFrame({"x_px": spot_x / 4, "y_px": spot_y / 4, "in_tissue": selected.astype(int)})
+    record = run_script(tmp_path, scene.rgb, 4.0, {}, spots)
     measures = record["measures"]
     assert record["status"] == "accepted"
     assert measures["tissue_area_mm2"] == pytest.approx(scene.truth.sum() * 16 / 1e6, rel=0.03)
@@ -314,7 +320,7 @@ def test_the_script_writes_outlines_overlay_and_agreement(tmp_path):
     overlay = pyvips.Image.new_from_file(str(tmp_path / "tissue.jpg"))
     assert max(overlay.width, overlay.height) <= 1000
     first = (tmp_path / "tissue.geojson").read_bytes()
-    run_script(tmp_path, scene.rgb, 4.0, {"spots_to_image_scale": 2.0}, spots)
+    run_script(tmp_path, scene.rgb, 4.0, {}, spots)
     assert (tmp_path / "tissue.geojson").read_bytes() == first
 
 
@@ -360,7 +366,7 @@ def test_pale_and_eosin_poor_sections_are_not_called_grey(tmp_path):
     stain = np.array([0.65, 0.70, 0.29]) * 0.3 * ndimage.gaussian_filter(scene.truth.astype(float), 0.7)[..., None]
     noise = np.random.default_rng(0).normal(scale=2.5, size=scene.rgb.shape)
     rgb = np.clip(242 * np.exp(-stain) + noise, 0, 255).astype(np.uint8)
-    look = classical.segment_and_look(rgb, 8.0)[1]
+    look = Picture(rgb, 8.0).look()
     assert look.content_mm2 > LIMITS["tissue_min_mm2"] and look.stain_share > 2 * LIMITS["stain_share_min"]
 
 
@@ -427,7 +433,7 @@ def needs(*parts: str) -> Path:
 
 def scores_of(picture: Path, pixel_size_um: float, x_px, y_px, selected, diameter_um: float) -> dict:
     rgb, scale = read_reduced(picture, pixel_size_um / 8)
-    mask = classical.segment(rgb, pixel_size_um * scale[0])
+    mask = segment(rgb, pixel_size_um * scale[0])
     traced = polygons.from_mask(mask, scale, simplify_px=4 / pixel_size_um)
     return agreement.against_spots(
         traced, np.asarray(x_px), np.asarray(y_px), np.asarray(selected), diameter_um / pixel_size_um
@@ -500,29 +506,45 @@ def test_visium_sections_agree_with_in_tissue_despite_the_fiducial_frame(folder,
     assert scores["spots_unselected_outside"] >= outside - 0.05, "halved colours bleed over the edge by 1-2 px of 16 um"
 
 
+def steps(rgb: np.ndarray, pixel_size_um: float, **settings: float) -> classical._Section:
+    return classical._Section(Picture(rgb, pixel_size_um), classical.TissueSettings(**settings), 50_000.0, 50_000.0)
+
+
 def test_ink_is_left_out_though_it_stains_and_gaps_beside_it_are_closed():
     """Ink is valid nowhere in the mask: neither where it stains like tissue nor where a gap closes over it."""
     scene = draw_scene("red")
-    section = classical._Section(scene.rgb, 8.0, classical.TissueSettings())
+    one = steps(scene.rgb, 8.0)
+    valid = one.picture.valid
     everywhere = np.full(scene.truth.shape, 0.5, np.float32)
-    assert not section.valid.all()
-    found = section._above_background(everywhere, np.zeros(scene.truth.shape, bool))
-    assert found[section.valid].all() and not found[~section.valid].any()
-    assert not section._tidy(np.ones(scene.truth.shape, bool))[~section.valid].any()
+    assert not valid.all()
+    found = one._above_background(everywhere, np.zeros(scene.truth.shape, bool))
+    assert found[valid].all() and not found[~valid].any()
+    assert not one._tidy(np.ones(scene.truth.shape, bool))[~valid].any()
 
 
 def test_gaps_are_closed_up_to_their_width_and_no_further():
     mask = np.zeros((100, 200), bool)
     mask[20:80, 20:100] = mask[20:80, 108:150] = mask[20:80, 163:190] = True
-    section = classical._Section(np.full((100, 200, 3), 240, np.uint8), 8.0, classical.TissueSettings(gap_um=80.0))
-    closed = section._close(mask)
+    closed = steps(np.full((100, 200, 3), 240, np.uint8), 8.0, gap_um=80.0)._close(mask)
     assert closed[50, 100:108].all(), "64 um"
     assert not closed[50, 153:160].any(), "104 um"
 
 
 def test_areas_are_divided_by_the_area_of_a_pixel():
-    section = classical._Section(np.full((9, 9, 3), 240, np.uint8), 4.0, classical.TissueSettings())
-    assert section.pixels(1600.0) == 100
+    assert Picture(np.full((9, 9, 3), 240, np.uint8), 4.0).pixels(1600.0) == 100
+
+
+@pytest.mark.parametrize("name", TISSUE_METHODS.names())
+def test_every_method_keeps_the_contract(name):
+    """A mask of the picture's size, with a good part of the planted section; nothing on an empty slide."""
+    method = TISSUE_METHODS.load(name)
+    assert method.WORKING_PIXEL_SIZE_UM > 0
+    areas = {"min_hole_um2": 50_000.0, "min_piece_um2": 50_000.0}
+    scene, empty = draw_scene(), draw_scene(tissue=False)
+    found = method.segment(Picture(scene.rgb, scene.pixel_size_um), **areas)
+    assert found.dtype == bool and found.shape == scene.truth.shape
+    assert overlap(found, scene.truth) > 0.8
+    assert not method.segment(Picture(empty.rgb, empty.pixel_size_um), **areas).any()
 
 
 def test_a_disc_that_touches_and_a_spot_without_position_are_told_apart():
@@ -559,7 +581,7 @@ def test_what_is_painted_around_the_tissue_changes_its_area_by_a_few_percent(sec
         rgb, pixel_size_um = draw_scene().rgb, 8.0
     else:
         rgb, pixel_size_um = real_section(section_name)
-    whole = classical.segment(rgb, pixel_size_um)
+    whole = segment(rgb, pixel_size_um)
     away = ndimage.distance_transform_edt(~whole) * pixel_size_um > 50
     area = {}
     for level in (0, 255):
@@ -567,24 +589,24 @@ def test_what_is_painted_around_the_tissue_changes_its_area_by_a_few_percent(sec
         painted[away] = level
         for quality in (None, 90):
             seen = painted if quality is None else coded_as_jpeg(painted, quality)
-            area[level, quality] = classical.segment(seen, pixel_size_um).sum() / whole.sum()
+            area[level, quality] = segment(seen, pixel_size_um).sum() / whole.sum()
     assert all(0.95 < share < 1.1 for share in area.values()), area
     assert abs(area[0, 90] / area[255, 90] - 1) < 0.075
     painted = rgb.copy()
     painted[away] = 0
-    assert classical.segment_and_look(painted, pixel_size_um)[1].blacked_out_share > LIMITS["blacked_out_share_flag"]
+    assert Picture(painted, pixel_size_um).look().blacked_out_share > LIMITS["blacked_out_share_flag"]
 
 
 @pytest.mark.parametrize("section_name", ["visium_mouse_brain_anterior/spatial", "dlpfc/151507", "dlpfc/151669"])
 def test_a_tight_crop_without_glass_is_tissue_and_says_that_no_glass_is_seen(section_name):
     rgb, pixel_size_um = real_section(section_name)
-    rows, columns = np.where(classical.segment(rgb, pixel_size_um))
+    rows, columns = np.where(segment(rgb, pixel_size_um))
     (top, bottom), (left, right) = (np.quantile(at, [0.3, 0.7]).astype(int) for at in (rows, columns))
     crop = np.ascontiguousarray(rgb[top:bottom, left:right])
-    mask, look = classical.segment_and_look(crop, pixel_size_um)
+    mask, look = segment(crop, pixel_size_um), Picture(crop, pixel_size_um).look()
     assert mask.mean() > 0.95
     assert look.glass_share < LIMITS["glass_share_flag"]
-    assert classical.segment_and_look(rgb, pixel_size_um)[1].glass_share > 1.5 * LIMITS["glass_share_flag"]
+    assert Picture(rgb, pixel_size_um).look().glass_share > 1.5 * LIMITS["glass_share_flag"]
 
 
 def test_a_coarse_real_frame_goes_through_the_jobs_as_through_the_library(tmp_path):
@@ -597,8 +619,9 @@ def test_a_coarse_real_frame_goes_through_the_jobs_as_through_the_library(tmp_pa
     )
     scale = json.loads((path / "scalefactors_json.json").read_text())["tissue_lowres_scalef"]
     rgb = read_reduced(path / "tissue_lowres_image.png", 1)[0]
-    alignment = {"spots_to_image_scale": scale, "image_width_px": 600, "image_height_px": 600}
-    record = run_script(tmp_path, rgb, 16.1, {**alignment, "spot_diameter_um": 55.0}, spots)
+    alignment = {"image_width_px": 600, "image_height_px": 600}
+    units = spots.assign(x_px=spots["x_px"] * scale, y_px=spots["y_px"] * scale)
+    record = run_script(tmp_path, rgb, 16.1, {**alignment, "spot_diameter_um": 55.0}, units)
     made = {"slide": "slide.tif", "thumbnail": "thumbnail.jpg", "record": "pyramid.json"}
     given = {"manifest": "raw.json", "alignment": "alignment.json"}
     paths = [word for name, file in {**given, **made}.items() for word in (f"--{name}", str(tmp_path / file))]

@@ -15,12 +15,12 @@ PREDICTIONS = "predictions/demo/strict/handcrafted+ridge"
 
 # What a script's option says about the modules it loads by name.
 LOADED = {
-    "reader": lambda given: [f"readers/{given}"],
+    "reader": lambda given: [f"readers/{given}/layout", f"readers/{given}/read"],
     "protocol": lambda given: [f"protocols/{given}"],
     "probe": lambda given: [f"probes/{given}"],
     "metrics": lambda given: [f"metrics/{name}" for name in given],
     "spec": lambda given: [f"encoders/{as_row(given)['builder']}"],
-    "request": lambda given: [f"sources/{as_row(given)['source']}"],
+    "request": lambda given: [f"sources/{as_row(given)['source']}", f"readers/{as_row(given)['reader']}/layout"],
 }
 
 
@@ -146,14 +146,14 @@ def test_every_file_of_the_project_that_a_job_reads_is_in_its_hash(finished):
         words, given = json.loads(first)
         script = words[1]
         options = {word.removeprefix("--"): value for word, value in itertools.pairwise(words)} | given
-        units = [
+        loaded = [
             finished.folder / f"workflow/spotweave/{module}.py"
             for name, modules in LOADED.items()
             if name in options
             for module in modules(options[name])
         ]
         tables = [finished.folder / word for word in words if word.startswith("resources/")]
-        entries = (finished.folder / script, *units, *tables)
+        entries = (finished.folder / script, *loaded, *tables)
         read = {source_of(Path(finished.folder, name)) for name in opened}
         read = {one for one in read if one.is_file() and any(one.is_relative_to(folder) for folder in ours)}
         assert read <= set(closure(finished.folder / "workflow", *entries)), script

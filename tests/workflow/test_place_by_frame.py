@@ -13,8 +13,10 @@ from PIL import Image
 
 from spotweave.geometry import apply
 from spotweave.io import read_json, write_json
+from spotweave.simulate.count_files import write_h5_layout_3
 from spotweave.simulate.frames import Look, render
-from spotweave.simulate.visium import block_of, draw_truth, write_h5_layout_3, write_loupe
+from spotweave.simulate.visium import block_of, draw_truth
+from spotweave.simulate.visium_files import write_loupe
 from spotweave.visium.array import capture_area
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -69,9 +71,11 @@ def through(folder, files):
         spots=folder / "spots.csv",
         reading=folder / "read_expression.json",
         fiducials=folder / "fiducials.json",
+        placing="lattice",
         spot_diameter_um=55,
         limits=json.dumps(LIMITS),
         alignment=folder / "alignment.json",
+        units=folder / "units.parquet",
     )
     return record, read_json(folder / "fiducials.json")
 
@@ -96,7 +100,7 @@ def counts(tmp_path, truth):
 
 def error_um(alignment, matrix):
     spots = capture_area("6.5 mm").spots_um()
-    off = apply(np.asarray(alignment["matrix"]), spots) - apply(matrix, spots)
+    off = apply(np.asarray(alignment["transforms"][0]["matrix"]), spots) - apply(matrix, spots)
     return np.linalg.norm(off, axis=1) * alignment["pixel_size_um"]
 
 
@@ -106,12 +110,17 @@ def test_counts_and_a_picture_are_enough(tmp_path, counts, frame):
     record, found = through(tmp_path, {"counts": counts, "image": picture})
     alignment = read_json(tmp_path / "alignment.json")
     assert record["status"] == "accepted"
-    assert alignment["is_placed_by_frame"] and alignment["positions_from"] == "fiducial frame"
+    assert alignment["positions_from"] == "fiducial frame"
     assert alignment["pixel_size_from"] == "frame"
     assert found["capture_area_letter"] in ("C1", None)
     assert np.median(error_um(alignment, frame.matrix)) < 2
     spots = pd.read_csv(tmp_path / "spots.csv")
     assert len(spots) == 4992 and spots["x_px"].isna().all()
+    units = pd.read_parquet(tmp_path / "units.parquet")
+    assert units["unit_id"].tolist() == spots["spot_id"].tolist() and np.isfinite(units[["x_px", "y_px"]]).all(
+        axis=None
+    )
+    assert units["vendor_x_px"].isna().all() and (units["x_px"] == units["modelled_x_px"]).all()
     assert (tmp_path / "fiducials.png").stat().st_size > 50_000
 
 

@@ -38,6 +38,7 @@ rule align_array:
         fiducials=if_frame(rules.detect_fiducials.output.fiducials),
     output:
         alignment="<samples>/{sample}/alignment.json",
+        units="<samples>/{sample}/units.parquet",
         record="<samples>/{sample}/records/align_array.json",
     log:
         "<logs>/align_array/{sample}.log",
@@ -48,28 +49,11 @@ rule align_array:
         mem_mb=scaled_mem(2000),
         runtime="30m",
     params:
+        placing=lambda wildcards: technology_of(wildcards)["placing"],
         array=lambda wildcards: options.array_options(TABLES, wildcards.sample),
-        limits=as_json(
-            {
-                name: LIMITS[name]
-                for name in (
-                    "pixel_size_max_um",
-                    "pixel_size_min_um",
-                    "residual_max_um",
-                    "anisotropy_max",
-                    "spots_outside_max",
-                    "spots_off_lattice_max",
-                    "frame_offset_max_um",
-                    "frame_offset_flagged_um",
-                    "agreement_min",
-                    "edge_auc_flagged",
-                    "rival_gain_max",
-                    "rival_gain_flagged",
-                )
-            }
-        ),
-        code=code("align_array"),
+        limits=lambda wildcards: limits_of(placing_of(wildcards)),
+        code=code("align_array", lambda wildcards: [placing_of(wildcards)]),
     shell:
         "python scripts/align_array.py --manifest {input.manifest} --spots {input.spots}"
-        " --reading {input.reading} --fiducials {input.fiducials} {params.array} --limits {params.limits:q}"
-        " --alignment {output.alignment} --record {output.record} --code {params.code} > {log} 2>&1"
+        " --reading {input.reading} --fiducials {input.fiducials} --placing {params.placing} {params.array}"
+        " --limits {params.limits:q} --alignment {output.alignment} --units {output.units} --record {output.record} --code {params.code} > {log} 2>&1"

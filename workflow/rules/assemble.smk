@@ -2,6 +2,7 @@ rule assemble_sample:
     input:
         expression=rules.read_expression.output.expression,
         alignment=rules.align_array.output.alignment,
+        units=rules.align_array.output.units,
         slide=rules.build_pyramid.output.slide,
         tissue=rules.segment_tissue.output.tissue,
     output:
@@ -18,12 +19,13 @@ rule assemble_sample:
         mem_mb=scaled_mem(4000),
         runtime="30m",
     params:
+        pooling=lambda wildcards: technology_of(wildcards)["pooling"],
         spots_min=LIMITS["spots_min"],
-        code=code("assemble_sample"),
+        code=code("assemble_sample", lambda wildcards: [pooling_of(wildcards)]),
     shell:
         "python scripts/assemble_sample.py --sample {wildcards.sample} --expression {input.expression}"
-        " --alignment {input.alignment} --slide {input.slide} --tissue {input.tissue}"
-        " --spots-min {params.spots_min} --st {output.st} --spatial-plot {output.spatial_plot}"
+        " --alignment {input.alignment} --units {input.units} --slide {input.slide} --tissue {input.tissue}"
+        " --pooling {params.pooling} --spots-min {params.spots_min} --st {output.st} --spatial-plot {output.spatial_plot}"
         " --pixel-size-plot {output.pixel_size_plot} --record {output.record} --code {params.code} > {log} 2>&1"
 
 

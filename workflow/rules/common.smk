@@ -17,7 +17,10 @@ from spotweave.arguments import as_json
 from spotweave.codehash import code_hash
 from spotweave.errors import TableFaults
 from spotweave.plan import closing, options, requests, tables
-from spotweave.sources import names as source_names
+from spotweave.readers import modules as reader_modules
+from spotweave.recipes import RECIPES
+from spotweave.sources import SOURCES
+from spotweave.tissue.methods import TISSUE_METHODS
 
 try:
     TABLES = tables.load(
@@ -40,6 +43,11 @@ config["recipes"] = [
     if TABLES.recipes[name]["task"] in config["tasks"]
 ]
 LIMITS = config["limits"]
+
+# No more downloads from a publisher side by side than its row says; --resources and the profiles may say otherwise.
+for source, most in TABLES.downloads_at_once.items():
+    if f"{source}_downloads" not in workflow.global_resources:
+        workflow.register_resource(f"{source}_downloads", most)
 
 # How patiently files are fetched changes none of them: handed on beside the commands, which Snakemake tracks.
 os.environ.update(
@@ -126,13 +134,34 @@ def takes_from(source):
     return lambda wildcards: int(source in used_sources(wildcards.sample))
 
 
+def technology_of(wildcards):
+    return TABLES.technology_of(wildcards.sample)
+
+
+def placing_of(wildcards):
+    return f"placing/{technology_of(wildcards)['placing']}"
+
+
+def pooling_of(wildcards):
+    return f"pooling/{technology_of(wildcards)['pooling']}"
+
+
+def limits_of(module):
+    """The limits that a module of the library uses, as JSON: no other reaches the job."""
+    return as_json(
+        options.limits_of(LIBRARY / "spotweave" / f"{module}.py", config["limits"])
+    )
+
+
 def reader_of(wildcards):
-    return TABLES.reader_of(wildcards.sample)
+    return technology_of(wildcards)["reader"]
 
 
 def if_frame(path):
     """Input function: `path` for samples whose array has a fiducial frame; nothing for others."""
-    return lambda wildcards: [path] if reader_of(wildcards) == "visium" else []
+    return lambda wildcards: [path] * (
+        technology_of(wildcards)["fiducial_frame"] == "yes"
+    )
 
 
 def network_threads(row):

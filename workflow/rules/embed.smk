@@ -10,7 +10,7 @@ rule embed_patches:
     benchmark:
         "<benchmarks>/embed_patches/{sample}.{encoder}.tsv"
     conda:
-        "../../envs/torch.yaml"
+        lambda wildcards: f"../../envs/{TABLES.environment(wildcards.encoder)}.yaml"
     threads: lambda wildcards: network_threads(TABLES.encoder_row(wildcards.encoder))
     resources:
         gpu=lambda wildcards: int(TABLES.encoder_row(wildcards.encoder)["gpu"]),

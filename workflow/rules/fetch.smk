@@ -8,16 +8,13 @@ rule fetch_sample:
         "../../envs/core.yaml"
     threads: 1
     resources:
-        **{f"{source}_downloads": takes_from(source) for source in source_names()},
+        **{f"{source}_downloads": takes_from(source) for source in SOURCES.names()},
         downloads=1,
         mem_mb=1000,
         runtime="8h",
     params:
         wanted=wanted_files,
-        code=code(
-            "fetch_sample",
-            lambda wc: [f"sources/{name}" for name in sorted(used_sources(wc.sample))],
-        ),
+        code=code("fetch_sample", lambda wc: requests.fetch_modules(TABLES, wc.sample)),
     shell:
         "python scripts/fetch_sample.py --given - --manifest {output.manifest} --record {output.record}"
         " --code {params.code} <<< {params.wanted[given]:q} > {log} 2>&1"

@@ -14,7 +14,7 @@ rule finetune_encoder:
     benchmark:
         "<benchmarks>/finetune_encoder/{recipe}.fold{fold}.tsv"
     conda:
-        "../../envs/torch.yaml"
+        lambda wildcards: f"../../envs/{TABLES.environment(wildcards.recipe)}.yaml"
     threads: lambda wildcards: network_threads(TABLES.base_row(wildcards.recipe))
     resources:
         gpu=lambda wildcards: int(TABLES.base_row(wildcards.recipe)["gpu"]),
@@ -34,7 +34,8 @@ rule finetune_encoder:
         code=code(
             "finetune_encoder",
             lambda wildcards: [
-                f"encoders/{TABLES.base_row(wildcards.recipe)['builder']}"
+                f"encoders/{TABLES.base_row(wildcards.recipe)['builder']}",
+                RECIPES.module(TABLES.recipes[wildcards.recipe]["kind"]),
             ],
         ),
     shell:

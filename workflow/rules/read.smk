@@ -20,7 +20,7 @@ rule read_expression:
         given=lambda wildcards: as_json(
             {name: SAMPLES[wildcards.sample].get(name) for name in ("member",)}
         ),
-        code=code("read_expression", lambda wc: [f"readers/{reader_of(wc)}"]),
+        code=code("read_expression", lambda wc: reader_modules(reader_of(wc))),
     shell:
         "python scripts/read_expression.py --sample {wildcards.sample} --reader {params.reader}"
         " --given - --manifest {input.manifest}"

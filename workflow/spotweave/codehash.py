@@ -66,6 +66,12 @@ def _files_of(library: Path, dotted: str) -> tuple[Path, ...]:
     return (own, *(path for path in above if path.is_file()))
 
 
+def _packages_above(library: Path, path: Path) -> list[Path]:
+    """The `__init__.py` of the packages that a module lies in: importing it runs them."""
+    folders = path.relative_to(library).parents if path.is_relative_to(library) else ()
+    return [init for folder in folders if (init := library / folder / "__init__.py").is_file()]
+
+
 @cache
 def closure(library: Path, *entries: Path) -> tuple[Path, ...]:
     """Every file that the `entries` need, themselves included, sorted.
@@ -78,7 +84,7 @@ def closure(library: Path, *entries: Path) -> tuple[Path, ...]:
         Scripts or modules to start from, and other files whose content counts.
     """
     found: set[Path] = set()
-    waiting = list(entries)
+    waiting = [*entries, *(above for entry in entries for above in _packages_above(library, entry))]
     while waiting:
         path = waiting.pop()
         if path in found:

@@ -23,7 +23,7 @@ def plain(text: str) -> str:
 
 
 class Refusal(Exception):
-    """The data of one unit (a sample, an encoder) are wrong or gone, and trying again would not help.
+    """The data of one sample, or the weights of one encoder, are wrong or gone, and trying again would not help.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
-"""Transforms between frames, as 3x3 matrices acting on column vectors (x, y, 1).
+"""Transforms between coordinate systems, as 3x3 matrices acting on column vectors (x, y, 1).
 
-The one frame that leaves a step is the slide's: pixels of the full-resolution H&E image, x right, y down,
+The one system that leaves a step is the slide's: pixels of the full-resolution H&E image, x right, y down,
 origin at the top-left corner of the top-left pixel (so that pixel's centre is at (0.5, 0.5)).
 """
 

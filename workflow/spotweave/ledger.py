@@ -44,8 +44,8 @@ class Ledger:
         first = Path(min(map(str, outputs)))
         if not first.is_relative_to(self.root.parent):
             return None
-        place = self.root / first.relative_to(self.root.parent)
-        return place.with_name(f"{place.name}.written")
+        path = self.root / first.relative_to(self.root.parent)
+        return path.with_name(f"{path.name}.written")
 
     def faults(self, outputs: Sequence[Path | str]) -> list[str]:
         """What is wrong with a job's files, a phrase each; [] where all are as written, or none was written yet."""

@@ -6,14 +6,19 @@ first job, and a job imports (and is hashed with) the entries it uses and no oth
 
     PROBES = Registry("probes", "probe")
     PROBES.load("ridge").fit(...)
+
+An entry that has outgrown one file is a package of that name, with a module for each part that is wanted by itself.
 """
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import difflib
 import importlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +35,7 @@ class Registry:
     Parameters
     ----------
     package
-        Its name within `spotweave` (`"probes"`).
+        Its path within `spotweave` (`"probes"`, `"tissue/methods"`).
     what
         What an entry is called in messages (`"probe"`).
     library
@@ -55,8 +60,8 @@ class Registry:
             return None
         return f"{without_secrets(name)[:LONGEST]!r} is no {self.what}, {nearest(name, self.names())}"
 
-    def load(self, name: str) -> Any:
-        """The module of an entry.
+    def load(self, name: str, part: str = "") -> Any:
+        """The module of an entry; with `part`, that module of an entry that is a package.
 
         Raises
         ------
@@ -66,11 +71,39 @@ class Registry:
         fault = self.fault(name)
         if fault is not None:
             raise ValueError(fault)
-        return importlib.import_module(f"spotweave.{self.package}.{name}")
+        return importlib.import_module(f"spotweave.{self.module(name, part).replace('/', '.')}")
 
-    def module(self, name: str) -> str:
-        """Where the entry lies in the library, without its ending, as a code hash names it (`probes/ridge`)."""
-        return f"{self.package}/{name}"
+    def module(self, name: str, part: str = "") -> str:
+        """Where the entry lies in the library, without its ending, as a code hash names it (`probes/ridge`).
+
+        With `part`, where that part of it lies (`readers/visium/layout`): the whole entry where it is one file.
+        """
+        is_package = bool(part) and (self.library / self.package / name / "__init__.py").is_file()
+        return f"{self.package}/{name}/{part}" if is_package else f"{self.package}/{name}"
+
+    def constant(self, name: str, constant: str, default: Any = None) -> Any:
+        """What an entry's module assigns to `constant` at its top: a literal, read without importing the module.
+
+        An entry that is a package has them in its `__init__`. What is not a literal counts as absent.
+        """
+        path = self.library / f"{self.module(name)}.py"
+        return _literals(path if path.is_file() else path.with_suffix("") / "__init__.py").get(constant, default)
+
+
+@cache
+def _literals(path: Path) -> dict[str, Any]:
+    """The literals that a module assigns to single names at its top."""
+    found = {}
+    for node in ast.parse(path.read_bytes(), filename=str(path)).body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            with contextlib.suppress(ValueError):
+                found[node.targets[0].id] = ast.literal_eval(node.value)
+    return found
+
+
+def literal(path: Path, name: str, default: Any = None) -> Any:
+    """What a module assigns to a name at its top: a literal, read without importing the module."""
+    return _literals(path).get(name, default)
 
 
 def closest(name: str, known: Iterable[str]) -> str | None:

@@ -45,7 +45,7 @@ class Stage:
         samples stay readable). Files of an `@` input may be refused: one refused sample is no reason to refuse what is
         gathered over many; the work leaves it out.
     record
-        Whether the stage writes a record, that is, whether its unit can be refused.
+        Whether the stage writes a record, that is, whether what it works on can be refused.
     takes_refused
         Whether refused inputs are handed to the work (for the stages that report refusals)
         instead of being passed on.

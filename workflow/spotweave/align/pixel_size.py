@@ -33,7 +33,7 @@ from spotweave.pictures.pixel_sizes import (
     is_agreed,
     software_default,
 )
-from spotweave.visium.array import SOFTWARE_SPOT_UM
+from spotweave.visium.array import FIRST_SOFTWARE_SPOT_UM, SOFTWARE_DOT_UM, SOFTWARE_SPOT_UM
 
 MEASURED: tuple[Source, ...] = ("frame", "lattice")
 # From the middle of a 6.5 mm array to its corner are 4.6 mm: 2 % is nearly one spot distance (100 um) there, and the
@@ -45,7 +45,9 @@ MEASURED_AGREE = 0.02
 VENDOR_MAP_SHARE = 1e-4
 FRAME_SE_FACTOR = 2.0
 # Spot and fiducial dot, um, in the pixels of scale factors: 6.5 mm arrays, 11 mm arrays, the first Space Rangers.
-SOFTWARE_DIAMETERS_UM = ((65.0, 105.0), (60.0, 105.0), (70.0, 105.0))
+SOFTWARE_DIAMETERS_UM = tuple(
+    (spot_um, SOFTWARE_DOT_UM) for spot_um in (*SOFTWARE_SPOT_UM.values(), FIRST_SOFTWARE_SPOT_UM)
+)
 
 
 @dataclass(frozen=True)

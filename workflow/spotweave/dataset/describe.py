@@ -5,27 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from spotweave.dataset.harmonise import donor_contradictions, harmonise
+from spotweave.dataset.donors import donor_contradictions
+from spotweave.dataset.harmonise import harmonise
+from spotweave.tables import vocabulary
 
 Record = dict[str, Any]
 Column = Callable[[Mapping[str, str], Mapping[str, Mapping[str, Any]]], Any]
-
-PRESERVATION = {
-    "fresh_frozen": "Fresh Frozen",
-    "ffpe": "FFPE",
-    "snap_frozen": "Snap Frozen",
-    "flash_frozen": "Flash Frozen",
-    "fixed_frozen": "Fixed Frozen",
-    "pfa": "PFA",
-}
-DISEASE_STATE = {
-    "healthy": "Healthy",
-    "cancer": "Cancer",
-    "tumor": "Tumor",
-    "treated": "Treated",
-    "genetically_modified": "Genetically modified",
-    "diseased": "Diseased",
-}
 
 
 def first_refusal(records: Sequence[Record]) -> Record | None:
@@ -51,7 +36,10 @@ def _cell(name: str, default: str | None = None) -> Column:
     return lambda row, _: row.get(name, default)
 
 
-def _coded(name: str, words: Mapping[str, str]) -> Column:
+def _coded(name: str) -> Column:
+    """HEST-1k's word for a cell's."""
+    terms = vocabulary.load(vocabulary.VOCABULARIES[name]).terms
+    words = {term.name: term.cells["hest"] for term in terms}
     return lambda row, _: words.get(row.get(name, ""))
 
 
@@ -65,7 +53,7 @@ COLUMNS: dict[str, Column] = {
     "id": _cell("sample_id"),
     "image_filename": lambda row, _: f"{row['sample_id']}.tif",
     "organ": _cell("organ"),
-    "disease_state": _coded("disease_state", DISEASE_STATE),
+    "disease_state": _coded("disease_state"),
     "oncotree_code": _cell("oncotree_code"),
     "species": _cell("species"),
     "patient": _cell("donor"),
@@ -77,7 +65,7 @@ COLUMNS: dict[str, Column] = {
     "inter_spot_dist": _measure("align_array", "spot_pitch_um"),
     "spot_diameter": _measure("assemble_sample", "spot_diameter_um"),
     "spots_under_tissue": _measure("assemble_sample", "spots_in_tissue"),
-    "preservation_method": _coded("preservation", PRESERVATION),
+    "preservation_method": _coded("preservation"),
     "nb_genes": _measure("assemble_sample", "genes"),
     "treatment_comment": _cell("treatment_comment"),
     "pixel_size_um_embedded": _measure("align_array", "pixel_size_embedded_um"),

@@ -1,83 +1,25 @@
-"""Encoders that a recipe trained, one file a fold.
-
-A fold's file is safetensors: the tensors of `ImageTower`, and one JSON header with the fold, the recipe and the
-encoder it started from. It is complete: nothing else is needed to embed, and no network.
-"""
+"""Encoders that a recipe trained, one file a fold (`spotweave.networks.tower`); no row of the table names them."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import safetensors
-import safetensors.torch
-import torch
-from torch import nn
+from spotweave.networks.spec import EncoderSpec, EncoderUnavailable
 
-from spotweave.encoders import EncoderSpec, EncoderUnavailable
-from spotweave.encoders.timm_model import Backbone, TorchEncoder
-from spotweave.errors import Refusal
-from spotweave.io import is_refused
-
-# One key: safetensors keeps no order among several, and files must be the same bytes every time.
-HEADER_KEY = "spotweave"
+if TYPE_CHECKING:
+    from spotweave.networks.transform import TorchEncoder
 
 
-class ImageTower(nn.Module):
-    """A backbone and a linear projection: normalised images (B, 3, H, W) -> (B, embedding_dim)."""
-
-    def __init__(self, backbone: Backbone, feature_dim: int, embedding_dim: int) -> None:
-        super().__init__()
-        self.backbone = backbone
-        self.projection = nn.Linear(feature_dim, embedding_dim)
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.projection(self.backbone(images))
+def check(row: Mapping[str, str]) -> list[tuple[str, str]]:
+    """A row of the encoder table cannot ask for it."""
+    return [("builder", "'finetuned' is for recipes, allowed: a builder of another name")]
 
 
-def save(path: Path, tower: ImageTower, header: Mapping[str, Any]) -> None:
-    """Write a fold's file.
-
-    Parameters
-    ----------
-    header
-        JSON types: `fold`, `recipe`, `base` (`EncoderSpec.as_dict`), `input_px`, `embedding_dim`, and whatever
-        else should travel with the weights.
-    """
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(tower.state_dict().items())}
-    safetensors.torch.save_file(state, path, metadata={HEADER_KEY: json.dumps(header, sort_keys=True)})
-    # safetensors writes for the owner alone; results are for the group, as every other file.
-    path.chmod(0o644)
-
-
-def read_header(path: Path) -> dict[str, Any]:
-    """The header of a fold's file, without its tensors.
-
-    Raises
-    ------
-    ValueError
-        If this is no file of ours.
-    """
-    try:
-        with safetensors.safe_open(path, framework="pt") as opened:
-            metadata = opened.metadata() or {}
-    except safetensors.SafetensorError as error:
-        raise ValueError(f"{path}: not a safetensors file ({error})") from error
-    if HEADER_KEY not in metadata:
-        raise ValueError(f"{path}: no header {HEADER_KEY!r}, allowed: a file that finetune_encoder wrote")
-    return json.loads(metadata[HEADER_KEY])
-
-
-def tower_spec(base: EncoderSpec, input_px: int) -> EncoderSpec:
-    """The base encoder as the recipe feeds it: other size, the same normalisation.
-
-    A resize that the base goes without becomes bilinear, which halves 224 px patches by averaging.
-    """
-    resize = "bilinear" if base.resize == "none" else base.resize.split(" ")[0]
-    return replace(base, input_px=input_px, resize=resize)
+def patch_fault(row: Mapping[str, str], size_px: int) -> str | None:
+    """Patches of any size: they are shrunk to the recipe's."""
+    return None
 
 
 def build(spec: EncoderSpec, *, folder: Path | None, seed: int, device: str = "auto") -> TorchEncoder:
@@ -102,27 +44,13 @@ def build(spec: EncoderSpec, *, folder: Path | None, seed: int, device: str = "a
     path = (folder or Path()) / spec.source
     if not spec.source or not path.is_file():
         raise EncoderUnavailable(spec.encoder, f"no file {path}.", ["run finetune_encoder for this recipe and fold"])
-    header = read_header(path)
-    base = tower_spec(EncoderSpec.from_dict(header["base"]), header["input_px"])
-    tower = ImageTower(Backbone(base), base.dim, header["embedding_dim"])
-    tower.load_state_dict(safetensors.torch.load_file(path), strict=True)
-    return TorchEncoder(tower, replace(base, dim=header["embedding_dim"]), device)
+    from spotweave.networks.tower import read_tower
+
+    return read_tower(path, device)
 
 
 def fold_files(paths: Sequence[Path]) -> list[tuple[int, Path]]:
-    """(fold, file) of the files that hold weights, by fold; a refused file is a fold that does not exist.
+    """(fold, file) of the files that hold weights, by fold: `spotweave.networks.tower.fold_files`."""
+    from spotweave.networks import tower
 
-    Raises
-    ------
-    Refusal
-        If none holds weights.
-    ValueError
-        If two hold the same fold.
-    """
-    found = sorted((read_header(path)["fold"], path.absolute()) for path in paths if not is_refused(path))
-    if not found:
-        raise Refusal(f"no fold of this recipe was trained ({len(paths)} files, all refused): see their records")
-    folds = [fold for fold, _ in found]
-    if len(set(folds)) < len(folds):
-        raise ValueError(f"folds {folds}: two files hold the same fold")
-    return found
+    return tower.fold_files(paths)

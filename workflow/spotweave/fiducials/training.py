@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import tempfile
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -269,6 +270,13 @@ def table(counts: Counts, rows: Sequence[tuple[str, Sequence[str], Sequence[str]
         precision = f"{of.found / (of.found + of.false):.3f}" if of.found + of.false else "-"
         lines.append(f"| {name} | {of.shown} | {recall} | {recall_low} | {precision} | {of.false} |")
     return "\n".join(lines)
+
+
+def train_and_describe(weights: Path, how: Mapping[str, int], real: Sequence[Path]) -> None:
+    """`train`, timed, and `write_card`; `how` holds frames, epochs, seed and threads."""
+    start = time.monotonic()
+    train(weights, **how)
+    write_card(weights, **how, minutes=(time.monotonic() - start) / 60, real=real)
 
 
 def write_card(

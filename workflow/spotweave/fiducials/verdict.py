@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from spotweave.fiducials.fit import FrameFit
+from spotweave.fiducials.measures import FrameFit
+from spotweave.visium.array import SPOT_RADIUS_UM
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,12 @@ CHECKS = (
     Check("margin", 14, True, "another orientation or place explains the picture as well (margin {} places)"),
     Check("residual_median_um", 16.0, False, "the dots found lie {:.1f} um off their places (median)"),
     Check("held_out_um", 16.0, False, "dots not used in the fit lie {:.1f} um off (median)"),
-    Check("corner_error_um", 27.5, False, "a quarter of the frame lies {:.1f} um off the fit to the others"),
+    Check(
+        "corner_error_um",
+        SPOT_RADIUS_UM,
+        False,
+        "a quarter of the frame lies {:.1f} um off the fit to the others",
+    ),
     Check("spot_se_um", 8.0, False, "the dots found place the farthest spot to {:.1f} um only"),
     Check("anisotropy", 0.015, False, "the picture's two axes differ in scale by {:.1%}"),
 )

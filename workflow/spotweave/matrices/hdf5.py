@@ -16,6 +16,7 @@ from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
 from spotweave.matrices.matrix import Fault, canonical, find_fault, refuse_fault
 
+HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 VALUES_AT_ONCE = 1 << 22
 
 
@@ -66,10 +67,10 @@ def read_sparse(
     values are taken as 0: features that are no genes may hold what are no counts (mean intensities of proteins).
     """
     indptr = array(name, group, "indptr", kinds="iu")[:].astype(np.int64)
-    data, places = array(name, group, "data", kinds="iufbSOU"), array(name, group, "indices", kinds="iu")
+    data, stored = array(name, group, "data", kinds="iufbSOU"), array(name, group, "indices", kinds="iu")
     length = int(data.shape[0])
     outer, inner = (len(units), len(genes)) if by_unit else (len(genes), len(units))
-    if len(indptr) != outer + 1 or indptr[0] != 0 or indptr[-1] != length or places.shape[0] != length:
+    if len(indptr) != outer + 1 or indptr[0] != 0 or indptr[-1] != length or stored.shape[0] != length:
         raise Refusal(
             f"{name}: the matrix does not fit its lists ({len(units):,} barcodes, {len(genes):,} genes, {length:,}"
             f" values, an index of {len(indptr):,}); download the file again"
@@ -78,16 +79,16 @@ def read_sparse(
         raise Refusal(f"{name}: the index of the matrix runs backwards; download the file again")
     indices = np.empty(length, dtype=np.int32)
     for start in range(0, length, VALUES_AT_ONCE):
-        block = places[start : start + VALUES_AT_ONCE]
+        block = stored[start : start + VALUES_AT_ONCE]
         if block.min() < 0 or block.max() >= inner:
             raise Refusal(
-                f"{name}: a value lies at place {int(block.max()):,} of {inner:,}; download the file again",
+                f"{name}: a value lies at index {int(block.max()):,} of {inner:,}; download the file again",
                 measured=int(block.max()),
                 threshold=inner - 1,
             )
         indices[start : start + len(block)] = block
 
-    def place(unit: int, gene: int) -> str:
+    def entry(unit: int, gene: int) -> str:
         return f"gene {genes[gene]!r}, barcode {units[unit]!r}"
 
     skipped = None
@@ -97,12 +98,12 @@ def read_sparse(
     if fault:
         row = int(np.searchsorted(indptr, fault.index, side="right")) - 1
         unit, gene = (row, int(indices[fault.index])) if by_unit else (int(indices[fault.index]), row)
-        raise refuse_fault(name, fault, place(unit, gene))
+        raise refuse_fault(name, fault, entry(unit, gene))
     small = indptr.astype(np.int32) if length < np.iinfo(np.int32).max else indptr
     if by_unit:
-        return canonical(name, csr_matrix((values, indices, small), shape=(outer, inner), copy=False), place)
+        return canonical(name, csr_matrix((values, indices, small), shape=(outer, inner), copy=False), entry)
     transposed = csr_matrix((values, indices, small), shape=(outer, inner), copy=False)
-    return canonical(name, transposed.T.tocsr(), place)
+    return canonical(name, transposed.T.tocsr(), entry)
 
 
 def read_values(dataset: Any, skipped: NDArray[np.bool_] | None = None) -> tuple[NDArray[np.float32], Fault | None]:

@@ -1,4 +1,4 @@
-"""Counts as they lie in memory, whatever container they came in, and what is wrong with values that are no counts."""
+"""Counts of one file, and the rule of what a count is."""
 
 from __future__ import annotations
 
@@ -88,20 +88,20 @@ def find_fault(values: NDArray[Any]) -> Fault | None:
     return Fault(int(bad[0]), f"{first:.10g}", advice, int(bad.size))
 
 
-def refuse_fault(name: str, fault: Fault, place: str) -> Refusal:
-    """The refusal for a fault at a place such as `gene A, barcode B`."""
+def refuse_fault(name: str, fault: Fault, entry: str) -> Refusal:
+    """The refusal for a fault of an entry such as `gene A, barcode B`."""
     more = f" (and {fault.count - 1:,} more such values)" if fault.count > 1 else ""
     return Refusal(
-        f"{name}: the value of {place} is {fault.found}{more}; {fault.advice}",
+        f"{name}: the value of {entry} is {fault.found}{more}; {fault.advice}",
         measured=fault.found,
         threshold="a count",
     )
 
 
-def canonical(name: str, counts: csr_matrix, place: Callable[[int, int], str]) -> csr_matrix:
+def canonical(name: str, counts: csr_matrix, entry: Callable[[int, int], str]) -> csr_matrix:
     """Sorted, without explicit zeros; an entry given twice is refused, as nothing says which one is right.
 
-    `place(unit, gene)` names an entry in a message.
+    `entry(unit, gene)` names an entry in a message.
     """
     counts.sort_indices()
     if not counts.has_canonical_format:
@@ -111,7 +111,7 @@ def canonical(name: str, counts: csr_matrix, place: Callable[[int, int], str]) -
         twice = np.flatnonzero(same)
         unit = int(np.searchsorted(counts.indptr, twice[0], side="right")) - 1
         raise Refusal(
-            f"{name}: {place(unit, int(counts.indices[twice[0]]))} is given twice ({twice.size:,} such entries);"
+            f"{name}: {entry(unit, int(counts.indices[twice[0]]))} is given twice ({twice.size:,} such entries);"
             " download the file again, or write it with each entry once",
             measured=int(twice.size),
             threshold=0,

@@ -28,10 +28,15 @@ from spotweave.matrices.features import (
     GENE_TYPES,
     OTHER_TYPES,
     need_no_check,
-    only_genes,
 )
-from spotweave.matrices.matrix import Matrix, canonical, find_fault, refuse_fault
+from spotweave.matrices.matrix import (
+    Matrix,
+    canonical,
+    find_fault,
+    refuse_fault,
+)
 
+MAGIC = b"%%MatrixMarket"
 ENTRIES_AT_ONCE = 1 << 20
 SHORTEST_ENTRY = len(b"1 1 1\n")
 UTF8_BOM = "\ufeff"
@@ -56,7 +61,7 @@ def read(counts: RawFile, features: RawFile | None, barcodes: RawFile | None, *,
     units = _unit_names(unit_rows)
     names, ids, types = _gene_columns(gene_rows)
 
-    def place(unit: int, gene: int) -> str:
+    def entry(unit: int, gene: int) -> str:
         return f"gene {names[gene]!r}, barcode {units[unit]!r}"
 
     rows, columns = (matrix.rows, matrix.columns) if is_turned else (matrix.columns, matrix.rows)
@@ -64,23 +69,21 @@ def read(counts: RawFile, features: RawFile | None, barcodes: RawFile | None, *,
     matrix.values[other[columns]] = 0  # may hold what are no counts (mean intensities of proteins, sums)
     fault = find_fault(matrix.values)
     if fault:
-        raise refuse_fault(counts.name, fault, place(int(rows[fault.index]), int(columns[fault.index])))
+        raise refuse_fault(counts.name, fault, entry(int(rows[fault.index]), int(columns[fault.index])))
     whole = _compress(rows, columns, matrix.values.astype(np.float32), (len(units), len(names)))
-    chosen, genes, left_out = only_genes(counts.name, canonical(counts.name, whole, place), types)
     return Matrix(
         counts.name,
         units,
-        [names[i] for i in genes],
-        [ids[i] for i in genes],
-        [types[i] for i in genes],
-        [""] * len(genes),
-        chosen,
+        names,
+        ids,
+        types,
+        [""] * len(names),
+        canonical(counts.name, whole, entry),
         "Market Exchange",
         {
             "container": "Market Exchange",
             "gene_list_columns": max(map(len, gene_rows)),
             "matrix_is_barcodes_by_genes": is_turned,
-            "features_left_out": left_out,
         },
     )
 
@@ -103,7 +106,7 @@ def _compress(
 
 @dataclass(frozen=True)
 class _Entries:
-    """Entries as filed: places from 0, int32, and values, int64 or float64; `shape` of the matrix."""
+    """Entries as filed: indices from 0, int32, and values, int64 or float64; `shape` of the matrix."""
 
     shape: tuple[int, int]
     rows: NDArray[np.int32]
@@ -147,10 +150,10 @@ def _read_entries(raw: RawFile, stream: Any, most_bytes: int) -> _Entries:
             raise ValueError(f"more than the {entries:,} entries it says it has")
         here = slice(done, done + len(block))
         for target, key, size in ((row, "row", rows), (column, "column", columns)):
-            places = block[key].to_numpy()
-            if places.min() < 1 or places.max() > size:
-                raise ValueError(f"{key} {places.max() if places.max() > size else places.min()} of {size:,}")
-            target[here] = places - 1
+            indices = block[key].to_numpy()
+            if indices.min() < 1 or indices.max() > size:
+                raise ValueError(f"{key} {indices.max() if indices.max() > size else indices.min()} of {size:,}")
+            target[here] = indices - 1
         values = block["value"].to_numpy()
         if values.dtype.kind == "f" and value.dtype.kind == "i":
             value = value.astype(np.float64)  # called integer all the same: what is none is found later

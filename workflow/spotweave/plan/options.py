@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
 
 from spotweave.plan.tables import Tables
+from spotweave.registry import literal
 from spotweave.tables.rows import Row
 
 # Cells for people and schedulers: no result depends on them.
@@ -27,6 +29,11 @@ def array_options(tables: Tables, sample: str) -> str:
     for name in ("array_pitch_x_um", "array_pitch_y_um", "spot_diameter_um"):
         given[f"--{name.replace('_', '-')}"] = row.get(name) or usual.get(name)
     return " ".join(f"{option} {value}" for option, value in given.items() if value)
+
+
+def limits_of(module: Path, limits: Mapping[str, float]) -> dict[str, float]:
+    """Those of the configuration's limits that a module of the library names in its `LIMITS`; it is not imported."""
+    return {name: limits[name] for name in literal(module, "LIMITS")}
 
 
 def with_donors(tables: Tables, samples: Iterable[str]) -> dict[str, list[str]]:

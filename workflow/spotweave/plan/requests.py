@@ -7,8 +7,10 @@ from typing import Any
 
 from spotweave.addresses import public_row
 from spotweave.plan.tables import Tables
-from spotweave.sources import find_place, local_sizes
+from spotweave.readers import READERS
+from spotweave.sources import SOURCES, find_place
 from spotweave.tables.rows import Row
+from spotweave.transfer.local import local_sizes
 
 
 def fetch_options(tables: Tables, sample: str, raw_dir: str, cohort_table: str) -> dict[str, Any]:
@@ -56,3 +58,9 @@ def used_sources(row: Row, file_columns: Collection[str]) -> frozenset[str]:
     accession = row.get("accession")
     used = {find_place(row[role], row["source"], accession).source for role in file_columns if role in row}
     return frozenset({row["source"], *used})
+
+
+def fetch_modules(tables: Tables, sample: str) -> list[str]:
+    """The entries that a sample's fetch loads, as a code hash names them: its sources, and its reader's layout."""
+    used = sorted(used_sources(tables.samples[sample], tables.file_columns))
+    return [*map(SOURCES.module, used), READERS.module(tables.reader_of(sample), "layout")]

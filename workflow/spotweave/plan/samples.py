@@ -6,11 +6,12 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from spotweave.intake.layouts import ROLES
-from spotweave.registry import Registry, nearest
-from spotweave.sources import parse_checksum
+from spotweave.readers import layout, layout_fault
+from spotweave.registry import nearest
+from spotweave.sources import SOURCES, source_fault
 from spotweave.tables import sheets, vocabulary
 from spotweave.tables.rows import Row, read_table
+from spotweave.transfer.files import parse_checksum
 
 LONGEST_NAME = 100  # it becomes part of file names, beside others, in the 255 bytes of one
 
@@ -54,9 +55,7 @@ def read_cohorts(
     return samples, cohorts, faults
 
 
-def sample_faults(
-    where: str, row: Row, technologies: Mapping[str, Row], sources: Registry, patterns: Mapping[str, Row]
-) -> list[str]:
+def sample_faults(where: str, row: Row, technologies: Mapping[str, Row], sources: Mapping[str, Row]) -> list[str]:
     """What is wrong with a sample's row.
 
     Parameters
@@ -66,21 +65,18 @@ def sample_faults(
     technologies
         Rows of the table of technologies.
     sources
-        The registry of sources.
-    patterns
-        Rows of the table of sources: what their accessions look like.
+        Rows of the table of sources.
     """
     faults = []
     technology = row.get("technology", "")
     if technology and technology not in technologies:
         faults.append(f"{where}:technology: {sheets.shown(technology)}, {nearest(technology, technologies)}")
-    unknown = sources.fault(row["source"]) if "source" in row else None
-    if unknown:
-        faults.append(f"{where}:source: {unknown}")
+    if "source" in row:
+        faults += _source_faults(where, row, sources)
     faults += _checksum_faults(where, row)
     faults += [f"{where}:{column}: {fault}" for column, fault in vocabulary.faults(row)]
     reader = technologies.get(technology, {}).get("reader", "")
-    return faults + _file_faults(where, row, reader) + _accession_faults(where, row, patterns)
+    return faults + _file_faults(where, row, reader)
 
 
 def _checksum_faults(where: str, row: Row) -> list[str]:
@@ -98,14 +94,20 @@ def _checksum_faults(where: str, row: Row) -> list[str]:
     return faults
 
 
-def _accession_faults(where: str, row: Row, patterns: Mapping[str, Row]) -> list[str]:
-    """An accession must look like those of its source; a folder of one's own may be anything."""
-    source = patterns.get(row.get("source", ""))
-    if "accession" not in row or source is None or source["source"] in ("https", "file"):
+def _source_faults(where: str, row: Row, sources: Mapping[str, Row]) -> list[str]:
+    """A source is one that there is and that has its row; an accession looks like those of its source."""
+    name = row["source"]
+    unknown = SOURCES.fault(name)
+    if unknown:
+        return [f"{where}:source: {unknown}"]
+    if name not in sources:
+        return [f"{where}:source: {name!r} has no row in resources/sources.csv; add one"]
+    # That the web lists nothing, and what is wrong with a source's module, is said once, elsewhere.
+    if "accession" not in row or name == "https" or source_fault(name):
         return []
-    if re.fullmatch(source["accession_pattern"], row["accession"]):
+    if re.fullmatch(SOURCES.constant(name, "ACCESSION"), row["accession"]):
         return []
-    allowed = f"allowed: as {source['source']} writes it, {source['example']}"
+    allowed = f"allowed: as {name} writes it, {SOURCES.constant(name, 'EXAMPLE')}"
     return [f"{where}:accession: {sheets.shown(row['accession'])}, {allowed}"]
 
 
@@ -117,12 +119,12 @@ def _file_faults(where: str, row: Row, reader: str) -> list[str]:
         return []
     if "files" in row:
         return [f"{where}:files: narrows an accession, and there is none, allowed: an accession beside it"]
-    if "bundle" in row or reader not in ROLES:
+    if "bundle" in row or layout_fault(reader):
         return []
-    lacking = [role for role in ROLES[reader].needed if role not in row]
-    either = ROLES[reader].either
-    if either and not set(either) & set(row):
-        lacking.append(either[0])
+    roles = layout(reader).roles
+    lacking = [role for role in roles.needed if role not in row]
+    if roles.either and not set(roles.either) & set(row):
+        lacking.append(roles.either[0])
     return [
         f"{where}:{role}: empty, allowed: where the file is, or an accession whose listing has it"
         for role in lacking

@@ -6,7 +6,7 @@ standard library, PyYAML and fastjsonschema: it runs at the start of every job.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,18 @@ from typing import Any
 import yaml
 
 from spotweave.errors import TableFaults
-from spotweave.plan.benchmark import encoder_faults, recipe_faults, task_faults
+from spotweave.placing import PLACINGS
+from spotweave.plan.benchmark import task_faults
+from spotweave.plan.models import environment_faults, model_faults, recipe_columns
 from spotweave.plan.samples import read_cohorts, sample_faults
+from spotweave.pooling import POOLINGS
+from spotweave.readers import layout_fault
 from spotweave.registry import Registry, nearest
+from spotweave.sources import source_fault
 from spotweave.tables import config as configuration
 from spotweave.tables import selection
 from spotweave.tables.rows import Row, read_table
+from spotweave.tissue.methods import TISSUE_METHODS
 
 MIN_DONORS = 2  # a fold trains on one and tests on another
 
@@ -38,10 +44,15 @@ class Tables:
     cohort_left_out: dict[str, int] = field(default_factory=dict)
     file_columns: tuple[str, ...] = ()
     identities: tuple[Row, ...] = ()
+    downloads_at_once: dict[str, int] = field(default_factory=dict)
+
+    def technology_of(self, sample: str) -> Row:
+        """The row of the sample's technology."""
+        return self.technologies[self.samples[sample]["technology"]]
 
     def reader_of(self, sample: str) -> str:
         """The reader of the sample's technology."""
-        return self.technologies[self.samples[sample]["technology"]]["reader"]
+        return self.technology_of(sample)["reader"]
 
     def runnable_tasks(self, names: Iterable[str]) -> tuple[list[str], dict[str, str]]:
         """The tasks that this choice of samples can run, and why each of the others cannot.
@@ -80,8 +91,13 @@ class Tables:
     def encoder_row(self, encoder: str) -> Row:
         """An encoder's row; a recipe's encoder is its base's with the recipe's weights."""
         if encoder in self.recipes:
-            return {**self.base_row(encoder), "encoder": encoder, "builder": "finetuned"}
+            own = {name: cell for name, cell in self.recipes[encoder].items() if name == "env"}
+            return {**self.base_row(encoder), "encoder": encoder, "builder": "finetuned", **own}
         return self.encoders[encoder]
+
+    def environment(self, encoder: str) -> str:
+        """The environment in which an encoder is trained and embeds, a file of `envs/` without its ending."""
+        return self.encoder_row(encoder).get("env", "torch")
 
     def builders_of(self, encoder: str) -> list[str]:
         """The builders that make an encoder: its own and, for a recipe's, its base's too."""
@@ -130,32 +146,34 @@ def load(config: Mapping[str, Any], root: Path, config_source: str = "config", f
     if faults:
         raise TableFaults(faults)
 
-    def table(path: str | Path, schema: str, id_column: str | None) -> dict[str, Row]:
-        rows, found = read_table(Path(path), schemas / f"{schema}.schema.yaml", id_column)
+    def table(
+        path: str | Path, schema: str, id_column: str | None, more: Mapping[str, Any] | None = None
+    ) -> dict[str, Row]:
+        rows, found = read_table(Path(path), schemas / f"{schema}.schema.yaml", id_column, more)
         faults.extend(found)
         rows_at.update({(schema, name): f"{path}:{number}" for name, (number, _) in rows.items()})
         return {name: row for name, (_, row) in rows.items()}
 
-    def entry_faults(where: str, registry: Registry, name: str) -> list[str]:
-        unknown = registry.fault(name)
-        return [f"{where}: {unknown}"] if unknown else []
+    def check_column(schema: str, rows: Mapping[str, Row], column: str, fault_of: Callable[[str], str | None]) -> None:
+        found = {name: fault_of(row.get(column, "")) for name, row in rows.items()}
+        faults.extend(f"{rows_at[schema, name]}:{column}: {fault}" for name, fault in found.items() if fault)
 
     rows_at: dict[tuple[str, str], str] = {}
     technologies = table(config["technologies_table"], "technologies", "technology")
-    readers = Registry("readers", "reader", library)
-    for name, row in technologies.items():
-        faults += entry_faults(f"{rows_at['technologies', name]}:reader", readers, row.get("reader", ""))
-    patterns = table(root / "resources/sources.csv", "sources", "source")
+    check_column("technologies", technologies, "reader", layout_fault)
+    check_column("technologies", technologies, "placing", PLACINGS.fault)
+    check_column("technologies", technologies, "pooling", POOLINGS.fault)
+    sources = table(root / "resources/sources.csv", "sources", "source")
+    check_column("sources", sources, "source", source_fault)
     identities = table(root / "resources/identities.csv", "identities", None)
     encoders = table(config["encoders_table"], "encoders", "encoder")
     tasks = table(config["tasks_table"], "tasks", "task")
-    recipes = table(config["recipes_table"], "recipes", "recipe")
+    recipes = table(config["recipes_table"], "recipes", "recipe", recipe_columns())
 
     samples, cohorts, found = read_cohorts(config["cohorts"], schemas / "cohort.schema.yaml", config_source)
     faults += found
-    sources = Registry("sources", "source", library)
     for where, row in samples.values():
-        faults += sample_faults(where, row, technologies, sources, patterns)
+        faults += sample_faults(where, row, technologies, sources)
 
     for key, known in (("encoders", encoders), ("tasks", tasks), ("recipes", recipes)):
         faults += [
@@ -166,15 +184,12 @@ def load(config: Mapping[str, Any], root: Path, config_source: str = "config", f
     for key, what in (("probes", "probe"), ("protocols", "protocol"), ("metrics", "metric")):
         for name in config[key]:
             faults += entry_faults(f"{config_source}:{key}", Registry(key, what, library), name)
-    builders = Registry("encoders", "encoder builder", library)
-    for name, row in encoders.items():
-        faults += encoder_faults(rows_at["encoders", name], row, builders)
+    faults += entry_faults(f"{config_source}:tissue.method", TISSUE_METHODS, config["tissue"]["method"])
+    faults += environment_faults(f"{config_source}:tissue.env", config["tissue"]["env"], root / "envs")
+    faults += model_faults(config, config_source, encoders, recipes, rows_at, faults, root / "envs")
     for name in config["tasks"]:
         if name in tasks:
             faults += task_faults(rows_at["tasks", name], tasks[name], samples, cohorts)
-    for name in config["recipes"]:
-        if name in recipes:
-            faults += recipe_faults(rows_at["recipes", name], name, recipes[name], encoders, config)
     columns = yaml.safe_load((schemas / "cohort.schema.yaml").read_text(encoding="utf-8"))["properties"]
     chosen, left_out, found = _choose(config, samples, columns, config_source)
     faults += found
@@ -194,7 +209,14 @@ def load(config: Mapping[str, Any], root: Path, config_source: str = "config", f
         # Cells that say where a file is: those with a checksum of their own.
         tuple(column.removesuffix("_checksum") for column in columns if column.endswith("_checksum")),
         tuple(identities.values()),
+        {name: int(row["downloads_at_once"]) for name, row in sources.items() if "downloads_at_once" in row},
     )
+
+
+def entry_faults(where: str, registry: Registry, name: str) -> list[str]:
+    """What is wrong with a name that should be an entry of a registry."""
+    unknown = registry.fault(name)
+    return [f"{where}: {unknown}"] if unknown else []
 
 
 def _choose(

@@ -21,16 +21,16 @@ PADDED_COLOUR = (214, 39, 40)
 
 
 def contact_sheet(patches: Path, target: Path) -> None:
-    """A sheet of up to 48 patches, evenly drawn from the file; padded ones have a red frame."""
+    """A sheet of up to 48 patches, evenly drawn from the file; padded ones have a red border."""
     with h5py.File(patches, "r") as file:
         count = len(file["img"])
         shown = np.unique(np.linspace(0, count - 1, min(count, SHEET_COLUMNS * SHEET_ROWS)).astype(int))
         sheet = Image.new("RGB", (SHEET_COLUMNS * SHEET_TILE_PX, SHEET_ROWS * SHEET_TILE_PX), "white")
-        for place, index in enumerate(shown):
+        for number, index in enumerate(shown):
             tile = np.array(Image.fromarray(file["img"][index]).resize((SHEET_TILE_PX - 4, SHEET_TILE_PX - 4)))
             if file["padded"][index]:
                 tile[:4], tile[-4:], tile[:, :4], tile[:, -4:] = (PADDED_COLOUR,) * 4
-            row, column = divmod(place, SHEET_COLUMNS)
+            row, column = divmod(number, SHEET_COLUMNS)
             sheet.paste(Image.fromarray(tile), (column * SHEET_TILE_PX + 2, row * SHEET_TILE_PX + 2))
     sheet.save(target, quality=88)
 
@@ -94,7 +94,7 @@ def pixel_size_plot(
     scale: float,
     fitted_px: np.ndarray,
     vendor_px: np.ndarray,
-    alignment: dict[str, Any],
+    pixel_size_um: float,
     title: str,
 ) -> None:
     """The fitted lattice (crosses) over the vendor's spot centres (dots), and a scale bar of 1 mm.
@@ -105,7 +105,7 @@ def pixel_size_plot(
     figure, axes = _picture_axes(picture, scale, title)
     axes.plot(*vendor_px.T, "o", markersize=4, color="#1f77b4", alpha=0.7, label="spot, by the vendor")
     axes.plot(*fitted_px.T, "+", markersize=7, color="#d62728", label="fitted lattice")
-    bar_px = 1000 / alignment["pixel_size_um"]
+    bar_px = 1000 / pixel_size_um
     margin_px = 0.4 * bar_px
     low, high = np.nanmin(vendor_px, axis=0) - margin_px, np.nanmax(vendor_px, axis=0) + margin_px
     low, high = np.maximum(low, 0), np.minimum(high, np.array(picture.shape[1::-1]) / scale)

@@ -76,7 +76,7 @@ def build(
 
 def _write_geo_sample(files: Path, accession: str, arguments: dict[str, int]) -> None:
     """One Visium sample in the folder that GEO would give it, with GEO's list of files."""
-    from spotweave.simulate.visium import write_visium_deposit
+    from spotweave.simulate.visium_deposit import write_visium_deposit
 
     folder = files / GEO_FOLDER.format(group=accession[:-3], accession=accession)
     write_visium_deposit(folder, f"{accession}_V1_", **arguments)

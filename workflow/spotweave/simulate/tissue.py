@@ -144,9 +144,9 @@ def _outline(rng: np.random.Generator, x_um: FloatField, y_um: FloatField, width
 def _domains(rng: np.random.Generator, level_um: FloatField) -> NDArray[np.uint8]:
     """Tumour nests in stroma, patches of immune cells beside them, and a lobe of fat."""
     shape, tissue = level_um.shape, level_um > 0
-    place = smooth_noise(rng, shape, 170)
-    nests = 0.8 * place + 0.75 * smooth_noise(rng, shape, 30) + 0.3 * smooth_noise(rng, shape, 10)
-    fat = smooth_noise(rng, shape, 150) - 0.9 * place + 0.12 * smooth_noise(rng, shape, 14)
+    region = smooth_noise(rng, shape, 170)
+    nests = 0.8 * region + 0.75 * smooth_noise(rng, shape, 30) + 0.3 * smooth_noise(rng, shape, 10)
+    fat = smooth_noise(rng, shape, 150) - 0.9 * region + 0.12 * smooth_noise(rng, shape, 14)
     immune = smooth_noise(rng, shape, 60) + 0.35 * smooth_noise(rng, shape, 12)
 
     domain = np.full(shape, STROMA, dtype=np.uint8)

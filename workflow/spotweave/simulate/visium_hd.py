@@ -21,7 +21,8 @@ import pyarrow as pa
 import pyarrow.parquet
 from numpy.typing import NDArray
 
-from spotweave.simulate.visium import HEADER, Block, Written, write_h5_layout_3, write_mex
+from spotweave.simulate.count_files import Block, Written, write_h5_layout_3, write_mex
+from spotweave.simulate.visium_files import HEADER
 
 PIXEL_SIZE_UM = 0.2738
 BASE_UM = 2

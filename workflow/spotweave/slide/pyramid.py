@@ -2,67 +2,46 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyvips
 
-from spotweave.pictures.files import Picture, open_picture, undecodable
+from spotweave.deposits.raw import raw_file
+from spotweave.io import read_json
+from spotweave.pictures.files import open_picture, undecodable
+from spotweave.pictures.header import read_header
+from spotweave.pictures.magnification import magnification
 
-# A resolution tag beyond these is no microscope's: software that knows none writes 72, 96 or 300 dpi (353, 265, 85 um).
-PLAUSIBLE_UM = (0.05, 20.0)
-OME_UNITS_UM = {"\u00b5m": 1.0, "\u03bcm": 1.0, "um": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4}  # both signs for micro
+THUMBNAIL_PX = 1000  # as HEST-1k released them
 
 
-@dataclass(frozen=True)
-class Header:
-    """What a picture's header says; `pixel_size_um` is its resolution tag, None where absent or implausible.
+def build_sample(
+    manifest: Path, alignment: Path, slide: Path, thumbnail: Path, *, tile_px: int, jpeg_quality: int
+) -> dict[str, Any]:
+    """Build a sample's slide and its thumbnail from its raw picture, with the pixel size that was measured.
 
-    `note` says what was chosen of the file or left out, None where there was nothing to choose.
+    Parameters
+    ----------
+    manifest, alignment
+        `raw.json` and `alignment.json`.
+    slide, thumbnail
+        Where they go (.tif, .jpg).
+
+    Returns
+    -------
+    Measures of the record.
     """
-
-    width_px: int
-    height_px: int
-    pixel_size_um: float | None
-    note: str | None = None
-
-
-def read_header(path: Path) -> Header:
-    """Read a picture's header; only samples whose range must be looked at (16 bits, float, opacity) are decoded.
-
-    Raises
-    ------
-    Refusal
-        When the file is not a picture that can be decoded, or none as it stands.
-    """
-    picture = open_picture(path)
-    return Header(picture.image.width, picture.image.height, _embedded_pixel_size_um(picture), picture.note)
-
-
-def _embedded_pixel_size_um(picture: Picture) -> float | None:
-    """um per pixel as the scanner's description says, or else the resolution tag."""
-    described = _described_pixel_size_um(picture.description)
-    if described is not None:
-        return described if PLAUSIBLE_UM[0] <= described <= PLAUSIBLE_UM[1] else None
-    if picture.xres <= 1.0:  # libvips gives pixels per mm, 1 where there is no tag
-        return None
-    pixel_size_um = 1000.0 / picture.xres
-    return pixel_size_um if PLAUSIBLE_UM[0] <= pixel_size_um <= PLAUSIBLE_UM[1] else None
-
-
-def _described_pixel_size_um(text: str | None) -> float | None:
-    """Of an Aperio slide `MPP = 0.499`, of an OME-TIFF `PhysicalSizeX`; None without either."""
-    if text is None:
-        return None
-    aperio = re.search(r"\bMPP\s*=\s*(\d*\.?\d+)", text)
-    if aperio:
-        return float(aperio[1])
-    size = re.search(r'\bPhysicalSizeX="(\d*\.?\d+(?:[eE][-+]?\d+)?)"', text)
-    unit = re.search(r'\bPhysicalSizeXUnit="([^"]+)"', text)
-    if size is None or (unit is not None and unit[1] not in OME_UNITS_UM):
-        return None
-    return float(size[1]) * (OME_UNITS_UM[unit[1]] if unit else 1.0)
+    aligned, picture = read_json(alignment), raw_file(manifest, "image")
+    build_pyramid(picture, slide, pixel_size_um=aligned["pixel_size_um"], tile_px=tile_px, jpeg_quality=jpeg_quality)
+    write_thumbnail(slide, thumbnail, THUMBNAIL_PX)
+    return {
+        "width_px": aligned["image_width_px"],
+        "height_px": aligned["image_height_px"],
+        "magnification": magnification(aligned["pixel_size_um"]),
+        "picture_note": read_header(picture).note,
+        "slide_bytes": slide.stat().st_size,
+    }
 
 
 def build_pyramid(source: Path, target: Path, *, pixel_size_um: float, tile_px: int, jpeg_quality: int) -> None:
@@ -88,7 +67,7 @@ def build_pyramid(source: Path, target: Path, *, pixel_size_um: float, tile_px: 
             Q=jpeg_quality,
             bigtiff=True,
             resunit="cm",
-            # libvips takes pixels per mm, whatever the unit of the tag.
+            # libvips takes pixels per mm, whatever the tag's own measure is.
             xres=1000.0 / pixel_size_um,
             yres=1000.0 / pixel_size_um,
             keep="none",

@@ -17,8 +17,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, urljoin
 
 from spotweave.errors import Refusal
-from spotweave.sources import Checksum, Fetched, FetchSettings, Listed, Listing, Wanted
-from spotweave.sources._api import (
+from spotweave.transfer.api import (
     Located,
     bearer,
     checksum_of,
@@ -31,11 +30,16 @@ from spotweave.sources._api import (
     said,
     spelled,
 )
+from spotweave.transfer.files import Checksum, Fetched, FetchSettings, Listed, Listing, Wanted
 
 log = logging.getLogger("spotweave")
 
 # Not all DOIs of Dryad name it: those of its former members are such as 10.25338/B89P86.
 ACCESSION = r"10\.\d{4,9}/[\w.]+(/versions/\d+)?"
+EXAMPLE = "10.5061/dryad.x0k6djhmx"
+ADDRESS = (r"(10\.\d{4,9}/dryad\.[\w.]*\w)", "{}")
+WEB_PAGE = "https://doi.org/{}"
+ACCOUNT = "DRYAD_TOKEN"
 SPELLING = (
     r"(?:(?:https?://)?(?:www\.)?datadryad\.org/(?:stash/)?dataset/)?(?:doi(?::|%3A)\s*|(?:https?://)?(?:dx\.)?doi\.org/)?"
     r"(?P<registrant>10\.\d{4,9})(?:/|%2F)(?P<suffix>[\w.]+)(?:/versions/(?P<version>\d+)(?![^/?#]))?"
@@ -94,7 +98,7 @@ def _split(text: str) -> tuple[str, str, str]:
 
 
 def _token() -> dict[str, str]:
-    return bearer(os.environ.get("DRYAD_TOKEN", ""))
+    return bearer(os.environ.get(ACCOUNT, ""))
 
 
 def _ask(url: str, settings: FetchSettings, label: str) -> Any:
@@ -145,7 +149,11 @@ def _pages(url: str, kind: str, settings: FetchSettings, label: str) -> list[dic
         url = _address(following, label) if following else ""
     total = content.get("total")
     if isinstance(total, int) and total != len(found):
-        raise Refusal(f"{label}: {len(found)} of {total} {kind} listed", measured=len(found), threshold=total)
+        raise Refusal(
+            f"{label}: it lists {len(found)} of {total} {kind}; name the files in the row",
+            measured=len(found),
+            threshold=total,
+        )
     return found
 
 

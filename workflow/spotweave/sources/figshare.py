@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from spotweave.errors import Refusal
-from spotweave.sources import Fetched, FetchSettings, Listed, Listing, Wanted
-from spotweave.sources._api import (
+from spotweave.transfer.api import (
     DOI,
     Located,
     checksum_of,
@@ -30,10 +29,17 @@ from spotweave.sources._api import (
     said,
     spelled,
 )
+from spotweave.transfer.files import Fetched, FetchSettings, Listed, Listing, Wanted
 
 log = logging.getLogger("spotweave")
 
 ACCESSION = r"\d+(/versions/\d+)?"
+EXAMPLE = "17087765/versions/2"
+ADDRESS = (
+    r"10\.6084/m9\.figshare\.(\d+)(?:\.v(\d+))?|figshare\.com/articles/(?:[^/]+/){0,2}(\d+)(?:/(\d+))?",
+    "{}/versions/{}",
+)
+WEB_PAGE = "https://figshare.com/articles/dataset/_/{}"
 SPELLING = (
     r"(?P<plain>\d+)(?:(?:/versions/|\.v)(?P<plain_version>\d+)(?![^/?#]))?"
     # Institutions have DOIs and addresses of their own: 10.25377/sussex.17087765.v2, sussex.figshare.com/…
@@ -114,7 +120,9 @@ def _version(number: str, version: str, settings: FetchSettings) -> _Version:
     if len(found) >= INLINE:
         found = _all_files(url, settings, label)
     if not found and about.get("is_embargoed"):
-        raise Refusal(f"{label}: is under embargo until {said(about, 'embargo_date') or 'a later day'}")
+        raise Refusal(
+            f"{label}: is under embargo until {said(about, 'embargo_date') or 'a later day'}; wait, or ask its authors"
+        )
     names = _names(found, about.get("folder_structure"), label)
     files, ids, links = [], {}, {}
     for name, entry in zip(names, found, strict=True):

@@ -19,8 +19,7 @@ from urllib.parse import quote
 
 from spotweave.errors import Refusal
 from spotweave.io import CHUNK_BYTES, remove
-from spotweave.sources import Checksum, Fetched, FetchSettings, Listed, Listing, Unreachable, Wanted
-from spotweave.sources._api import (
+from spotweave.transfer.api import (
     Located,
     bearer,
     entries,
@@ -32,10 +31,16 @@ from spotweave.sources._api import (
     safe_name,
     size_of,
 )
-from spotweave.sources._disk import record_path
+from spotweave.transfer.disk import record_path
+from spotweave.transfer.files import Checksum, Fetched, FetchSettings, Listed, Listing, Unreachable, Wanted
 
 REPOSITORY = r"[\w.-]+/[\w.-]+"
-ACCESSION = rf"{REPOSITORY}@[0-9a-f]{{40}}"
+ACCESSION = r"[\w.-]+/[\w.-]+@[0-9a-f]{40}"
+EXAMPLE = "almaan/her2st@9f2260c6aa8347996955d53f0a5f06ac14c93470"
+ADDRESS = (r"github\.com/([\w.-]+/[\w.-]+?)(?:\.git)?(?:/(?:tree|blob)/([0-9a-f]{40}))?(?:/|$)", "{}@{}")
+INCOMPLETE = "add the commit, as in https://github.com/owner/name/tree/<40 hexadecimal digits>"
+WEB_PAGE = "https://github.com/{}"
+ACCOUNT = "GITHUB_TOKEN"
 API = "https://api.github.com/repos"
 RAW = "https://raw.githubusercontent.com"
 MEDIA = "https://media.githubusercontent.com/media"
@@ -119,7 +124,7 @@ def _pointer(accession: str, file: Listed, settings: FetchSettings) -> Checksum 
 
 
 def _ask(url: str, settings: FetchSettings, label: str) -> Any:
-    headers = bearer(os.environ.get("GITHUB_TOKEN", ""))
+    headers = bearer(os.environ.get(ACCOUNT, ""))
     try:
         return get_json(url, settings, label=label, headers=headers, denied="GITHUB_TOKEN is not valid: make a new one")
     except Refusal as refusal:

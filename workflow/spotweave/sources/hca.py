@@ -17,13 +17,16 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from spotweave.errors import Refusal
-from spotweave.sources import Fetched, FetchSettings, Listed, Listing, Unreachable, Wanted
-from spotweave.sources._api import Located, checksum_of, entries, expect, fetch_located, find, get_json, safe_name
-from spotweave.sources.https import LONGEST_WAIT_S
+from spotweave.transfer.api import Located, checksum_of, entries, expect, fetch_located, find, get_json, safe_name
+from spotweave.transfer.files import Fetched, FetchSettings, Listed, Listing, Unreachable, Wanted
+from spotweave.transfer.http import LONGEST_WAIT_S
 
 log = logging.getLogger("spotweave")
 
 ACCESSION = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+EXAMPLE = "957261f7-2bd6-4358-a6ed-24ee080d5cfc"
+ADDRESS = (r"humancellatlas\.org/(?:explore/)?projects/([0-9a-f-]{36})", "{}")
+WEB_PAGE = "https://explore.data.humancellatlas.org/projects/{}"
 HOST = "https://service.azul.data.humancellatlas.org"
 PAGE = 500
 READY, PREPARING = 302, 301

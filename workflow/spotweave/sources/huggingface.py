@@ -17,8 +17,7 @@ from typing import Any
 from urllib.parse import quote
 
 from spotweave.errors import Refusal
-from spotweave.sources import Fetched, FetchSettings, Listed, Listing, Wanted
-from spotweave.sources._api import (
+from spotweave.transfer.api import (
     Located,
     bearer,
     checksum_of,
@@ -29,8 +28,13 @@ from spotweave.sources._api import (
     get_json,
     safe_name,
 )
+from spotweave.transfer.files import Fetched, FetchSettings, Listed, Listing, Wanted
 
 ACCESSION = r"[\w.-]+/[\w.-]+(@[\w.-]+)?"
+EXAMPLE = "MahmoodLab/hest@main"
+ADDRESS = (r"huggingface\.co/datasets/([\w.-]+/[\w.-]+)(?:/(?:tree|blob)/([\w.-]+))?", "{}@{}")
+WEB_PAGE = "https://huggingface.co/datasets/{}"
+ACCOUNT = "HF_TOKEN"
 HUB = "https://huggingface.co"
 PAGE = 1000
 STEPS = (
@@ -70,7 +74,7 @@ def endpoint() -> str:
 
 
 def _token() -> dict[str, str]:
-    return bearer(os.environ.get("HF_TOKEN", ""))
+    return bearer(os.environ.get(ACCOUNT, ""))
 
 
 @functools.cache

@@ -16,8 +16,7 @@ from urllib.parse import quote
 from tqdm import tqdm
 
 from spotweave.errors import Refusal
-from spotweave.sources import Fetched, FetchSettings, Listed, Listing, Wanted
-from spotweave.sources._api import (
+from spotweave.transfer.api import (
     DOI,
     Located,
     checksum_of,
@@ -31,8 +30,16 @@ from spotweave.sources._api import (
     said,
     spelled,
 )
+from spotweave.transfer.files import Fetched, FetchSettings, Listed, Listing, Wanted
 
 ACCESSION = r"[a-z0-9]{8,12}/\d+"
+EXAMPLE = "29ntw7sh4r/5"
+ADDRESS = (
+    r"10\.17632/([a-z0-9]{8,12})(?:\.(\d+))?|data\.mendeley\.com/datasets/([a-z0-9]{8,12})(?:/(\d+))?",
+    "{}/{}",
+)
+INCOMPLETE = "add the version of the dataset, as in 10.17632/svw96g68dv.5"
+WEB_PAGE = "https://data.mendeley.com/datasets/{}"
 SPELLING = (
     rf"(?:{DOI}10\.17632/(?P<doi>[a-z0-9]{{8,12}})\.(?P<doi_version>\d+)"
     r"|(?:(?:https?://)?data\.mendeley\.com/datasets/)?(?P<id>[a-z0-9]{8,12})/(?P<version>\d+))(?![^/?#])"
@@ -124,7 +131,9 @@ def _paths(folders: list[dict[str, Any]], label: str) -> dict[str, str]:
 
     def path(folder: Any, below: tuple[Any, ...] = ()) -> str:
         if folder in below:
-            raise Refusal(f"{label}: its folders lie in each other in a circle")
+            raise Refusal(
+                f"{label}: its folders lie in each other in a circle; download by hand and use the source 'file'"
+            )
         parent = by_id[folder].get("parent_id")
         above = path(parent, (*below, folder)) if parent in by_id else ""
         return f"{above}{expect(by_id[folder], 'name', label=label)}/"

@@ -15,8 +15,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from spotweave.errors import Refusal
-from spotweave.sources import Fetched, FetchSettings, Listed, Listing, Wanted
-from spotweave.sources._api import (
+from spotweave.transfer.api import (
     DOI,
     Located,
     bearer,
@@ -30,8 +29,13 @@ from spotweave.sources._api import (
     said,
     spelled,
 )
+from spotweave.transfer.files import Fetched, FetchSettings, Listed, Listing, Wanted
 
 ACCESSION = r"(10\.5281/zenodo\.)?\d+"
+EXAMPLE = "7760264"
+ADDRESS = (r"10\.5281/zenodo\.(\d+)|zenodo\.org/(?:api/)?records?/(\d+)", "{}")
+WEB_PAGE = "https://zenodo.org/records/{}"
+ACCOUNT = "ZENODO_TOKEN"
 SPELLING = rf"(?:{DOI}10\.5281/zenodo\.|(?:https?://)?(?:www\.)?zenodo\.org/(?:api/)?records?/)?(?P<number>\d+)"
 API = "https://zenodo.org/api/records"
 DENIED = (
@@ -70,7 +74,7 @@ def _split(text: str) -> tuple[str, str]:
 
 
 def _token() -> dict[str, str]:
-    return bearer(os.environ.get("ZENODO_TOKEN", ""))
+    return bearer(os.environ.get(ACCOUNT, ""))
 
 
 @functools.cache

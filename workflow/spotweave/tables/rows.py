@@ -25,8 +25,7 @@ Row = dict[str, str]
 class Checker:
     """Checks rows against one schema and words what it finds."""
 
-    def __init__(self, schema_path: Path) -> None:
-        schema = yaml.safe_load(schema_path.read_text(encoding="utf-8"))
+    def __init__(self, schema: Mapping[str, Any]) -> None:
         self.columns: Mapping[str, Any] = schema["properties"]
         self.required = tuple(schema["required"])
         self.check = compiled(schema)
@@ -52,8 +51,17 @@ class Checker:
         return "allowed: " + rule.get("allowed", rule["description"])
 
 
-def read_table(path: Path, schema_path: Path, key: str | None) -> tuple[dict[str, tuple[int, Row]], list[str]]:
+def read_table(
+    path: Path, schema_path: Path, key: str | None, more_columns: Mapping[str, Any] | None = None
+) -> tuple[dict[str, tuple[int, Row]], list[str]]:
     """Read and check one CSV table.
+
+    Parameters
+    ----------
+    key
+        The column that tells rows apart; None where none does.
+    more_columns
+        Columns that the schema does not know, with their rules: name -> JSON Schema of a cell.
 
     Returns
     -------
@@ -63,7 +71,8 @@ def read_table(path: Path, schema_path: Path, key: str | None) -> tuple[dict[str
     faults
         One line each.
     """
-    checker = Checker(schema_path)
+    schema = yaml.safe_load(schema_path.read_text(encoding="utf-8"))
+    checker = Checker({**schema, "properties": {**schema["properties"], **(more_columns or {})}})
     if not os.path.isfile(path):  # noqa: PTH113 (a name too long for any file is no error here)
         return {}, [f"{path}: no such file, allowed: a CSV table with the columns {', '.join(checker.required)}"]
     try:

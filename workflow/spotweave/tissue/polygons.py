@@ -45,7 +45,7 @@ def from_mask(
         Smaller holes are filled and smaller pieces dropped, level-0 px2.
     """
     rings = []
-    # The frame of zeros closes outlines at the border; array index 0 is then the centre of the pixel at -0.5 px.
+    # The zeros around the mask close outlines at its border; array index 0 is then the centre of the pixel at -0.5 px.
     for rows_columns in measure.find_contours(np.pad(mask, 1).astype(np.float32), 0.5):
         rings.append(shapely.LineString((rows_columns[:, ::-1] - 0.5) * scale))
     if not rings:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,23 @@ from numpy.typing import NDArray
 
 from spotweave.errors import Refusal
 from spotweave.pictures.reduced import read_reduced
-from spotweave.tissue import agreement, classical, polygons
+from spotweave.tissue import agreement, polygons
+from spotweave.tissue.methods import TISSUE_METHODS
+from spotweave.tissue.picture import Look, Picture
 
+LIMITS = (
+    "tissue_min_mm2",
+    "stain_share_min",
+    "glass_share_flag",
+    "blacked_out_share_flag",
+    "spots_on_tissue_min",
+    "spots_on_tissue_flag",
+    "spots_off_tissue_min",
+    "spots_off_tissue_flag",
+)
+"""The limits of the configuration that are used here, read without importing this."""
+MIN_PIECE_UM2 = 50_000.0
+"""Smaller pieces are no tissue."""
 COMPARED_MIN = 20
 """Fewer spots than this give no share to judge by."""
 
@@ -37,6 +52,7 @@ def find_tissue(
     spot_diameter_um: float,
     limits: Mapping[str, float],
     *,
+    method: str = "classical",
     min_hole_um2: float,
     simplify_um: float,
 ) -> Found:
@@ -48,25 +64,27 @@ def find_tissue(
         The H&E picture as deposited: recoded ones have lost part of their colours.
     xy_px, in_tissue
         (N, 2) spot centres, px of `picture`, NaN without a place; (N,) 0/1 the selection.
+    method
+        The way tissue is found, a module of `spotweave.tissue.methods`.
     limits
-        `tissue_min_mm2`, `stain_share_min`, `glass_share_flag`, `blacked_out_share_flag`,
-        `spots_on_tissue_min`, `spots_on_tissue_flag`, `spots_off_tissue_min`,
-        `spots_off_tissue_flag`.
+        Those of `LIMITS`.
 
     Raises
     ------
     Refusal
         For a picture without stain, with too little tissue, or with too many spots on the wrong side of its edge.
     """
-    settings = replace(classical.TissueSettings(), min_hole_um2=min_hole_um2)
-    rgb, scale = read_reduced(picture, pixel_size_um / settings.working_pixel_size_um)
-    mask, look = classical.segment_and_look(rgb, pixel_size_um * (scale[0] * scale[1]) ** 0.5, settings)
+    chosen = TISSUE_METHODS.load(method)
+    rgb, scale = read_reduced(picture, pixel_size_um / chosen.WORKING_PIXEL_SIZE_UM)
+    reduced = Picture(rgb, pixel_size_um * (scale[0] * scale[1]) ** 0.5)
+    mask = chosen.segment(reduced, min_hole_um2=min_hole_um2, min_piece_um2=MIN_PIECE_UM2)
+    look = reduced.look()
     outlines = polygons.from_mask(
         mask,
         scale,
         simplify_px=simplify_um / pixel_size_um,
-        min_hole_px2=settings.min_hole_um2 / pixel_size_um**2,
-        min_piece_px2=settings.min_piece_um2 / pixel_size_um**2,
+        min_hole_px2=min_hole_um2 / pixel_size_um**2,
+        min_piece_px2=MIN_PIECE_UM2 / pixel_size_um**2,
     )
     area_mm2 = sum(outline.area for outline in outlines) * pixel_size_um**2 / 1e6
     _check_stain(picture, look, limits)
@@ -95,7 +113,7 @@ def find_tissue(
     return Found(outlines, rgb, scale, measures)
 
 
-def _check_stain(picture: Path, look: classical.Look, limits: Mapping[str, float]) -> None:
+def _check_stain(picture: Path, look: Look, limits: Mapping[str, float]) -> None:
     if look.content_mm2 >= limits["tissue_min_mm2"] and look.stain_share < limits["stain_share_min"]:
         raise Refusal(
             f"{picture.name}: no H&E colours: {look.stain_share:.0%} of what it absorbs is stain, of H&E at least "

@@ -10,12 +10,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from spotweave.deposits.naming import MATRIX
 from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
-from spotweave.intake.layouts import MATRIX
 from spotweave.matrices.hdf5 import keys, open_file
 from spotweave.visium import barcode_lists
-from spotweave.visium.positions import NAMES, Loupe, Positions, read_loupe
+from spotweave.visium.loupe import Loupe, read_loupe
+from spotweave.visium.positions import Positions
+from spotweave.visium.positions_columns import NAMES
 
 SAME_ARRAY_FROM = 0.5  # places that the list and the alignment share; 6.5 mm is .35 of 11 mm
 FROM_COUNTS = "counts"
@@ -90,7 +92,7 @@ def _with_pixels(table: pd.DataFrame, loupe: Loupe, list_name: str) -> pd.DataFr
 
 
 def tissue_by_counts(
-    matrix_name: str, spots: int, kept: NDArray[np.intp], totals: NDArray[np.float64]
+    matrix_name: str, spots: int, kept: NDArray[np.intp], totals: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], bool]:
     """Which spots are in tissue where only the counts can tell, and whether they can.
 

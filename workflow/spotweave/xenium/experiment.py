@@ -78,7 +78,7 @@ def read_experiment(raw: RawFile) -> Experiment:
         raise Refusal(f"{raw.name}: no pixel_size; is it the experiment.xenium of a Xenium bundle? Download it again")
     if not PIXEL_SIZES_UM[0] <= size <= PIXEL_SIZES_UM[1]:
         raise Refusal(
-            f"{raw.name}: a pixel_size of {size:g}; Xenium's is 0.2125 um, check the file and its unit",
+            f"{raw.name}: a pixel_size of {size:g}; Xenium's is 0.2125 um, check the file, and that it is in um",
             measured=size,
             threshold=f"{PIXEL_SIZES_UM[0]:g} to {PIXEL_SIZES_UM[1]:g} um",
         )

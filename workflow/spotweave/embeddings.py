@@ -1,0 +1,133 @@
+"""One sample's patches through an encoder, or through the encoders a recipe trained, into one file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from tqdm import tqdm
+
+from spotweave.encoders import ENCODERS, Encoder
+from spotweave.errors import Refusal
+from spotweave.networks.spec import EncoderSpec
+
+
+def embed_sample(
+    path: Path,
+    patches: Path,
+    row: Mapping[str, str],
+    *,
+    sample: str,
+    encoder: str,
+    folds: Sequence[Path] = (),
+    folder: Path | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    batch: int = 64,
+) -> dict[str, Any]:
+    """Build what a row of the encoder table describes and write the embeddings of one sample.
+
+    Parameters
+    ----------
+    path, patches, sample, encoder, batch
+        As for `write_embeddings`.
+    row
+        The encoder's row; for a recipe that of its base, with the builder `finetuned`.
+    folds
+        A recipe's weight files, one a fold; refused ones are folds that do not exist.
+    folder
+        Where a relative path of a weights file lies; None is the working folder.
+    seed
+        Of random weights.
+    device
+        `auto`, `cpu` or `cuda`.
+
+    Returns
+    -------
+    measures
+        JSON types: `patches`, `dims` of each dataset written, and `weights_sha256` where the row states it (it was
+        checked before the weights were opened).
+
+    Raises
+    ------
+    EncoderUnavailable
+        If the weights cannot be had.
+    Refusal
+        If no fold was trained, or an embedding is not finite.
+    """
+    spec = EncoderSpec.from_row(row)
+    builder = ENCODERS.load(spec.builder)
+
+    def build(spec: EncoderSpec) -> Encoder:
+        return builder.build(spec, folder=folder, seed=seed, device=device)
+
+    if spec.builder == "finetuned":
+        named = {f"fold{fold}/embeddings": build(spec.at(file)) for fold, file in builder.fold_files(folds)}
+    else:
+        named = {"embeddings": build(spec)}
+    count = write_embeddings(path, patches, named, sample=sample, encoder=encoder, batch=batch)
+    return {
+        "patches": count,
+        "dims": {name: one.dim for name, one in named.items()},
+        **({"weights_sha256": spec.sha256} if spec.sha256 else {}),
+    }
+
+
+def write_embeddings(
+    path: Path, patches: Path, named: Mapping[str, Encoder], *, sample: str, encoder: str, batch: int
+) -> int:
+    """Stream one sample's patches through encoders and write the embeddings, in the order of the patches.
+
+    Parameters
+    ----------
+    path
+        HDF5 file to write: `barcode` (N, 1) str and one dataset (N, dim) float32 an encoder; attributes
+        `sample` and `encoder`.
+    patches
+        HDF5 file with `img` (N, H, W, 3) uint8 and `barcode` (N, 1) str.
+    named
+        Dataset name -> encoder: `embeddings`, or `fold{k}/embeddings` for one trained per fold.
+    batch
+        Patches read and embedded at a time; it bounds the memory and changes no number beyond float32 rounding.
+
+    Returns
+    -------
+    n_patches
+
+    Raises
+    ------
+    Refusal
+        If an encoder yields a number that is not finite.
+    """
+    with h5py.File(patches, "r") as read, h5py.File(path, "w") as written:
+        count = len(read["img"])
+        written.attrs["sample"] = sample
+        written.attrs["encoder"] = encoder
+        written.create_dataset("barcode", data=read["barcode"][:], dtype=h5py.string_dtype())
+        for name, one in named.items():
+            written.create_dataset(name, (count, one.dim), "float32")
+        for rows in tqdm(list(_slices(count, batch)), desc=f"{encoder} {sample}", unit="batch", disable=None):
+            images = read["img"][rows]
+            for name, one in named.items():
+                written[name][rows] = _finite(one.encode(images), f"{encoder} ({name})", read["barcode"], rows)
+    return count
+
+
+def _slices(count: int, batch: int) -> Iterator[slice]:
+    return (slice(start, min(start + batch, count)) for start in range(0, count, batch))
+
+
+def _finite(embeddings: np.ndarray, what: str, barcodes: h5py.Dataset, rows: slice) -> np.ndarray:
+    bad = ~np.isfinite(embeddings).all(axis=1)
+    if bad.any():
+        first = barcodes.asstr()[rows.start + int(bad.argmax())]
+        raise Refusal(
+            f"encoder {what} gives numbers that are not finite, first for patch {first.item()}: check its weights, "
+            "or set its dtype to float32",
+            measured=int(bad.sum()),
+            threshold=0,
+        )
+    return embeddings

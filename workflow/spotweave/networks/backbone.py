@@ -1,0 +1,124 @@
+"""Networks of the timm library: any of its architectures, pooled, with the weights of a row.
+
+Models are always built from their plain architecture name, never from a hub name, so that nothing but
+`weights` = hub touches the network, and weights load strictly: a tensor that is missing or left over is an error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from spotweave import torchvision_shim
+from spotweave.networks.spec import EncoderSpec, EncoderUnavailable, parse_arguments
+from spotweave.networks.weights import RERUN, weights_path
+
+torchvision_shim.install()
+
+import timm  # noqa: E402  (it imports torchvision)
+import timm.layers  # noqa: E402
+
+# Arguments whose value is a layer class, which a table can only name.
+LAYER_ARGUMENTS = {"mlp_layer", "act_layer", "norm_layer"}
+
+
+class Backbone(nn.Module):
+    """A timm model and the way its features are pooled: (B, 3, H, W) normalised -> (B, dim).
+
+    Parameters
+    ----------
+    spec
+        `architecture`, `arguments` and `pool` are used. Pools: `stageN` global average of the feature map
+        after stage N; `avg` the model's own pooled features, or for token models the mean of patch tokens;
+        `cls` the class token; `cls+mean` both. Prefix tokens (class, registers) never enter a mean.
+    """
+
+    def __init__(self, spec: EncoderSpec) -> None:
+        super().__init__()
+        self.pool = spec.pool
+        # Any: timm's models share methods that torch's Module does not declare.
+        self.model: Any = timm.create_model(
+            spec.architecture, pretrained=False, num_classes=0, **_with_layers(parse_arguments(spec.arguments))
+        )
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        if self.pool.startswith("stage"):
+            maps = self.model.forward_intermediates(
+                images, indices=[int(self.pool.removeprefix("stage"))], stop_early=True, intermediates_only=True
+            )
+            return maps[0].mean(dim=(2, 3))
+        features = self.model.forward_features(images)
+        if features.ndim != 3:
+            if self.pool != "avg":
+                raise ValueError(f"{type(self.model).__name__} has no tokens for the pool {self.pool!r}, allowed: avg")
+            return self.model.forward_head(features, pre_logits=True)
+        return pool_tokens(features, self.pool, self.model.num_prefix_tokens)
+
+
+def pool_tokens(tokens: torch.Tensor, pool: str, prefix: int) -> torch.Tensor:
+    """Pool tokens (B, T, D), of which the first `prefix` are class and register tokens, to (B, D) or (B, 2 D)."""
+    first, mean = tokens[:, 0], tokens[:, prefix:].mean(dim=1)
+    return {"cls": first, "avg": mean, "cls+mean": torch.cat([first, mean], dim=1)}[pool]
+
+
+def backbone(spec: EncoderSpec, *, folder: Path | None, seed: int) -> Backbone:
+    """The network of a row with its weights, on the CPU."""
+    path = weights_path(spec, folder)
+    with seeded(seed):
+        network = Backbone(spec)
+    if path is not None:
+        _load_weights(network.model, path, spec)
+    return network
+
+
+def output_dim(spec: EncoderSpec) -> int:
+    """The length of the embeddings the architecture gives, found without memory for its weights."""
+    with torch.device("meta"), torch.inference_mode():
+        network = Backbone(spec).eval()
+        return int(network(torch.empty(1, 3, spec.input_px, spec.input_px)).shape[1])
+
+
+@contextlib.contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """torch's CPU randomness from `seed` inside, untouched outside."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
+
+
+def _load_weights(model: nn.Module, path: Path, spec: EncoderSpec) -> None:
+    try:
+        # Reads safetensors, and pickles with weights_only=True.
+        state: dict[str, Any] = timm.models.load_state_dict(str(path), weights_only=True)
+        convert = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
+        if convert is not None:
+            state = convert(state, model)
+        for classifier in _classifiers(model):
+            state = {name: tensor for name, tensor in state.items() if not name.startswith(f"{classifier}.")}
+        model.load_state_dict(state, strict=True)
+    except (RuntimeError, KeyError, ValueError, OSError, EOFError) as error:
+        detail = " ".join(str(error).split())[:300]
+        raise EncoderUnavailable(
+            spec.encoder,
+            f"{path.name} does not hold weights of {spec.architecture}({spec.arguments}): {detail}.",
+            ["correct architecture, arguments or source in the encoder table, or get the file again", RERUN],
+        ) from error
+
+
+def _classifiers(model: nn.Module) -> tuple[str, ...]:
+    names: str | tuple[str, ...] | None = getattr(model, "pretrained_cfg", {}).get("classifier")
+    return (names,) if isinstance(names, str) else tuple(names or ())
+
+
+def _with_layers(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Layer classes for layer names: timm's, else torch's."""
+    return {
+        name: getattr(timm.layers, value, None) or getattr(nn, value) if name in LAYER_ARGUMENTS else value
+        for name, value in arguments.items()
+    }

@@ -1,0 +1,118 @@
+"""What the schemas cannot say of the tables of encoders and recipes, whose entries say it of themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from spotweave.encoders import check_row, patch_fault
+from spotweave.recipes import RECIPES
+from spotweave.registry import nearest
+from spotweave.tables.rows import Checker, Row
+
+
+def model_faults(
+    config: Mapping[str, Any],
+    config_source: str,
+    encoders: Mapping[str, Row],
+    recipes: Mapping[str, Row],
+    rows_at: Mapping[tuple[str, str], str],
+    said: Iterable[str],
+    envs: Path,
+) -> list[str]:
+    """What is wrong with encoders and recipes, a line each.
+
+    Parameters
+    ----------
+    rows_at
+        (`encoders` or `recipes`, name) -> `file:row`.
+    said
+        Faults found before: builders and kinds are asked about rows whose cells fit their schema.
+    envs
+        Folder of the environments.
+    """
+    found = list(said)
+    known = len(found)
+
+    def is_sound(table: str, name: str) -> bool:
+        return not any(fault.startswith(f"{rows_at[table, name]}:") for fault in found)
+
+    for name, row in encoders.items():
+        where = rows_at["encoders", name]
+        found += environment_faults(f"{where}:env", row.get("env"), envs)
+        if is_sound("encoders", name):
+            found += [f"{where}:{column}: {fault}" for column, fault in check_row(row)]
+    columns = recipe_columns()
+    for name, row in recipes.items():
+        where = rows_at["recipes", name]
+        found += environment_faults(f"{where}:env", row.get("env"), envs)
+        if is_sound("recipes", name):
+            found += kind_faults(where, row, columns)
+    chosen = {name: recipes[name] for name in config["recipes"] if name in recipes and is_sound("recipes", name)}
+    for name, row in chosen.items():
+        found += recipe_faults(rows_at["recipes", name], name, row, encoders, config)
+    used = dict.fromkeys([*config["encoders"], *(row["base_encoder"] for row in chosen.values())])
+    for name in used:
+        if name in encoders and is_sound("encoders", name):
+            size_px = config["patch"]["size_px"]
+            found += patch_faults(name, encoders[name], rows_at["encoders", name], size_px, config_source)
+    return found[known:]
+
+
+def patch_faults(name: str, row: Row, where: str, size_px: int, config_source: str) -> list[str]:
+    """A line where the encoder of a sound row at `where` (`file:row`) cannot take patches of `size_px` px."""
+    why = patch_fault(row, size_px)
+    if why is None:
+        return []
+    return [f"{config_source}:patch.size_px: {size_px}, which encoder {name} ({where}) cannot take: {why}"]
+
+
+def environment_faults(where: str, name: str | None, envs: Path) -> list[str]:
+    """An environment that has no file; `where` is the cell or key that names it."""
+    there = [path.stem for path in envs.glob("*.yaml")]
+    if name is None or name in there:
+        return []
+    return [f"{where}: {name!r} has no file {envs.name}/{name}.yaml, {nearest(name, there)}"]
+
+
+def recipe_columns() -> dict[str, Any]:
+    """The columns of all kinds of recipe: name -> rule; where kinds differ, what one of them takes is let pass."""
+    rules: dict[str, list[Any]] = {}
+    for kind in RECIPES.names():
+        for column, rule in RECIPES.load(kind).COLUMNS.items():
+            rules.setdefault(column, []).append(rule)
+    return {
+        column: found[0] if len(found) == 1 else {"description": found[0]["description"], "anyOf": found}
+        for column, found in rules.items()
+    }
+
+
+def kind_faults(where: str, row: Row, others: Iterable[str]) -> list[str]:
+    """What the kind of a recipe says of its own columns; `others` are the columns of all kinds."""
+    name = row.get("kind", "")
+    unknown = RECIPES.fault(name)
+    if unknown:
+        return [f"{where}:kind: {unknown}"]
+    kind = RECIPES.load(name)
+    checker = Checker({"type": "object", "properties": kind.COLUMNS, "required": list(kind.REQUIRED)})
+    faults = list(checker.faults(where, {column: cell for column, cell in row.items() if column in kind.COLUMNS}))
+    unused = sorted(set(row) & set(others) - set(kind.COLUMNS))
+    return faults + [f"{where}:{column}: is not for recipes of the kind {name}, allowed: empty" for column in unused]
+
+
+def recipe_faults(where: str, name: str, row: Row, encoders: Mapping[str, Row], config: Mapping[str, Any]) -> list[str]:
+    """What is wrong with a sound row: its name is taken, its base cannot be trained, its task is not run."""
+    faults = []
+    if name in encoders:
+        faults.append(f"{where}:recipe: {name!r} is an encoder already, allowed: a name of its own")
+    base = encoders.get(row["base_encoder"])
+    if base is None:
+        unknown = row["base_encoder"]
+        faults.append(f"{where}:base_encoder: {unknown!r} is in no table, {nearest(unknown, encoders)}")
+    else:
+        found = RECIPES.load(row["kind"]).check(row, base)
+        faults += [f"{where}:{column}: {fault}" for column, fault in found]
+    if row["task"] not in config["tasks"]:
+        faults.append(f"{where}:task: {row['task']!r} is not run, allowed: {', '.join(config['tasks'])}")
+    return faults

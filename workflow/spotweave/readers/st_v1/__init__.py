@@ -1,0 +1,1 @@
+"""Spatial Transcriptomics: what its files are called (`layout`) and how they are read (`read`)."""

@@ -1,0 +1,1 @@
+"""Visium: what its files are called (`layout`) and how they are read (`read`)."""

@@ -1,0 +1,68 @@
+"""One sample's tissue, from the files of its store to its outlines and the picture of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from spotweave.deposits.raw import raw_file
+from spotweave.io import read_json
+from spotweave.placing import read_units
+from spotweave.tissue import overview, polygons
+from spotweave.tissue.section import find_tissue
+
+
+def segment(
+    manifest: Path,
+    alignment: Path,
+    units: Path,
+    limits: Mapping[str, float],
+    tissue: Path,
+    overlay: Path,
+    *,
+    method: str,
+    min_hole_um2: float,
+    simplify_um: float,
+) -> dict[str, Any]:
+    """Find the tissue on the picture as deposited and write it.
+
+    Parameters
+    ----------
+    manifest, alignment, units
+        `raw.json`, `alignment.json` and `units.parquet`.
+    limits
+        Those of `section.LIMITS`.
+    tissue, overlay
+        Where the outlines (GeoJSON, level-0 px) and the picture of them (JPEG) go.
+    method
+        The way tissue is found, a module of `tissue.methods`.
+    min_hole_um2
+        Smaller holes are filled.
+    simplify_um
+        How far outlines may be moved.
+
+    Returns
+    -------
+    Measures of the record.
+
+    Raises
+    ------
+    Refusal
+        As `section.find_tissue`.
+    """
+    aligned, placed = read_json(alignment), read_units(units)
+    found = find_tissue(
+        raw_file(manifest, "image"),
+        float(aligned["pixel_size_um"]),
+        placed[["x_px", "y_px"]].to_numpy(dtype=float),
+        placed["in_tissue"].to_numpy(),
+        aligned["spot_diameter_um"],
+        limits,
+        method=method,
+        min_hole_um2=min_hole_um2,
+        simplify_um=simplify_um,
+    )
+    polygons.write_geojson(tissue, found.outlines, aligned["pixel_size_um"])
+    overview.write_overlay(overlay, found.rgb, found.outlines, found.scale)
+    return found.measures
