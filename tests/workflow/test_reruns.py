@@ -241,10 +241,11 @@ def test_a_new_metric_is_one_name_and_refits_nothing(built):
 def test_a_metric_that_is_none_is_a_fault_before_any_job(built):
     built.configure({**SMALL, "metrics": ["pearson", "spaerman"]})
     try:
-        said = built.snakemake("--dry-run", check=False).stderr
+        done = built.snakemake("--dry-run", check=False)
     finally:
         built.configure(SMALL)
-    assert "metrics: 'spaerman' is no metric, did you mean 'spearman'?" in said
+    assert done.returncode != 0
+    assert "metrics: 'spaerman' is no metric, did you mean 'spearman'?" in done.stdout + done.stderr
 
 
 def test_two_builds_have_the_same_manifest(finished, tmp_path, deposit):
