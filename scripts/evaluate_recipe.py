@@ -2,16 +2,18 @@
 
 from _stage import Stage
 
-stage = Stage("evaluate_recipe", __doc__, inputs=["before+", "after+"], outputs=["metrics"], record=False)
+stage = Stage("evaluate_recipe", __doc__, inputs=["scores+", "folds+"], outputs=["metrics"], record=False)
 stage.option("--recipe", required=True)
+stage.option("--base", required=True, help="name of the encoder the recipe starts from")
 
 
 def work(args):
+    from spotweave.benchmark import folds_table, long_table
     from spotweave.benchmark.comparison import compare
-    from spotweave.benchmark.leaderboard import read_scores
     from spotweave.io import write_json
 
-    write_json(args.metrics, {"recipe": args.recipe, **compare(read_scores(args.before), read_scores(args.after))})
+    compared = compare(long_table.read(args.scores), folds_table.read(args.folds), args.base, args.recipe)
+    write_json(args.metrics, {"recipe": args.recipe, **compared})
 
 
 if __name__ == "__main__":

@@ -26,14 +26,14 @@ def published():
 def scores():
     """Set -> fold -> (G,) list of Pearson correlations, genes in the order of the oracle's `genes`."""
     from spotweave import probes, protocols
-    from spotweave.benchmark.scores import pearson_by_unit
-    from spotweave.expression.targets import TARGETS
+    from spotweave.correlation import pearson_by_group
+    from spotweave.expression.scales import SCALES
     from spotweave.probes import Training
 
     with np.load(ORACLE / "her2st_handcrafted.npz") as table:
         counts, sample = table["counts"].astype(np.float64), table["sample"]
     protocol = protocols.load("hest_exact")
-    target = TARGETS[protocol.target](counts, counts.sum(axis=1, keepdims=True))
+    target = SCALES[protocol.target](counts, counts.sum(axis=1))
     found = {}
     for name, folds in published().items():
         features = embeddings(name)
@@ -45,7 +45,7 @@ def scores():
             training = Training(features[train], target[train], nothing, nothing)
             prediction = probes.load("ridge").fit(training, protocol.fit, seed=1).predict(features[test])
             pooled = np.zeros(len(test), dtype=np.int64)
-            found.setdefault(name, {})[fold] = pearson_by_unit(target[test], prediction, pooled)[0].tolist()
+            found.setdefault(name, {})[fold] = pearson_by_group(target[test], prediction, pooled)[0].tolist()
     return found
 
 

@@ -11,7 +11,7 @@ from spotweave.errors import Refusal
 from spotweave.fiducials.cytassist import to_slide
 from spotweave.geometry import apply
 from spotweave.visium.array import capture_area
-from spotweave.visium.positions import read_loupe
+from spotweave.visium.loupe import read_loupe
 
 LIMITS = {"frame_offset_max_um": 250.0, "frame_offset_flagged_um": 27.5}
 ARRAY_UM = capture_area("6.5 mm").spots_um()

@@ -1,83 +1,119 @@
-"""The leaderboard: averages, ranks, remarks and the picture; and the tasks table against its schema."""
+"""The leaderboard: averages, ranks, remarks and the picture, from the long table; and the tasks table's schema."""
 
 import csv
+import itertools
 from pathlib import Path
 
+import evaluate_recipe
 import jsonschema
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
-import rank_encoders
+import rank_predictors
 import yaml
 
-from spotweave.benchmark import evaluate, leaderboard
+from spotweave.benchmark import folds_table, leaderboard, long_table
+from spotweave.benchmark.folds_table import FoldRow
+from spotweave.io import read_json
 
 ROOT = Path(__file__).resolve().parents[2]
+TAKEN = ["pearson", "pearson_null95", "undefined_share"]
+NOTES = {"demo": "simulated samples"}
 
 
-def fold(number, mean, zero=None, null=0.02, undefined=0, **other):
-    return {
-        "fold": number,
-        "test_donors": "NA",
-        "n_train_spots": 90,
-        "n_test_spots": 30 + number,
-        "n_test_samples": 1,
-        "n_genes": 50 - number,
-        "pearson_mean": mean,
-        "pearson_mean_zero": mean if zero is None else zero,
-        "pearson_undefined": undefined,
-        "n_pearson": 50,
-        "pearson_null95": null,
-        **other,
-    }
+def scored(values, null=0.02, note=None):
+    """A scored fold: its values by gene, of one sample; None is undefined."""
+    return {"values": np.array([values], dtype=float), "null": null, "note": note}
+
+
+def missing(reason, status="refused", note=None):
+    return {"status": status, "reason": reason, "note": note}
 
 
 @pytest.fixture
 def write(tmp_path):
-    def write_scores(encoder, rows, task="demo", protocol="strict", probe="ridge", task_notes="simulated samples"):
-        path = tmp_path / task / protocol / encoder / probe / "scores.csv"
-        path.parent.mkdir(parents=True)
-        labels = {"task": task, "protocol": protocol, "encoder": encoder, "probe": probe, "task_notes": task_notes}
-        with open(path, "w", newline="") as handle:
-            writer = csv.DictWriter(handle, evaluate.COLUMNS)
-            writer.writeheader()
-            writer.writerows({**labels, **row} for row in rows)
-        return path
+    """Write the part of one predictor: its scores and its folds."""
+    number = itertools.count()
 
-    return write_scores
+    def write_parts(encoder, folds, task="demo", protocol="strict", probe="ridge"):
+        folder = tmp_path / f"part{next(number)}"
+        folder.mkdir()
+        predictor = f"{encoder}+{probe}" if probe else encoder
+        rows = []
+        with long_table.Writer(folder / "scores.parquet") as table:
+            for fold, given in enumerate(folds):
+                labels = {"task": task, "protocol": protocol, "predictor": predictor, "fold": fold}
+                made = {"encoder": encoder if probe else None, "probe": probe, "test_donors": "NA"}
+                if "values" not in given:
+                    rows.append(FoldRow(**labels, **made, **given))
+                    continue
+                values = given["values"]
+                count = values.shape[1]
+                genes = [f"g{number:03d}" for number in range(count)]
+                undefined = np.isnan(values[0]).astype(float)
+                null = np.array([given["null"]], dtype=float)
+                parts = [
+                    long_table.rows(labels, "pearson", ["s"] * count, genes, values[0]),
+                    long_table.rows(labels, "undefined_share", ["s"] * count, genes, undefined),
+                    long_table.rows(labels, "pearson_null95", [""], [""], null),
+                ]
+                for part in parts:
+                    table.write(part)
+                sizes = {"n_train_spots": 90, "n_test_spots": 30 + fold, "n_test_samples": 1, "n_genes": count}
+                rows.append(FoldRow(**labels, **made, **sizes, status="scored", note=given["note"]))
+        folds_table.write(folder / "folds.csv", rows)
+        return folder
+
+    return write_parts
 
 
-def ranked(*paths):
-    return leaderboard.rank(leaderboard.read_scores(paths)).set_index(["encoder", "probe"])
+def ranked(*parts):
+    scores = long_table.read(part / "scores.parquet" for part in parts)
+    folds = folds_table.read(part / "folds.csv" for part in parts)
+    return leaderboard.rank(scores, folds, TAKEN, NOTES).set_index("predictor")
 
 
-def test_folds_are_averaged_and_encoders_ranked(write):
-    table = ranked(write("resnet", [fold(0, 0.1), fold(1, 0.3, null=0.04)]), write("uni", [fold(0, 0.5), fold(1, 0.3)]))
-    resnet = table.loc["resnet", "ridge"]
-    assert resnet["pearson_mean"] == pytest.approx(0.2)
-    assert resnet["pearson_std"] == pytest.approx(np.std([0.1, 0.3]))
-    assert resnet["pearson_null95"] == pytest.approx(0.03)
-    assert (resnet["n_folds"], resnet["n_genes"], resnet["n_spots"], resnet["rank"]) == (2, 49, 61, 2)
-    assert table.loc["uni", "ridge"]["rank"] == 1
-    assert list(table.index) == [("uni", "ridge"), ("resnet", "ridge")]
+def run(parts, tmp_path, name="all", suffix=".png", notes='{"demo": "simulated samples"}'):
+    paths = {what: tmp_path / f"{name}.{what}" for what in ("scores", "folds", "leaderboard")}
+    paths["plot"] = tmp_path / f"{name}{suffix}"
+    argv = ["--parts", *(part / "scores.parquet" for part in parts)] if parts else []
+    argv += ["--fold-parts", *(part / "folds.csv" for part in parts)] if parts else []
+    argv += ["--metrics", *TAKEN, "--notes", notes]
+    argv += [word for what, path in paths.items() for word in (f"--{what}", path)]
+    rank_predictors.stage.run(rank_predictors.work, [str(word) for word in argv])
+    return paths
+
+
+def test_folds_are_averaged_and_predictors_ranked(write):
+    resnet = write("resnet", [scored([0.1] * 50), scored([0.3] * 49, null=0.04)])
+    table = ranked(resnet, write("uni", [scored([0.5]), scored([0.3])]))
+    row = table.loc["resnet+ridge"]
+    assert row["pearson_mean"] == pytest.approx(0.2)
+    assert row["pearson_std"] == pytest.approx(np.std([0.1, 0.3]))
+    assert row["pearson_null95"] == pytest.approx(0.03)
+    assert (row["n_folds"], row["n_genes"], row["n_spots"], row["rank"]) == (2, 49, 61, 2)
+    assert (row["encoder"], row["probe"]) == ("resnet", "ridge")
+    assert list(table.index) == ["uni+ridge", "resnet+ridge"]
 
 
 def test_an_undefined_correlation_is_not_better_than_a_bad_one(write):
     table = ranked(
-        write("picky", [fold(0, 0.4, zero=0.1, undefined=37)]),
-        write("steady", [fold(0, 0.2)]),
-        write("steady", [fold(0, None, zero=0.0, undefined=50, null=None)], probe="mean"),
+        write("picky", [scored([0.4] * 13 + [None] * 37)]),
+        write("steady", [scored([0.2])]),
+        write("steady", [scored([None] * 50)], probe="mean"),
     )
-    assert table["rank"].to_dict() == {("steady", "ridge"): 1, ("picky", "ridge"): 2, ("steady", "mean"): 3}
-    assert table.loc["picky", "ridge"]["undefined_share"] == 0.74
-    assert np.isnan(table.loc["steady", "mean"]["pearson_mean"])
+    assert table["rank"].to_dict() == {"steady+ridge": 1, "picky+ridge": 2, "steady+mean": 3}
+    assert table.loc["picky+ridge", "undefined_share"] == 0.74
+    assert table.loc["picky+ridge", "pearson_mean"] == 0.4
+    assert np.isnan(table.loc["steady+mean", "pearson_mean"])
+    assert table.loc["steady+mean", "n_folds"] == 1
 
 
 def test_equal_scores_share_a_rank_and_tasks_and_protocols_are_ranked_apart(write):
-    paths = [write(encoder, [fold(0, score)]) for encoder, score in (("a", 0.2), ("b", 0.2), ("c", 0.1))]
-    paths.append(write("c", [fold(0, 0.1)], protocol="hest_exact"))
-    table = leaderboard.rank(leaderboard.read_scores(paths))
-    assert table[["protocol", "encoder", "rank"]].to_numpy().tolist() == [
+    parts = [write(encoder, [scored([score])]) for encoder, score in (("a", 0.2), ("b", 0.2), ("c", 0.1))]
+    parts.append(write("c", [scored([0.1])], protocol="hest_exact"))
+    assert ranked(*parts).reset_index()[["protocol", "encoder", "rank"]].to_numpy().tolist() == [
         ["hest_exact", "c", 1],
         ["strict", "a", 1],
         ["strict", "b", 1],
@@ -85,58 +121,122 @@ def test_equal_scores_share_a_rank_and_tasks_and_protocols_are_ranked_apart(writ
     ]
 
 
-def test_an_unavailable_encoder_is_there_without_rank_and_says_why(write):
+def test_a_method_stands_beside_the_probes_with_encoder_and_probe_empty(write, tmp_path):
+    paths = run([write("egn", [scored([0.4])], probe=None), write("uni", [scored([0.3])])], tmp_path)
+    first, second = csv.DictReader(paths["leaderboard"].open())
+    assert (first["predictor"], first["encoder"], first["probe"], first["rank"]) == ("egn", "", "", "1")
+    assert (second["predictor"], second["encoder"], second["probe"]) == ("uni+ridge", "uni", "ridge")
+
+
+def test_what_was_not_scored_says_why_once_or_fold_by_fold(write):
+    gone = "the encoder is unavailable: no embeddings of any sample"
     table = ranked(
-        write("uni", [{"note": "the encoder is unavailable: no embeddings of any sample"}]),
-        write("resnet", [fold(0, 0.1, note=""), {"fold": 1, "note": "9 training spots, at least 10 are needed"}]),
+        write("uni", [missing(gone), missing(gone), missing("fold 2 does not exist", "absent")]),
+        write("resnet", [scored([0.1]), missing("9 training spots, at least 10 are needed")]),
+        write("vit", [missing("one"), missing("another")]),
+        write("one", [missing("only donor A", "absent"), missing("only donor A", "absent")]),
+        write("gone", [scored([0.1]), missing("fold 1 does not exist", "absent")]),
     )
-    uni = table.loc["uni", "ridge"]
-    assert uni["n_folds"] == 0
-    assert pd.isna(uni["rank"])
-    assert uni["note"] == "simulated samples; the encoder is unavailable: no embeddings of any sample"
-    resnet = table.loc["resnet", "ridge"]
-    assert resnet["n_folds"] == 1
-    assert resnet["note"] == "simulated samples; fold 1: 9 training spots, at least 10 are needed"
+    assert table.loc["uni+ridge", "n_folds"] == 0
+    assert pd.isna(table.loc["uni+ridge", "rank"])
+    notes = {name.partition("+")[0]: note.removeprefix("simulated samples") for name, note in table["note"].items()}
+    assert notes == {
+        "uni": f"; {gone}",
+        "resnet": "; fold 1: 9 training spots, at least 10 are needed",
+        "vit": "; fold 0: one; fold 1: another",
+        "one": "; only donor A",
+        "gone": "",
+    }
+    assert table.loc["resnet+ridge", "n_folds"] == 1
 
 
 def test_a_remark_shared_by_all_folds_is_made_once(write):
-    notes = [fold(0, 0.1, note="random weights"), fold(1, 0.1, note="random weights")]
-    assert ranked(write("vit-random", notes)).iloc[0]["note"] == "simulated samples; random weights"
+    folds = [scored([0.1], note="random weights"), scored([0.1], note="random weights")]
+    assert ranked(write("vit-random", folds)).iloc[0]["note"] == "simulated samples; random weights"
 
 
 @pytest.mark.parametrize("suffix", [".png", ".svg"])
 def test_the_script_makes_the_same_bytes_whatever_the_order_of_its_inputs(write, tmp_path, suffix):
-    paths = [
-        write("vit-random", [fold(0, 0.1, note="random weights"), fold(1, 0.2, note="random weights")]),
-        write("uni", [{"note": "unavailable"}]),
-        write("resnet", [fold(0, 0.3)], task="her2st", task_notes=""),
+    parts = [
+        write("vit-random", [scored([0.1], note="random weights"), scored([0.2], note="random weights")]),
+        write("uni", [missing("unavailable")], task="gated"),
+        write("resnet", [scored([0.3])], task="her2st"),
     ]
     written = []
-    for run, order in enumerate((paths, paths[::-1])):
-        table, plot = tmp_path / f"{run}.csv", tmp_path / f"{run}{suffix}"
-        argv = ["--scores", *map(str, order), "--leaderboard", str(table), "--plot", str(plot)]
-        rank_encoders.stage.run(rank_encoders.work, argv)
-        written.append((table.read_bytes(), plot.read_bytes()))
+    for number, order in enumerate((parts, parts[::-1])):
+        paths = run(order, tmp_path, name=str(number), suffix=suffix)
+        written.append([path.read_bytes() for path in paths.values()])
     assert written[0] == written[1]
-    assert written[0][0].decode().splitlines()[0] == ",".join(leaderboard.COLUMNS)
+    table = pq.read_table(paths["scores"])
+    assert tuple(table.column_names) == long_table.COLUMNS
+    order = [tuple(row.values())[:-1] for row in table.to_pylist()]
+    assert len(order) == 9
+    assert [row[:4] for row in order] == sorted(row[:4] for row in order)
 
 
 def test_the_picture_says_random_simulated_and_unscored(write, tmp_path):
-    paths = [write("vit-random", [fold(0, 0.1, note="random weights")]), write("uni", [{"note": "unavailable"}])]
-    plot = tmp_path / "plot.svg"
-    argv = ["--scores", *map(str, paths), "--leaderboard", str(tmp_path / "l.csv"), "--plot", str(plot)]
-    rank_encoders.stage.run(rank_encoders.work, argv)
-    drawn = plot.read_text()
+    parts = [write("vit-random", [scored([0.1], note="random weights")]), write("uni", [missing("unavailable")])]
+    drawn = run(parts, tmp_path, suffix=".svg")["plot"].read_text()
     for words in ("vit-random + ridge", "(random weights)", "simulated samples", "not scored", "demo · strict"):
         assert f"<!-- {words}" in drawn or f"<!--{words}" in drawn or words in drawn
     assert "<dc:date>" not in drawn
 
 
-def test_no_scores_make_an_empty_table_and_a_picture_that_says_so(tmp_path):
-    table, plot = tmp_path / "leaderboard.csv", tmp_path / "plot.png"
-    rank_encoders.stage.run(rank_encoders.work, ["--leaderboard", str(table), "--plot", str(plot)])
-    assert table.read_text() == ",".join(leaderboard.COLUMNS) + "\n"
-    assert plot.read_bytes().startswith(b"\x89PNG")
+def test_no_scores_make_empty_tables_and_a_picture_that_says_so(tmp_path):
+    paths = run([], tmp_path)
+    header = ",".join(leaderboard.columns(TAKEN))
+    assert header == (
+        "task,protocol,predictor,encoder,probe,n_folds,pearson_mean,pearson_std,pearson_mean_zero,pearson_null95,"
+        "undefined_share,n_genes,n_spots,rank,note"
+    )
+    assert paths["leaderboard"].read_text() == header + "\n"
+    assert pq.read_table(paths["scores"]).num_rows == 0
+    assert paths["plot"].read_bytes().startswith(b"\x89PNG")
+
+
+def test_columns_of_pearson_come_first_whatever_the_order_of_the_metrics():
+    assert " ".join(leaderboard.columns(["mse", "pearson"])[5:]) == (
+        "n_folds pearson_mean pearson_std pearson_mean_zero mse_mean n_genes n_spots rank note"
+    )
+
+
+def test_values_come_back_from_the_long_table_as_they_went_in():
+    labels = {"task": "t", "protocol": "p", "predictor": "e", "fold": 3}
+    values = np.array([[0.25, np.nan, 1e6], [-0.5, 0.125, 0]])
+    samples, genes = [name for name in ("s1", "s2") for _ in range(3)], ["A", "B", "a"] * 2
+    table = long_table.sorted_table(long_table.rows(labels, "m", samples, genes, values.ravel()))
+    assert table["value"].null_count == 1
+    np.testing.assert_array_equal(long_table.folds_of(table.to_pandas(), "m")[3], values)
+    pooled = long_table.rows(labels, "m", [""] * 3, ["A", "B", "C"], values[0])
+    np.testing.assert_array_equal(long_table.folds_of(pooled.to_pandas(), "m")[3], values[:1])
+
+
+def test_what_fine_tuning_changed_is_paired_by_fold(write, tmp_path):
+    parts = [
+        write("base", [scored([0.1]), scored([0.2]), missing("gone")]),
+        write("tuned", [scored([0.4]), missing("no weights"), scored([0.6])]),
+        write("base", [scored([0.3, None])], protocol="hest_exact"),
+        write("other", [scored([0.9])], protocol="hest_exact"),
+    ]
+    path = tmp_path / "metrics.json"
+    argv = ["--scores", *(part / "scores.parquet" for part in parts), "--metrics", path]
+    argv += ["--folds", *(part / "folds.csv" for part in parts), "--recipe", "tuned", "--base", "base"]
+    evaluate_recipe.stage.run(evaluate_recipe.work, [str(word) for word in argv])
+    found = read_json(path)
+    assert (found["recipe"], found["base_encoder"], found["score"]) == ("tuned", "base", "pearson_mean_zero")
+    none, paired = found["results"]
+    assert (none["protocol"], none["folds"], none["before_mean"], none["after_mean"]) == ("hest_exact", [], None, None)
+    assert paired == {
+        "task": "demo",
+        "protocol": "strict",
+        "probe": "ridge",
+        "folds": [0],
+        "before": [0.1],
+        "after": [0.4],
+        "difference": [0.3],
+        "before_mean": 0.1,
+        "after_mean": 0.4,
+    }
 
 
 SCHEMA = yaml.safe_load((ROOT / "workflow/schemas/tasks.schema.yaml").read_text())
@@ -174,8 +274,3 @@ def test_the_schema_refuses_what_the_library_cannot_read(column, cell):
 @pytest.mark.parametrize(("column", "cell"), [("n_folds", "10"), ("min_spot_share", ".05"), ("samples", "B4 C2")])
 def test_the_schema_takes_what_the_library_reads(column, cell):
     jsonschema.validate({**ROW, column: cell}, SCHEMA)
-
-
-def test_the_share_of_undefined_correlations_is_of_all_of_all_folds(write):
-    table = ranked(write("uni", [fold(0, 0.1, undefined=10, n_pearson=50), fold(1, 0.3, undefined=0, n_pearson=450)]))
-    assert table.loc["uni", "ridge"]["undefined_share"] == pytest.approx(10 / 500)

@@ -24,11 +24,13 @@ from spotweave.deposits import opening as deposits
 from spotweave.deposits.opening import parses, parsing, read_json
 from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
-from spotweave.matrices import hdf5, read_matrix
+from spotweave.matrices import hdf5
+from spotweave.matrices.read import read_matrix
 from spotweave.simulate import visium
 from spotweave.simulate.count_files import write_h5_layout_2, write_h5_layout_3, write_h5ad
 from spotweave.simulate.visium_layouts import VARIANTS
-from spotweave.visium.positions import read_loupe, read_positions
+from spotweave.visium.loupe import read_loupe
+from spotweave.visium.positions import read_positions
 from spotweave.visium.scalefactors import read_scalefactors
 from spotweave.visium_hd import software
 

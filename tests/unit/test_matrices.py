@@ -21,9 +21,10 @@ from scipy.sparse import coo_matrix, csc_matrix, csr_matrix
 from real_data import DATA, NOT_HERE
 from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
-from spotweave.matrices import features, h5ad, hdf5, mex, read_matrix
+from spotweave.matrices import features, h5ad, hdf5, mex
 from spotweave.matrices.genes import gene_table
 from spotweave.matrices.matrix import LARGEST_COUNT, Matrix, canonical, find_fault
+from spotweave.matrices.read import read_matrix
 from spotweave.simulate import visium as simulated
 from spotweave.simulate.count_files import (
     Block,

@@ -13,19 +13,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from real_data import DATA, NOT_HERE
-from spotweave import sources
 from spotweave.errors import Refusal
 from spotweave.intake.layouts import assign, matches
 from spotweave.intake.recognise import recognise
+from spotweave.onboard import accession as accessions
 from spotweave.onboard import draft as onboard
 from spotweave.onboard.samples import group_files
 from spotweave.onboard.table import Draft, faults, open_questions, write
 from spotweave.readers import layout
-from spotweave.sources import FetchSettings, Listed, Listing
+from spotweave.sources import SOURCES, FetchSettings, Listed, Listing
 
 ROOT = Path(__file__).resolve().parents[2]
 HER2ST = DATA / "her2st"
-PATTERNS = onboard.read_patterns(ROOT / "resources/sources.csv")
 COMMIT = "9f2260c6aa8347996955d53f0a5f06ac14c93470"
 
 VISIUM = ("filtered_feature_bc_matrix.h5", "tissue_positions_list.csv", "scalefactors_json.json")
@@ -452,8 +451,8 @@ def test_licences_become_spdx_identifiers_or_questions(text: str | None, expecte
     ],
 )
 def test_the_source_is_told_by_the_look_of_an_accession(text: str, expected: tuple[str, str]) -> None:
-    assert onboard.detect_source(text, PATTERNS) == expected
-    assert re.fullmatch(PATTERNS[expected[0]], expected[1])
+    assert accessions.detect_source(text) == expected
+    assert re.fullmatch(SOURCES.constant(expected[0], "ACCESSION"), expected[1])
 
 
 @pytest.mark.parametrize(
@@ -470,20 +469,19 @@ def test_the_source_is_told_by_the_look_of_an_accession(text: str, expected: tup
 )
 def test_an_accession_that_could_be_anything_is_not_guessed(text: str, reason: str) -> None:
     with pytest.raises(Refusal, match=reason):
-        onboard.detect_source(text, PATTERNS)
+        accessions.detect_source(text)
 
 
 def test_each_source_example_is_told_apart_from_the_others() -> None:
-    with open(ROOT / "resources/sources.csv", newline="") as handle:
-        examples = {row["source"]: row["example"] for row in csv.DictReader(handle)}
+    examples = {source: SOURCES.constant(source, "EXAMPLE") for source in SOURCES.names()}
     for source, example in examples.items():
-        if source in onboard.ANYTHING or example.isdigit():
+        if source in accessions.ANYTHING or example.isdigit():
             continue
-        assert onboard.detect_source(example, PATTERNS) == (source, example)
+        assert accessions.detect_source(example) == (source, example)
 
 
 def test_a_folder_that_is_here_is_a_folder(tmp_path: Path) -> None:
-    assert onboard.detect_source(str(tmp_path), PATTERNS) == ("file", str(tmp_path))
+    assert accessions.detect_source(str(tmp_path)) == ("file", str(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -499,7 +497,7 @@ def test_a_folder_that_is_here_is_a_folder(tmp_path: Path) -> None:
     ],
 )
 def test_cohorts_get_names_that_are_fit_for_files(source: str, accession: str, name: str) -> None:
-    assert onboard.cohort_name(source, accession) == name
+    assert accessions.cohort_name(source, accession) == name
 
 
 def test_rows_that_ask_the_same_share_a_line() -> None:
@@ -543,7 +541,7 @@ def test_the_command_drafts_a_folder_and_says_what_remains(tmp_path: Path) -> No
     with open(out, newline="") as handle:
         rows = list(csv.DictReader(handle))
     assert [row["sample_id"] for row in rows] == ["mine-S1", "mine-S2", "mine-S10"]
-    found = sources.SOURCES.load("file").list_files(rows[0]["accession"], FetchSettings())
+    found = SOURCES.load("file").list_files(rows[0]["accession"], FetchSettings())
     seen = [file.name for file in found.files if matches(file.name, rows[0]["files"])]
     assert set(assign(seen, "visium").roles) == {"counts", "spots", "image"}
     again = new_cohort(str(tmp_path / "study"), "--out", str(out))
@@ -562,7 +560,7 @@ def test_the_command_says_in_one_line_what_it_cannot_do(tmp_path: Path) -> None:
 def test_real_sections_of_her2st_become_rows() -> None:
     if not HER2ST.is_dir():
         pytest.skip(f"{NOT_HERE}{HER2ST}")
-    found = sources.SOURCES.load("file").list_files(str(HER2ST), FetchSettings())
+    found = SOURCES.load("file").list_files(str(HER2ST), FetchSettings())
     draft = onboard.draft(found, "file", "her2st")
     assert [row["sample_id"] for row in draft.rows] == [f"her2st-{s}" for s in ("A1", "B4", "C2", "C3", "C4", "C5")]
     assert [row["files"] for row in draft.rows] == [f"{s}*" for s in ("A1", "B4", "C2", "C3", "C4", "C5")]

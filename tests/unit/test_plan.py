@@ -103,10 +103,10 @@ def test_the_row_of_a_recipe_is_its_bases_with_the_recipes_weights():
     assert known.builders_of("tuned") == ["finetuned", "timm_model"]
 
 
-def test_bases_of_recipes_are_needed_but_not_scored():
+def test_a_recipe_and_its_base_are_scored_on_its_task_only():
     known = tables()
     assert known.encoders_needed(["plain"], ["tuned"]) == ["plain", "tuned", "net"]
-    assert known.scored_on("t1", ["plain"], ["tuned"]) == ["plain", "tuned"]
+    assert known.scored_on("t1", ["plain"], ["tuned"]) == ["plain", "tuned", "net"]
     assert known.scored_on("t2", ["plain"], ["tuned"]) == ["plain"]
 
 

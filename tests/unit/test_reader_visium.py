@@ -33,7 +33,8 @@ from spotweave.simulate.visium_files import position_rows, write_loupe, write_po
 from spotweave.simulate.visium_layouts import LISTS, VARIANTS, Variant
 from spotweave.visium import barcode_lists
 from spotweave.visium.array import capture_area as array_of
-from spotweave.visium.positions import read_loupe, read_positions
+from spotweave.visium.loupe import read_loupe
+from spotweave.visium.positions import read_positions
 from spotweave.visium.scalefactors import read_scalefactors
 
 ANTERIOR = DATA / "visium_mouse_brain_anterior"

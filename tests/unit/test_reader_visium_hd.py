@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from real_data import DATA, NOT_HERE
 from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
-from spotweave.matrices import read_matrix
+from spotweave.matrices.read import read_matrix
 from spotweave.readers import Reading
 from spotweave.readers.visium_hd import read as visium_hd
 from spotweave.simulate import visium_hd as simulate

@@ -23,7 +23,7 @@ from real_data import DATA, NOT_HERE
 from spotweave.deposits import arrow_tables
 from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
-from spotweave.matrices import read_matrix
+from spotweave.matrices.read import read_matrix
 from spotweave.readers import Reading
 from spotweave.readers.xenium import read as xenium
 from spotweave.simulate import xenium as simulate

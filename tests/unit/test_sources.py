@@ -119,7 +119,7 @@ def test_every_source_refuses_an_accession_that_is_none(name):
 
 
 def test_an_unknown_source_is_explained():
-    with pytest.raises(ValueError, match=r"'_disk' is not a source; there are: .*file, .*https, .*zenodo"):
+    with pytest.raises(ValueError, match=r"'_disk' is no source, allowed: .*file, .*https, .*zenodo"):
         sources.SOURCES.load("_disk")
 
 

@@ -40,6 +40,7 @@ from test_sources_archives import (
 from faults.fault_server import answers, drops_at
 from spotweave import sources
 from spotweave.errors import Refusal
+from spotweave.onboard.accession import detect_source, page_of
 from spotweave.sources import Fetched, FetchSettings, Listing, Unreachable, Wanted
 from spotweave.sources._api import Locating
 from spotweave.tables.rows import read_table
@@ -50,6 +51,11 @@ NAMES = sources.SOURCES.names()
 ROWS = {row["source"]: row for row in csv.DictReader(TABLE.read_text(encoding="utf-8").splitlines())}
 
 __all__ = ["publisher"]  # a fixture
+
+
+def account_of(name: str) -> str:
+    """The environment variable with the token of a source; empty where it has none."""
+    return str(sources.SOURCES.constant(name, "ACCOUNT", ""))
 
 
 @dataclass(frozen=True)
@@ -173,7 +179,7 @@ PUBLISHERS: dict[str, Callable[[Publisher], Deposit]] = {
     "zenodo": publish_zenodo,
 }
 REMOTE = [name for name in NAMES if name != "file"]
-WITH_TOKEN = [name for name in NAMES if ROWS.get(name, {}).get("token_variable")]
+WITH_TOKEN = [name for name in NAMES if account_of(name)]
 LISTING = [name for name in NAMES if ROWS.get(name, {}).get("lists") == "yes"]
 every_source = pytest.mark.parametrize("name", NAMES)
 
@@ -187,8 +193,8 @@ def of(names: list[str]) -> pytest.MarkDecorator:
 def known(request, publisher, monkeypatch, tmp_path) -> Known:
     """The deposit of the source that a test is run for; tokens are set where a source needs one."""
     name = request.param
-    if ROWS[name]["token_variable"]:
-        monkeypatch.setenv(ROWS[name]["token_variable"], TOKEN)
+    if account_of(name):
+        monkeypatch.setenv(account_of(name), TOKEN)
     if name == "file":
         (tmp_path / "given").mkdir()
         (tmp_path / "given/spots.csv").write_bytes(CONTENT)
@@ -202,8 +208,8 @@ def known(request, publisher, monkeypatch, tmp_path) -> Known:
 
 
 def test_every_source_has_its_row_and_every_row_its_source() -> None:
-    assert sorted(ROWS) == NAMES
-    assert sorted([*PUBLISHERS, "file", "synapse"]) == NAMES
+    assert sorted(ROWS) == list(NAMES)
+    assert sorted([*PUBLISHERS, "file", "synapse"]) == list(NAMES)
 
 
 def test_the_table_keeps_its_schema() -> None:
@@ -221,18 +227,27 @@ def test_every_column_is_described() -> None:
 
 
 @every_source
-def test_a_row_says_of_accessions_what_the_module_says(name: str) -> None:
-    source, row = sources.SOURCES.load(name), ROWS[name]
-    assert row["accession_pattern"] == source.ACCESSION
-    assert re.fullmatch(source.ACCESSION, row["example"])
-    assert not re.search(r"\s", row["example"])
+def test_a_module_says_what_its_accessions_look_like(name: str) -> None:
+    source = sources.SOURCES.load(name)
+    assert sources.source_fault(name) is None
+    assert sources.SOURCES.constant(name, "ACCESSION") == source.ACCESSION
+    assert sources.SOURCES.constant(name, "EXAMPLE") == source.EXAMPLE
+    assert not re.search(r"\s", source.EXAMPLE)
 
 
 @every_source
-def test_a_row_names_the_token_that_the_module_reads(name: str) -> None:
+def test_a_module_names_the_token_that_it_reads(name: str) -> None:
     text = Path(str(inspect.getsourcefile(importlib.import_module(f"spotweave.sources.{name}")))).read_text()
-    tokens = re.findall(r'os\.environ(?:\.get\(|\[)"(\w+_TOKEN)"', text)
-    assert sorted(set(tokens)) == sorted({ROWS[name]["token_variable"]} - {""})
+    assert not re.search(r'os\.environ(?:\.get\(|\[)"\w+_TOKEN"', text)
+    assert ("os.environ.get(ACCOUNT" in text) == bool(account_of(name))
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if sources.SOURCES.constant(name, "WEB_PAGE")])
+def test_the_page_of_an_accession_is_an_address_that_names_it(name: str) -> None:
+    example = sources.SOURCES.constant(name, "EXAMPLE")
+    page = page_of(name, example)
+    assert page.startswith("https://")
+    assert detect_source(page) == (name, example.partition("/versions")[0])
 
 
 # --- the modules ----------------------------------------------------------------------------------------------------
@@ -389,7 +404,7 @@ def test_a_token_is_sent_and_never_told(
 
 @of(WITH_TOKEN)
 def test_blanks_around_a_token_do_no_harm(known: Known, monkeypatch, tmp_path: Path) -> None:
-    monkeypatch.setenv(ROWS[known.source]["token_variable"], f"{TOKEN}\n")
+    monkeypatch.setenv(account_of(known.source), f"{TOKEN}\n")
     assert known.bring(tmp_path / "raw").sha256 == SHA256
 
 

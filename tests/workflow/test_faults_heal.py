@@ -10,16 +10,17 @@ import pytest
 from spotweave.codehash import closure, code_hash
 
 A, B, C = "samples/demo-a1", "samples/demo-b1", "samples/demo-c1"
-CELL = "benchmark/demo/strict/handcrafted/ridge"
+PREDICTIONS = "predictions/demo/strict/handcrafted+ridge"
 
 
-# What a script's option says about the module it loads by name.
+# What a script's option says about the modules it loads by name.
 LOADED = {
-    "reader": lambda given: f"readers/{given}",
-    "protocol": lambda given: f"protocols/{given}",
-    "probe": lambda given: f"probes/{given}",
-    "spec": lambda given: f"encoders/{as_row(given)['builder']}",
-    "request": lambda given: f"sources/{as_row(given)['source']}",
+    "reader": lambda given: [f"readers/{given}/layout", f"readers/{given}/read"],
+    "protocol": lambda given: [f"protocols/{given}"],
+    "probe": lambda given: [f"probes/{given}"],
+    "metrics": lambda given: [f"metrics/{name}" for name in given],
+    "spec": lambda given: [f"encoders/{as_row(given)['builder']}"],
+    "request": lambda given: [f"sources/{as_row(given)['source']}", f"readers/{as_row(given)['reader']}/layout"],
 }
 
 
@@ -80,7 +81,7 @@ RUNS = {
         ("MANIFEST.sha256", empty, "assemble_dataset"),
         ("demo.csv", halve, "assemble_dataset"),
         ("identity.csv", empty, "audit_identity"),
-        ("benchmark/leaderboard.csv", empty, "rank_encoders"),
+        ("benchmark/leaderboard.csv", empty, "rank_predictors"),
         ("report/quality.html", halve, "summarise_quality"),
     ],
     "tables and scores": [
@@ -88,9 +89,12 @@ RUNS = {
         ("benchmark/demo/splits.json", delete, "make_splits"),
         (f"{A}/embeddings/handcrafted.h5", delete, "embed_patches"),
         (f"{B}/embeddings/handcrafted.h5", halve, "embed_patches"),
-        (f"{CELL}/fold0.json", empty, "fit_probe"),
-        (f"{CELL}/scores.csv", delete, "fit_probe"),
-        ("benchmark/leaderboard.png", delete, "rank_encoders"),
+        (f"{PREDICTIONS}/fold0.h5", empty, "fit_probe"),
+        (f"{PREDICTIONS}/fold1.h5", delete, "fit_probe"),
+        ("benchmark/demo/strict/targets.h5", halve, "choose_genes"),
+        ("benchmark/demo/strict/scores.parquet", delete, "score_predictions"),
+        ("benchmark/scores.parquet", empty, "rank_predictors"),
+        ("benchmark/leaderboard.png", delete, "rank_predictors"),
     ],
     "late stages": [
         (f"{A}/st.h5ad", empty, "assemble_sample"),  # and, by its link, in the release
@@ -143,9 +147,10 @@ def test_every_file_of_the_project_that_a_job_reads_is_in_its_hash(finished):
         script = words[1]
         options = {word.removeprefix("--"): value for word, value in itertools.pairwise(words)} | given
         loaded = [
-            finished.folder / f"workflow/spotweave/{module(options[name])}.py"
-            for name, module in LOADED.items()
+            finished.folder / f"workflow/spotweave/{module}.py"
+            for name, modules in LOADED.items()
             if name in options
+            for module in modules(options[name])
         ]
         tables = [finished.folder / word for word in words if word.startswith("resources/")]
         entries = (finished.folder / script, *loaded, *tables)
@@ -154,7 +159,8 @@ def test_every_file_of_the_project_that_a_job_reads_is_in_its_hash(finished):
         assert read <= set(closure(finished.folder / "workflow", *entries)), script
         assert code_hash(finished.folder / "workflow", *entries) in kept, script
         seen.add(Path(script).stem)
-    assert {"fetch_sample", "read_expression", "describe_sample", "embed_patches", "fit_probe", "make_splits"} <= seen
+    assert {"fetch_sample", "read_expression", "describe_sample", "embed_patches", "make_splits"} <= seen
+    assert {"choose_genes", "fit_probe", "score_predictions", "rank_predictors"} <= seen
 
 
 def source_of(path):

@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
+
+from project import TREE
 
 ROOT = Path(__file__).resolve().parents[2]
 RULES = re.findall(
@@ -55,11 +56,23 @@ def test_the_environments_name_the_versions_of_the_lock():
         assert pins.items() <= lock.items(), path.name
 
 
-@pytest.mark.parametrize("profile", ["slurm", "local", "ci"])
-def test_a_profile_is_as_polite_to_each_publisher_as_its_row_asks(profile):
-    resources = yaml.safe_load((ROOT / f"profiles/{profile}/profile.v9+.yaml").read_text())["resources"]
+def test_no_profile_repeats_what_the_row_of_a_source_says():
+    for path in (ROOT / "profiles").glob("*/*.yaml"):
+        assert not re.findall(r"\w+_downloads", path.read_text()), path
+
+
+@pytest.mark.parametrize(("options", "most"), [((), "2"), (("--resources", "zenodo_downloads=1"), "1")])
+def test_downloads_from_one_publisher_are_limited_by_its_row(options, most, tmp_path):
+    for name in TREE:
+        (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / "Snakefile").unlink()
+    shown = "print('limits', *(f'{name}={one.value}' for name, one in workflow.global_resources.items()))"
+    (tmp_path / "Snakefile").write_text(f"{(ROOT / 'Snakefile').read_text()}\n\n{shown}\n")
+    command = [sys.executable, "-m", "snakemake", "-n", "-q", "all", "--configfile", "config/demo.yaml", *options]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("limits ")]
+    found = dict(word.split("=") for word in line.split() if "_downloads=" in word)
     with open(ROOT / "resources/sources.csv", newline="") as handle:
-        rows = [row for row in csv.DictReader(handle) if row["downloads_at_once"]]
-    assert len(rows) > 10
-    for row in rows:
-        assert resources[f"{row['source']}_downloads"] <= int(row["downloads_at_once"]), row["source"]
+        rows = {row["source"]: row["downloads_at_once"] for row in csv.DictReader(handle)}
+    assert found == {f"{name}_downloads": limit for name, limit in rows.items() if limit} | {"zenodo_downloads": most}

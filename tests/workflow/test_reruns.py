@@ -28,8 +28,11 @@ EVERY_SAMPLE = {
 }
 RELEASE = {"assemble_cohort": 1, "assemble_dataset": 1, "summarise_quality": 1, "all": 1}
 AUDIT = {"audit_identity": 1}
-SCORES = {"fit_probe": 1, "rank_encoders": 1, "all": 1}
-AGGREGATES = {**RELEASE, **SCORES, "make_splits": 1}
+# A fold a donor; genes are chosen once, whatever the encoders, and scores are read from predictions that are there.
+METRICS = {"score_predictions": 1, "rank_predictors": 1, "all": 1}
+SCORES = {"fit_probe": 3, **METRICS}
+GENES = {"choose_genes": 1, **SCORES}
+AGGREGATES = {**RELEASE, **GENES, "make_splits": 1}
 
 
 @contextlib.contextmanager
@@ -163,12 +166,12 @@ def test_a_changed_setting_rebuilds_from_the_stage_that_reads_it(built, section,
             "slide/patches.py",
             {"extract_patches": 3, "describe_sample": 3, "embed_patches": 3, **AGGREGATES},
         ),
-        ("protocols/strict.py", SCORES),
+        ("protocols/strict.py", GENES),
         ("encoders/handcrafted.py", {"embed_patches": 3, **SCORES}),
         ("readers/st_v1/layout.py", {**dict.fromkeys(EVERY_SAMPLE, 3), **AGGREGATES, **AUDIT}),
         ("readers/st_v1/read.py", {**dict.fromkeys(EVERY_SAMPLE - {"fetch_sample"}, 3), **AGGREGATES, **AUDIT}),
         ("readers/visium/layout.py", {}),
-        ("identity/audit.py", {"make_splits": 1, **AUDIT, **SCORES}),
+        ("identity/audit.py", {"make_splits": 1, **AUDIT, **GENES}),
         ("report/quality.py", {"summarise_quality": 1, "all": 1}),
     ],
 )
@@ -183,7 +186,7 @@ def test_edited_modules_that_no_job_here_uses_rebuild_nothing(built):
         "protocols/hest_exact.py",
         "encoders/timm_model.py",
         "sources/file.py",
-        "readers/visium.py",
+        "readers/visium/read.py",
         "sources/geo.py",
         "simulate/st_v1.py",
     ]
@@ -217,6 +220,31 @@ def test_a_new_encoder_embeds_and_scores_and_touches_no_sample(built):
         assert built.planned() == {"embed_patches": 3, **SCORES}
     finally:
         built.configure(SMALL)
+
+
+def test_a_new_metric_is_one_name_and_refits_nothing(built):
+    before = {path: path.stat().st_mtime_ns for path in (built.results / "predictions").rglob("*.h5")}
+    built.configure({**SMALL, "metrics": ["pearson", "pearson_null95", "undefined_share", "spearman"]})
+    try:
+        assert built.planned() == METRICS
+        built.snakemake("--until", "rank_predictors")
+        (row,) = built.rows("benchmark/leaderboard.csv")
+        assert 0 < float(row["spearman_mean"]) < 1
+    finally:
+        built.configure(SMALL)
+    built.snakemake()
+    assert {path: path.stat().st_mtime_ns for path in (built.results / "predictions").rglob("*.h5")} == before
+    assert len(before) == 3
+    assert built.planned() == {}
+
+
+def test_a_metric_that_is_none_is_a_fault_before_any_job(built):
+    built.configure({**SMALL, "metrics": ["pearson", "spaerman"]})
+    try:
+        said = built.snakemake("--dry-run", check=False).stderr
+    finally:
+        built.configure(SMALL)
+    assert "metrics: 'spaerman' is no metric, did you mean 'spearman'?" in said
 
 
 def test_two_builds_have_the_same_manifest(finished, tmp_path, deposit):

@@ -8,7 +8,7 @@ import pytest
 from project import SMALL
 
 WITH_RECIPE = {**SMALL, "recipes": ["infonce-demo"]}
-AFTER_TRAINING = {"fit_probe": 1, "rank_encoders": 1, "evaluate_recipe": 1, "all": 1}
+AFTER_TRAINING = {"fit_probe": 3, "score_predictions": 1, "rank_predictors": 1, "evaluate_recipe": 1, "all": 1}
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def replaced(path, old, new):
 
 def test_the_recipes_encoder_is_scored_beside_the_others_and_compared_with_its_base(trained):
     rows = {row["encoder"]: row["n_folds"] for row in trained.rows("benchmark/leaderboard.csv")}
-    assert rows == {"handcrafted": "3", "infonce-demo": "3"}
+    assert rows == {"handcrafted": "3", "infonce-demo": "3", "resnet-tiny-random": "3"}
     metrics = json.loads((trained.results / "finetune/infonce-demo/metrics.json").read_text())
     assert metrics["base_encoder"] == "resnet-tiny-random"
     assert metrics["results"][0]["folds"] == [0, 1, 2]
@@ -67,4 +67,4 @@ def test_a_changed_base_encoder_is_a_changed_recipe(trained):
     path = trained.folder / "workflow/spotweave/encoders/timm_model.py"
     with replaced(path, "from __future__ import annotations\n", "from __future__ import annotations\n# changed\n"):
         planned = trained.planned()
-    assert (planned["finetune_encoder"], planned["embed_patches"], planned["fit_probe"]) == (3, 6, 2)
+    assert (planned["finetune_encoder"], planned["embed_patches"], planned["fit_probe"]) == (3, 6, 6)

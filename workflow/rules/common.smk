@@ -44,6 +44,11 @@ config["recipes"] = [
 ]
 LIMITS = config["limits"]
 
+# No more downloads from a publisher side by side than its row says; --resources and the profiles may say otherwise.
+for source, most in TABLES.downloads_at_once.items():
+    if f"{source}_downloads" not in workflow.global_resources:
+        workflow.register_resource(f"{source}_downloads", most)
+
 # How patiently files are fetched changes none of them: handed on beside the commands, which Snakemake tracks.
 os.environ.update(
     SPOTWEAVE_FETCH_ATTEMPTS=str(config["fetch"]["attempts"]),

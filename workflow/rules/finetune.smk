@@ -48,10 +48,8 @@ rule finetune_encoder:
 
 rule evaluate_recipe:
     input:
-        before=lambda wildcards: scores_of(
-            recipe_task(wildcards), TABLES.recipes[wildcards.recipe]["base_encoder"]
-        ),
-        after=lambda wildcards: scores_of(recipe_task(wildcards), wildcards.recipe),
+        scores=lambda wildcards: scored("scores", recipe_task(wildcards)),
+        folds=lambda wildcards: scored("folds", recipe_task(wildcards)),
     output:
         metrics="<results>/finetune/{recipe}/metrics.json",
     log:
@@ -63,7 +61,8 @@ rule evaluate_recipe:
         mem_mb=1000,
         runtime="10m",
     params:
-        code=code("evaluate_recipe"),
+        base=lambda wildcards: TABLES.recipes[wildcards.recipe]["base_encoder"],
+        code=code("evaluate_recipe", lambda wildcards: ["metrics/pearson"]),
     shell:
-        "python scripts/evaluate_recipe.py --recipe {wildcards.recipe} --before {input.before} --after {input.after}"
-        " --metrics {output.metrics} > {log} 2>&1"
+        "python scripts/evaluate_recipe.py --recipe {wildcards.recipe} --base {params.base} --scores {input.scores}"
+        " --folds {input.folds} --metrics {output.metrics} > {log} 2>&1"

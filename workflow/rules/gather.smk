@@ -1,4 +1,4 @@
-"""What is gathered: files of the samples of a cohort, a task or a recipe, weights and scores."""
+"""What is gathered: files of the samples of a cohort, a task or a recipe, weights, predictions and scores."""
 
 
 def per_sample(file):
@@ -26,25 +26,30 @@ def task_members(pattern):
     )
 
 
-def scores_of(task, encoder):
-    """Paths of one encoder's scores on a task, under every protocol and probe."""
+def task_predictions(wildcards):
+    """Input function: what every predictor says of every fold that the task can have."""
     return expand(
-        rules.fit_probe.output.scores,
-        task=task,
-        encoder=encoder,
-        protocol=config["protocols"],
+        rules.fit_probe.output.prediction,
+        task=wildcards.task,
+        protocol=wildcards.protocol,
+        encoder=TABLES.scored_on(wildcards.task, config["encoders"], config["recipes"]),
         probe=config["probes"],
+        fold=range(TABLES.fold_count(wildcards.task)),
     )
 
 
-def all_scores(wildcards):
-    """Input function: every cell of the leaderboard."""
-    return [
-        path
-        for task in config["tasks"]
-        for encoder in TABLES.scored_on(task, config["encoders"], config["recipes"])
-        for path in scores_of(task, encoder)
-    ]
+def scored(output, tasks):
+    """The `scores` or the `folds` tables of tasks under every protocol."""
+    return expand(
+        rules.score_predictions.output[output],
+        task=tasks,
+        protocol=config["protocols"],
+    )
+
+
+def metric_code(wildcards):
+    """The entries of the registry of metrics that are chosen."""
+    return [f"metrics/{metric}" for metric in config["metrics"]]
 
 
 def recipe_task(wildcards):

@@ -30,3 +30,32 @@ rule make_splits:
     shell:
         "python scripts/make_splits.py --given - --records {params.records}"
         " --fingerprints {params.fingerprints} --splits {output.splits} <<< {params.given:q} > {log} 2>&1"
+
+
+rule choose_genes:
+    """Genes and counts of a task under a protocol, once for all predictors."""
+    input:
+        splits=rules.make_splits.output.splits,
+        expression=task_members(rules.assemble_sample.output.st),
+    output:
+        targets="<results>/benchmark/{task}/{protocol}/targets.h5",
+    log:
+        "<logs>/choose_genes/{task}.{protocol}.log",
+    conda:
+        "../../envs/core.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled_mem(8000),
+        runtime="1h",
+    params:
+        given=lambda wildcards: as_json(
+            {
+                "samples": TABLES.task_samples(wildcards.task),
+                "task": row_json(TABLES.tasks[wildcards.task]),
+            }
+        ),
+        expression=per_sample("st.h5ad"),
+        code=code("choose_genes", lambda wildcards: [f"protocols/{wildcards.protocol}"]),
+    shell:
+        "python scripts/choose_genes.py --splits {input.splits} --given - --protocol {wildcards.protocol}"
+        " --expression {params.expression} --targets {output.targets} <<< {params.given:q} > {log} 2>&1"

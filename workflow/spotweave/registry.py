@@ -13,10 +13,12 @@ An entry that has outgrown one file is a package of that name, with a module for
 from __future__ import annotations
 
 import ast
+import contextlib
 import difflib
 import importlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -80,16 +82,23 @@ class Registry:
         return f"{self.package}/{name}/{part}" if is_package else f"{self.package}/{name}"
 
     def constant(self, name: str, constant: str, default: Any = None) -> Any:
-        """What an entry's module assigns to `constant` at its top: a literal, read without importing the module."""
-        return literal(self.library / f"{self.module(name)}.py", constant, default)
+        """What an entry's module assigns to `constant` at its top: a literal, read without importing the module.
+
+        An entry that is a package has them in its `__init__`. What is not a literal counts as absent.
+        """
+        path = self.library / f"{self.module(name)}.py"
+        return literals(path if path.is_file() else path.with_suffix("") / "__init__.py").get(constant, default)
 
 
-def literal(path: Path, name: str, default: Any = None) -> Any:
-    """What a module assigns to a name at its top: a literal, read without importing the module."""
+@cache
+def literals(path: Path) -> dict[str, Any]:
+    """The literals that a module assigns to single names at its top; it is not imported."""
+    found = {}
     for node in ast.parse(path.read_bytes(), filename=str(path)).body:
-        if isinstance(node, ast.Assign) and any(isinstance(one, ast.Name) and one.id == name for one in node.targets):
-            return ast.literal_eval(node.value)
-    return default
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            with contextlib.suppress(ValueError):
+                found[node.targets[0].id] = ast.literal_eval(node.value)
+    return found
 
 
 def closest(name: str, known: Iterable[str]) -> str | None:

@@ -1,24 +1,27 @@
-"""What fine-tuning changed: an encoder's scores before and after, fold by fold."""
+"""What fine-tuning changed: scores before and after, fold by fold."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-CELL = ["task", "protocol", "probe"]
-SCORE = "pearson_mean_zero"
+from spotweave.benchmark.leaderboard import RANKED_BY, ranked_values
+
 DECIMALS = 6
 
 
-def compare(before: pd.DataFrame, after: pd.DataFrame) -> dict[str, Any]:
-    """Pair the folds that both encoders were scored on.
+def compare(scores: pd.DataFrame, folds: pd.DataFrame, base: str, tuned: str) -> dict[str, Any]:
+    """Pair the folds that the base encoder and the tuned one were both scored on.
 
     Parameters
     ----------
-    before, after
-        Rows of `scores.csv` of the base and of the tuned encoder. The compared number is `pearson_mean_zero`,
-        in which an undefined correlation counts as 0.
+    scores, folds
+        As from `long_table.read` and `folds_table.read`.
+    base, tuned
+        Names of the two encoders. The compared number is `pearson_mean_zero`, in which an undefined correlation counts
+        as 0.
 
     Returns
     -------
@@ -26,21 +29,35 @@ def compare(before: pd.DataFrame, after: pd.DataFrame) -> dict[str, Any]:
         `base_encoder`, and `results`: one entry a task x protocol x probe with the paired `folds`, `before`,
         `after` and `difference` of each, and their means. Without common folds the means are None.
     """
-    paired = before.merge(after, on=[*CELL, "fold"], suffixes=("_before", "_after"))
-    scored = paired.dropna(subset=[f"{SCORE}_before", f"{SCORE}_after"])
     results = []
-    for key, _ in before.groupby(CELL, sort=True):
-        rows = scored[(scored[CELL] == list(key)).all(axis=1)].sort_values("fold")
-        old, new = rows[f"{SCORE}_before"].astype(float), rows[f"{SCORE}_after"].astype(float)
+    predictors = folds[folds["encoder"] == base][["task", "protocol", "probe", "predictor"]].drop_duplicates()
+    for task, protocol, probe, before in predictors.sort_values(list(predictors)).itertuples(index=False):
+        here = folds[(folds["task"] == task) & (folds["protocol"] == protocol) & (folds["probe"] == probe)]
+        after = here.loc[here["encoder"] == tuned, "predictor"].unique()
+        old = _values(scores, task, protocol, before)
+        new = _values(scores, task, protocol, after[0]) if len(after) else {}
+        common = sorted(set(old) & set(new))
+        pairs = np.array([[old[fold], new[fold]] for fold in common]).reshape(-1, 2)
         results.append(
             {
-                **dict(zip(CELL, key, strict=True)),
-                "folds": rows["fold"].astype(int).tolist(),
-                "before": old.round(DECIMALS).tolist(),
-                "after": new.round(DECIMALS).tolist(),
-                "difference": (new - old).round(DECIMALS).tolist(),
-                "before_mean": round(float(old.mean()), DECIMALS) if len(rows) else None,
-                "after_mean": round(float(new.mean()), DECIMALS) if len(rows) else None,
+                "task": task,
+                "protocol": protocol,
+                "probe": probe,
+                "folds": common,
+                "before": pairs[:, 0].tolist(),
+                "after": pairs[:, 1].tolist(),
+                "difference": (pairs[:, 1] - pairs[:, 0]).round(DECIMALS).tolist(),
+                "before_mean": _mean(pairs[:, 0]),
+                "after_mean": _mean(pairs[:, 1]),
             }
         )
-    return {"base_encoder": sorted(set(before["encoder"]))[0], "score": SCORE, "results": results}
+    return {"base_encoder": base, "score": RANKED_BY, "results": results}
+
+
+def _values(scores: pd.DataFrame, task: str, protocol: str, predictor: str) -> dict[int, float]:
+    own = (scores["task"] == task) & (scores["protocol"] == protocol) & (scores["predictor"] == predictor)
+    return ranked_values(scores[own])
+
+
+def _mean(values: np.ndarray) -> float | None:
+    return round(float(values.mean()), DECIMALS) if len(values) else None

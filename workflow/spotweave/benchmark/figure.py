@@ -1,8 +1,8 @@
-"""The leaderboard as a picture: one panel for each task x protocol, one bar for each encoder and probe."""
+"""The leaderboard as a picture: one panel for each task x protocol, one bar for each predictor."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib as mpl
@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from spotweave.benchmark.leaderboard import KEYS, cells
+from spotweave.benchmark.leaderboard import KEYS, RANKED_BY, cells, ranked_values
 
 BAR_COLOUR, POINT_COLOUR, NULL_COLOUR = "#9db8d2", "#1f3b57", "#b3421f"
 LEGEND = {"bar": "mean over folds", "fold": "fold", "null": "null, 95th percentile"}
@@ -23,13 +23,15 @@ METADATA: dict[str, dict[str, str | None]] = {
 }
 
 
-def draw(leaderboard: pd.DataFrame, scores: pd.DataFrame, path: Path) -> None:
-    """Draw bars (mean over folds, undefined = 0), folds as points and the null as a line; format by suffix.
+def draw(leaderboard: pd.DataFrame, scores: pd.DataFrame, task_notes: Mapping[str, str], path: Path) -> None:
+    """Draw bars (mean over folds, undefined = 0), folds as points and the null, if taken, as a line; format by suffix.
 
     Parameters
     ----------
     leaderboard, scores
-        As from `leaderboard.rank` and `leaderboard.read_scores`.
+        As from `leaderboard.rank` and `long_table.read`.
+    task_notes
+        What the tasks table remarks on a task.
     path
         `.png`, `.svg` or `.pdf`.
     """
@@ -45,23 +47,23 @@ def draw(leaderboard: pd.DataFrame, scores: pd.DataFrame, path: Path) -> None:
             # One scale for all, so that no panel looks better than another by its axis.
             axes = list(figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights, sharex=True)[:, 0])
             for panel, panel_axes in zip(rows, axes, strict=True):
-                _panel(panel_axes, panel, scores)
+                _panel(panel_axes, panel, scores, task_notes)
             _legend(axes)
         figure.savefig(path, dpi=150, metadata=METADATA[path.suffix])
 
 
-def _panel(axes: Axes, rows: pd.DataFrame, scores: pd.DataFrame) -> None:
+def _panel(axes: Axes, rows: pd.DataFrame, scores: pd.DataFrame, task_notes: Mapping[str, str]) -> None:
     first = rows.iloc[0]
     for place, (_, row) in enumerate(rows.iterrows()):
         if not row["n_folds"]:
             axes.text(0, place, " not scored", va="center", color="grey", style="italic")
             continue
         own = scores[(scores[KEYS] == [row[key] for key in KEYS]).all(axis=1)]
-        folds = own["pearson_mean_zero"].astype(float).dropna()
+        folds = list(ranked_values(own).values())
         label = LEGEND if place == 0 else {}
-        axes.barh(place, row["pearson_mean_zero"], height=0.7, color=BAR_COLOUR, label=label.get("bar"))
+        axes.barh(place, row[RANKED_BY], height=0.7, color=BAR_COLOUR, label=label.get("bar"))
         axes.scatter(folds, [place] * len(folds), s=12, color=POINT_COLOUR, zorder=3, label=label.get("fold"))
-        if pd.notna(row["pearson_null95"]):
+        if pd.notna(row.get("pearson_null95")):
             ends = [place - 0.42, place + 0.42]
             axes.plot([row["pearson_null95"]] * 2, ends, color=NULL_COLOUR, zorder=4, label=label.get("null"))
     axes.set_yticks(range(len(rows)), [_label(row) for _, row in rows.iterrows()])
@@ -69,8 +71,8 @@ def _panel(axes: Axes, rows: pd.DataFrame, scores: pd.DataFrame) -> None:
     axes.tick_params(labelbottom=True)
     axes.axvline(0, color="black", linewidth=0.6)
     axes.set_xlabel("Pearson correlation, mean over genes (undefined = 0)")
-    notes = sorted(set(scores.loc[scores["task"] == first["task"], "task_notes"]) - {""})
-    axes.set_title("\n".join([f"{first['task']} · {first['protocol']}", *notes]), loc="left")
+    title = f"{first['task']} · {first['protocol']}\n{task_notes.get(first['task'], '')}"
+    axes.set_title(title.rstrip(), loc="left")
     axes.spines[["top", "right"]].set_visible(False)
 
 
@@ -82,5 +84,5 @@ def _legend(panels: Sequence[Axes]) -> None:
 
 
 def _label(row: pd.Series) -> str:
-    name = f"{row['encoder']} + {row['probe']}"
+    name = str(row["predictor"]).replace("+", " + ")
     return f"{name}\n(random weights)" if "random weights" in row["note"] else name

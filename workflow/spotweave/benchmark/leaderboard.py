@@ -1,97 +1,97 @@
-"""All encoders side by side: one row for each task x protocol x encoder x probe."""
+"""All predictors side by side: one row for each task x protocol x predictor."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-KEYS = ["task", "protocol", "encoder", "probe"]
-COLUMNS = [
-    *KEYS,
-    "n_folds",
-    "pearson_mean",
-    "pearson_std",
-    "pearson_mean_zero",
-    "pearson_null95",
-    "undefined_share",
-    "n_genes",
-    "n_spots",
-    "rank",
-    "note",
-]
+from spotweave import metrics
+from spotweave.benchmark.folds_table import SCORED
+from spotweave.benchmark.long_table import folds_of
+from spotweave.benchmark.predictions import ABSENT
+
+KEYS = ["task", "protocol", "predictor"]
 WHOLE_NUMBERS = ["n_folds", "n_genes", "n_spots", "rank"]
-DECIMALS = 6
+# What ranks go by: an undefined correlation must not be better than a bad one.
+RANKED_BY = "pearson_mean_zero"
 
 
-def read_scores(paths: Iterable[Path]) -> pd.DataFrame:
-    """All rows of all `scores.csv`, in an order that does not depend on the order of the paths."""
-    text = dict.fromkeys((*KEYS, "test_donors", "note"), str)
-    # A task called "null" is a name; only blank cells are missing.
-    tables = [pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""]) for path in paths]
-    if not tables:
-        return pd.DataFrame(columns=[*KEYS, "fold", "pearson_mean", "pearson_mean_zero", "task_notes", "note"])
-    scores = pd.concat([table.astype(object) for table in tables], ignore_index=True)
-    scores[["task_notes", "note"]] = scores[["task_notes", "note"]].fillna("")
-    return scores.sort_values([*KEYS, "fold"], kind="stable", ignore_index=True)
+def columns(names: Sequence[str]) -> list[str]:
+    """Columns of the leaderboard for these metrics; Pearson's come first."""
+    ordered = sorted(names, key=lambda name: name != metrics.REQUIRED)
+    measured = [column for name in ordered for column in metrics.load(name).COLUMNS]
+    return [*KEYS, "encoder", "probe", "n_folds", *measured, "n_genes", "n_spots", "rank", "note"]
 
 
-def rank(scores: pd.DataFrame) -> pd.DataFrame:
-    """Average over folds and rank within task and protocol.
+def rank(
+    scores: pd.DataFrame, folds: pd.DataFrame, names: Sequence[str], task_notes: Mapping[str, str]
+) -> pd.DataFrame:
+    """Summarise over folds and rank within task and protocol.
 
     Parameters
     ----------
-    scores
-        As from `read_scores`.
+    scores, folds
+        As from `long_table.read` and `folds_table.read`.
+    names
+        The metrics to show.
+    task_notes
+        What the tasks table remarks on a task.
 
     Returns
     -------
     leaderboard
-        Columns `COLUMNS`, sorted by task, protocol and rank. `pearson_mean` and `pearson_mean_zero` are means over
-        folds, `pearson_std` the standard deviation of `pearson_mean` over folds (divided by n, as HEST-Benchmark
-        does), `pearson_null95` the mean of the folds' 95th null percentiles, `undefined_share` undefined correlations
-        among all, `n_genes` the fewest of a fold, `n_spots` test spots of all folds. The rank goes by
-        `pearson_mean_zero`: an undefined correlation must not be better than a bad one. Equal scores share a rank; a
-        row without folds has none, and `note` says why.
+        Columns as `columns` says, sorted by task, protocol and rank. A metric's columns are explained in its module;
+        `n_genes` is the fewest of a fold, `n_spots` counts the scored test spots of all folds. The rank goes by
+        `pearson_mean_zero`. Equal scores share a rank; a row without folds has none, and `note` says why.
     """
-    rows = [_row(dict(zip(KEYS, key, strict=True)), folds) for key, folds in scores.groupby(KEYS, sort=True)]
-    table = pd.DataFrame(rows, columns=COLUMNS)
+    scored = dict(iter(scores.groupby(KEYS, sort=True, observed=True)))
+    rows = [
+        _row(dict(zip(KEYS, key, strict=True)), own, scored.get(key, scores.iloc[:0]), names, task_notes)
+        for key, own in folds.groupby(KEYS, sort=True)
+    ]
+    table = pd.DataFrame(rows, columns=columns(names))
     if table.empty:
         return table
-    placed = table.groupby(["task", "protocol"])["pearson_mean_zero"].rank(ascending=False, method="min")
-    table["rank"] = placed
+    table["rank"] = table.groupby(["task", "protocol"])[RANKED_BY].rank(ascending=False, method="min")
     table[WHOLE_NUMBERS] = table[WHOLE_NUMBERS].astype("Int64")
-    return table.sort_values(["task", "protocol", "rank", "encoder", "probe"], ignore_index=True, na_position="last")
+    return table.sort_values(["task", "protocol", "rank", "predictor"], ignore_index=True, na_position="last")
 
 
-def _row(key: dict[str, str], rows: pd.DataFrame) -> dict[str, object]:
-    folds = rows[rows["pearson_mean_zero"].notna()]
-    numbers: dict[str, object] = {"n_folds": len(folds)}
-    if len(folds):
-        means = folds["pearson_mean"].astype(float)
-        numbers |= {
-            "pearson_mean": round(means.mean(), DECIMALS),
-            "pearson_std": round(means.std(ddof=0), DECIMALS),
-            "pearson_mean_zero": round(folds["pearson_mean_zero"].astype(float).mean(), DECIMALS),
-            "pearson_null95": round(folds["pearson_null95"].astype(float).mean(), DECIMALS),
-            "undefined_share": round(folds["pearson_undefined"].sum() / folds["n_pearson"].sum(), DECIMALS),
-            "n_genes": int(folds["n_genes"].min()),
-            "n_spots": int(folds["n_test_spots"].sum()),
-        }
-    return {**key, **numbers, "note": _notes(rows)}
+def ranked_values(scores: pd.DataFrame) -> dict[int, float]:
+    """Fold -> the number that ranks go by, of the rows of one task, protocol and predictor."""
+    pearson = metrics.load(metrics.REQUIRED)
+    return {fold: pearson.summarise([values])[RANKED_BY] for fold, values in folds_of(scores, metrics.REQUIRED).items()}
 
 
-def _notes(rows: pd.DataFrame) -> str:
-    """Every different remark once: the task's, then those of the rows, a fold's reason with its number."""
-    notes: list[str] = sorted(set(rows["task_notes"]))
-    notes += [
-        note if np.isnan(fold) or scored else f"fold {int(fold)}: {note}"
-        for fold, scored, note in zip(
-            rows["fold"].astype(float), rows["pearson_mean_zero"].notna(), rows["note"], strict=True
-        )
-    ]
+def _row(
+    key: dict[str, str],
+    folds: pd.DataFrame,
+    scores: pd.DataFrame,
+    names: Sequence[str],
+    task_notes: Mapping[str, str],
+) -> dict[str, object]:
+    there = folds[folds["status"] == SCORED]
+    row: dict[str, object] = {**key, "encoder": folds["encoder"].iloc[0], "probe": folds["probe"].iloc[0]}
+    row |= {"n_folds": len(there), "note": _notes(folds, task_notes.get(key["task"], ""))}
+    if len(there):
+        row |= {"n_genes": int(there["n_genes"].min()), "n_spots": int(there["n_test_spots"].sum())}
+        for name in names:
+            row |= metrics.load(name).summarise(list(folds_of(scores, name).values()))
+    return row
+
+
+def _notes(folds: pd.DataFrame, task_note: str) -> str:
+    """Every different remark once: the task's, then those of the folds, a fold's reason with its number."""
+    notes = [task_note, *folds["note"]]
+    # A fold that does not exist is nothing that this predictor lacks, unless there is none at all.
+    asked = folds[folds["status"] != ABSENT]
+    missing = folds if asked.empty else asked[asked["status"] != SCORED]
+    if SCORED not in set(folds["status"]) and missing["reason"].nunique() == 1:
+        notes.append(missing["reason"].iloc[0])
+    else:
+        notes += [f"fold {fold}: {why}" for fold, why in zip(missing["fold"], missing["reason"], strict=True)]
     return "; ".join(dict.fromkeys(note for note in notes if note))
 
 

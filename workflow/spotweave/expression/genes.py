@@ -1,4 +1,4 @@
-"""Which genes are predicted."""
+"""Which genes are predicted: those that HEST-1k would choose."""
 
 from __future__ import annotations
 
@@ -11,15 +11,9 @@ import scanpy
 import scipy.sparse
 from numpy.typing import NDArray
 
-from spotweave.expression.samples import Expression
+from spotweave.expression.samples import Expression, columns
 
 CONTROL_WORDS = ("BLANK", "Control")
-
-
-def columns(expression: Expression, genes: Sequence[str]) -> scipy.sparse.csr_matrix:
-    """Counts of `genes` in that order, (N, len(genes)); a gene the sample does not have is a `KeyError`."""
-    place = {gene: column for column, gene in enumerate(expression.genes.tolist())}
-    return expression.counts[:, [place[gene] for gene in genes]]
 
 
 def candidates(samples: Sequence[Expression], min_spot_share: float) -> list[str]:

@@ -1,13 +1,12 @@
-"""One sample of the benchmark: counts from `st.h5ad`, features from `embeddings/{encoder}.h5`, joined by barcode."""
+"""Expression of one sample, as `st.h5ad` has it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import anndata
-import h5py
 import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
@@ -40,39 +39,27 @@ class Expression:
     positions_px: NDArray[np.float64]
     gene_ids: NDArray[np.str_] | None = None
 
+    def totals(self) -> NDArray[np.float64]:
+        """(N,) counts of each spot, over all genes."""
+        return np.asarray(self.counts.sum(axis=1, dtype=np.float64)).ravel()
 
-@dataclass(frozen=True)
-class Embeddings:
-    """Features of one sample's patches: (N,) barcodes, (N, D) features, and the dataset they were read from."""
-
-    barcodes: NDArray[np.str_]
-    features: NDArray[np.float32]
-    dataset: str
-
-
-@dataclass(frozen=True)
-class Joined:
-    """Spots that have both, in the order of the expression.
-
-    Attributes
-    ----------
-    expression
-        Reduced to the joined spots.
-    features
-        (N, D) float32.
-    without_features, without_expression
-        Number of spots under tissue without an embedding, and of embeddings without a spot under tissue.
-    """
-
-    expression: Expression
-    features: NDArray[np.float32]
-    dataset: str
-    without_features: int
-    without_expression: int
+    def spots(self, barcodes: Iterable[str]) -> Expression:
+        """The same of these spots only, in their order; a `KeyError` names the first barcode that is not there."""
+        row_of = {barcode: row for row, barcode in enumerate(self.barcodes.tolist())}
+        rows = np.array([row_of[barcode] for barcode in barcodes], dtype=np.int64)
+        return replace(
+            self, barcodes=self.barcodes[rows], counts=self.counts[rows], positions_px=self.positions_px[rows]
+        )
 
 
 def read_expression(path: Path, sample_id: str) -> Expression:
-    """Read the spots under tissue (`in_tissue` = 1) of a `st.h5ad`."""
+    """Read the spots under tissue (`in_tissue` = 1) of a `st.h5ad`.
+
+    Raises
+    ------
+    ValueError
+        If a spot or a gene is there twice.
+    """
     data = anndata.read_h5ad(path)
     for axis, names in (("spot", data.obs_names), ("gene", data.var_names)):
         if not names.is_unique:
@@ -88,6 +75,12 @@ def read_expression(path: Path, sample_id: str) -> Expression:
     )
 
 
+def columns(expression: Expression, genes: Sequence[str]) -> scipy.sparse.csr_matrix:
+    """Counts of `genes` in that order, (N, len(genes)); a gene the sample does not have is a `KeyError`."""
+    place = {gene: column for column, gene in enumerate(expression.genes.tolist())}
+    return expression.counts[:, [place[gene] for gene in genes]]
+
+
 def with_meeting_genes(samples: Sequence[Expression]) -> list[Expression]:
     """The samples with their genes renamed so that those of the same id meet (`gene_names.meeting_names`)."""
     names = [sample.genes.tolist() for sample in samples]
@@ -96,49 +89,3 @@ def with_meeting_genes(samples: Sequence[Expression]) -> list[Expression]:
         replace(sample, genes=np.array(met, dtype=str))
         for sample, met in zip(samples, meeting_names(names, ids), strict=True)
     ]
-
-
-def read_embeddings(path: Path, fold: int) -> Embeddings | None:
-    """Read the features to use in one outer fold.
-
-    An encoder that was trained within the folds keeps `fold{k}/embeddings`, which must be used in that fold and in no
-    other (elsewhere it has seen the test donors); every other encoder keeps one `embeddings` for all folds.
-
-    Returns
-    -------
-    embeddings
-        None if the file has neither.
-    """
-    with h5py.File(path, "r") as file:
-        dataset = next((name for name in (f"fold{fold}/embeddings", "embeddings") if name in file), None)
-        if dataset is None:
-            return None
-        barcodes = file["barcode"].asstr()[...].reshape(-1).astype(str)
-        features = file[dataset][...].astype(np.float32)
-    if len(barcodes) != len(features):
-        raise ValueError(f"{path}: {len(barcodes)} barcodes for {len(features)} embeddings")
-    if len(np.unique(barcodes)) != len(barcodes):
-        raise ValueError(f"{path}: a barcode is there twice")
-    if not np.isfinite(features).all():
-        raise ValueError(f"{path}: {dataset} has values that are not finite")
-    return Embeddings(barcodes, features, dataset)
-
-
-def join(expression: Expression, embeddings: Embeddings) -> Joined:
-    """Match by barcode, never by position."""
-    row_of = {barcode: row for row, barcode in enumerate(embeddings.barcodes.tolist())}
-    found = np.array([row_of.get(barcode, -1) for barcode in expression.barcodes.tolist()], dtype=np.int64)
-    both = found >= 0
-    reduced = replace(
-        expression,
-        barcodes=expression.barcodes[both],
-        counts=expression.counts[both],
-        positions_px=expression.positions_px[both],
-    )
-    return Joined(
-        reduced,
-        embeddings.features[found[both]],
-        embeddings.dataset,
-        without_features=int((~both).sum()),
-        without_expression=len(embeddings.barcodes) - int(both.sum()),
-    )

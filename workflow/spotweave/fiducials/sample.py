@@ -24,7 +24,7 @@ from spotweave.io import atomic, read_json, write_json
 from spotweave.pictures.header import read_header
 from spotweave.pictures.reduced import read_reduced
 from spotweave.visium.array import capture_area
-from spotweave.visium.positions import read_loupe
+from spotweave.visium.loupe import read_loupe
 
 PICTURE_PX = 2048
 ARRAY = "array, um, x right along the columns, y down along the rows, origin at array position (0, 0)"

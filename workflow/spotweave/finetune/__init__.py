@@ -11,16 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import anndata
 import h5py
 import numpy as np
-from scipy import sparse
 
 from spotweave.errors import Refusal
-from spotweave.expression.gene_names import meeting_names, why_they_do_not_meet
+from spotweave.expression.gene_names import why_they_do_not_meet
+from spotweave.expression.samples import Expression, columns, read_expression, with_meeting_genes
+from spotweave.expression.scales import log_share
+from spotweave.expression.variable import most_variable_within_samples
+from spotweave.folds import NoSuchFold, split_of
 from spotweave.io import is_refused
 
-COUNTS_PER_SPOT = 1e4
 # Patches read at a time.
 CHUNK = 256
 
@@ -59,7 +60,7 @@ class Pairs:
     empty_spots: int
 
 
-def pick_fold(splits: Mapping[str, Any], fold: int) -> dict[str, Any]:
+def pick_fold(splits: Mapping[str, Any], fold: int) -> Mapping[str, Any]:
     """The fold of that number in a splits file.
 
     Raises
@@ -67,13 +68,10 @@ def pick_fold(splits: Mapping[str, Any], fold: int) -> dict[str, Any]:
     Refusal
         If there is none, because a donor fell away.
     """
-    for found in splits["folds"]:
-        if found["fold"] == fold:
-            return found
-    there = ", ".join(str(found["fold"]) for found in splits["folds"]) or "none"
-    left_out = [f"{entry.get('donor') or entry.get('sample_id')} ({entry['reason']})" for entry in splits["left_out"]]
-    why = f"; left out: {', '.join(left_out)}" if left_out else ""
-    raise Refusal(f"fold {fold} does not exist: task {splits['task']} has folds {there}{why}")
+    try:
+        return split_of(splits, fold)
+    except NoSuchFold as why:
+        raise Refusal(str(why)) from None
 
 
 def training_samples(fold: Mapping[str, Any], samples: Sequence[Sample]) -> list[Sample]:
@@ -102,20 +100,18 @@ def read_pairs(samples: Sequence[Sample], n_genes: int, shrink: Callable[[np.nda
     Parameters
     ----------
     n_genes
-        How many genes at most; see `highly_variable`.
+        How many genes at most; see `most_variable_within_samples`.
     shrink
         Applied to patches (n, 224, 224, 3) uint8 as they are read, so that no more is held than is used.
     """
-    tables = _with_meeting_genes([_read_expression(sample) for sample in samples])
-    genes = highly_variable(tables, n_genes)
+    tables = with_meeting_genes([_read_expression(sample) for sample in samples])
+    genes = most_variable_within_samples(tables, n_genes)
     if not genes:
-        why = why_they_do_not_meet(
-            [sample.sample for sample in samples], [table.var_names.tolist() for table in tables]
-        )
+        why = why_they_do_not_meet([sample.sample for sample in samples], [table.genes.tolist() for table in tables])
         raise Refusal(f"no gene is in every sample to train on: {why}", measured=0, threshold=1)
-    kept = [np.asarray(table.X.sum(axis=1)).ravel() > 0 for table in tables]
+    kept = [table.totals() > 0 for table in tables]
     expression = [
-        log_normalise(table.X)[rows][:, table.var_names.get_indexer(genes)].toarray()
+        log_share(columns(table, genes), table.totals())[rows].toarray()
         for table, rows in zip(tables, kept, strict=True)
     ]
     images = [_read_images(sample.patches, rows, shrink) for sample, rows in zip(samples, kept, strict=True)]
@@ -128,53 +124,18 @@ def read_pairs(samples: Sequence[Sample], n_genes: int, shrink: Callable[[np.nda
     )
 
 
-def log_normalise(counts: sparse.csr_matrix) -> sparse.csr_matrix:
-    """ln(1 + 10^4 count / total of the spot) of (spots, genes) counts; spots without counts stay zero."""
-    total = np.asarray(counts.sum(axis=1, dtype=np.float64)).ravel()
-    scale = np.divide(COUNTS_PER_SPOT, total, out=np.zeros_like(total), where=total > 0)
-    return sparse.csr_matrix(sparse.diags_array(scale) @ counts).log1p()
-
-
-def highly_variable(tables: Sequence[anndata.AnnData], n_genes: int) -> list[str]:
-    """Names of the genes of highest variance among those that all tables have.
-
-    The variance is of log-normalised expression, within samples, averaged over samples: a gene that only tells
-    one sample from another (a batch effect) does not count as variable. Ties go to the name that sorts first.
-    """
-    common = sorted(set.intersection(*(set(table.var_names) for table in tables)))
-    variance = np.zeros(len(common))
-    for table in tables:
-        values = log_normalise(table.X)[:, table.var_names.get_indexer(common)]
-        mean = np.asarray(values.mean(axis=0)).ravel()
-        mean_square = np.asarray(values.multiply(values).mean(axis=0)).ravel()
-        variance += (mean_square - mean**2) / len(tables)
-    best = np.argsort(-variance, kind="stable")[:n_genes]
-    return sorted(common[index] for index in best)
-
-
-def _read_expression(sample: Sample) -> anndata.AnnData:
-    """The rows of the expression table that have a patch, in the order of the patches; repeated genes are left out."""
+def _read_expression(sample: Sample) -> Expression:
+    """The spots that have a patch, in the order of the patches."""
     with h5py.File(sample.patches, "r") as opened:
-        barcodes = opened["barcode"].asstr()[:, 0]
-    table = anndata.read_h5ad(sample.expression)
-    unknown = [barcode for barcode in barcodes if barcode not in table.obs_names]
+        barcodes = opened["barcode"].asstr()[:, 0].tolist()
+    table = read_expression(sample.expression, sample.sample)
+    there = set(table.barcodes.tolist())
+    unknown = [barcode for barcode in barcodes if barcode not in there]
     if unknown:
         raise ValueError(
             f"{sample.patches}: {len(unknown)} barcodes are not in {sample.expression}, first {unknown[0]}"
         )
-    table = table[barcodes, ~table.var_names.duplicated(keep=False)].copy()
-    table.X = sparse.csr_matrix(table.X)
-    return table
-
-
-def _with_meeting_genes(tables: Sequence[anndata.AnnData]) -> Sequence[anndata.AnnData]:
-    """The tables with one name for one gene id in all of them."""
-    ids = [
-        table.var["gene_id"].fillna("").tolist() if "gene_id" in table.var else [""] * table.n_vars for table in tables
-    ]
-    for table, names in zip(tables, meeting_names([table.var_names.tolist() for table in tables], ids), strict=True):
-        table.var_names = names
-    return tables
+    return table.spots(barcodes)
 
 
 def _read_images(path: Path, rows: np.ndarray, shrink: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:

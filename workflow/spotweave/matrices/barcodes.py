@@ -1,4 +1,4 @@
-"""Names of spots, bins and cells as deposits write them, and the one name behind them.
+"""Names of spots, bins and cells as deposits write them, the one name behind them, and the samples they tell apart.
 
 A Visium barcode is 16 nucleotides; copies of it carry `-1`, `_1`, R's `.1` or nothing, and, where a table holds
 several samples, something of the sample before (`A1_ACGT…-1`) or after it (`ACGT…-3`, `ACGT…-1_3`). What is before and
@@ -9,9 +9,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spotweave.errors import Refusal
 
 # A nucleotide barcode, a bin or a cell of Visium HD; what is around it must not be a letter.
 CORE = re.compile(
@@ -19,6 +24,7 @@ CORE = re.compile(
 )
 FIRST = re.compile(r"^[-_.]1(?!\d)")  # what a lone sample's barcodes end with
 SEPARATORS = "-_.:|#/ "
+MEMBERS_SHOWN = 20
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,10 @@ class Barcodes:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def take(self, rows: NDArray[np.intp]) -> Barcodes:
+        """Some of the names, in the order of `rows`."""
+        return Barcodes(*([part[i] for i in rows] for part in (self.names, self.before, self.core, self.after)))
 
 
 def parse(names: Sequence[str]) -> Barcodes:
@@ -99,3 +109,83 @@ def matches(before: str, after: str, member: str) -> bool:
     wanted = member.strip(SEPARATORS)
     own = {label(before, after), before, after, before.strip(SEPARATORS), after.strip(SEPARATORS)} - {""}
     return member in own or wanted in own
+
+
+def rows_of(
+    name: str, names: Barcodes, columns: Mapping[str, list[str]], member: str | None
+) -> NDArray[np.intp] | None:
+    """The rows a member names, by what is around the barcodes or by a column; None if it names none here."""
+    if member is None:
+        return None
+    found: dict[str, NDArray[np.intp]] = {}
+    for group, own in telling(names.groups).items():
+        if matches(*own, member):
+            inside = [pair == group for pair in zip(names.before, names.after, strict=True)]
+            found["{}BARCODE{}".format(*group)] = np.flatnonzero(inside)
+    wanted_column, is_pair, wanted_value = member.partition("=")
+    for column, values in columns.items():
+        is_named = bool(is_pair) and column == wanted_column
+        inside = [value == (wanted_value if is_named else member) for value in values]
+        if any(inside):
+            found[f"{column}={wanted_value if is_named else member}"] = np.flatnonzero(inside)
+    distinct = {tuple(rows.tolist()) for rows in found.values()}
+    if len(distinct) > 1:
+        raise Refusal(
+            f"{name}: the member {member!r} may be any of"
+            f" {', '.join(f'{what} ({len(rows):,} spots)' for what, rows in found.items())}; write it so",
+            measured=len(distinct),
+            threshold=1,
+        )
+    return next(iter(found.values()), None)
+
+
+def members(names: Barcodes, columns: Mapping[str, list[str]]) -> str:
+    """The samples a joint table may be split into, with their numbers of spots; empty if there is one."""
+    listed = []
+    if len(names.groups) > 1:
+        for group, (before, after) in telling(names.groups).items():
+            member = label(before, after) or after or "(barcodes alone)"
+            listed.append(f"{member} ({names.groups[group]:,} spots)")
+    for column, values in columns.items():
+        counted = Counter(values)
+        pairs = Counter(zip(values, names.core, strict=True))
+        if 1 < len(counted) <= MEMBERS_SHOWN and max(pairs.values(), default=0) == 1:
+            listed += [f"{column}={value} ({count:,} spots)" for value, count in sorted(counted.items())]
+    more = f" and {len(listed) - MEMBERS_SHOWN:,} more" if len(listed) > MEMBERS_SHOWN else ""
+    return ", ".join(listed[:MEMBERS_SHOWN]) + more
+
+
+def several(name: str, names: Barcodes, columns: Mapping[str, list[str]]) -> Refusal:
+    """The refusal of a table that is not one sample."""
+    listed = members(names, columns)
+    core, times = Counter(names.core).most_common(1)[0]
+    if listed:
+        return Refusal(
+            f"{name}: the table holds several samples: {listed}; name one as the member of the row",
+            measured=listed.count(" spots)"),
+            threshold=1,
+        )
+    same = [full for full, own in zip(names.names, names.core, strict=True) if own == core]
+    return Refusal(
+        f"{name}: barcode {core} comes {times} times ({', '.join(same[:3])}) and nothing tells the rows apart; give the"
+        " table of one sample",
+        measured=times,
+        threshold=1,
+    )
+
+
+def join(counts: str, units: Barcodes, spots: str, places: Barcodes) -> tuple[NDArray[np.int64], list[str]]:
+    """Row of the counts of every spot, -1 without one, and the names of the rows without a spot."""
+    spot_of = {core: spot for spot, core in enumerate(places.core)}
+    found = np.array([spot_of.get(core, -1) for core in units.core], dtype=np.int64)
+    if (found < 0).all():
+        raise Refusal(
+            f"{counts} and {spots} have no barcode in common: the counts have {units.names[0]!r}, the positions"
+            f" {places.names[0]!r}; check that both are of the same slide",
+            measured=0,
+            threshold=1,
+        )
+    row_of_spot = np.full(len(places), -1, dtype=np.int64)
+    there = np.flatnonzero(found >= 0)
+    row_of_spot[found[there]] = there
+    return row_of_spot, [units.names[row] for row in np.flatnonzero(found < 0)]

@@ -43,7 +43,6 @@ def read(counts: RawFile) -> Matrix:
             "container": "table",
             "orientation": "units x genes" if is_by_unit else "genes x units",
             "whole_numbers_with_decimal_point": table.decimals,
-            "features_left_out": {},
         },
     )
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from scipy.sparse import csr_matrix
 from spotweave.deposits.values import NUMBER, blank_if_unknown
 from spotweave.errors import Refusal
 from spotweave.matrices.barcodes import looks_like_barcode
+from spotweave.matrices.matrix import Matrix
 
 GENE_EXPRESSION = "Gene Expression"
 ENSEMBL = re.compile(r"(\w{1,64}_)?ENS[A-Z]{0,4}G\d{11}(\.\d+)?")
@@ -83,8 +84,49 @@ def are_genes(types: Sequence[str]) -> NDArray[np.bool_]:
     return np.array([known[kind] for kind in types], dtype=bool)
 
 
-def only_genes(name: str, counts: csr_matrix, types: list[str]) -> tuple[csr_matrix, NDArray[np.intp], dict[str, int]]:
-    """The columns that are genes, their indices, and the other features counted by type; refused if none is."""
+def without_others(matrix: Matrix) -> Matrix:
+    """The matrix as filed, less what is neither a gene nor a unit, which its report names and counts.
+
+    Raises
+    ------
+    Refusal
+        Nothing is left, or what `judge` refuses.
+    """
+    genes, left_out = _only_genes(matrix)
+    if left_out:
+        matrix = _part(matrix, np.arange(len(matrix.unit_names)), genes)
+    matrix = replace(matrix, gene_names=best_names(matrix.gene_names, matrix.gene_ids))
+    judged = judge(matrix.name, matrix.counts, matrix.unit_names, matrix.gene_names, gene_ids=matrix.gene_ids)
+    if not judged.is_whole:
+        matrix = _part(matrix, judged.units, judged.genes)
+    return replace(matrix, report={**matrix.report, "features_left_out": left_out, **judged.report})
+
+
+def _part(matrix: Matrix, units: NDArray[np.intp], genes: NDArray[np.intp]) -> Matrix:
+    """Some units and some genes of a matrix."""
+
+    def genes_of(names: list[str]) -> list[str]:
+        return [names[i] for i in genes]
+
+    def units_of(names: list[str]) -> list[str]:
+        return [names[i] for i in units]
+
+    whole = len(units) == len(matrix.unit_names)
+    return replace(
+        matrix,
+        unit_names=units_of(matrix.unit_names),
+        gene_names=genes_of(matrix.gene_names),
+        gene_ids=genes_of(matrix.gene_ids),
+        feature_types=genes_of(matrix.feature_types),
+        genomes=genes_of(matrix.genomes),
+        counts=csr_matrix((matrix.counts if whole else matrix.counts[units])[:, genes]),
+        unit_columns={name: units_of(values) for name, values in matrix.unit_columns.items()},
+    )
+
+
+def _only_genes(matrix: Matrix) -> tuple[NDArray[np.intp], dict[str, int]]:
+    """Indices of the columns that are genes, and the other features counted by type; refused if none is."""
+    name, counts, types = matrix.name, matrix.counts, matrix.feature_types
     is_gene = are_genes(types)
     left_out = Counter(kind for kind, kept in zip(types, is_gene, strict=True) if not kept)
     genes = np.flatnonzero(is_gene)
@@ -95,7 +137,7 @@ def only_genes(name: str, counts: csr_matrix, types: list[str]) -> tuple[csr_mat
             measured=0,
             threshold=1,
         )
-    return (counts[:, genes] if left_out else counts), genes, dict(sorted(left_out.items()))
+    return genes, dict(sorted(left_out.items()))
 
 
 def is_summary(name: str, gene_id: str = "") -> bool:

@@ -18,16 +18,14 @@ from anndata.io import read_elem
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, vstack
 
-from spotweave.deposits.raw import RawFile
 from spotweave.deposits.values import NUMBER, blank_if_unknown
 from spotweave.errors import Refusal
 from spotweave.matrices.features import (
     ENSEMBL,
     GENE_EXPRESSION,
     need_no_check,
-    only_genes,
 )
-from spotweave.matrices.hdf5 import keys, open_file, read_sparse
+from spotweave.matrices.hdf5 import keys, read_sparse
 from spotweave.matrices.matrix import Matrix, canonical, find_fault, refuse_fault
 
 COUNT_LAYER = re.compile(r"counts?|raw|umi", re.IGNORECASE)
@@ -39,34 +37,16 @@ ROWS_AT_ONCE = 1024
 MOST_SAMPLES = 1000
 
 
-def is_h5ad(raw: RawFile) -> bool:
-    """Whether an HDF5 file has what every AnnData file has."""
-    with open_file(raw) as file:
-        return "obs" in file and "var" in file
-
-
-def read(counts: RawFile) -> Matrix:
-    """Read one file; `unit_columns` has the columns of `obs` as text."""
-    with open_file(counts) as file:
-        obs = read_frame(counts.name, file["obs"], "obs")
-        units = list(map(str, obs.index))
-        where, matrix, var, passed_over = _read_counts(counts.name, file, units)
+def read(name: str, file: h5py.File) -> Matrix:
+    """Read one file, `name` its owner's; `unit_columns` has the columns of `obs` as text."""
+    obs = read_frame(name, file["obs"], "obs")
+    units = list(map(str, obs.index))
+    where, counts, var, passed_over = _read_counts(name, file, units)
     symbols, ids = _gene_names(var)
     types = _types(var)
     genomes = _texts(var["genome"]) if "genome" in var else [""] * len(var)
-    matrix, genes, left_out = only_genes(counts.name, matrix, types)
-    return Matrix(
-        counts.name,
-        units,
-        [symbols[i] for i in genes],
-        [ids[i] for i in genes],
-        [types[i] for i in genes],
-        [genomes[i] for i in genes],
-        matrix,
-        "h5ad",
-        {"container": "h5ad", "counts_from": where, "counts_passed_over": passed_over, "features_left_out": left_out},
-        text_columns(obs),
-    )
+    report = {"container": "h5ad", "counts_from": where, "counts_passed_over": passed_over}
+    return Matrix(name, units, symbols, ids, types, genomes, counts, "h5ad", report, text_columns(obs))
 
 
 def read_frame(name: str, group: Any, what: str) -> pd.DataFrame:

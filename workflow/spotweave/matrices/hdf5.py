@@ -16,6 +16,7 @@ from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
 from spotweave.matrices.matrix import Fault, canonical, find_fault, refuse_fault
 
+HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 VALUES_AT_ONCE = 1 << 22
 
 

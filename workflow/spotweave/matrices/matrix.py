@@ -1,4 +1,4 @@
-"""Counts as they lie in memory, whatever container they came in, and what is wrong with values that are no counts."""
+"""Counts of one file, and the rule of what a count is."""
 
 from __future__ import annotations
 

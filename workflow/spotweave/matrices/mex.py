@@ -28,10 +28,15 @@ from spotweave.matrices.features import (
     GENE_TYPES,
     OTHER_TYPES,
     need_no_check,
-    only_genes,
 )
-from spotweave.matrices.matrix import Matrix, canonical, find_fault, refuse_fault
+from spotweave.matrices.matrix import (
+    Matrix,
+    canonical,
+    find_fault,
+    refuse_fault,
+)
 
+MAGIC = b"%%MatrixMarket"
 ENTRIES_AT_ONCE = 1 << 20
 SHORTEST_ENTRY = len(b"1 1 1\n")
 UTF8_BOM = "\ufeff"
@@ -66,21 +71,19 @@ def read(counts: RawFile, features: RawFile | None, barcodes: RawFile | None, *,
     if fault:
         raise refuse_fault(counts.name, fault, entry(int(rows[fault.index]), int(columns[fault.index])))
     whole = _compress(rows, columns, matrix.values.astype(np.float32), (len(units), len(names)))
-    chosen, genes, left_out = only_genes(counts.name, canonical(counts.name, whole, entry), types)
     return Matrix(
         counts.name,
         units,
-        [names[i] for i in genes],
-        [ids[i] for i in genes],
-        [types[i] for i in genes],
-        [""] * len(genes),
-        chosen,
+        names,
+        ids,
+        types,
+        [""] * len(names),
+        canonical(counts.name, whole, entry),
         "Market Exchange",
         {
             "container": "Market Exchange",
             "gene_list_columns": max(map(len, gene_rows)),
             "matrix_is_barcodes_by_genes": is_turned,
-            "features_left_out": left_out,
         },
     )
 

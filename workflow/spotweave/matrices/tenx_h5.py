@@ -13,24 +13,22 @@ from typing import Any
 import h5py
 from scipy.sparse import csr_matrix, hstack
 
-from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
-from spotweave.matrices.features import GENE_EXPRESSION, need_no_check, only_genes
-from spotweave.matrices.hdf5 import array, keys, open_file, read_sparse, text
+from spotweave.matrices.features import GENE_EXPRESSION, need_no_check
+from spotweave.matrices.hdf5 import array, keys, read_sparse, text
 from spotweave.matrices.matrix import Matrix
 
 SPARSE = {"data", "indices", "indptr", "shape", "barcodes"}
 
 
-def read(counts: RawFile) -> Matrix:
-    """Read one file."""
-    with open_file(counts) as file:
-        if keys(file.get("matrix")) >= {*SPARSE, "features"}:
-            return _read_layout_3(counts.name, file["matrix"])
-        genomes = sorted(name for name in file if keys(file[name]) >= {*SPARSE, "genes"})
-        if genomes:
-            return _read_layout_2(counts.name, file, genomes)
-        raise Refusal(f"{counts.name}: {_what_it_is(file)}")
+def read(name: str, file: h5py.File) -> Matrix:
+    """Read one file; `name` is its owner's."""
+    if keys(file.get("matrix")) >= {*SPARSE, "features"}:
+        return _read_layout_3(name, file["matrix"])
+    genomes = sorted(group for group in file if keys(file[group]) >= {*SPARSE, "genes"})
+    if genomes:
+        return _read_layout_2(name, file, genomes)
+    raise Refusal(f"{name}: {_what_it_is(file)}")
 
 
 def _what_it_is(file: h5py.File) -> str:
@@ -73,19 +71,9 @@ def _read_layout_3(name: str, group: Any) -> Matrix:
     _lists_fit(name, group, units, names)
     ids, types, genomes = column("id", ""), column("feature_type", GENE_EXPRESSION), column("genome", "")
     other = need_no_check(types, names, ids)
-    whole = read_sparse(name, group, units, names, by_unit=True, unchecked=other if other.any() else None)
-    counts, genes, left_out = only_genes(name, whole, types)
-    return Matrix(
-        name,
-        units,
-        [names[i] for i in genes],
-        [ids[i] for i in genes],
-        [types[i] for i in genes],
-        [genomes[i] for i in genes],
-        counts,
-        "10x HDF5, layout 3",
-        {"container": "10x HDF5, layout 3", "features_left_out": left_out},
-    )
+    counts = read_sparse(name, group, units, names, by_unit=True, unchecked=other if other.any() else None)
+    container = "10x HDF5, layout 3"
+    return Matrix(name, units, names, ids, types, genomes, counts, container, {"container": container})
 
 
 def _read_layout_2(name: str, file: h5py.File, genomes: list[str]) -> Matrix:
@@ -109,17 +97,8 @@ def _read_layout_2(name: str, file: h5py.File, genomes: list[str]) -> Matrix:
         ids += ids_here
         of_genome += [genome] * len(genes)
     counts = csr_matrix(hstack(parts, format="csr")) if len(parts) > 1 else parts[0]
-    return Matrix(
-        name,
-        units,
-        names,
-        ids,
-        [GENE_EXPRESSION] * len(names),
-        of_genome,
-        counts,
-        "10x HDF5, layout 2",
-        {"container": "10x HDF5, layout 2", "features_left_out": {}},
-    )
+    types, container = [GENE_EXPRESSION] * len(names), "10x HDF5, layout 2"
+    return Matrix(name, units, names, ids, types, of_genome, counts, container, {"container": container})
 
 
 def _union(

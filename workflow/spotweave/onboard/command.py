@@ -6,6 +6,7 @@ from pathlib import Path
 
 from spotweave import sources
 from spotweave.onboard import draft as onboard
+from spotweave.onboard.accession import cohort_name, detect_source
 from spotweave.onboard.table import Draft, faults, open_questions, write
 
 
@@ -39,8 +40,8 @@ def draft_table(root: Path, accession: str, source: str | None, out: Path | None
         The publisher is not to be had now.
     """
     if source is None:
-        source, accession = onboard.detect_source(accession, onboard.read_patterns(root / "resources/sources.csv"))
-    stem = out.stem if out else onboard.cohort_name(source, accession)
+        source, accession = detect_source(accession)
+    stem = out.stem if out else cohort_name(source, accession)
     path = out or root / "config/cohorts" / f"{stem}.csv"
     if path.exists() and not force:
         raise FileExistsError(f"{path} is there already; name another with --out, or overwrite it with --force")

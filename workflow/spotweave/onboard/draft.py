@@ -8,7 +8,7 @@ cannot be built before it has been looked through.
 from __future__ import annotations
 
 import csv
-import os
+import functools
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,6 +17,7 @@ from spotweave.deposits.naming import is_archive
 from spotweave.errors import Refusal
 from spotweave.intake.layouts import Assignment, assign
 from spotweave.intake.recognise import recognise
+from spotweave.onboard.accession import page_of, where_to_look
 from spotweave.onboard.samples import SAMPLE_OF_GEO, Group, Grouping, group_files, has_counts, pattern_of
 from spotweave.onboard.table import COLUMNS, Draft
 from spotweave.onboard.words import said, spellings, words_of
@@ -26,14 +27,15 @@ from spotweave.tables import vocabulary
 
 UNKNOWN = "?"
 SHOWN = 4
-SHOWN_CHARACTERS = 80
-LONGEST_ASKED = 2000
-TECHNOLOGIES = {
-    "st_v1": "Spatial Transcriptomics",
-    "visium": "Visium",
-    "visium_hd": "Visium HD",
-    "xenium": "Xenium",
-}
+TABLE = Path(__file__).resolve().parents[3] / "resources/technologies.csv"
+
+
+@functools.cache
+def technologies() -> dict[str, str]:
+    """Reader -> the first technology that the table of technologies has for it."""
+    with open(TABLE, newline="", encoding="utf-8-sig") as handle:
+        rows = list(csv.DictReader(handle))
+    return {row["reader"]: row["technology"] for row in reversed(rows)}
 
 
 def _words_allowed(column: str) -> str:
@@ -48,7 +50,7 @@ def _words_allowed(column: str) -> str:
 QUESTIONS = {
     "donor": "whose tissue this is; samples of one donor need the same id, in other tables too",
     "dataset_title": "the title of the publication or deposit",
-    "technology": f"one of {', '.join(TECHNOLOGIES.values())}; nothing in the names tells",
+    "technology": f"one of {', '.join(reversed(technologies().values()))}; nothing in the names tells",
     "species": f"one of {_words_allowed('species')}",
     "organ": f"the organ, one of {_words_allowed('organ')}; what is finer is the tissue",
     "disease_state": f"one of {_words_allowed('disease_state')}; blank if not known",
@@ -57,103 +59,8 @@ QUESTIONS = {
     "licence": f"the licence of the data, one of {_words_allowed('licence')}",
     "study_link": "address of the publication (https://doi.org/…); blank if there is none",
 }
-PAGES = {
-    "geo": "https://www.ncbi.nlm.nih.gov/geo/query/acc.cgi?acc={}",
-    "zenodo": "https://zenodo.org/records/{}",
-    "figshare": "https://figshare.com/articles/dataset/_/{}",
-    "dryad": "https://doi.org/{}",
-    "mendeley": "https://data.mendeley.com/datasets/{}",
-    "biostudies": "https://www.ebi.ac.uk/biostudies/studies/{}",
-    "synapse": "https://www.synapse.org/Synapse:{}",
-    "hca": "https://explore.data.humancellatlas.org/projects/{}",
-    "huggingface": "https://huggingface.co/datasets/{}",
-    "github": "https://github.com/{}",
-}
-LOOK_AT = {
-    "tenx": "its page below https://www.10xgenomics.com/datasets",
-    "file": "the notes of whoever made the folder",
-}
-ANYTHING = ("file", "https")  # any text is one of theirs
-# Addresses and DOIs of deposits, and the accession in them.
-ADDRESSES = (
-    ("geo", r"\b(GS[EM]\d+)\b", "{0}"),
-    ("zenodo", r"10\.5281/zenodo\.(\d+)|zenodo\.org/(?:api/)?records?/(\d+)", "{0}"),
-    (
-        "figshare",
-        r"10\.6084/m9\.figshare\.(\d+)(?:\.v(\d+))?|figshare\.com/articles/(?:[^/]+/){0,2}(\d+)(?:/(\d+))?",
-        "{0}/versions/{1}",
-    ),
-    (
-        "mendeley",
-        r"10\.17632/([a-z0-9]{8,12})(?:\.(\d+))?|data\.mendeley\.com/datasets/([a-z0-9]{8,12})(?:/(\d+))?",
-        "{0}/{1}",
-    ),
-    ("dryad", r"(10\.\d{4,9}/dryad\.[\w.]*\w)", "{0}"),
-    ("biostudies", r"\b(S-[A-Z]+\d+|E-[A-Z]{4}-\d+)\b", "{0}"),
-    ("synapse", r"\b(syn\d{5,})\b", "{0}"),
-    ("hca", r"humancellatlas\.org/(?:explore/)?projects/([0-9a-f-]{36})", "{0}"),
-    ("tenx", r"/samples/((?:spatial-exp|xenium)/\d+\.\d+\.\d+/[\w.-]+)", "{0}"),
-    ("huggingface", r"huggingface\.co/datasets/([\w.-]+/[\w.-]+)(?:/(?:tree|blob)/([\w.-]+))?", "{0}@{1}"),
-    ("github", r"github\.com/([\w.-]+/[\w.-]+?)(?:\.git)?(?:/(?:tree|blob)/([0-9a-f]{40}))?(?:/|$)", "{0}@{1}"),
-)
 DONOR = re.compile(r"(?<![a-z0-9])(?:patient|donor|subject|pt|p)[ _.-]?0*(\d+)(?![0-9])", re.IGNORECASE)
 LICENCE = re.compile(r"cc[ -]?(0|by(?:[ -](?:nc|nd|sa))*)[ -]?(\d\.\d)?", re.IGNORECASE)
-
-
-def read_patterns(table: Path) -> dict[str, str]:
-    """Source -> pattern of its accessions (resources/sources.csv)."""
-    with open(table, newline="", encoding="utf-8-sig") as handle:
-        return {row["source"]: row["accession_pattern"] for row in csv.DictReader(handle)}
-
-
-def detect_source(text: str, patterns: Mapping[str, str]) -> tuple[str, str]:
-    """The source of an accession, a DOI, an address or a folder, and the accession as that source writes it.
-
-    Raises
-    ------
-    Refusal
-        It looks like none, or like several; the reason says how to write it.
-    """
-    text = text.strip()
-    if len(text) > LONGEST_ASKED:
-        raise Refusal(f"{text[:SHOWN_CHARACTERS]}…: {len(text):,} characters are no accession, address or folder")
-    if os.path.isdir(os.path.expanduser(text)):  # noqa: PTH111, PTH112 (any text is asked, and no text is an error)
-        return "file", text
-    if re.match("https?://|(https?://)?(dx\\.)?doi\\.org/|10\\.\\d{4,9}/", text, re.IGNORECASE):
-        return _from_address(text)
-    fitting = [name for name, pattern in patterns.items() if name not in ANYTHING and re.fullmatch(pattern, text)]
-    # A dataset of the hub and its files at a commit look alike; the longer form is the repository's.
-    fitting = [name for name in fitting if name != "huggingface"] or fitting
-    if len(fitting) == 1:
-        return fitting[0], text
-    if fitting:
-        raise Refusal(f"{text}: could be of {' or '.join(sorted(fitting))}; say which with --source")
-    raise Refusal(
-        f"{text}: neither a folder that is here nor an accession of"
-        f" {', '.join(sorted(set(patterns) - set(ANYTHING)))};"
-        " resources/sources.csv has an example of each"
-    )
-
-
-def _from_address(text: str) -> tuple[str, str]:
-    for source, pattern, form in ADDRESSES:
-        match = re.search(pattern, text, re.IGNORECASE)
-        if not match:
-            continue
-        parts = [part for part in match.groups() if part]
-        if len(parts) == form.count("{"):
-            return source, form.format(*parts)
-        if source == "mendeley":
-            raise Refusal(f"{text}: add the version of the dataset, as in 10.17632/svw96g68dv.5")
-        if source == "github":
-            raise Refusal(f"{text}: add the commit, as in https://github.com/owner/name/tree/<40 hexadecimal digits>")
-        return source, parts[0]
-    if "10xgenomics.com" in text:
-        raise Refusal(
-            f"{text}: pages of 10x Genomics are closed to programs; give the address of one of the sample's files"
-            " (https://cf.10xgenomics.com/samples/…), or spatial-exp/<version>/<sample>"
-        )
-    raise Refusal(f"{text}: not the address of a deposit that can be listed; resources/sources.csv says which can")
 
 
 def draft(listing: Listing, source: str, stem: str) -> Draft:
@@ -226,8 +133,6 @@ class _Row:
         self.index = len(result.rows)
         sample = SAMPLE_OF_GEO.search(group.names[0])
         self.gsm = sample[1] if sample and source == "geo" else None
-        at = "/tree/" if source in ("github", "huggingface") else "@"
-        self.page = PAGES.get(source, "").format(listing.accession.partition("/versions")[0].replace("@", at))
 
     def add(self) -> None:
         """Fill the row and append it to the draft."""
@@ -242,11 +147,11 @@ class _Row:
             subseries=label,
             source=self.source,
             accession=self.gsm or self.listing.accession,
-            download_page=self.page,
+            download_page=page_of(self.source, self.listing.accession),
             url_confidence="known",
         )
         self._set("dataset_title", self.listing.title, "the deposit")
-        self._set("technology", TECHNOLOGIES.get(self.reader or ""), "the names of the files")
+        self._set("technology", technologies().get(self.reader or ""), "the names of the files")
         self._set("licence", *self._licence())
         self._describe(label)
         self._find_files()
@@ -267,7 +172,7 @@ class _Row:
             self._ask(column, QUESTIONS[column])
 
     def _ask(self, column: str, what: str) -> None:
-        look = self.page or LOOK_AT.get(self.source, "the publication")
+        look = where_to_look(self.source, self.listing.accession)
         self.cells[column] = UNKNOWN
         self.draft.questions[self.index, column] = f"{what}; look at {look}"
 
@@ -368,16 +273,3 @@ class _Row:
         for role, name in seen.roles.items():
             if role not in named and name not in own and role in fetched:
                 self._ask(role, f"{name} of another sample would be taken; fetch this sample's files and use a folder")
-
-
-def cohort_name(source: str, accession: str) -> str:
-    """A name for the cohort of an accession, fit for a file."""
-    if source in ("geo", "biostudies", "synapse"):
-        text = accession
-    elif source in ("tenx", "file"):
-        text = accession.rstrip("/").rpartition("/")[2]
-    elif source in ("github", "huggingface"):
-        text = accession.partition("@")[0].rpartition("/")[2]
-    else:
-        text = f"{source}-{accession}"
-    return re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-").lower() or source

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from spotweave.readers import layout, layout_fault
-from spotweave.registry import Registry, nearest
-from spotweave.sources import parse_checksum
+from spotweave.registry import nearest
+from spotweave.sources import SOURCES, parse_checksum, source_fault
 from spotweave.tables import sheets, vocabulary
 from spotweave.tables.rows import Row, read_table
 
@@ -54,9 +54,7 @@ def read_cohorts(
     return samples, cohorts, faults
 
 
-def sample_faults(
-    where: str, row: Row, technologies: Mapping[str, Row], sources: Registry, patterns: Mapping[str, Row]
-) -> list[str]:
+def sample_faults(where: str, row: Row, technologies: Mapping[str, Row], sources: Mapping[str, Row]) -> list[str]:
     """What is wrong with a sample's row.
 
     Parameters
@@ -66,21 +64,18 @@ def sample_faults(
     technologies
         Rows of the table of technologies.
     sources
-        The registry of sources.
-    patterns
-        Rows of the table of sources: what their accessions look like.
+        Rows of the table of sources.
     """
     faults = []
     technology = row.get("technology", "")
     if technology and technology not in technologies:
         faults.append(f"{where}:technology: {sheets.shown(technology)}, {nearest(technology, technologies)}")
-    unknown = sources.fault(row["source"]) if "source" in row else None
-    if unknown:
-        faults.append(f"{where}:source: {unknown}")
+    if "source" in row:
+        faults += _source_faults(where, row, sources)
     faults += _checksum_faults(where, row)
     faults += [f"{where}:{column}: {fault}" for column, fault in vocabulary.faults(row)]
     reader = technologies.get(technology, {}).get("reader", "")
-    return faults + _file_faults(where, row, reader) + _accession_faults(where, row, patterns)
+    return faults + _file_faults(where, row, reader)
 
 
 def _checksum_faults(where: str, row: Row) -> list[str]:
@@ -98,14 +93,20 @@ def _checksum_faults(where: str, row: Row) -> list[str]:
     return faults
 
 
-def _accession_faults(where: str, row: Row, patterns: Mapping[str, Row]) -> list[str]:
-    """An accession must look like those of its source; a folder of one's own may be anything."""
-    source = patterns.get(row.get("source", ""))
-    if "accession" not in row or source is None or source["source"] in ("https", "file"):
+def _source_faults(where: str, row: Row, sources: Mapping[str, Row]) -> list[str]:
+    """A source is one that there is and that has its row; an accession looks like those of its source."""
+    name = row["source"]
+    unknown = SOURCES.fault(name)
+    if unknown:
+        return [f"{where}:source: {unknown}"]
+    if name not in sources:
+        return [f"{where}:source: {name!r} has no row in resources/sources.csv; add one"]
+    # That the web lists nothing, and what is wrong with a source's module, is said once, elsewhere.
+    if "accession" not in row or name == "https" or source_fault(name):
         return []
-    if re.fullmatch(source["accession_pattern"], row["accession"]):
+    if re.fullmatch(SOURCES.constant(name, "ACCESSION"), row["accession"]):
         return []
-    allowed = f"allowed: as {source['source']} writes it, {source['example']}"
+    allowed = f"allowed: as {name} writes it, {SOURCES.constant(name, 'EXAMPLE')}"
     return [f"{where}:accession: {sheets.shown(row['accession'])}, {allowed}"]
 
 

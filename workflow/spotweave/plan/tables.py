@@ -6,7 +6,7 @@ standard library, PyYAML and fastjsonschema: it runs at the start of every job.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from spotweave.plan.samples import read_cohorts, sample_faults
 from spotweave.pooling import POOLINGS
 from spotweave.readers import layout_fault
 from spotweave.registry import Registry, nearest
+from spotweave.sources import source_fault
 from spotweave.tables import config as configuration
 from spotweave.tables import selection
 from spotweave.tables.rows import Row, read_table
@@ -43,6 +44,7 @@ class Tables:
     cohort_left_out: dict[str, int] = field(default_factory=dict)
     file_columns: tuple[str, ...] = ()
     identities: tuple[Row, ...] = ()
+    downloads_at_once: dict[str, int] = field(default_factory=dict)
 
     def technology_of(self, sample: str) -> Row:
         """The row of the sample's technology."""
@@ -111,11 +113,11 @@ class Tables:
         return list(dict.fromkeys([*encoders, *recipes, *bases]))
 
     def scored_on(self, task: str, encoders: Iterable[str], recipes: Iterable[str]) -> list[str]:
-        """The encoders of a task's leaderboard.
+        """The encoders of a task's leaderboard: the chosen ones, those of its recipes and the ones these start from.
 
         A recipe's encoder has seen its own task's training donors only: it is scored there.
         """
-        return [*encoders, *(recipe for recipe in recipes if self.recipes[recipe]["task"] == task)]
+        return self.encoders_needed(encoders, [recipe for recipe in recipes if self.recipes[recipe]["task"] == task])
 
 
 def load(config: Mapping[str, Any], root: Path, config_source: str = "config", files: Iterable[Path] = ()) -> Tables:
@@ -152,14 +154,17 @@ def load(config: Mapping[str, Any], root: Path, config_source: str = "config", f
         rows_at.update({(schema, name): f"{path}:{number}" for name, (number, _) in rows.items()})
         return {name: row for name, (_, row) in rows.items()}
 
+    def check_column(schema: str, rows: Mapping[str, Row], column: str, fault_of: Callable[[str], str | None]) -> None:
+        found = {name: fault_of(row.get(column, "")) for name, row in rows.items()}
+        faults.extend(f"{rows_at[schema, name]}:{column}: {fault}" for name, fault in found.items() if fault)
+
     rows_at: dict[tuple[str, str], str] = {}
     technologies = table(config["technologies_table"], "technologies", "technology")
-    for name, row in technologies.items():
-        unusable = layout_fault(row.get("reader", ""))
-        faults += [f"{rows_at['technologies', name]}:reader: {unusable}"] if unusable else []
-        for column, registry in (("placing", PLACINGS), ("pooling", POOLINGS)):
-            faults += entry_faults(f"{rows_at['technologies', name]}:{column}", registry, row.get(column, ""))
-    patterns = table(root / "resources/sources.csv", "sources", "source")
+    check_column("technologies", technologies, "reader", layout_fault)
+    check_column("technologies", technologies, "placing", PLACINGS.fault)
+    check_column("technologies", technologies, "pooling", POOLINGS.fault)
+    sources = table(root / "resources/sources.csv", "sources", "source")
+    check_column("sources", sources, "source", source_fault)
     identities = table(root / "resources/identities.csv", "identities", None)
     encoders = table(config["encoders_table"], "encoders", "encoder")
     tasks = table(config["tasks_table"], "tasks", "task")
@@ -167,9 +172,8 @@ def load(config: Mapping[str, Any], root: Path, config_source: str = "config", f
 
     samples, cohorts, found = read_cohorts(config["cohorts"], schemas / "cohort.schema.yaml", config_source)
     faults += found
-    sources = Registry("sources", "source", library)
     for where, row in samples.values():
-        faults += sample_faults(where, row, technologies, sources, patterns)
+        faults += sample_faults(where, row, technologies, sources)
 
     for key, known in (("encoders", encoders), ("tasks", tasks), ("recipes", recipes)):
         faults += [
@@ -177,7 +181,7 @@ def load(config: Mapping[str, Any], root: Path, config_source: str = "config", f
             for name in config[key]
             if name not in known
         ]
-    for key, what in (("probes", "probe"), ("protocols", "protocol")):
+    for key, what in (("probes", "probe"), ("protocols", "protocol"), ("metrics", "metric")):
         for name in config[key]:
             faults += entry_faults(f"{config_source}:{key}", Registry(key, what, library), name)
     faults += entry_faults(f"{config_source}:tissue.method", TISSUE_METHODS, config["tissue"]["method"])
@@ -205,6 +209,7 @@ def load(config: Mapping[str, Any], root: Path, config_source: str = "config", f
         # Cells that say where a file is: those with a checksum of their own.
         tuple(column.removesuffix("_checksum") for column in columns if column.endswith("_checksum")),
         tuple(identities.values()),
+        {name: int(row["downloads_at_once"]) for name, row in sources.items() if "downloads_at_once" in row},
     )
 
 

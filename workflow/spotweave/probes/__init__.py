@@ -2,17 +2,21 @@
 
     fit(training: Training, choices: Choices, seed: int) -> Probe
 
-To add a probe, add a file; the contract test runs over every module of this folder.
+To add a probe, add a file and name it under `probes:` of the configuration; the contract test runs over every module of
+this folder.
 """
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from spotweave.registry import Registry
+
+PROBES = Registry("probes", "probe")
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,7 @@ class Probe(Protocol):
 
     @property
     def details(self) -> dict[str, Any]:
-        """Settings that were chosen, for the record: at least `alpha` and `components`, None where there is none."""
+        """Settings that were chosen, by name; they become attributes of the prediction's file, None is left out."""
 
     def predict(self, features: NDArray[np.floating]) -> NDArray[np.float64]:
         """(N, D) embeddings -> (N, G) expression, float64."""
@@ -81,6 +85,6 @@ class ProbeModule(Protocol):
 
 
 def load(name: str) -> ProbeModule:
-    """Import the probe `name`."""
-    module: Any = importlib.import_module(f"{__name__}.{name}")
+    """The module of the probe `name`."""
+    module: ProbeModule = PROBES.load(name)
     return module

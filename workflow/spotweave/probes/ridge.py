@@ -4,7 +4,7 @@ HEST-1k (Jaume et al. 2024, section 5 and appendix C.3) standardises the embeddi
 and fits a ridge with the fixed penalty 100 / (components x genes). The penalty decides much of the score, so
 `"cross-validated"` chooses it within the training spots instead: scaler, PCA and ridge are fitted anew without each
 inner fold, and the penalty with the highest Pearson correlation on the held-out spots wins, the correlation taken
-within each sample as in `spotweave.benchmark.scores`. A tie goes to the stronger penalty.
+within each sample. A tie goes to the stronger penalty.
 
 HEST-Benchmark's regression (scikit-learn's `lsqr`) stops at a tolerance of 1e-4, long before it has converged, so its
 score is that of the path and not of the solution: it moves with the types of all that goes in, with the order of the
@@ -26,7 +26,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from spotweave.benchmark.scores import pearson_by_unit
+from spotweave.correlation import pearson_by_group
 from spotweave.probes import Choices, Training
 
 Array = NDArray[np.float64]
@@ -143,7 +143,7 @@ def _inner_curve(training: Training, choices: Choices, seed: int) -> Array:
         for alpha in choices.alpha_grid:
             coefficients, intercept = path.coefficients(alpha)
             prediction = tested @ coefficients + intercept
-            scores = pearson_by_unit(training.target[held_out], prediction, training.samples[held_out])
+            scores = pearson_by_group(training.target[held_out], prediction, training.samples[held_out])
             curve.append(np.nan_to_num(scores).mean())
         curves.append(curve)
     return np.mean(curves, axis=0)

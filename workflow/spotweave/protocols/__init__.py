@@ -1,15 +1,18 @@
 """Protocols: how a task is scored, every choice named. One protocol is one file; its module has `PROTOCOL`.
 
-To add a protocol, add a file; the contract test runs over every module of this folder.
+To add a protocol, add a file and name it under `protocols:` of the configuration; the contract test runs over every
+module of this folder.
 """
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from spotweave.probes import Choices
+from spotweave.registry import Registry
+
+PROTOCOLS = Registry("protocols", "protocol")
 
 
 @dataclass(frozen=True)
@@ -21,11 +24,11 @@ class Protocol:
     genes_from
         Samples whose counts choose the genes: `"all"` of the task (test samples included) or `"train"`.
     target
-        Name of the expression scale, a key of `spotweave.expression.targets.TARGETS`.
-    pearson_over
-        Spots of one correlation: `"pooled"` (all test spots of a fold) or `"sample"` (then averaged over samples).
+        Name of the expression scale, a key of `spotweave.expression.scales.SCALES`.
+    score_over
+        Spots that are scored together: `"pooled"` (all test spots of a fold) or `"sample"` (averaged over samples).
     min_spots
-        A sample (or pool) with fewer test spots is not scored: its correlation would be noise.
+        A sample (or pool) with fewer test spots is not scored: a correlation would be noise.
     permutations
         Permutations of the spots of each test sample behind the null distribution.
     fit
@@ -34,7 +37,7 @@ class Protocol:
 
     genes_from: Literal["all", "train"]
     target: str
-    pearson_over: Literal["pooled", "sample"]
+    score_over: Literal["pooled", "sample"]
     min_spots: int
     permutations: int
     fit: Choices
@@ -47,6 +50,6 @@ class Protocol:
 
 
 def load(name: str) -> Protocol:
-    """Import the protocol `name`."""
-    protocol: Protocol = importlib.import_module(f"{__name__}.{name}").PROTOCOL
+    """The protocol `name`."""
+    protocol: Protocol = PROTOCOLS.load(name).PROTOCOL
     return protocol

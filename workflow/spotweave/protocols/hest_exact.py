@@ -23,7 +23,7 @@ from spotweave.protocols import Protocol
 PROTOCOL = Protocol(
     genes_from="all",
     target="log1p",
-    pearson_over="pooled",
+    score_over="pooled",
     min_spots=2,
     permutations=50,
     fit=Choices(

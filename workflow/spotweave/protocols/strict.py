@@ -15,7 +15,7 @@ from spotweave.protocols import Protocol
 PROTOCOL = Protocol(
     genes_from="train",
     target="log_share",
-    pearson_over="sample",
+    score_over="sample",
     min_spots=10,
     permutations=50,
     fit=Choices(

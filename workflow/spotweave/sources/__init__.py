@@ -1,4 +1,4 @@
-"""Where raw files come from: one source, one module with two functions; this is their contract.
+"""Where raw files come from: one source, one module; this is their contract.
 
     list_files(accession: str, settings: FetchSettings) -> Listing
     fetch(wanted: Wanted, folder: Path, settings: FetchSettings) -> Fetched
@@ -7,6 +7,20 @@ A source says what an accession holds, and brings one file of it and vouches for
 and equal to the checksums of the row and of the publisher. It raises `Refusal` when the file is wrong or gone, and an
 ordinary exception when the world is (network down, disk full). Modules whose name starts with an underscore are shared
 parts, not sources.
+
+What must be known of a source before it is asked anything, its module assigns at its top as a literal, which is read
+without importing the module:
+
+    ACCESSION    regular expression that an accession fits as a whole
+    EXAMPLE      an accession that exists
+    ACCOUNT      environment variable with the token of an account, where the source has such
+    ADDRESS      (regular expression of the DOIs and addresses of its deposits, how the accession is made of its groups)
+    INCOMPLETE   what to add to an address that lacks a part of the accession; without it, the part is left out
+    WEB_PAGE     address of the page that shows an accession to people, `{}` for the accession
+    LOOK_AT      where to look instead, in words
+
+Only the first two are needed. How many downloads a source bears, and what to know when using it, is in its row of
+`resources/sources.csv`.
 
 Nothing heavy is imported here: the tables are validated with `parse_checksum` before anything is started.
 """
@@ -364,3 +378,17 @@ class Source(Protocol):
     def fetch(self, wanted: Wanted, folder: Path, settings: FetchSettings) -> Fetched:
         """Bring one file and vouch for it."""
         ...
+
+
+def source_fault(name: str) -> str | None:
+    """What to say of a source that there is not, or whose module cannot be used; None for a usable one."""
+    unknown = SOURCES.fault(name)
+    if unknown:
+        return unknown
+    path = f"{SOURCES.module(name)}.py"
+    try:
+        accession, example = SOURCES.constant(name, "ACCESSION"), SOURCES.constant(name, "EXAMPLE")
+        is_fitting = isinstance(accession, str) and isinstance(example, str) and re.fullmatch(accession, example)
+    except (SyntaxError, re.error) as error:
+        return f"{path} cannot be used ({error})"
+    return None if is_fitting else f"{path} cannot be used: it needs ACCESSION and an EXAMPLE that fits it, as literals"

@@ -35,6 +35,9 @@ from spotweave.sources._api import (
 log = logging.getLogger("spotweave")
 
 ACCESSION = r"(S-[A-Z]+\d+|E-[A-Z]{4}-\d+)"
+EXAMPLE = "E-MTAB-11114"
+ADDRESS = (r"\b(S-[A-Z]+\d+|E-[A-Z]{4}-\d+)\b", "{}")
+WEB_PAGE = "https://www.ebi.ac.uk/biostudies/studies/{}"
 SPELLING = (
     rf"(?:{DOI}10\.6019/|(?:https?://)?(?:www\.)?ebi\.ac\.uk/biostudies/(?:\w+/)?(?:studies|files)/)?"
     rf"(?P<study>{ACCESSION})(?![^/?#])"

@@ -36,6 +36,10 @@ log = logging.getLogger("spotweave")
 
 # Not all DOIs of Dryad name it: those of its former members are such as 10.25338/B89P86.
 ACCESSION = r"10\.\d{4,9}/[\w.]+(/versions/\d+)?"
+EXAMPLE = "10.5061/dryad.x0k6djhmx"
+ADDRESS = (r"(10\.\d{4,9}/dryad\.[\w.]*\w)", "{}")
+WEB_PAGE = "https://doi.org/{}"
+ACCOUNT = "DRYAD_TOKEN"
 SPELLING = (
     r"(?:(?:https?://)?(?:www\.)?datadryad\.org/(?:stash/)?dataset/)?(?:doi(?::|%3A)\s*|(?:https?://)?(?:dx\.)?doi\.org/)?"
     r"(?P<registrant>10\.\d{4,9})(?:/|%2F)(?P<suffix>[\w.]+)(?:/versions/(?P<version>\d+)(?![^/?#]))?"
@@ -94,7 +98,7 @@ def _split(text: str) -> tuple[str, str, str]:
 
 
 def _token() -> dict[str, str]:
-    return bearer(os.environ.get("DRYAD_TOKEN", ""))
+    return bearer(os.environ.get(ACCOUNT, ""))
 
 
 def _ask(url: str, settings: FetchSettings, label: str) -> Any:

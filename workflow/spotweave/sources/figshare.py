@@ -34,6 +34,12 @@ from spotweave.sources._api import (
 log = logging.getLogger("spotweave")
 
 ACCESSION = r"\d+(/versions/\d+)?"
+EXAMPLE = "17087765/versions/2"
+ADDRESS = (
+    r"10\.6084/m9\.figshare\.(\d+)(?:\.v(\d+))?|figshare\.com/articles/(?:[^/]+/){0,2}(\d+)(?:/(\d+))?",
+    "{}/versions/{}",
+)
+WEB_PAGE = "https://figshare.com/articles/dataset/_/{}"
 SPELLING = (
     r"(?P<plain>\d+)(?:(?:/versions/|\.v)(?P<plain_version>\d+)(?![^/?#]))?"
     # Institutions have DOIs and addresses of their own: 10.25377/sussex.17087765.v2, sussex.figshare.com/…

@@ -12,6 +12,8 @@ from spotweave.sources._content import HEAD_BYTES, check_head, check_whole
 from spotweave.sources._digests import check, digest_file
 
 ACCESSION = r"\S(.*\S)?"
+EXAMPLE = "/data/visium/section-1/outs"
+LOOK_AT = "the notes of whoever made the folder"
 
 
 def list_files(accession: str, settings: FetchSettings) -> Listing:

@@ -31,6 +31,9 @@ from spotweave.sources.https import LONGEST_WAIT_S
 log = logging.getLogger("spotweave")
 
 ACCESSION = r"(GSE|GSM)[1-9]\d*"
+EXAMPLE = "GSM5732357"
+ADDRESS = (r"\b(GS[EM]\d+)\b", "{}")
+WEB_PAGE = "https://www.ncbi.nlm.nih.gov/geo/query/acc.cgi?acc={}"
 TREE = "https://ftp.ncbi.nlm.nih.gov/geo"
 PAGE = "https://www.ncbi.nlm.nih.gov/geo/download/"
 RECORD = "https://www.ncbi.nlm.nih.gov/geo/query/acc.cgi"

@@ -35,7 +35,12 @@ from spotweave.sources._api import (
 from spotweave.sources._disk import record_path
 
 REPOSITORY = r"[\w.-]+/[\w.-]+"
-ACCESSION = rf"{REPOSITORY}@[0-9a-f]{{40}}"
+ACCESSION = r"[\w.-]+/[\w.-]+@[0-9a-f]{40}"
+EXAMPLE = "almaan/her2st@9f2260c6aa8347996955d53f0a5f06ac14c93470"
+ADDRESS = (r"github\.com/([\w.-]+/[\w.-]+?)(?:\.git)?(?:/(?:tree|blob)/([0-9a-f]{40}))?(?:/|$)", "{}@{}")
+INCOMPLETE = "add the commit, as in https://github.com/owner/name/tree/<40 hexadecimal digits>"
+WEB_PAGE = "https://github.com/{}"
+ACCOUNT = "GITHUB_TOKEN"
 API = "https://api.github.com/repos"
 RAW = "https://raw.githubusercontent.com"
 MEDIA = "https://media.githubusercontent.com/media"
@@ -119,7 +124,7 @@ def _pointer(accession: str, file: Listed, settings: FetchSettings) -> Checksum 
 
 
 def _ask(url: str, settings: FetchSettings, label: str) -> Any:
-    headers = bearer(os.environ.get("GITHUB_TOKEN", ""))
+    headers = bearer(os.environ.get(ACCOUNT, ""))
     try:
         return get_json(url, settings, label=label, headers=headers, denied="GITHUB_TOKEN is not valid: make a new one")
     except Refusal as refusal:

@@ -24,6 +24,9 @@ from spotweave.sources.https import LONGEST_WAIT_S
 log = logging.getLogger("spotweave")
 
 ACCESSION = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+EXAMPLE = "957261f7-2bd6-4358-a6ed-24ee080d5cfc"
+ADDRESS = (r"humancellatlas\.org/(?:explore/)?projects/([0-9a-f-]{36})", "{}")
+WEB_PAGE = "https://explore.data.humancellatlas.org/projects/{}"
 HOST = "https://service.azul.data.humancellatlas.org"
 PAGE = 500
 READY, PREPARING = 302, 301

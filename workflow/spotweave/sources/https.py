@@ -38,6 +38,7 @@ from spotweave.sources._guard import MIRRORS_VARIABLE, Guard, GuardedAdapter
 log = logging.getLogger("spotweave")
 
 ACCESSION = r"https?://\S+"
+EXAMPLE = "https://www.spatialresearch.org/wp-content/uploads/2016/07/HE_Rep1.jpg"
 # Some publishers answer 403 to agents that do not look like a browser; the comment says who we are.
 USER_AGENT = "Mozilla/5.0 (compatible; spotweave)"
 PASSING_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})

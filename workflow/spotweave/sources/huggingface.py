@@ -31,6 +31,10 @@ from spotweave.sources._api import (
 )
 
 ACCESSION = r"[\w.-]+/[\w.-]+(@[\w.-]+)?"
+EXAMPLE = "MahmoodLab/hest@main"
+ADDRESS = (r"huggingface\.co/datasets/([\w.-]+/[\w.-]+)(?:/(?:tree|blob)/([\w.-]+))?", "{}@{}")
+WEB_PAGE = "https://huggingface.co/datasets/{}"
+ACCOUNT = "HF_TOKEN"
 HUB = "https://huggingface.co"
 PAGE = 1000
 STEPS = (
@@ -70,7 +74,7 @@ def endpoint() -> str:
 
 
 def _token() -> dict[str, str]:
-    return bearer(os.environ.get("HF_TOKEN", ""))
+    return bearer(os.environ.get(ACCOUNT, ""))
 
 
 @functools.cache

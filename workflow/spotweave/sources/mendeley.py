@@ -33,6 +33,13 @@ from spotweave.sources._api import (
 )
 
 ACCESSION = r"[a-z0-9]{8,12}/\d+"
+EXAMPLE = "29ntw7sh4r/5"
+ADDRESS = (
+    r"10\.17632/([a-z0-9]{8,12})(?:\.(\d+))?|data\.mendeley\.com/datasets/([a-z0-9]{8,12})(?:/(\d+))?",
+    "{}/{}",
+)
+INCOMPLETE = "add the version of the dataset, as in 10.17632/svw96g68dv.5"
+WEB_PAGE = "https://data.mendeley.com/datasets/{}"
 SPELLING = (
     rf"(?:{DOI}10\.17632/(?P<doi>[a-z0-9]{{8,12}})\.(?P<doi_version>\d+)"
     r"|(?:(?:https?://)?data\.mendeley\.com/datasets/)?(?P<id>[a-z0-9]{8,12})/(?P<version>\d+))(?![^/?#])"

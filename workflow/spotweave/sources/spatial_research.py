@@ -15,6 +15,7 @@ from spotweave.sources import Fetched, FetchSettings, Listing, Wanted
 from spotweave.sources._api import Located, fetch_located, safe_name
 
 ACCESSION = r"20\d{2}/(0[1-9]|1[0-2])"
+EXAMPLE = "2016/07"
 HOST = "https://www.spatialresearch.org/wp-content/uploads"
 
 

@@ -30,6 +30,10 @@ from spotweave.sources._api import (
 )
 
 ACCESSION = r"syn\d+"
+EXAMPLE = "syn51133602"
+ADDRESS = (r"\b(syn\d{5,})\b", "{}")
+WEB_PAGE = "https://www.synapse.org/Synapse:{}"
+ACCOUNT = "SYNAPSE_AUTH_TOKEN"
 HOST = "https://repo-prod.prod.sagebase.org"
 STEPS = (
     "make an account on synapse.org, accept the terms on the page of the data, create a personal access token (view,"
@@ -74,7 +78,7 @@ def fetch(wanted: Wanted, folder: Path, settings: FetchSettings) -> Fetched:
 
 
 def _token(label: str) -> dict[str, str]:
-    header = bearer(os.environ.get("SYNAPSE_AUTH_TOKEN", ""))
+    header = bearer(os.environ.get(ACCOUNT, ""))
     if not header:
         raise Refusal(f"{label}: Synapse hands out nothing without an account: {STEPS}")
     return header

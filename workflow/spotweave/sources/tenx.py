@@ -23,6 +23,13 @@ from spotweave.sources._api import Located, fetch_located, safe_name, size_of
 from spotweave.sources.https import MIRRORS_VARIABLE, ask, mirrored, session
 
 ACCESSION = r"(spatial-exp|xenium)/\d+\.\d+\.\d+/[\w.-]+"
+EXAMPLE = "xenium/2.0.0/Xenium_V1_human_Pancreas_FFPE"
+ADDRESS = (r"10x(?:genomics\.com|\.files)(?:/samples/((?:spatial-exp|xenium)/\d+\.\d+\.\d+/[\w.-]+))?", "{}")
+INCOMPLETE = (
+    "pages of 10x Genomics are closed to programs; give the address of one of the sample's files"
+    " (https://cf.10xgenomics.com/samples/…), or spatial-exp/<version>/<sample>"
+)
+LOOK_AT = "its page below https://www.10xgenomics.com/datasets"
 HOSTS = ("https://cf.10xgenomics.com/samples/", "https://s3-us-west-2.amazonaws.com/10x.files/samples/")
 LICENCE = "CC-BY-4.0"
 

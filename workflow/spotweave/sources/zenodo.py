@@ -32,6 +32,10 @@ from spotweave.sources._api import (
 )
 
 ACCESSION = r"(10\.5281/zenodo\.)?\d+"
+EXAMPLE = "7760264"
+ADDRESS = (r"10\.5281/zenodo\.(\d+)|zenodo\.org/(?:api/)?records?/(\d+)", "{}")
+WEB_PAGE = "https://zenodo.org/records/{}"
+ACCOUNT = "ZENODO_TOKEN"
 SPELLING = rf"(?:{DOI}10\.5281/zenodo\.|(?:https?://)?(?:www\.)?zenodo\.org/(?:api/)?records?/)?(?P<number>\d+)"
 API = "https://zenodo.org/api/records"
 DENIED = (
@@ -70,7 +74,7 @@ def _split(text: str) -> tuple[str, str]:
 
 
 def _token() -> dict[str, str]:
-    return bearer(os.environ.get("ZENODO_TOKEN", ""))
+    return bearer(os.environ.get(ACCOUNT, ""))
 
 
 @functools.cache

@@ -15,7 +15,9 @@ from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
 from spotweave.matrices.hdf5 import keys, open_file
 from spotweave.visium import barcode_lists
-from spotweave.visium.positions import NAMES, Loupe, Positions, read_loupe
+from spotweave.visium.loupe import Loupe, read_loupe
+from spotweave.visium.positions import Positions
+from spotweave.visium.positions_columns import NAMES
 
 SAME_ARRAY_FROM = 0.5  # places that the list and the alignment share; 6.5 mm is .35 of 11 mm
 FROM_COUNTS = "counts"

@@ -8,8 +8,9 @@ from typing import Any
 from spotweave.deposits.opening import loads
 from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
-from spotweave.matrices import HDF5_MAGIC, MEX_MAGIC, read_head
-from spotweave.matrices.hdf5 import open_file
+from spotweave.matrices import mex
+from spotweave.matrices.hdf5 import HDF5_MAGIC, open_file
+from spotweave.matrices.read import read_head
 
 VERSION = re.compile(r"(?<!\d)(\d{1,4})\.(\d{1,4})(?:\.(\d{1,4}))?")
 METADATA = re.compile(rb"^%metadata_json:\s*(\{.*\})\s*$", re.MULTILINE)
@@ -35,7 +36,7 @@ def _stated(counts: RawFile) -> str:
         with open_file(counts) as file:
             value = file.attrs.get("software_version", "")
         return value.decode() if isinstance(value, bytes) else str(value)
-    if not head.startswith(MEX_MAGIC):
+    if not head.startswith(mex.MAGIC):
         return ""
     found = METADATA.search(head)
     try:

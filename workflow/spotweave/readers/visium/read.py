@@ -13,7 +13,6 @@ Names of spots are the barcode and `-1`, as Space Ranger writes them for a lone 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,13 +26,17 @@ from spotweave.deposits.raw import RawFile
 from spotweave.deposits.redundancy import counts_off_tissue, places_missing
 from spotweave.errors import Refusal
 from spotweave.geometry import LatticeFit, fit_lattice
-from spotweave.matrices import Matrix, barcodes, read_matrix
+from spotweave.matrices import barcodes
 from spotweave.matrices.barcodes import Barcodes
 from spotweave.matrices.genes import gene_table
+from spotweave.matrices.matrix import Matrix
+from spotweave.matrices.read import read_matrix
 from spotweave.readers import SPOT_COLUMNS, Reading
 from spotweave.visium.array import NAMES, SOFTWARE_SPOT_UM, SPOT_RADIUS_UM, capture_area
+from spotweave.visium.loupe import read_loupe
 from spotweave.visium.places import FROM_COUNTS, carries_positions, tissue_by_counts, without_positions
-from spotweave.visium.positions import Positions, read_loupe, read_positions, refuse_twins
+from spotweave.visium.positions import Positions, read_positions
+from spotweave.visium.positions_columns import refuse_twins
 from spotweave.visium.scalefactors import read_scalefactors
 
 PITCH_UM = capture_area("6.5 mm").pitch_um  # between half-columns and rows; the other array's does not matter here
@@ -45,7 +48,6 @@ SAME_SECTION_FROM = 0.95
 SPOTS_TO_FIT = 20
 FILED = "positions file"
 EXAMPLES = 5
-MEMBERS_SHOWN = 20
 
 
 def read(files: Mapping[str, RawFile], *, member: str | None = None) -> Reading:
@@ -74,7 +76,7 @@ def read(files: Mapping[str, RawFile], *, member: str | None = None) -> Reading:
 
     order = np.lexsort((table["array_col"], table["array_row"]))
     table = table.iloc[order].reset_index(drop=True)
-    row_of_spot, without_spot = _join(matrix.name, units, positions.name, _take(places, order))
+    row_of_spot, without_spot = barcodes.join(matrix.name, units, positions.name, places.take(order))
     kept = np.flatnonzero(row_of_spot >= 0)
     _refuse_other_section(matrix.name, positions.name, table, kept)
     counts = csr_matrix(matrix.counts[rows][row_of_spot[kept]])
@@ -89,10 +91,7 @@ def read(files: Mapping[str, RawFile], *, member: str | None = None) -> Reading:
         **matrix.report,
         **positions.report,
         **selected,
-        "joined_by": "barcode",
-        "barcodes_in_counts": units.forms,
-        "barcodes_in_positions": places.forms,
-        "rows_in_counts": len(units),
+        "rows_in_counts": len(rows),
         "rows_in_spots": len(table),
         "spots_kept": len(kept),
         "spots_in_tissue": int(table["in_tissue"].sum()),
@@ -129,7 +128,7 @@ def _positions(files: Mapping[str, RawFile], matrix: Matrix, member: str | None)
     is_stand_in = spots is not None and spots.path == files["counts"].path and matrix.container == "h5ad"
     if spots is None or (is_stand_in and not carries_positions(spots)):
         units = barcodes.parse(matrix.unit_names)
-        rows = _rows_of(matrix.name, units, matrix.unit_columns, member)
+        rows = barcodes.rows_of(matrix.name, units, matrix.unit_columns, member)
         cores = units.core if rows is None else [units.core[row] for row in rows]
         return without_positions(matrix.name, cores, files.get("alignment"))
     positions = read_positions(spots)
@@ -142,115 +141,34 @@ def _select(
 ) -> tuple[NDArray[np.intp], Barcodes, NDArray[np.intp], Barcodes, dict[str, Any]]:
     """Rows and barcodes of the counts and of the positions that are the sample, and how they were told."""
     in_counts, in_places = barcodes.parse(matrix.unit_names), barcodes.parse(positions.table["barcode"].tolist())
-    rows = _rows_of(matrix.name, in_counts, matrix.unit_columns, member)
-    position_rows = _rows_of(positions.name, in_places, positions.unit_columns, member)
+    rows = barcodes.rows_of(matrix.name, in_counts, matrix.unit_columns, member)
+    position_rows = barcodes.rows_of(positions.name, in_places, positions.unit_columns, member)
     if member is not None and rows is None and position_rows is None:
-        listed = _members(in_counts, matrix.unit_columns) or _members(in_places, positions.unit_columns)
+        listed = barcodes.members(in_counts, matrix.unit_columns) or barcodes.members(in_places, positions.unit_columns)
         there = f"it holds {listed}" if listed else "it holds one sample; leave the member out"
         raise Refusal(f"{matrix.name}: there is no member {member!r}; {there}")
     chosen = np.arange(len(in_counts)) if rows is None else rows
-    units = _take(in_counts, chosen)
+    units = in_counts.take(chosen)
     if len(set(units.core)) < len(units) or (member is None and len(units.groups) > 1):
-        raise _several(matrix.name, units, {k: [v[i] for i in chosen] for k, v in matrix.unit_columns.items()})
+        raise barcodes.several(matrix.name, units, {k: [v[i] for i in chosen] for k, v in matrix.unit_columns.items()})
     placed = np.arange(len(in_places)) if position_rows is None else position_rows
-    places = _take(in_places, placed)
+    places = in_places.take(placed)
     if len(set(places.core)) < len(places):  # positions of several samples: those under the very names of the counts
         names = set(units.names)
         placed = np.array([i for i in placed if in_places.names[i] in names], dtype=np.intp)
-        narrowed = _take(in_places, placed)
+        narrowed = in_places.take(placed)
         if not placed.size or len(set(narrowed.core)) < len(narrowed):
-            raise _several(positions.name, places, positions.unit_columns if position_rows is None else {})
+            raise barcodes.several(positions.name, places, positions.unit_columns if position_rows is None else {})
         places = narrowed
     report = {
         "member": member,
         "units_of_other_members": len(in_counts) - len(units),
         "positions_of_other_members": len(in_places) - len(places),
+        "joined_by": "barcode",
+        "barcodes_in_counts": units.forms,
+        "barcodes_in_positions": places.forms,
     }
     return chosen, units, placed, places, report
-
-
-def _take(names: Barcodes, rows: NDArray[np.intp]) -> Barcodes:
-    return Barcodes(*([part[i] for i in rows] for part in (names.names, names.before, names.core, names.after)))
-
-
-def _rows_of(
-    name: str, names: Barcodes, columns: Mapping[str, list[str]], member: str | None
-) -> NDArray[np.intp] | None:
-    """The rows a member names, by what is around the barcodes or by a column; None if it names none here."""
-    if member is None:
-        return None
-    found: dict[str, NDArray[np.intp]] = {}
-    for group, own in barcodes.telling(names.groups).items():
-        if barcodes.matches(*own, member):
-            inside = [pair == group for pair in zip(names.before, names.after, strict=True)]
-            found["{}BARCODE{}".format(*group)] = np.flatnonzero(inside)
-    wanted_column, is_pair, wanted_value = member.partition("=")
-    for column, values in columns.items():
-        is_named = bool(is_pair) and column == wanted_column
-        inside = [value == (wanted_value if is_named else member) for value in values]
-        if any(inside):
-            found[f"{column}={wanted_value if is_named else member}"] = np.flatnonzero(inside)
-    distinct = {tuple(rows.tolist()) for rows in found.values()}
-    if len(distinct) > 1:
-        raise Refusal(
-            f"{name}: the member {member!r} may be any of"
-            f" {', '.join(f'{what} ({len(rows):,} spots)' for what, rows in found.items())}; write it so",
-            measured=len(distinct),
-            threshold=1,
-        )
-    return next(iter(found.values()), None)
-
-
-def _members(names: Barcodes, columns: Mapping[str, list[str]]) -> str:
-    """The samples a joint table may be split into, with their numbers of spots; empty if there is one."""
-    listed = []
-    if len(names.groups) > 1:
-        for group, (before, after) in barcodes.telling(names.groups).items():
-            member = barcodes.label(before, after) or after or "(barcodes alone)"
-            listed.append(f"{member} ({names.groups[group]:,} spots)")
-    for column, values in columns.items():
-        counted = Counter(values)
-        pairs = Counter(zip(values, names.core, strict=True))
-        if 1 < len(counted) <= MEMBERS_SHOWN and max(pairs.values(), default=0) == 1:
-            listed += [f"{column}={value} ({count:,} spots)" for value, count in sorted(counted.items())]
-    more = f" and {len(listed) - MEMBERS_SHOWN:,} more" if len(listed) > MEMBERS_SHOWN else ""
-    return ", ".join(listed[:MEMBERS_SHOWN]) + more
-
-
-def _several(name: str, names: Barcodes, columns: Mapping[str, list[str]]) -> Refusal:
-    """The refusal of a table that is not one sample."""
-    listed = _members(names, columns)
-    core, times = Counter(names.core).most_common(1)[0]
-    if listed:
-        return Refusal(
-            f"{name}: the table holds several samples: {listed}; name one as the member of the row",
-            measured=listed.count(" spots)"),
-            threshold=1,
-        )
-    same = [full for full, own in zip(names.names, names.core, strict=True) if own == core]
-    return Refusal(
-        f"{name}: barcode {core} comes {times} times ({', '.join(same[:3])}) and nothing tells the rows apart; give the"
-        " table of one sample",
-        measured=times,
-        threshold=1,
-    )
-
-
-def _join(counts: str, units: Barcodes, spots: str, places: Barcodes) -> tuple[NDArray[np.int64], list[str]]:
-    """Row of the counts of every spot, -1 without one, and the names of the rows without a spot."""
-    spot_of = {core: spot for spot, core in enumerate(places.core)}
-    found = np.array([spot_of.get(core, -1) for core in units.core], dtype=np.int64)
-    if (found < 0).all():
-        raise Refusal(
-            f"{counts} and {spots} have no barcode in common: the counts have {units.names[0]!r}, the positions"
-            f" {places.names[0]!r}; check that both are of the same slide",
-            measured=0,
-            threshold=1,
-        )
-    row_of_spot = np.full(len(places), -1, dtype=np.int64)
-    there = np.flatnonzero(found >= 0)
-    row_of_spot[found[there]] = there
-    return row_of_spot, [units.names[row] for row in np.flatnonzero(found < 0)]
 
 
 def _refuse_other_section(counts: str, spots: str, table: pd.DataFrame, kept: NDArray[np.intp]) -> None:

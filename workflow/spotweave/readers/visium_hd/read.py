@@ -22,8 +22,9 @@ from spotweave.deposits.raw import RawFile
 from spotweave.deposits.redundancy import counts_off_tissue, places_missing
 from spotweave.errors import Refusal
 from spotweave.geometry import LatticeFit, apply, fit_lattice
-from spotweave.matrices import barcodes, read_head, read_matrix
+from spotweave.matrices import barcodes
 from spotweave.matrices.genes import gene_table
+from spotweave.matrices.read import read_head, read_matrix
 from spotweave.readers import SPOT_COLUMNS, Reading
 from spotweave.visium.positions import read_positions
 from spotweave.visium.scalefactors import read_scalefactors

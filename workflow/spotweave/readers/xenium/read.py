@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 
 from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
-from spotweave.matrices import Matrix, read_matrix
 from spotweave.matrices.genes import gene_table
+from spotweave.matrices.matrix import Matrix
+from spotweave.matrices.read import read_matrix
 from spotweave.readers import SPOT_COLUMNS, Reading
 from spotweave.xenium.alignment import read_he_alignment
 from spotweave.xenium.cells import Cells, read_cells

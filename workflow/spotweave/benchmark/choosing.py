@@ -1,0 +1,61 @@
+"""Which genes each fold of a task predicts under a protocol, and their counts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from spotweave.benchmark.targets import Chosen, Spots, write_targets
+from spotweave.benchmark.tasks import Task
+from spotweave.expression.gene_names import why_they_do_not_meet
+from spotweave.expression.genes import most_variable_genes
+from spotweave.expression.samples import Expression, columns, read_expression, with_meeting_genes
+from spotweave.folds import samples_of
+from spotweave.protocols import Protocol
+
+
+def choose_genes(
+    task: Task, protocol: Protocol, splits: Mapping[str, Any], expression: Mapping[str, Path], path: Path
+) -> None:
+    """Write `targets.h5` of a task under a protocol.
+
+    Parameters
+    ----------
+    splits
+        Content of `splits.json`.
+    expression
+        Sample id -> `st.h5ad`. Samples outside the folds, refused ones among them, are not read.
+    path
+        The file to write.
+    """
+    names = samples_of(splits)
+    read = [read_expression(expression[name], name) for name in tqdm(names, desc="expression", disable=None)]
+    counts = dict(zip(names, with_meeting_genes(read), strict=True))
+    folds = {
+        split["fold"]: genes_of_fold(task, names if protocol.genes_from == "all" else split["train"], counts)
+        for split in tqdm(splits["folds"], desc="folds", disable=None)
+    }
+    union = sorted({gene for chosen in folds.values() for gene in chosen.genes})
+    write_targets(path, {name: spots_of(sample, union) for name, sample in counts.items()}, folds)
+
+
+def genes_of_fold(task: Task, chosen_on: Sequence[str], counts: Mapping[str, Expression]) -> Chosen:
+    """The genes that these samples choose, alphabetical; the reason where there are none."""
+    genes = most_variable_genes([counts[name] for name in chosen_on], task.n_genes, task.min_spot_share)
+    if genes:
+        return Chosen(genes)
+    why = why_they_do_not_meet(chosen_on, [counts[name].genes.tolist() for name in chosen_on])
+    share = f"{task.min_spot_share:.0%}"
+    return Chosen([], why or f"no gene is counted in {share} of the spots of every sample it is chosen on")
+
+
+def spots_of(expression: Expression, genes: Sequence[str]) -> Spots:
+    """What `targets.h5` keeps of a sample: (N, len(genes)) counts, NaN for a gene that its table lacks."""
+    measured = np.isin(genes, expression.genes)
+    counts = np.full((len(expression.barcodes), len(genes)), np.nan, dtype=np.float32)
+    counts[:, measured] = columns(expression, np.asarray(genes, dtype=str)[measured].tolist()).toarray()
+    return Spots(expression.barcodes.tolist(), expression.positions_px, expression.totals(), counts, list(genes))

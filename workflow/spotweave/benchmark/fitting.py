@@ -1,0 +1,180 @@
+"""A probe over an encoder: fitted to the training donors of one fold, it predicts the test donors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spotweave import probes, protocols
+from spotweave.benchmark.embeddings import Joined, join, read_embeddings
+from spotweave.benchmark.predictions import ABSENT, NotPredicted, Prediction
+from spotweave.benchmark.splits import inner_folds
+from spotweave.benchmark.targets import Spots, Targets
+from spotweave.folds import NoSuchFold, samples_of, split_of
+from spotweave.io import is_refused
+from spotweave.probes import Training
+from spotweave.protocols import Protocol
+
+MIN_TRAIN_SPOTS = 10
+RANDOM_WEIGHTS = "random weights"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What is fitted: a probe over an encoder, under a protocol.
+
+    Attributes
+    ----------
+    encoder
+        Its name; one that ends in `-random` has random weights.
+    seed
+        Of PCA and whatever a probe draws.
+    """
+
+    protocol: str
+    encoder: str
+    probe: str
+    seed: int
+
+    def choices(self, splits: Mapping[str, Any], fold: int) -> dict[str, Any]:
+        """What is known before anything is fitted."""
+        return {
+            "task": splits["task"],
+            "protocol": self.protocol,
+            "predictor": f"{self.encoder}+{self.probe}",
+            "encoder": self.encoder,
+            "probe": self.probe,
+            "fold": fold,
+            "seed": self.seed,
+            "note": RANDOM_WEIGHTS if self.encoder.endswith("-random") else None,
+        }
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Spots of one sample that have an embedding."""
+
+    name: str
+    spots: Spots
+    joined: Joined
+
+    def target(self, scale: str, genes: Sequence[str]) -> NDArray[np.float64]:
+        """(N, len(genes)) expression of these spots."""
+        return self.spots.on_scale(scale, genes)[self.joined.rows]
+
+
+def predict_fold(
+    cell: Cell,
+    fold: int,
+    splits: Mapping[str, Any],
+    targets: Targets,
+    embeddings: Mapping[str, Path],
+    refusals: Mapping[str, str] | None = None,
+) -> Prediction:
+    """Fit a probe to the training samples of one fold and predict its test samples.
+
+    Parameters
+    ----------
+    fold
+        Its number; the splits may lack it.
+    splits
+        Content of `splits.json`.
+    embeddings
+        Sample id -> `embeddings/{encoder}.h5`; one that is marked as refused is of a refused sample or of an encoder
+        that could not be had. Samples outside the folds are not read.
+    refusals
+        Sample id -> why its embeddings were refused, where they were.
+
+    Returns
+    -------
+    prediction
+        Without rows, and with the reason, where the fold cannot be predicted.
+    """
+    choices = cell.choices(splits, fold)
+    try:
+        split = _split(splits, fold)
+        choices |= {"test_donors": " ".join(split["test_donors"]), "train_samples": " ".join(split["train"])}
+        _require_embeddings(splits, embeddings, refusals or {})
+        chosen = targets.fold(fold)
+        if chosen.reason:
+            raise NotPredicted(chosen.reason)
+        train, test = ([_sample(name, fold, targets, embeddings) for name in split[side]] for side in ("train", "test"))
+        protocol = protocols.load(cell.protocol)
+        values, details = _fit(cell, protocol, chosen.genes, train, test, splits["donors"])
+    except NotPredicted as why:
+        return Prediction.none(why, choices)
+    spots = [np.asarray(sample.spots.names)[sample.joined.rows].tolist() for sample in test]
+    both = [sample.joined for sample in (*train, *test)]
+    return Prediction(
+        values.astype(np.float32),
+        [name for names in spots for name in names],
+        [sample.name for sample, names in zip(test, spots, strict=True) for _ in names],
+        chosen.genes,
+        choices={
+            **details,
+            **choices,
+            "n_train_spots": sum(len(sample.joined.rows) for sample in train),
+            "spots_without_embedding": sum(joined.without_features for joined in both),
+            "embeddings_without_spot": sum(joined.without_expression for joined in both),
+            "protocol_choices": protocol.as_record(),
+        },
+    )
+
+
+def _split(splits: Mapping[str, Any], fold: int) -> Mapping[str, Any]:
+    if not splits["folds"]:
+        raise NotPredicted(splits["reason"] or "the task has no folds", ABSENT)
+    try:
+        return split_of(splits, fold)
+    except NoSuchFold as why:
+        raise NotPredicted(str(why), ABSENT) from None
+
+
+def _require_embeddings(splits: Mapping[str, Any], embeddings: Mapping[str, Path], refusals: Mapping[str, str]) -> None:
+    # An encoder scored on fewer samples than the others would not be comparable with them.
+    names = samples_of(splits)
+    missing = [name for name in names if is_refused(embeddings[name])]
+    if missing:
+        which = "any sample" if len(missing) == len(names) else ", ".join(missing)
+        why = next((f"; {refusals[name]}" for name in missing if name in refusals), "")
+        raise NotPredicted(f"the encoder is unavailable: no embeddings of {which}{why}")
+
+
+def _sample(name: str, fold: int, targets: Targets, embeddings: Mapping[str, Path]) -> Sample:
+    found = read_embeddings(embeddings[name], fold)
+    if found is None:
+        raise NotPredicted(f"the encoder has no embeddings of {name} for fold {fold}")
+    spots = targets.spots(name)
+    return Sample(name, spots, join(spots.names, found))
+
+
+def _fit(
+    cell: Cell,
+    protocol: Protocol,
+    genes: Sequence[str],
+    train: Sequence[Sample],
+    test: Sequence[Sample],
+    donors: Mapping[str, str],
+) -> tuple[NDArray[np.float64], dict[str, Any]]:
+    """(N, G) predictions of the test spots, and what was chosen on the way."""
+    train = [sample for sample in train if len(sample.joined.rows)]
+    names = [sample.name for sample in train for _ in sample.joined.rows]
+    if len(names) < MIN_TRAIN_SPOTS:
+        raise NotPredicted(f"{len(names)} training spots, at least {MIN_TRAIN_SPOTS} are needed")
+    positions_px = np.concatenate([sample.spots.positions_px[sample.joined.rows] for sample in train])
+    folds, kind = inner_folds(names, [donors[name] for name in names], positions_px)
+    training = Training(
+        np.concatenate([sample.joined.features for sample in train]),
+        np.concatenate([sample.target(protocol.target, genes) for sample in train]),
+        np.repeat(np.arange(len(train)), [len(sample.joined.rows) for sample in train]),
+        folds,
+    )
+    probe = probes.load(cell.probe).fit(training, protocol.fit, cell.seed)
+    values = probe.predict(np.concatenate([sample.joined.features for sample in test]))
+    chosen_within = {"inner_folds_of": kind} if protocol.fit.alpha_rule == "cross-validated" else {}
+    return values, {**probe.details, **chosen_within}
