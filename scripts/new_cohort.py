@@ -14,7 +14,7 @@ from pathlib import Path
 import _stage  # noqa: F401 (puts the library on the path)
 from spotweave.errors import Refusal
 from spotweave.onboard.command import draft_table
-from spotweave.sources import Unreachable
+from spotweave.transfer.files import Unreachable
 
 ROOT = Path(__file__).resolve().parents[1]
 LAYOUT = argparse.RawDescriptionHelpFormatter

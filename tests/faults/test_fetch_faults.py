@@ -29,7 +29,9 @@ from faults.fault_server import (
 )
 from spotweave.errors import Refusal
 from spotweave.io import is_refused
-from spotweave.sources import FetchSettings, Unreachable, Wanted, https, parse_checksum
+from spotweave.sources import https
+from spotweave.transfer import http
+from spotweave.transfer.files import FetchSettings, Unreachable, Wanted, parse_checksum
 
 ROOT = Path(__file__).resolve().parents[2]
 JPEG = b"\xff\xd8\xff\xe0 a picture \xff\xd9"
@@ -506,7 +508,7 @@ def test_a_host_that_cannot_be_found_is_a_failure(tmp_path, monkeypatch):
 
 @pytest.mark.fault("disk full", "failed before the body")
 def test_a_full_disk_is_noticed_before_the_body_is_read(server, tmp_path, monkeypatch):
-    monkeypatch.setattr("spotweave.sources.https.shutil.disk_usage", lambda _: type("", (), {"free": 1000}))
+    monkeypatch.setattr("spotweave.transfer.http.shutil.disk_usage", lambda _: type("", (), {"free": 1000}))
     with pytest.raises(OSError, match="1,000 are free"):
         fetch(server.put(NAME, CONTENT), tmp_path)
     assert visible(tmp_path) == []
@@ -591,12 +593,14 @@ def test_a_process_killed_while_the_file_gets_its_name_leaves_no_wrong_record(se
 CHILD = """
 import sys
 from pathlib import Path
-from spotweave.sources import FetchSettings, Wanted, _disk, https
-append = _disk.Partial.append
+from spotweave.sources import https
+from spotweave.transfer import disk
+from spotweave.transfer.files import FetchSettings, Wanted
+append = disk.Partial.append
 def told(self, data):
     append(self, data)
     print(self.size, flush=True)
-_disk.Partial.append = told
+disk.Partial.append = told
 https.fetch(Wanted("counts", sys.argv[1]), Path(sys.argv[2]), FetchSettings())
 """
 
@@ -725,7 +729,7 @@ def test_logins_of_a_netrc_are_neither_used_nor_sent_to_another_host(server, tmp
         there = other.put("counts.tsv.gz", CONTENT).replace("127.0.0.1", "localhost")
         url = server.put(NAME, b"", lambda exchange: exchange.reply(302, Location=there))
         wanted = Wanted("counts", url)
-        https.download(
+        http.download(
             wanted,
             tmp_path / "raw",
             FetchSettings(2, 5, 0),

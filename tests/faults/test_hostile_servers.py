@@ -18,9 +18,11 @@ import pytest
 from fault_server import FaultServer, always_drops_at, answers, drops_at, first
 
 from spotweave.errors import Refusal
-from spotweave.sources import FetchSettings, Unreachable, Wanted, _guard, https, parse_checksum
-from spotweave.sources._api import get_json
-from spotweave.sources._remote_zip import open_zip
+from spotweave.sources import https
+from spotweave.transfer import guard, http
+from spotweave.transfer.api import get_json
+from spotweave.transfer.files import FetchSettings, Unreachable, Wanted, parse_checksum
+from spotweave.transfer.remote_zip import open_zip
 
 ROOT = Path(__file__).resolve().parents[2]
 CONTENT = gzip.compress(random.Random(0).randbytes(300_000), mtime=0)
@@ -41,25 +43,25 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultServer]:
 @pytest.fixture
 def public(server: FaultServer, monkeypatch: pytest.MonkeyPatch) -> str:
     """The server by a name that is taken for a public host's; other names of this machine are what they are."""
-    plain, check, port = socket.getaddrinfo, _guard.Guard.check_address, server._server.server_port
+    plain, check, port = socket.getaddrinfo, guard.Guard.check_address, server._server.server_port
     names = {"public.example": "127.0.0.1", "internal.example": "127.0.0.1", "meta.example": "169.254.169.254"}
 
-    def judge(self: _guard.Guard, address: str, host: str, at: int) -> None:
+    def judge(self: guard.Guard, address: str, host: str, at: int) -> None:
         if (host, at) != ("public.example", port):
             check(self, address, host, at)
 
     monkeypatch.setattr(
         socket, "getaddrinfo", lambda host, *args, **options: plain(names.get(host, host), *args, **options)
     )
-    monkeypatch.setattr(_guard.Guard, "check_address", judge)
-    monkeypatch.setattr(_guard.Guard, "__init__", _without_kinds(_guard.Guard.__init__))
+    monkeypatch.setattr(guard.Guard, "check_address", judge)
+    monkeypatch.setattr(guard.Guard, "__init__", _without_kinds(guard.Guard.__init__))
     return f"http://public.example:{port}"
 
 
 def _without_kinds(made: Callable[..., None]) -> Callable[..., None]:
     """A guard for a row that names a public host: nothing private is allowed by it."""
 
-    def make(self: _guard.Guard, named: str | None = None) -> None:
+    def make(self: guard.Guard, named: str | None = None) -> None:
         made(self, named)
         self.kinds = set()
 
@@ -134,7 +136,7 @@ def test_a_name_that_resolves_anew_between_check_and_connection_gets_nothing(ser
     url = server.put(NAME, SECRET).replace("127.0.0.1", "rebinding.example")
     plain = socket.getaddrinfo
     monkeypatch.setattr(socket, "getaddrinfo", lambda host, *rest, **more: plain("127.0.0.1", *rest, **more))
-    monkeypatch.setattr(_guard, "_resolved", lambda host, port: ["93.184.215.14"])
+    monkeypatch.setattr(guard, "_resolved", lambda host, port: ["93.184.215.14"])
     with pytest.raises(Refusal, match=r"rebinding\.example, a loopback address"):
         fetch(url, tmp_path)
     assert server.requests(NAME) == []
@@ -145,7 +147,7 @@ def test_a_link_that_a_publisher_hands_out_must_not_lead_inside(server, bring, t
     url = server.put("secret.zip", SECRET)
     with pytest.raises(Refusal, match="loopback address"):
         if bring == "download":
-            https.download(Wanted("counts", "zenodo:1/a"), tmp_path, AT_ONCE, url=url, name="a")
+            http.download(Wanted("counts", "zenodo:1/a"), tmp_path, AT_ONCE, url=url, name="a")
         elif bring == "question":
             get_json(url, AT_ONCE, label="HCA project", is_named=False)
         else:
@@ -168,7 +170,7 @@ def test_a_mirror_that_the_user_names_may_be_inside(server, monkeypatch, tmp_pat
     server.put(NAME, b"", answers(302, Location=f"{server.address}/blob"))
     server.put("blob", CONTENT)
     assert fetch(f"https://deposit.invalid/{NAME}", tmp_path).bytes == len(CONTENT)
-    assert https.download(
+    assert http.download(
         Wanted("counts", "zenodo:1/a"), tmp_path, AT_ONCE, url=f"{server.address}/blob", name="a.gz"
     ).bytes == len(CONTENT)
 
@@ -191,7 +193,7 @@ def test_a_mirror_that_the_user_names_may_be_inside(server, monkeypatch, tmp_pat
     ],
 )
 def test_addresses_are_judged_by_the_registries(address, kind):
-    assert _guard.kind_of_address(address) == kind
+    assert guard.kind_of_address(address) == kind
 
 
 # What a server may send as the place of a file.
@@ -256,8 +258,8 @@ def test_a_malformed_address_of_a_row_is_one_line(address, tmp_path):
 
 
 def test_a_redirect_from_https_to_http_is_refused():
-    with https.session(AT_ONCE) as own:
-        answer = https.requests.Response()
+    with http.session(AT_ONCE) as own:
+        answer = http.requests.Response()
         answer.status_code, answer.url, answer.raw = 302, "https://a.example/x", io.BytesIO()
         answer.headers["Location"] = "http://a.example/x"
         with pytest.raises(Refusal, match="from https to http"):
@@ -320,21 +322,21 @@ class Disk:
 
 
 def test_a_disk_that_fills_up_is_a_plain_failure_and_the_next_try_goes_on(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(https, "SPACE_BYTES", 1 << 16)
-    monkeypatch.setattr(https.shutil, "disk_usage", Disk(10**9, 10**9, 1000))
+    monkeypatch.setattr(http, "SPACE_BYTES", 1 << 16)
+    monkeypatch.setattr(http.shutil, "disk_usage", Disk(10**9, 10**9, 1000))
     url = server.put(NAME, CONTENT)
     settings = FetchSettings(2, 20, 0, chunk_bytes=1 << 14, free_min_bytes=0)
     with pytest.raises(OSError, match="bytes are needed beside 0 that stay free, 1,000 are free") as error:
         fetch(url, tmp_path, settings=settings)
     assert error.value.errno == errno.ENOSPC
     assert not isinstance(error.value, Refusal)
-    monkeypatch.setattr(https.shutil, "disk_usage", Disk(10**12))
+    monkeypatch.setattr(http.shutil, "disk_usage", Disk(10**12))
     assert fetch(url, tmp_path, settings=settings).sha256 == hashlib.sha256(CONTENT).hexdigest()
     assert server.statuses(NAME) == [200, 206]
 
 
 def test_a_full_disk_is_seen_without_an_announced_size_too(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(https.shutil, "disk_usage", Disk(50))
+    monkeypatch.setattr(http.shutil, "disk_usage", Disk(50))
     url = server.put(NAME, CONTENT, lambda exchange: exchange.serve(chunked=True, etag=None))
     with pytest.raises(OSError, match="50 are free"):
         fetch(url, tmp_path)
@@ -342,7 +344,7 @@ def test_a_full_disk_is_seen_without_an_announced_size_too(server, tmp_path, mon
 
 
 def test_a_write_that_fails_leaves_what_can_be_taken_up(server, tmp_path, monkeypatch):
-    from spotweave.sources._disk import Partial
+    from spotweave.transfer.disk import Partial
 
     url = server.put(NAME, CONTENT)
     append = Partial.append

@@ -16,8 +16,8 @@ from spotweave.deposits import archives
 from spotweave.errors import Refusal
 from spotweave.intake.ingest import ingest
 from spotweave.intake.request import Request
-from spotweave.sources import Checksum, FetchSettings, Unreachable
-from spotweave.sources._remote_zip import NoRanges, open_zip
+from spotweave.transfer.files import Checksum, FetchSettings, Unreachable
+from spotweave.transfer.remote_zip import NoRanges, open_zip
 
 NAME = "run_outs.zip"
 SETTINGS = FetchSettings(attempts=4, timeout_s=20, backoff_s=0)

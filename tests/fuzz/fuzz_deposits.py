@@ -60,8 +60,7 @@ def write_all(folder: Path) -> list[Deposit]:
 
 
 def _simulated(folder: Path) -> list[Deposit]:
-    from spotweave.simulate import st_v1_layouts, visium_hd, xenium
-    from spotweave.simulate.visium_layouts import VARIANTS
+    from spotweave.simulate import st_v1_layouts, visium_hd, visium_layouts, xenium, xenium_layouts
 
     made = []
     for name in ST_V1:
@@ -69,7 +68,7 @@ def _simulated(folder: Path) -> list[Deposit]:
         files = layout.write(_new(folder / "st_v1" / name), st_v1_layouts.draw_truth())
         made.append(Deposit(f"st_v1/{name}", "st_v1", files, layout.member))
     for name in VISIUM:
-        kind = VARIANTS[name]
+        kind = visium_layouts.VARIANTS[name]
         files = kind.write(_new(folder / "visium" / name), kind.truth(whole_array=False))
         made.append(Deposit(f"visium/{name}", "visium", files, kind.member))
     bins = visium_hd.draw_truth()
@@ -79,7 +78,7 @@ def _simulated(folder: Path) -> list[Deposit]:
         made.append(Deposit(f"visium_hd/{name}", "visium_hd", files, hd.member))
     cells = xenium.draw_truth()
     for name in XENIUM:
-        files = xenium.VARIANTS[name].write(_new(folder / "xenium" / name), cells)
+        files = xenium_layouts.VARIANTS[name].write(_new(folder / "xenium" / name), cells)
         made.append(Deposit(f"xenium/{name}", "xenium", files))
     return made
 

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import scanpy
 import scipy.stats
+import score_predictions
 from benchmark_cohort import DIMENSIONS, GENES, TASK, Cohort
 from sklearn.decomposition import PCA
 from sklearn.linear_model import Ridge
@@ -467,6 +468,30 @@ def test_a_method_without_encoder_and_probe_is_scored_like_any_other(cohort):
     assert (row.predictor, row.encoder, row.probe, row.status) == ("egn", None, None, "scored")
     expected = made.scores[made.scores["metric"] == "pearson"]["value"]
     np.testing.assert_array_equal(table["value"].to_numpy(), expected)
+
+
+def test_the_script_scores_all_predictions_into_one_table_whatever_their_order(cohort, tmp_path):
+    outcomes = cohort.evaluate()
+    paths = [tmp_path / "predictions" / name / f"fold{fold}.h5" for name in ("vit+ridge", "egn") for fold in (0, 1)]
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_prediction(path, outcomes[int(path.stem[-1])].prediction)
+    common = ["--splits", cohort.write_splits(), "--targets", cohort.choose(), "--protocol", "strict", "--seed", 1]
+    written = []
+    for run, order in (("one", paths), ("two", paths[::-1])):
+        argv = [*common, "--scores", tmp_path / f"{run}.parquet", "--folds", tmp_path / f"{run}.csv"]
+        argv += ["--metrics", "mse", "--metrics=pearson", "--predictions", *order]
+        score_predictions.stage.run(score_predictions.work, [str(word) for word in argv])
+        written.append([(tmp_path / f"{run}.{suffix}").read_bytes() for suffix in ("parquet", "csv")])
+    assert written[0] == written[1]
+    table = pd.read_parquet(tmp_path / "one.parquet")
+    keys = list(table.columns[:-1])
+    assert keys == ["task", "protocol", "predictor", "fold", "sample_id", "gene", "metric"]
+    assert len(table) == 2 * 2 * 2 * 20 * 2  # predictors, folds, samples, genes, metrics
+    pd.testing.assert_frame_equal(table, table.sort_values(keys, ignore_index=True))
+    folds = pd.read_csv(tmp_path / "one.csv")
+    assert folds["predictor"].tolist() == ["egn", "egn", "vit+ridge", "vit+ridge"]
+    assert folds["n_test_spots"].tolist() == [100] * 4
 
 
 def test_genes_are_chosen_once_and_kept_with_the_counts_of_every_sample(cohort):

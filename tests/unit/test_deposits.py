@@ -26,6 +26,8 @@ from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
 from spotweave.matrices import hdf5
 from spotweave.matrices.read import read_matrix
+from spotweave.matrices.reading import Reading
+from spotweave.registry import Registry
 from spotweave.simulate import visium
 from spotweave.simulate.count_files import write_h5_layout_2, write_h5_layout_3, write_h5ad
 from spotweave.simulate.visium_layouts import VARIANTS
@@ -369,7 +371,8 @@ def test_names_that_no_table_can_hold_are_refused(tmp_path: Path, monkeypatch: A
     from spotweave import readers
 
     genes = pd.DataFrame({"gene_id": ["", ""]}, index=pd.Index(["A", broken], dtype=object))
-    reading = readers.Reading(anndata.AnnData(np.ones((1, 2), np.float32), var=genes), pd.DataFrame(), {})
-    monkeypatch.setattr(readers, "load", lambda name: SimpleNamespace(read=lambda files, member: reading))
-    with pytest.raises(Refusal, match=r"counts\.tsv: a name with characters that are none"):
+    reading = Reading(anndata.AnnData(np.ones((1, 2), np.float32), var=genes), pd.DataFrame(), {})
+    fake = SimpleNamespace(read=lambda files, member: reading)
+    monkeypatch.setattr(Registry, "load", lambda self, name, part: fake)
+    with pytest.raises(Refusal, match=r"counts\.tsv: the name .* has a character that no file can hold"):
         readers.read_sample("st_v1", {"counts": RawFile("counts.tsv", tmp_path)})

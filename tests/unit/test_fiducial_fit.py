@@ -11,9 +11,10 @@ from skimage.transform import SimilarityTransform
 
 from real_data import DATA, NOT_HERE
 from spotweave.fiducials import dots
-from spotweave.fiducials import fit as fit_module
 from spotweave.fiducials.detection import Detection
 from spotweave.fiducials.fit import locate, relocate
+from spotweave.fiducials.measures import Final, corner_error, rotation_of, standard_errors
+from spotweave.fiducials.poses import inliers
 from spotweave.fiducials.printing import displacement_um
 from spotweave.fiducials.verdict import complaints, confidence, describe
 from spotweave.geometry import apply, fit_affine, fit_similarity
@@ -259,14 +260,14 @@ def test_standard_errors_are_those_of_repeated_fits():
         off_um.append(apply(matrix, far[None])[0] - far)
         residual_um = rng.normal(0, 5, places.shape)
         residual_um = places + residual_um - apply(fit_similarity(places, places + residual_um), places)
-        stated.append(fit_module._standard_errors(area, places, residual_um))
+        stated.append(standard_errors(area, places, residual_um))
     spot_se_um, scale_se = np.sqrt((np.array(stated) ** 2).mean(axis=0))
     assert spot_se_um == pytest.approx(np.sqrt((np.array(off_um) ** 2).sum(axis=1).mean()), rel=0.12)
     assert scale_se == pytest.approx(np.std(scales), rel=0.12)
 
 
 def final_of(places_um, xy_px, mirrored=False):
-    final = object.__new__(fit_module._Final)
+    final = object.__new__(Final)
     final.places_um, final.xy_px, final.is_affine, final._mirrored = places_um, xy_px, False, mirrored
     return final
 
@@ -288,7 +289,7 @@ def test_a_quarter_of_the_frame_that_is_off_is_off_by_all_of_it():
     pixels = places * 0.2
     quarter = (places > (places.min(axis=0) + places.max(axis=0)) / 2).all(axis=1)
     pixels[quarter] += np.array([3.0, 4.0])  # 25 um at 5 um/px
-    assert fit_module._corner_error_um(final_of(places, pixels)) == pytest.approx(25.0)
+    assert corner_error(final_of(places, pixels)) == pytest.approx(25.0)
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
@@ -297,14 +298,14 @@ def test_the_rotation_is_that_of_the_arrays_x_axis_before_a_mirror(rotation_deg,
     angle = np.radians(rotation_deg)
     turn = np.array([[np.cos(angle), -np.sin(angle), 3], [np.sin(angle), np.cos(angle), 5], [0, 0, 1]])
     matrix = turn @ np.diag([-0.2 if mirrored else 0.2, 0.2, 1.0])
-    assert fit_module._rotation_deg(matrix) == pytest.approx(rotation_deg)
+    assert rotation_of(matrix) == pytest.approx(rotation_deg)
 
 
 def test_a_twentieth_of_far_dots_is_left_out_and_none_of_the_others():
     """Of normal residuals exp(-3.5^2 / 2) lie beyond 3.5 standard deviations of a coordinate (Rayleigh)."""
     rng = np.random.default_rng(7)
     residual = rng.normal(0, 2, (20_000, 2))
-    kept = fit_module._inliers(residual, np.ones(len(residual), bool))
+    kept = inliers(residual, np.ones(len(residual), bool))
     assert 1 - kept.mean() == pytest.approx(np.exp(-(3.5**2) / 2), rel=0.3)
 
 

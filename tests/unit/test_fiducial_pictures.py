@@ -15,7 +15,7 @@ from scipy import ndimage
 from real_data import DATA, NOT_HERE
 from spotweave.fiducials import pictures, printing
 from spotweave.fiducials.detection import Detection
-from spotweave.fiducials.fit import FrameFit
+from spotweave.fiducials.measures import FrameFit
 from spotweave.geometry import apply, fit_affine
 from spotweave.visium.array import capture_area
 

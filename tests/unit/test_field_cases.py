@@ -9,7 +9,7 @@ import pytest
 
 from real_data import NOT_HERE, SHARED
 from spotweave.deposits.raw import RawFile
-from spotweave.readers import Reading
+from spotweave.matrices.reading import Reading
 from spotweave.readers.visium import read as visium
 from spotweave.visium.positions import read_positions
 from spotweave.visium.scalefactors import read_scalefactors

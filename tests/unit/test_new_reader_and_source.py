@@ -1,14 +1,17 @@
-"""A reader or a source is one file and one row; one that cannot be used is a fault of the tables, in one line."""
+"""A reader or a source is one file and one row, as its page shows; one that cannot be used is one fault of its row."""
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from faults.fault_server import FaultServer
 
 ROOT = Path(__file__).resolve().parents[2]
 TRY = """
@@ -40,50 +43,38 @@ print(json.dumps({
     "heavy": sorted({"numpy", "pandas", "requests", "anndata"} & set(sys.modules)),
 }))
 """
-READER = '''"""Beads: a table of counts by bead."""
+BRING = """
+import json, sys
+sys.path.insert(0, "workflow")
+from pathlib import Path
+from spotweave.intake.ingest import ingest
+from spotweave.intake.request import Request
+from spotweave.transfer.files import FetchSettings
 
-from spotweave.deposits.naming import Layout, Look, Roles, TABLE, slide
-
-LAYOUT = Layout(
-    roles=Roles(needed=("counts", "image")),
-    looks={"counts": (Look("table of beads", rf"beads{TABLE}"),), "image": slide()},
-    signs=rf"/beads{TABLE}",
-)
-
-
-def read(files, *, member=None):
-    """Read one section."""
-    import numpy as np
-
-    raise NotImplementedError(np)
-'''
-SOURCE = '''"""A depot of beads."""
-
-import requests
-
-ACCESSION = r"BD\\d{4}"
-EXAMPLE = "BD0001"
+got = ingest(Request("S1", "beads", "depot", accession="BD0012"), Path("raw"), FetchSettings(attempts=1))
+print(json.dumps({one.role: one.location for one in got.files}))
+"""
 
 
-def list_files(accession, settings):
-    raise NotImplementedError(requests)
+def example_of(page: str) -> str:
+    """The code that a page of the documentation shows."""
+    return (ROOT / "docs" / page).read_text(encoding="utf-8").partition("```python\n")[2].partition("```")[0]
 
 
-def fetch(wanted, folder, settings):
-    raise NotImplementedError
-'''
+READER = example_of("adding-a-reader.md")
+SOURCE = example_of("adding-a-source.md")
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the project with a reader and a source more: two files, two rows, and a sample that uses them."""
     folder = tmp_path_factory.mktemp("project")
-    for name in ("workflow", "resources", "config"):
+    for name in ("workflow", "resources", "config", "envs"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.safetensors"))
     (folder / "workflow/spotweave/readers/beads.py").write_text(READER)
     (folder / "workflow/spotweave/sources/depot.py").write_text(SOURCE)
     with open(folder / "resources/technologies.csv", "a") as table:
-        table.write("Beads,beads,,,,\n")
+        table.write("Beads,beads,lattice,none,no,,,,\n")
     with open(folder / "resources/sources.csv", "a") as table:
         table.write("depot,yes,bytes,2,\n")
     (folder / "new.csv").write_text(
@@ -117,10 +108,10 @@ def test_one_file_and_one_row_are_enough_for_each(project: Path) -> None:
         ("LAYOUT = ", "LAYOUT = unknown + ", "name 'unknown' is not defined"),
         ("LAYOUT = ", "LAYOUT == = ", "invalid syntax"),
         ('"counts", "image"', '"counts"', "its needed roles lack 'image'"),
-        ('"counts", "image"', '"counts", "image", "beads"', "no looks for beads"),
+        ('optional=("spots",)', 'optional=("spots", "beads")', "no looks for beads"),
         ('"image": slide()', '"image": slide(), "x": ()', "looks for 'x', which is none of its roles"),
-        ('rf"beads{TABLE}"', '"("', "'(' is no regular expression"),
-        ('needed=("counts", "image")', 'needed=("counts", "image"), wanted=("spots",)', "'spots' is in 'either' or"),
+        ('rf"beads[^/]*{TABLE}"', '"("', "'(' is no regular expression"),
+        ('optional=("spots",)', 'optional=("spots",), wanted=("places",)', "'places' is in 'either' or"),
     ],
 )
 def test_a_reader_without_a_usable_layout_is_one_fault_of_its_row(
@@ -141,11 +132,11 @@ def test_a_reader_without_a_usable_layout_is_one_fault_of_its_row(
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        ('EXAMPLE = "BD0001"', 'EXAMPLE = "BD1"', "EXAMPLE that fits it"),
+        ('EXAMPLE = "BD0012"', 'EXAMPLE = "BD1"', "EXAMPLE that fits it"),
         ("EXAMPLE = ", "EXAMPLES = ", "EXAMPLE that fits it"),
         ("ACCESSION = r", "ACCESSION = f", "EXAMPLE that fits it"),
         ("BD\\d{4}", "BD(", "cannot be used"),
-        ("import requests", "import", "cannot be used"),
+        ("import Located", "import", "cannot be used"),
     ],
 )
 def test_a_source_that_does_not_say_what_its_accessions_look_like_is_a_fault(
@@ -171,3 +162,20 @@ def test_a_source_without_a_row_is_a_fault_of_the_sample_that_names_it(project: 
     finally:
         table.write_text(text)
     assert fault == "new.csv:2:source: 'depot' has no row in resources/sources.csv; add one"
+
+
+def test_the_pages_source_and_reader_bring_the_files_of_a_deposit(project: Path) -> None:
+    """Through the intake, from a server that stands for the one of the page."""
+    files = {"beads_A1.tsv": b"counts\n", "places_A1.tsv": b"places\n", "A1_he.jpg": b"\xff\xd8\xff picture \xff\xd9"}
+    with FaultServer() as server:
+        listing = {"files": {name: len(content) for name, content in files.items()}}
+        server.put("BD0012", json.dumps(listing).encode())
+        for name, content in files.items():
+            server.put(f"BD0012/{name}", content)
+        environment = {**os.environ, "SPOTWEAVE_MIRRORS": f"https://depot.example/={server.address}/"}
+        done = subprocess.run(
+            [sys.executable, "-c", BRING], cwd=project, env=environment, capture_output=True, text=True, check=False
+        )
+    assert done.returncode == 0, done.stderr
+    places = {"counts": "beads_A1.tsv", "spots": "places_A1.tsv", "image": "A1_he.jpg"}
+    assert json.loads(done.stdout) == {role: f"depot:BD0012/{name}" for role, name in places.items()}

@@ -21,7 +21,8 @@ from spotweave.onboard import draft as onboard
 from spotweave.onboard.samples import group_files
 from spotweave.onboard.table import Draft, faults, open_questions, write
 from spotweave.readers import layout
-from spotweave.sources import SOURCES, FetchSettings, Listed, Listing
+from spotweave.sources import SOURCES
+from spotweave.transfer.files import FetchSettings, Listed, Listing
 
 ROOT = Path(__file__).resolve().parents[2]
 HER2ST = DATA / "her2st"

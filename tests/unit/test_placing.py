@@ -13,7 +13,7 @@ from spotweave.errors import Refusal
 from spotweave.geometry import apply
 from spotweave.io import read_json, write_json
 from spotweave.placing import lattice
-from spotweave.registry import literals
+from spotweave.registry import literal
 from spotweave.visium.array import capture_area
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -148,5 +148,5 @@ def test_an_array_of_unknown_pitch_is_refused_with_what_to_do():
 def test_every_way_names_limits_that_the_configuration_has():
     config = yaml.safe_load((ROOT / "config/config.yaml").read_text())["limits"]
     for way in placing.PLACINGS.names():
-        assert set(literals(LIBRARY / f"{placing.PLACINGS.module(way)}.py")["LIMITS"]) <= set(config)
+        assert set(literal(LIBRARY / f"{placing.PLACINGS.module(way)}.py", "LIMITS")) <= set(config)
     assert placing.PLACINGS.names() == ("lattice", "registration", "transform")

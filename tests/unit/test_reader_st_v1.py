@@ -28,8 +28,10 @@ from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
 from spotweave.io import is_refused, read_json, write_json, write_refused
 from spotweave.matrices.count_table import read_counts
-from spotweave.readers import Reading, pick_files
+from spotweave.matrices.reading import Reading
+from spotweave.readers import pick_files
 from spotweave.readers.st_v1 import read as st_v1
+from spotweave.readers.st_v1.places import nearest
 
 HER2ST = DATA / "her2st"
 MOB = DATA / "mob"
@@ -1037,4 +1039,4 @@ def test_few_counts_of_many_spots_are_joined_by_the_measured_place(tmp_path: Pat
 
 def test_halves_of_a_step_go_up() -> None:
     places = np.array([[2.5, 3.5], [0.49, -0.5], [4.5, 7.4999]])
-    assert st_v1._round(places).tolist() == [[3, 4], [0, 0], [5, 7]]
+    assert nearest(places).tolist() == [[3, 4], [0, 0], [5, 7]]

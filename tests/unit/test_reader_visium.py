@@ -23,7 +23,7 @@ from real_data import DATA, NOT_HERE
 from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
 from spotweave.intake import layouts
-from spotweave.readers import Reading
+from spotweave.matrices.reading import Reading
 from spotweave.readers.visium import read as visium
 from spotweave.simulate import visium as simulated
 from spotweave.simulate.count_files import Written, stacked, write_h5_layout_3, write_h5ad

@@ -13,12 +13,12 @@ from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
 from spotweave.intake.ingest import ingest
 from spotweave.intake.request import Request
-from spotweave.readers import Reading
+from spotweave.matrices.reading import Reading
 from spotweave.readers.visium import read as visium
 from spotweave.simulate.count_files import write_h5_layout_3, write_h5ad
 from spotweave.simulate.visium import Truth, block_of, draw_truth
 from spotweave.simulate.visium_files import position_rows, write_barcode_list, write_loupe, write_positions
-from spotweave.sources import Checksum, FetchSettings
+from spotweave.transfer.files import Checksum, FetchSettings
 from spotweave.visium import barcode_lists
 
 SETTINGS = FetchSettings(attempts=1, timeout_s=5, backoff_s=0)

@@ -19,7 +19,7 @@ from real_data import DATA, NOT_HERE
 from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
 from spotweave.matrices.read import read_matrix
-from spotweave.readers import Reading
+from spotweave.matrices.reading import Reading
 from spotweave.readers.visium_hd import read as visium_hd
 from spotweave.simulate import visium_hd as simulate
 from spotweave.simulate.count_files import Block, write_h5_layout_3

@@ -24,11 +24,13 @@ from spotweave.deposits import arrow_tables
 from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
 from spotweave.matrices.read import read_matrix
-from spotweave.readers import Reading
+from spotweave.matrices.reading import Reading
 from spotweave.readers.xenium import read as xenium
 from spotweave.simulate import xenium as simulate
-from spotweave.simulate.count_files import write_h5_layout_3
-from spotweave.simulate.xenium import VARIANTS, Truth, Variant, draw_truth
+from spotweave.simulate.count_files import Block, write_h5_layout_3
+from spotweave.simulate.xenium import Truth, draw_truth
+from spotweave.simulate.xenium_files import matrix_block, write_alignment, write_keypoints, write_table
+from spotweave.simulate.xenium_layouts import VARIANTS, Variant
 from spotweave.xenium import transcripts
 from spotweave.xenium.alignment import read_he_alignment
 from spotweave.xenium.boundaries import read_boundaries
@@ -230,7 +232,7 @@ def test_a_bundle_of_research_software_with_summaries_is_read_to_the_same_cells(
     plain = xenium.read(files)
     content = json.loads(files["experiment"].path.read_text())
     write_text(files["experiment"].path, json.dumps({**content, "analysis_sw_version": "R&D"}))
-    block = simulate.matrix_block(truth, variant.version)
+    block = matrix_block(truth, variant.version)
     with_sums = replace(
         block,
         units=[*block.units, name],
@@ -311,11 +313,11 @@ def test_shuffled_missing_and_additional_cells_never_move_counts(seed: int, data
         if not in_table:
             return
         rewrite(files["cells"], lambda table: table.take(pa.array(in_table)))
-        block = simulate.matrix_block(truth, variant.version)
+        block = matrix_block(truth, variant.version)
         rows = [i for i in reversed(filed) if i != dropped]
         units = [*(block.units[i] for i in rows), "999999"]
         counts = np.vstack([block.counts[rows], block.counts[:1] + 5])
-        simulate.write_h5_layout_3(files["counts"].path, simulate.Block(units, counts, *_rest(block)))
+        write_h5_layout_3(files["counts"].path, Block(units, counts, *_rest(block)))
         reading = xenium.read(files)
     names = variant.names(truth)
     kept = sorted((i for i in in_table if i != dropped), key=lambda i: names[i])
@@ -328,7 +330,7 @@ def test_shuffled_missing_and_additional_cells_never_move_counts(seed: int, data
     assert report["rows_in_spots"] == len(in_table)
 
 
-def _rest(block: simulate.Block) -> tuple[Any, ...]:
+def _rest(block: Block) -> tuple[Any, ...]:
     return block.names, block.ids, block.types, block.genomes
 
 
@@ -355,12 +357,12 @@ def test_real_counts_and_cells_are_joined_whatever_their_order(tmp_path: Path) -
     filed_counts = pd.read_csv(FRAGMENTS / "xenium_data_counts.csv.gz", index_col=0)
     genes = list(filed_counts.columns)
     types = ["Gene Expression"] * len(genes)
-    block = simulate.Block(list(filed_counts.index), filed_counts.to_numpy(), genes, genes, types, types)
+    block = Block(list(filed_counts.index), filed_counts.to_numpy(), genes, genes, types, types)
     shuffled = filed.sample(frac=1, random_state=0)
     cells = pd.DataFrame({"cell_id": shuffled.index, "x_centroid": shuffled["x"], "y_centroid": shuffled["y_img"]})
     cells.to_csv(tmp_path / "cells.csv", index=False)
     files = {
-        "counts": raw(simulate.write_h5_layout_3(tmp_path / "cell_feature_matrix.h5", block)),
+        "counts": raw(write_h5_layout_3(tmp_path / "cell_feature_matrix.h5", block)),
         "cells": raw(tmp_path / "cells.csv"),
         "experiment": write_text(tmp_path / "experiment.xenium", '{"pixel_size": 0.2125}'),
     }
@@ -452,7 +454,7 @@ def test_a_large_file_is_read_in_batches_of_bounded_size(tmp_path: Path, monkeyp
         }
     )
     for name in ("t.parquet", "t.csv.gz"):
-        simulate.write_table(tmp_path / name, table)
+        write_table(tmp_path / name, table)
         with transcripts.stream(raw(tmp_path / name)) as stream:
             batches = list(stream)
         assert max(map(len, batches)) < number / 5
@@ -546,7 +548,7 @@ def test_a_vertex_without_a_cell_is_refused(tmp_path: Path) -> None:
 
 
 def matrix_file(path: Path, matrix: Any) -> RawFile:
-    return raw(simulate.write_alignment(path, np.asarray(matrix, dtype=np.float64)))
+    return raw(write_alignment(path, np.asarray(matrix, dtype=np.float64)))
 
 
 @pytest.mark.parametrize(
@@ -593,7 +595,7 @@ def test_all_keypoints_are_fitted_not_only_three(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     matrix = simulate.he_to_dapi(88.7)
     he_px = rng.uniform(0, 20_000, (200, 2))
-    file = raw(simulate.write_keypoints(tmp_path / "k.csv", matrix, he_px, error_px=5.0))
+    file = raw(write_keypoints(tmp_path / "k.csv", matrix, he_px, error_px=5.0))
     found = read_he_alignment(file)
     corners = np.array([[0.0, 0], [20_000, 0], [20_000, 20_000], [0, 20_000]])
     true_um = np.column_stack([corners, np.ones(4)]) @ matrix.T[:, :2] * 0.2125
@@ -601,7 +603,7 @@ def test_all_keypoints_are_fitted_not_only_three(tmp_path: Path) -> None:
     assert found.keypoints == 200
     assert found.residual_rms_px == pytest.approx(5 * 2**0.5, rel=0.15)
     assert found.residual_max_px > 10
-    only_three = raw(simulate.write_keypoints(tmp_path / "3.csv", matrix, he_px[:3], error_px=5.0))
+    only_three = raw(write_keypoints(tmp_path / "3.csv", matrix, he_px[:3], error_px=5.0))
     assert read_he_alignment(only_three).residual_max_px == pytest.approx(0, abs=1e-6)
 
 
@@ -615,7 +617,7 @@ def test_keypoint_columns_may_stand_in_any_order(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("count", "wrong"), [(4, 2), (5, 0), (9, 8)])
 def test_of_more_than_three_keypoints_a_wrong_one_is_found(count: int, wrong: int, tmp_path: Path) -> None:
     he_px = np.random.default_rng(3).uniform(0, 20_000, (count, 2))
-    path = simulate.write_keypoints(tmp_path / "k.csv", simulate.he_to_dapi(2.0), he_px, error_px=5.0)
+    path = write_keypoints(tmp_path / "k.csv", simulate.he_to_dapi(2.0), he_px, error_px=5.0)
     assert read_he_alignment(raw(path)).residual_rms_px < 20
     lines = path.read_text().splitlines()
     x, *others = lines[1 + wrong].split(",")
@@ -627,7 +629,7 @@ def test_of_more_than_three_keypoints_a_wrong_one_is_found(count: int, wrong: in
 
 def test_keypoint_files_that_went_through_a_hand_are_read(tmp_path: Path) -> None:
     he_px = np.random.default_rng(3).uniform(0, 20_000, (6, 2))
-    path = simulate.write_keypoints(tmp_path / "k.csv", simulate.he_to_dapi(2.0), he_px)
+    path = write_keypoints(tmp_path / "k.csv", simulate.he_to_dapi(2.0), he_px)
     text = path.read_text()
     plain = read_he_alignment(raw(path))
     for changed in (

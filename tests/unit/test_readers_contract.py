@@ -21,6 +21,8 @@ from spotweave import readers
 from spotweave.deposits.naming import Roles
 from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
+from spotweave.matrices import reading as readings
+from spotweave.matrices.reading import SPOT_COLUMNS, Reading, write_csv
 
 LIBRARY = Path(readers.__file__).parents[1]
 NAMES = readers.READERS.names()
@@ -98,7 +100,7 @@ def test_a_reading_has_the_columns_types_and_order_of_the_format(name: str, tmp_
     assert adata.var_names.is_unique
     assert "gene_id" in adata.var
     assert all(isinstance(gene_id, str) for gene_id in adata.var["gene_id"])
-    assert tuple(spots.columns) == readers.SPOT_COLUMNS
+    assert tuple(spots.columns) == SPOT_COLUMNS
     for table in (adata.obs, spots) if array else ():
         places = list(zip(table["array_row"], table["array_col"], strict=True))
         assert places == sorted(places)
@@ -150,14 +152,14 @@ def test_spots_are_written_with_the_bytes_of_pandas(
     )
     with tempfile.TemporaryDirectory() as folder:
         written = Path(folder) / "spots.csv"
-        readers._write_csv(frame, written)
+        write_csv(frame, written)
         assert written.read_bytes() == frame.to_csv(index=False, lineterminator="\n").encode()
 
 
 def test_a_table_of_many_batches_is_written_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(readers, "ROWS_AT_ONCE", 7)
+    monkeypatch.setattr(readings, "ROWS_AT_ONCE", 7)
     frame = pd.DataFrame({"spot_id": [f"s{i}" for i in range(50)], "x_px": np.arange(50) / 4})
-    readers.Reading(anndata.AnnData(np.zeros((1, 1), np.float32)), frame, {}).write(tmp_path / "a", tmp_path / "b.csv")
+    Reading(anndata.AnnData(np.zeros((1, 1), np.float32)), frame, {}).write(tmp_path / "a", tmp_path / "b.csv")
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "b.csv"), frame)
 
 

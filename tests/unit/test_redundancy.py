@@ -16,7 +16,7 @@ from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
 from spotweave.geometry import apply
 from spotweave.pictures.png_rows import check_png_rows
-from spotweave.simulate import st_v1_layouts, visium, xenium
+from spotweave.simulate import st_v1_layouts, visium, visium_layouts, xenium, xenium_layouts
 
 PITCH_UM = np.array([50.0, 87.0])
 
@@ -32,7 +32,7 @@ def codes(report):
 @pytest.fixture
 def slide(tmp_path):
     """A whole array: files by role, and its positions as a table to change."""
-    files = visium.VARIANTS["space_ranger_2"].write(tmp_path, visium.draw_truth(whole_array=True))
+    files = visium_layouts.VARIANTS["space_ranger_2"].write(tmp_path, visium.draw_truth(whole_array=True))
     return files, pd.read_csv(files["spots"])
 
 
@@ -98,7 +98,7 @@ def test_the_three_places_of_an_st_spot_are_one(tmp_path, column, by):
 
 
 def test_the_manifest_counts_the_cells(tmp_path):
-    files = xenium.VARIANTS["xoa_3_0"].write(tmp_path, xenium.draw_truth())
+    files = xenium_layouts.VARIANTS["xoa_3_0"].write(tmp_path, xenium.draw_truth())
     assert read("xenium", files)["data_flags"] == []
     cells = pd.read_parquet(files["cells"])
     cells.iloc[:-1].to_parquet(files["cells"])

@@ -31,20 +31,10 @@ from PIL import Image
 from real_data import DATA, NOT_HERE
 from spotweave import sources
 from spotweave.errors import Refusal
-from spotweave.sources import (
-    Checksum,
-    Fetched,
-    FetchSettings,
-    Listing,
-    Place,
-    Wanted,
-    _content,
-    _digests,
-    _disk,
-    file,
-    https,
-    parse_checksum,
-)
+from spotweave.sources import Place, file
+from spotweave.transfer import content, digests, disk, http
+from spotweave.transfer.files import Checksum, Fetched, FetchSettings, Listing, Wanted, parse_checksum
+from spotweave.transfer.local import local_sizes
 
 WORKFLOW = Path(sources.__file__).resolve().parents[2]
 PACKAGE = Path(sources.__file__).parent
@@ -159,32 +149,6 @@ def test_settings_out_of_range_are_not_taken(bad):
         FetchSettings(**bad)
 
 
-def test_the_list_of_wanted_files_is_parsed():
-    text = '[{"role": "counts", "location": "a.csv", "checksum": "bytes:3"}, {"role": "he_image", "location": "b.tif"}]'
-    assert sources.parse_wanted(text) == [
-        Wanted("counts", "a.csv", Checksum(size=3)),
-        Wanted("he_image", "b.tif", Checksum()),
-    ]
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "[]",
-        "{}",
-        '[{"role": "../up", "location": "a"}]',
-        '[{"role": "", "location": "a"}]',
-        '[{"role": "a", "location": "a"}, {"role": "a", "location": "b"}]',
-        '[{"role": "a"}]',
-        '[{"role": "a", "location": ""}]',
-        '["a"]',
-    ],
-)
-def test_a_faulty_list_of_wanted_files_is_not_taken(text):
-    with pytest.raises(ValueError):
-        sources.parse_wanted(text)
-
-
 @pytest.mark.parametrize(
     ("url", "name"),
     [
@@ -199,7 +163,7 @@ def test_a_faulty_list_of_wanted_files_is_not_taken(text):
     ],
 )
 def test_a_file_is_named_by_the_last_part_of_its_address(url, name):
-    assert https.file_name(url) == name
+    assert http.file_name(url) == name
 
 
 @pytest.mark.parametrize(
@@ -207,18 +171,18 @@ def test_a_file_is_named_by_the_last_part_of_its_address(url, name):
 )
 def test_an_address_without_a_file_is_refused(url):
     with pytest.raises(Refusal):
-        https.file_name(url)
+        http.file_name(url)
 
 
 @given(st.text(max_size=200))
 def test_no_address_leads_out_of_the_folder(text):
     try:
-        name = https.file_name(f"https://example.org/{text}")
+        name = http.file_name(f"https://example.org/{text}")
     except Refusal:
         return
     assert Path(name).name == name
     assert not name.startswith(".")
-    assert len(name.encode()) <= https.LONGEST_NAME
+    assert len(name.encode()) <= http.LONGEST_NAME
 
 
 @pytest.mark.parametrize(
@@ -232,27 +196,27 @@ def test_no_address_leads_out_of_the_folder(text):
     ],
 )
 def test_addresses_are_shown_without_secrets(url, shown):
-    assert https.redacted(url) == shown
+    assert http.redacted(url) == shown
 
 
 def test_errors_are_told_without_the_address_they_speak_of():
     retries = urllib3.exceptions.MaxRetryError(None, "http://me:secret@a.org/f.csv?token=secret", None)
-    assert "secret" not in https._said(requests.ConnectionError(retries))
-    assert "secret" not in https._said(requests.exceptions.InvalidURL("Invalid URL 'http://?token=secret'"))
+    assert "secret" not in http._said(requests.ConnectionError(retries))
+    assert "secret" not in http._said(requests.exceptions.InvalidURL("Invalid URL 'http://?token=secret'"))
 
 
 def test_the_longest_mirror_prefix_wins():
     mirrors = "https://a.org/=http://127.0.0.1:1/\n  https://a.org/deep/=http://127.0.0.1:2/x=y/"
-    assert https.mirrored("https://a.org/f.csv", mirrors) == "http://127.0.0.1:1/f.csv"
-    assert https.mirrored("https://a.org/deep/f.csv", mirrors) == "http://127.0.0.1:2/x=y/f.csv"
-    assert https.mirrored("https://b.org/f.csv", mirrors) == "https://b.org/f.csv"
-    assert https.mirrored("https://b.org/f.csv", "") == "https://b.org/f.csv"
+    assert http.mirrored("https://a.org/f.csv", mirrors) == "http://127.0.0.1:1/f.csv"
+    assert http.mirrored("https://a.org/deep/f.csv", mirrors) == "http://127.0.0.1:2/x=y/f.csv"
+    assert http.mirrored("https://b.org/f.csv", mirrors) == "https://b.org/f.csv"
+    assert http.mirrored("https://b.org/f.csv", "") == "https://b.org/f.csv"
 
 
 @pytest.mark.parametrize("mirrors", ["https://a.org/", "=http://127.0.0.1/", "https://a.org/="])
 def test_a_faulty_mirror_is_explained(mirrors):
     with pytest.raises(ValueError, match="SPOTWEAVE_MIRRORS"):
-        https.mirrored("https://b.org/f.csv", mirrors)
+        http.mirrored("https://b.org/f.csv", mirrors)
 
 
 def given_file(folder: Path, name: str, content: bytes) -> Path:
@@ -301,14 +265,14 @@ def test_a_cell_that_names_no_file_is_one_refusal_and_stops_no_table(cell, words
     with pytest.raises(Refusal, match=words) as refusal:
         file.fetch(Wanted("counts", place.location), tmp_path, FetchSettings())
     assert "\n" not in refusal.value.reason
-    assert sources.local_sizes([place.location], place.location)[0].endswith(":missing")
+    assert local_sizes([place.location], place.location)[0].endswith(":missing")
 
 
 def test_sizes_of_local_files_tell_that_one_changed(tmp_path):
     (tmp_path / "a").write_bytes(b"123")
     (tmp_path / "b").mkdir()
     (tmp_path / "b/c").write_bytes(b"1")
-    assert sources.local_sizes([str(tmp_path / "a"), str(tmp_path / "no")], str(tmp_path / "b")) == [
+    assert local_sizes([str(tmp_path / "a"), str(tmp_path / "no")], str(tmp_path / "b")) == [
         f"{tmp_path}/a:3",
         f"{tmp_path}/no:missing",
         f"{tmp_path}/b/c:1",
@@ -435,9 +399,9 @@ def test_any_bytes_after_a_signature_are_judged_without_a_crash(tmp_path_factory
     starts = [b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"\x89HDF\r\n\x1a\n", b"\x1f\x8b", b"PK\x03\x04"]
     for start, name in zip(starts, ["a.tif", "b.tif", "c.tif", "d.tif", "e.h5", "f.gz", "g.zip"], strict=True):
         path = given_file(folder, name, start + tail)
-        _content.check_head("image", name, path.read_bytes())
+        content.check_head("image", name, path.read_bytes())
         try:
-            _content.check_whole("image", path, name)
+            content.check_whole("image", path, name)
         except Refusal:
             continue
 
@@ -458,22 +422,22 @@ def test_the_real_files_of_publishers_are_taken():
 
 def test_a_record_that_was_cut_off_is_not_believed(tmp_path):
     target = given_file(tmp_path, "a.csv", b"x,y\n")
-    _disk.record_path(target).write_text('{"url": "https://a.org/a.csv", "byt')
-    assert _disk.kept(target, Wanted("spots", "https://a.org/a.csv")) is None
+    disk.record_path(target).write_text('{"url": "https://a.org/a.csv", "byt')
+    assert disk.kept(target, Wanted("spots", "https://a.org/a.csv")) is None
 
 
 def test_a_file_put_there_by_hand_is_taken_if_it_meets_the_hash(tmp_path):
     target = given_file(tmp_path, "a.csv", b"x,y\n")
     asked = Checksum(sha256=hashlib.sha256(b"x,y\n").hexdigest())
-    assert _disk.kept(target, Wanted("spots", "https://a.org/a.csv")) is None
-    assert _disk.kept(target, Wanted("spots", "https://a.org/a.csv", asked)) is not None
-    assert _disk.kept(target, Wanted("spots", "https://a.org/a.csv")) is not None
+    assert disk.kept(target, Wanted("spots", "https://a.org/a.csv")) is None
+    assert disk.kept(target, Wanted("spots", "https://a.org/a.csv", asked)) is not None
+    assert disk.kept(target, Wanted("spots", "https://a.org/a.csv")) is not None
 
 
 @pytest.mark.parametrize("size", [0, 1, 5000, None])
 def test_of_a_file_no_more_is_hashed_than_is_asked_for(size, tmp_path):
     content = bytes(range(256)) * 40
     (tmp_path / "a").write_bytes(content)
-    found = _digests.digest_file(tmp_path / "a", Checksum(), size).found
+    found = digests.digest_file(tmp_path / "a", Checksum(), size).found
     assert found.sha256 == hashlib.sha256(content[:size]).hexdigest()
     assert found.size == (len(content) if size is None else size)

@@ -20,7 +20,8 @@ from faults import fault_server
 from faults.fault_server import Behaviour, Exchange, FaultServer, answers, drops_at, first
 from spotweave import sources
 from spotweave.errors import Refusal
-from spotweave.sources import Checksum, FetchSettings, Unreachable, Wanted, geo, github, huggingface, synapse, tenx
+from spotweave.sources import geo, github, huggingface, synapse, tenx
+from spotweave.transfer.files import Checksum, FetchSettings, Unreachable, Wanted, parse_checksum
 
 SETTINGS = FetchSettings(attempts=3, timeout_s=20, backoff_s=0)
 CONTENT = b"x,y\n10,14\n" * 6000
@@ -136,7 +137,7 @@ class Deposit:
 
 
 def bring(source: str, location: str, folder: Path, checksum: str = "", settings: FetchSettings = SETTINGS):
-    wanted = Wanted("spots", location, sources.parse_checksum(checksum))
+    wanted = Wanted("spots", location, parse_checksum(checksum))
     return sources.SOURCES.load(source).fetch(wanted, folder, settings)
 
 

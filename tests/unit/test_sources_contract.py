@@ -41,9 +41,9 @@ from faults.fault_server import answers, drops_at
 from spotweave import sources
 from spotweave.errors import Refusal
 from spotweave.onboard.accession import detect_source, page_of
-from spotweave.sources import Fetched, FetchSettings, Listing, Unreachable, Wanted
-from spotweave.sources._api import Locating
 from spotweave.tables.rows import read_table
+from spotweave.transfer.api import Locating
+from spotweave.transfer.files import Fetched, FetchSettings, Listing, Unreachable, Wanted
 
 ROOT = Path(__file__).resolve().parents[2]
 TABLE, SCHEMA = ROOT / "resources/sources.csv", ROOT / "workflow/schemas/sources.schema.yaml"

@@ -31,7 +31,9 @@ from test_sources_archives import Publisher, Reply, forget, publisher
 from faults.fault_server import FaultServer, always_drops_at, answers, drops_at, first
 from spotweave import sources
 from spotweave.errors import Refusal
-from spotweave.sources import (
+from spotweave.sources import biostudies, dryad, figshare, mendeley, zenodo
+from spotweave.transfer import api
+from spotweave.transfer.files import (
     Checksum,
     Fetched,
     FetchSettings,
@@ -39,12 +41,7 @@ from spotweave.sources import (
     Listing,
     Unreachable,
     Wanted,
-    _api,
-    biostudies,
-    dryad,
-    figshare,
-    mendeley,
-    zenodo,
+    parse_checksum,
 )
 
 SETTINGS = FetchSettings(attempts=3, timeout_s=20, backoff_s=0)
@@ -67,9 +64,7 @@ def tokens(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def bring(name: str, location: str, folder: Path, checksum: str = "", settings: FetchSettings = SETTINGS) -> Fetched:
-    return sources.SOURCES.load(name).fetch(
-        Wanted("spots", location, sources.parse_checksum(checksum)), folder, settings
-    )
+    return sources.SOURCES.load(name).fetch(Wanted("spots", location, parse_checksum(checksum)), folder, settings)
 
 
 def listed(name: str, accession: str) -> Listing:
@@ -290,9 +285,9 @@ def test_hashes_of_other_kinds_and_without_sense_are_not_used(publisher, caplog)
     assert dryad._checksum({"size": 5, "digestType": "sha-1", "digest": "a" * 40}) == Checksum(size=5)
     assert dryad._checksum({"size": 5, "digestType": "md5", "digest": "A" * 32}) == Checksum(md5="a" * 32, size=5)
     assert dryad._checksum({"size": 0}) == Checksum()
-    assert _api.checksum_of("12", md5="") == Checksum(size=12)
+    assert api.checksum_of("12", md5="") == Checksum(size=12)
     assert not caplog.records
-    assert _api.checksum_of("²", md5="nonsense") == Checksum()
+    assert api.checksum_of("²", md5="nonsense") == Checksum()
     assert "nonsense" in caplog.text
 
 
@@ -420,7 +415,7 @@ def test_what_is_no_answer_is_told_in_one_line_with_the_accession(name, fault, p
 def test_a_question_that_is_not_understood_is_refused_with_the_address_and_what_was_said(status, publisher):
     url = publisher.put("a.json", b"", answers(status, b'{"message": "no such\n\tspelling"}'))
     with pytest.raises(Refusal) as caught:
-        _api.get_json(f"{url}?token={TOKEN}", SETTINGS, label="S-1")
+        api.get_json(f"{url}?token={TOKEN}", SETTINGS, label="S-1")
     assert caught.value.reason == (
         f'S-1: {url}?… does not understand what it is asked ({status}: \'{{"message": "no such spelling"}}\');'
         " correct the accession in the row"
@@ -443,7 +438,7 @@ def test_a_question_that_is_not_understood_is_refused_with_the_address_and_what_
 def test_what_a_publisher_says_is_one_short_line_without_secrets(body, said, publisher):
     url = publisher.put("a.json", b"", answers(400, body))
     with pytest.raises(Refusal) as caught:
-        _api.get_text(url, SETTINGS, label="a", headers=_api.bearer(TOKEN))
+        api.get_text(url, SETTINGS, label="a", headers=api.bearer(TOKEN))
     assert said in caught.value.reason
     assert "\n" not in caught.value.reason
     assert TOKEN not in caught.value.reason
@@ -456,23 +451,23 @@ def test_an_explanation_that_breaks_off_changes_nothing(publisher):
         exchange.drop()
 
     with pytest.raises(Refusal, match=r"\(422"):
-        _api.get_text(publisher.put("a.json", b"", breaks_off), SETTINGS, label="a")
+        api.get_text(publisher.put("a.json", b"", breaks_off), SETTINGS, label="a")
 
 
 def test_a_broken_connection_is_tried_again_and_trouble_is_not(publisher):
     body = json.dumps({"fine": True}).encode()
     url = publisher.put("a.json", body, drops_at(0.3, 0.7))
-    assert _api.get_json(url, SETTINGS, label="a") == {"fine": True}
+    assert api.get_json(url, SETTINGS, label="a") == {"fine": True}
     assert publisher.statuses("a.json") == [200, 200, 200]
     url = publisher.put("b.json", body, always_drops_at(0.5))
     waits: list[float] = []
     settings = FetchSettings(attempts=3, timeout_s=20, backoff_s=2)
     with pytest.raises(Unreachable, match=r"b: .*cannot be reached"):
-        _api.get_json(url, settings, label="b", sleep=waits.append)
+        api.get_json(url, settings, label="b", sleep=waits.append)
     assert waits == [2, 4]
     url = publisher.put("c.json", body, answers(200, HTML))
     with pytest.raises(Unreachable):
-        _api.get_json(url, SETTINGS, label="c")
+        api.get_json(url, SETTINGS, label="c")
     assert publisher.statuses("c.json") == [200]
 
 
@@ -480,14 +475,14 @@ def test_a_server_that_is_not_there_is_unreachable():
     with FaultServer() as server:
         url = server.put("a.json", b"{}")
     with pytest.raises(Unreachable, match="ConnectionError"):
-        _api.get_json(f"{url}?token={TOKEN}", SETTINGS, label="a")
+        api.get_json(f"{url}?token={TOKEN}", SETTINGS, label="a")
 
 
 def test_an_answer_without_end_is_not_read_to_it(publisher, monkeypatch):
-    monkeypatch.setattr(_api, "LARGEST_ANSWER", 1000)
+    monkeypatch.setattr(api, "LARGEST_ANSWER", 1000)
     url = publisher.put("a.json", b" " * 100_000, lambda exchange: exchange.serve(chunked=True))
     with pytest.raises(Refusal, match="over 1,000 bytes") as caught:
-        _api.get_text(url, SETTINGS, label="a")
+        api.get_text(url, SETTINGS, label="a")
     assert caught.value.measured == 1001
 
 
@@ -499,7 +494,7 @@ def test_a_counter_at_zero_is_waited_for_and_the_question_asked_again(status, pu
     spent = answers(status, X_RateLimit_Remaining="0", X_RateLimit_Reset="17")
     url = publisher.put("a.json", b"[1]", first(spent))
     waits: list[float] = []
-    assert _api.get_json(url, ONCE, label="a", sleep=waits.append) == [1]
+    assert api.get_json(url, ONCE, label="a", sleep=waits.append) == [1]
     assert waits == [17]
 
 
@@ -507,7 +502,7 @@ def test_a_counter_that_stays_at_zero_is_a_failure_after_one_wait(publisher):
     url = publisher.put("a.json", b"[1]", answers(429, X_RateLimit_Remaining="0", X_RateLimit_Reset="17"))
     waits: list[float] = []
     with pytest.raises(Unreachable, match="no requests are left for now"):
-        _api.get_json(url, ONCE, label="a", sleep=waits.append)
+        api.get_json(url, ONCE, label="a", sleep=waits.append)
     assert waits == [17]
     assert len(publisher.requests("a.json")) == 2
 
@@ -520,7 +515,7 @@ def test_the_last_question_allowed_is_followed_by_a_wait_of_bounds(remaining, re
     limits = {"X_RateLimit_Remaining": remaining, "X_RateLimit_Reset": reset}
     url = publisher.put("a.json", b"", answers(200, b"[1]", **limits))
     waits: list[float] = []
-    assert _api.get_json(url, SETTINGS, label="a", sleep=waits.append) == [1]
+    assert api.get_json(url, SETTINGS, label="a", sleep=waits.append) == [1]
     assert waits == ([] if waited_s is None else [waited_s])
 
 
@@ -529,13 +524,13 @@ def test_a_counter_may_start_anew_at_a_time_of_the_clock(publisher):
         limits = {"X_RateLimit_Remaining": "0", "X_RateLimit_Reset": str(int(time.time()) + seconds)}
         url = publisher.put("a.json", b"", answers(200, b"[1]", **limits))
         waits: list[float] = []
-        _api.get_json(url, SETTINGS, label="a", sleep=waits.append)
+        api.get_json(url, SETTINGS, label="a", sleep=waits.append)
         assert waits == expected
 
 
 def test_a_wait_that_the_server_names_is_kept_by_the_session(publisher):
     url = publisher.put("a.json", b"[1]", first(answers(429, Retry_After="0")))
-    assert _api.get_json(url, SETTINGS, label="a") == [1]
+    assert api.get_json(url, SETTINGS, label="a") == [1]
     assert publisher.statuses("a.json") == [429, 200]
 
 
@@ -736,7 +731,7 @@ def test_a_dataset_that_states_more_files_than_it_lists_is_refused(publisher):
     put = put_dryad(publisher)
     page = answer_of(publisher, "dryad/api/v2/versions/77/files")
     publisher.says("dryad/api/v2/versions/77/files", {**page, "_links": {}, "total": 3})
-    with pytest.raises(Refusal, match="2 of 3 stash:files listed") as caught:
+    with pytest.raises(Refusal, match="it lists 2 of 3 stash:files") as caught:
         listed("dryad", put.accession)
     assert (caught.value.measured, caught.value.threshold) == (2, 3)
 
@@ -786,7 +781,7 @@ def test_a_study_whose_pages_repeat_themselves_is_refused(publisher):
     put = put_biostudies(publisher, many(9))
     page = answer_of(publisher, put.listing)
     publisher.says(put.listing, page)
-    with pytest.raises(Refusal, match="5 of 10 files listed") as caught:
+    with pytest.raises(Refusal, match="it lists 5 of 10 files") as caught:
         listed("biostudies", put.accession)
     assert (caught.value.measured, caught.value.threshold) == (5, 10)
 
@@ -804,14 +799,14 @@ paths = st.text(min_size=1, max_size=300)
 
 @given(paths)
 def test_no_name_leads_out_of_the_folder_or_is_too_long(path):
-    name = _api.safe_name(path)
+    name = api.safe_name(path)
     assert Path(name).name == name
     assert not name.startswith(".")
     assert len(name.encode()) <= 180
 
 
 def test_long_names_keep_their_ends_and_stay_apart():
-    names = [_api.safe_name(f"{letter * 5}/{'Ü' * 300}.ome.tif") for letter in "ab"]
+    names = [api.safe_name(f"{letter * 5}/{'Ü' * 300}.ome.tif") for letter in "ab"]
     assert len(set(names)) == 2
     assert all(name.endswith("ÜÜ.ome.tif") for name in names)
     assert all(170 < len(name.encode()) <= 180 for name in names)
@@ -819,11 +814,11 @@ def test_long_names_keep_their_ends_and_stay_apart():
 
 def test_a_file_is_found_by_its_path_or_its_last_part():
     listing = Listing("X", tuple(Listed(name, f"X/{name}") for name in ("a/b.csv", "b.csv", "c/d.csv")))
-    assert _api.find(listing, "b.csv").name == "b.csv"
-    assert _api.find(listing, "a/b.csv").name == "a/b.csv"
-    assert _api.find(listing, "d.csv").name == "c/d.csv"
+    assert api.find(listing, "b.csv").name == "b.csv"
+    assert api.find(listing, "a/b.csv").name == "a/b.csv"
+    assert api.find(listing, "d.csv").name == "c/d.csv"
     with pytest.raises(Refusal, match=r"X: there is no file D\.CSV; did you mean c/d\.csv"):
-        _api.find(listing, "D.CSV")
+        api.find(listing, "D.CSV")
 
 
 def test_what_is_remembered_is_forgotten_with_the_process(publisher):
@@ -839,5 +834,5 @@ def test_what_is_remembered_is_forgotten_with_the_process(publisher):
 @pytest.mark.parametrize("content", [{"files": [{"a": 1}, 2]}, {"files": ["a"]}, {"files": {"a": 1}}, {}, [1]])
 def test_a_list_of_anything_but_objects_is_a_changed_format(content):
     with pytest.raises(Refusal, match=r"the answer has no 'files': the repository's format has changed"):
-        _api.entries(content, "files", label="record 1")
-    assert _api.entries({"files": [{"a": 1}]}, "files", label="record 1") == [{"a": 1}]
+        api.entries(content, "files", label="record 1")
+    assert api.entries({"files": [{"a": 1}]}, "files", label="record 1") == [{"a": 1}]

@@ -8,6 +8,7 @@ from PIL import Image
 
 from project import SMALL, Project
 from spotweave.simulate import visium_hd, xenium
+from spotweave.simulate.xenium_layouts import VARIANTS
 
 COLUMNS = ["sample_id", "donor", "dataset_title", "technology", "species", "organ", "licence", "source", "accession"]
 CONFIG = {
@@ -31,7 +32,7 @@ def ingested(tmp_path_factory, deposit):
         row = {"sample_id": sample, "donor": sample, "dataset_title": "T", "technology": technology}
         row |= {"species": "Homo sapiens", "organ": "Breast", "source": "file", "accession": str(raw / sample)}
         rows.append({**row, "licence": "CC-BY-NC-4.0" if sample == "empty1" else "CC-BY-4.0"})
-    xenium.VARIANTS["xoa_2_0"].write(raw / "xe1", xenium.draw_truth())
+    VARIANTS["xoa_2_0"].write(raw / "xe1", xenium.draw_truth())
     visium_hd.VARIANTS["square_016um"].write(raw / "hd1", visium_hd.draw_truth())
     (raw / "xe1").rename(raw / "elsewhere")  # and links are followed
     (raw / "xe1").mkdir()

@@ -87,18 +87,23 @@ class Registry:
         An entry that is a package has them in its `__init__`. What is not a literal counts as absent.
         """
         path = self.library / f"{self.module(name)}.py"
-        return literals(path if path.is_file() else path.with_suffix("") / "__init__.py").get(constant, default)
+        return _literals(path if path.is_file() else path.with_suffix("") / "__init__.py").get(constant, default)
 
 
 @cache
-def literals(path: Path) -> dict[str, Any]:
-    """The literals that a module assigns to single names at its top; it is not imported."""
+def _literals(path: Path) -> dict[str, Any]:
+    """The literals that a module assigns to single names at its top."""
     found = {}
     for node in ast.parse(path.read_bytes(), filename=str(path)).body:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             with contextlib.suppress(ValueError):
                 found[node.targets[0].id] = ast.literal_eval(node.value)
     return found
+
+
+def literal(path: Path, name: str, default: Any = None) -> Any:
+    """What a module assigns to a name at its top: a literal, read without importing the module."""
+    return _literals(path).get(name, default)
 
 
 def closest(name: str, known: Iterable[str]) -> str | None:

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spotweave.fiducials.detection import Detection
-from spotweave.fiducials.fit import FrameFit, locate, relocate
+from spotweave.fiducials.fit import locate, relocate
+from spotweave.fiducials.measures import FrameFit
 from spotweave.fiducials.printing import TABLE
 from spotweave.fiducials.verdict import Complaint, complaints
 from spotweave.pictures.reduced import read_reduced

@@ -5,14 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from textwrap import wrap
 from typing import Any
 
-import cv2
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import EllipseCollection
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Polygon, Rectangle
 from matplotlib.patheffects import withStroke
@@ -20,10 +16,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from spotweave.fiducials.detection import Detection
-from spotweave.fiducials.fit import MATCH_UM, FrameFit
+from spotweave.fiducials.measures import FrameFit
+from spotweave.fiducials.poses import MATCH_UM
 from spotweave.fiducials.printing import TABLE, displacement_um
+from spotweave.fiducials.sheet import CROSS, FOUND, MISSED, RGB, SPOT, UNUSED, Sheet, say, write, zoom
 from spotweave.geometry import Points, apply
-from spotweave.io import atomic
 from spotweave.visium.array import (
     DOT_DIAMETER_UM,
     GAP_COLUMN,
@@ -34,24 +31,12 @@ from spotweave.visium.array import (
     dots_of,
 )
 
-RGB = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
-
-# Blue for what was found, orange for what was not: told apart by everyone (Okabe and Ito's palette).
-FOUND, MISSED, SPOT, CROSS, UNUSED = "#0072B2", "#D55E00", "#009E73", "#F0E442", "#404040"
-MARKS = (FOUND, MISSED, SPOT, CROSS, UNUSED, "#000000", "#FFFFFF")
 CORNER_UM = 520.0  # half the side of a zoomed corner
 # Times their length; the largest that keeps nearly all arrows below LONGEST_UM is taken, and drawn to scale.
 MAGNIFICATIONS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
 LONGEST_UM = 600.0
 SCALE_ARROWS_UM = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0)
-MOST_CONTRAST = 4.0  # times which a faint corner is stretched
-
-# The layout, in px of the picture drawn.
-WIDTH, MARGIN, GAP = 1600, 16, 12
-WHOLE, CORNER, BETWEEN = 936, 300, 28
-LINE = 19
-NAME_WIDTH, REASON_WIDTH = 80, 205  # characters
 
 
 def write_overlay(
@@ -66,7 +51,7 @@ def write_overlay(
     printing: Path = TABLE,
 ) -> None:
     """Write `overlay(picture, fit, ...)` as a PNG."""
-    _write(
+    write(
         path,
         overlay(picture, fit, detections, title=title, reasons=reasons, pixel_size_um=pixel_size_um, printing=printing),
     )
@@ -105,13 +90,13 @@ def overlay(
     is_used = fit is not None and not reasons
     named_um = fit.pixel_size_um if fit is not None and pixel_size_um is None else pixel_size_um
     if fit is None or named_um is None:
-        sheet = _Sheet(title, "not used", False, [], ["no frame found: " + "; ".join(reasons)])
+        sheet = Sheet(title, "not used", False, [], ["no frame found: " + "; ".join(reasons)])
         whole, _ = sheet.whole(picture)
         _draw_detections(whole, detections)
         _zoom_detections(sheet, picture, detections)
         sheet.legend([_ring_key(MISSED, f"corner shape detected, with its score ({len(detections)})", marker="s")])
         return sheet.image()
-    sheet = _Sheet(title, "accepted" if is_used else "not used", is_used, [_measures(fit, named_um)], reasons)
+    sheet = Sheet(title, "accepted" if is_used else "not used", is_used, [_measures(fit, named_um)], reasons)
     whole, size = sheet.whole(picture)
     frame = _Frame.of(fit, printing)
     _draw_frame(whole, frame, size)
@@ -122,93 +107,6 @@ def overlay(
     _draw_lengths(sheet.chart(1, "distance of dots found from the fit, um"), fit)
     sheet.legend(_legend(frame))
     return sheet.image()
-
-
-class _Sheet:
-    """A figure of fixed size: headlines, a large panel at the left, small ones at the right, a legend below."""
-
-    def __init__(self, name: str, verdict: str, is_good: bool, lines: Sequence[str], reasons: Sequence[str]) -> None:
-        notes = [(line, "black") for line in lines] + [(line, MISSED) for line in _wrapped(reasons, REASON_WIDTH)]
-        self._top = 2 * MARGIN + 44 + LINE * len(notes)
-        self._below = self._top + WHOLE
-        self.height = self._top + 3 * CORNER + 2 * BETWEEN + MARGIN + 20
-        self._figure = Figure(figsize=(WIDTH / 100, self.height / 100), dpi=100, facecolor="white")
-        self._canvas = FigureCanvasAgg(self._figure)
-        shown = name if len(name) <= NAME_WIDTH else name[: NAME_WIDTH - 1] + "…"
-        self._text(MARGIN, MARGIN + 12, shown, size=15, weight="bold", va="center")
-        badge = {"boxstyle": "round,pad=0.35", "facecolor": FOUND if is_good else MISSED, "edgecolor": "none"}
-        self._text(
-            WIDTH - MARGIN - 8, MARGIN + 12, verdict, size=14, weight="bold", va="center", ha="right", color="white"
-        ).set_bbox(badge)
-        for k, (line, colour) in enumerate(notes):
-            self._text(MARGIN, MARGIN + 34 + LINE * k, line, size=10.5, va="top", color=colour)
-
-    def _text(self, left: float, top: float, text: str, **style: Any) -> Any:
-        return self._figure.text(left / WIDTH, 1 - top / self.height, text, parse_math=False, **style)
-
-    def _panel(self, left: float, top: float, width: float, height: float) -> Any:
-        return self._figure.add_axes(
-            (left / WIDTH, 1 - (top + height) / self.height, width / WIDTH, height / self.height)
-        )
-
-    def whole(self, picture: RGB) -> tuple[Any, float]:
-        """Axes in px of the picture, the picture in them; and how many px of the sheet one of its px takes."""
-        height, width = picture.shape[:2]
-        scale = min(WHOLE / width, WHOLE / height)
-        shown = max(round(width * scale), 1), max(round(height * scale), 1)
-        axes = self._panel(MARGIN, self._top, *shown)
-        self._below = self._top + shown[1]
-        smaller = cv2.resize(picture, shown, interpolation=cv2.INTER_AREA) if scale < 1 else picture
-        _show(axes, _brightened(np.asarray(smaller)), (0.0, 0.0, width, height))
-        return axes, scale
-
-    def corner(self, panel: int, title: str) -> Any:
-        """One of four square panels, row by row."""
-        return self._square(panel, title)
-
-    def map(self, title: str) -> Any:
-        """The square panel below the corners."""
-        return self._square(4, title)
-
-    def chart(self, column: int, title: str) -> Any:
-        """A panel below the corners with axes."""
-        left, top = self._titled(4 + column, title)
-        axes = self._panel(left + 32, top, CORNER - 40, CORNER - 6)
-        axes.tick_params(labelsize=8)
-        axes.spines[["top", "right"]].set_visible(False)
-        return axes
-
-    def _square(self, panel: int, title: str) -> Any:
-        axes = self._panel(*self._titled(panel, title), CORNER, CORNER)
-        axes.set_axis_off()
-        return axes
-
-    def _titled(self, panel: int, title: str) -> tuple[float, float]:
-        """Write a panel's title; the left and top of the panel."""
-        row, column = divmod(panel, 2)
-        left = WIDTH - MARGIN - (2 - column) * CORNER - (1 - column) * GAP
-        top = self._top + row * (CORNER + BETWEEN)
-        self._text(left, top - 12, title, size=10, va="center")
-        return left, top
-
-    def legend(self, handles: Sequence[Line2D]) -> None:
-        self._figure.legend(
-            handles=list(handles),
-            loc="upper left",
-            bbox_to_anchor=(MARGIN / WIDTH, 1 - (self._below + 12) / self.height),
-            ncols=len(handles),
-            fontsize=10.5,
-            frameon=False,
-            handletextpad=0.3,
-            columnspacing=1.6,
-            borderaxespad=0,
-            borderpad=0,
-        )
-
-    def image(self) -> Image.Image:
-        """What was drawn."""
-        self._canvas.draw()
-        return Image.fromarray(np.asarray(self._canvas.buffer_rgba())[..., :3].copy())
 
 
 @dataclass(frozen=True)
@@ -250,30 +148,6 @@ class _Frame:
         )
 
 
-def _write(path: Path, image: Image.Image) -> None:
-    with atomic(path) as part:
-        _with_palette(image).save(part, format="png")
-
-
-def _with_palette(image: Image.Image) -> Image.Image:
-    """In 256 colours, which take a third of the bytes: H&E has few hues, and the marks keep theirs."""
-    marks = [[int(colour[at : at + 2], 16) for at in (1, 3, 5)] for colour in MARKS]
-    own = image.quantize(256 - len(MARKS), method=Image.Quantize.FASTOCTREE).getpalette() or []
-    palette = Image.new("P", (1, 1))
-    palette.putpalette([*np.ravel(marks).tolist(), *own][: 3 * 256])
-    reduced = image.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG)
-    index, pixels = np.array(reduced), np.asarray(image)
-    for number, colour in enumerate(marks):
-        index[(pixels == colour).all(axis=2)] = number
-    exact = Image.fromarray(index)
-    exact.putpalette(reduced.getpalette() or [])
-    return exact
-
-
-def _wrapped(lines: Sequence[str], width: int) -> list[str]:
-    return [part for line in lines for part in wrap(line, width)]
-
-
 def _measures(fit: FrameFit, pixel_size_um: float) -> str:
     letter = f", area {fit.letter}" if fit.letter else ", area not readable" if fit.area == "6.5 mm" else ""
     return (
@@ -282,54 +156,6 @@ def _measures(fit: FrameFit, pixel_size_um: float) -> str:
         f" {fit.dots_inside} dots found, {fit.residual_median_um:.1f} um off (95 %: {fit.residual_p95_um:.1f}), held"
         f" out {fit.held_out_um:.1f} um, farthest spot ± {fit.spot_se_um:.1f} um, margin {fit.margin} places"
     )
-
-
-def _brightened(picture: RGB) -> RGB:
-    """The glass nearly white, so that lines stand out."""
-    bright = max(float(np.percentile(picture, 95)), 1.0)
-    gain = min(max(243 / bright, 1.0), 1.6)
-    return np.minimum(picture * gain, 255).astype(np.uint8)
-
-
-def _stretched(picture: RGB) -> RGB:
-    """Contrast for faint dots; all channels alike, that hues stay."""
-    low, high = np.percentile(picture, (0.5, 99.5))
-    gain = min(235 / max(high - low, 1.0), MOST_CONTRAST)
-    return np.clip(245 - (high - picture.astype(np.float32)) * gain, 0, 255).astype(np.uint8)
-
-
-def _show(axes: Any, picture: RGB, box: tuple[float, float, float, float]) -> None:
-    left, top, right, bottom = box
-    axes.imshow(picture, extent=(left, right, bottom, top), interpolation="bicubic", aspect="auto")
-    axes.set(xlim=(left, right), ylim=(bottom, top))
-    axes.set_axis_off()
-    axes.set_autoscale_on(False)
-
-
-def _zoom(axes: Any, picture: RGB, centre: NDArray[np.float64], reach_px: float) -> bool:
-    """Show a square of the picture, white beyond its edges; whether any of it lies inside."""
-    low, high = np.floor(centre - reach_px).astype(int), np.ceil(centre + reach_px).astype(int)
-    first, last = np.clip(low, 0, picture.shape[1::-1]), np.clip(high, 0, picture.shape[1::-1])
-    (left, top), (right, bottom) = first, last
-    is_inside = bool(left < right and top < bottom)
-    if is_inside:
-        part = picture[top:bottom, left:right]
-        factor = CORNER / (high - low).max()
-        if factor < 1:
-            size = max(round((right - left) * factor), 1), max(round((bottom - top) * factor), 1)
-            part = np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_AREA))
-        _show(axes, _stretched(part), (left, top, right, bottom))
-    else:
-        _say(axes, "outside the picture")
-    edge = centre[:, None] + reach_px * np.array([(-1, 1), (-1, 1)])
-    axes.set(xlim=edge[0], ylim=edge[1, ::-1])
-    axes.add_patch(Rectangle((0, 0), 1, 1, transform=axes.transAxes, fill=False, edgecolor="0.6", clip_on=False))
-    return is_inside
-
-
-def _say(axes: Any, text: str) -> None:
-    axes.set_axis_off()
-    axes.text(0.5, 0.5, text, size=10.5, ha="center", va="center", transform=axes.transAxes, parse_math=False)
 
 
 def _in_view(axes: Any, points: Points, margin: float) -> Points:
@@ -419,7 +245,7 @@ def _draw_bar(axes: Any, pixel_size_um: float, scale: float) -> None:
     axes.text(x + length / 2, y - 5 / scale, "1 mm", size=10.5, ha="center", va="bottom", zorder=4)
 
 
-def _zoom_corners(sheet: _Sheet, picture: RGB, frame: _Frame) -> None:
+def _zoom_corners(sheet: Sheet, picture: RGB, frame: _Frame) -> None:
     """The corners enlarged, laid out as the picture has them."""
     fit = frame.fit
     for panel, shape in enumerate(_as_seen(frame.corners_px)):
@@ -428,7 +254,7 @@ def _zoom_corners(sheet: _Sheet, picture: RGB, frame: _Frame) -> None:
         axes = sheet.corner(
             panel, f"{_named(SHAPES[shape])}: {int(frame.found[of_shape].sum())} of {int(of_shape.sum())} dots found"
         )
-        if not _zoom(axes, picture, centre, CORNER_UM / fit.pixel_size_um):
+        if not zoom(axes, picture, centre, CORNER_UM / fit.pixel_size_um):
             continue
         _rings(axes, frame.spots_px, SPOT_DIAMETER_UM / fit.pixel_size_um, SPOT, 1.0)
         _draw_dots(axes, frame, 1.7)
@@ -469,7 +295,7 @@ def _scale_arrow_um(times: int) -> float:
     return max(length for length in SCALE_ARROWS_UM if times * length <= LONGEST_UM)
 
 
-def _draw_residuals(sheet: _Sheet, frame: _Frame) -> None:
+def _draw_residuals(sheet: Sheet, frame: _Frame) -> None:
     """Residuals as arrows over the frame, seen as in the picture."""
     fit = frame.fit
     times = _magnification(np.linalg.norm(fit.residual_um, axis=1))
@@ -514,16 +340,16 @@ def _draw_detections(axes: Any, detections: Sequence[Detection]) -> None:
         axes.text(at, y, text, size=9, color=MISSED, ha=side, va="bottom", clip_on=True, path_effects=halo)
 
 
-def _zoom_detections(sheet: _Sheet, picture: RGB, detections: Sequence[Detection]) -> None:
+def _zoom_detections(sheet: Sheet, picture: RGB, detections: Sequence[Detection]) -> None:
     """The surest detection of every shape, enlarged."""
     for panel, shape in enumerate((0, 1, 3, 2)):  # as an upright frame has them
         of_shape = [found for found in detections if found.shape == shape]
         if not of_shape:
-            _say(sheet.corner(panel, _named(SHAPES[shape])), "not detected")
+            say(sheet.corner(panel, _named(SHAPES[shape])), "not detected")
             continue
         best = max(of_shape, key=lambda found: found.score)
         axes = sheet.corner(panel, f"{_named(SHAPES[shape])}: score {best.score:.2f}")
-        _zoom(axes, picture, np.array([best.x_px, best.y_px]), 1.4 * max(best.width_px, best.height_px))
+        zoom(axes, picture, np.array([best.x_px, best.y_px]), 1.4 * max(best.width_px, best.height_px))
 
 
 def _ring_key(colour: str, text: str, marker: str = "o") -> Line2D:

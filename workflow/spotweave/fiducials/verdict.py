@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from spotweave.fiducials.fit import FrameFit
+from spotweave.fiducials.measures import FrameFit
 from spotweave.visium.array import SPOT_RADIUS_UM
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from spotweave.errors import Refusal
 from spotweave.intake.packed import Archive, unpacked
 from spotweave.intake.places import named, written
-from spotweave.sources import SOURCES, Checksum, Fetched, FetchSettings, Place, Wanted
-from spotweave.sources._digests import mismatch
+from spotweave.sources import SOURCES, Place
+from spotweave.transfer.digests import mismatch
+from spotweave.transfer.files import Checksum, Fetched, FetchSettings, Wanted
 
 
 class Fetching:
@@ -43,7 +44,9 @@ class Fetching:
             )
         known = self.checksums.get(place, checksum)
         if Checksum() not in (known, checksum) and known != checksum:
-            raise Refusal(f"{role}: {named(place)}: the row gives it two checksums, {known} and {checksum}")
+            raise Refusal(
+                f"{role}: {named(place)}: the row gives it two checksums, {known} and {checksum}; keep the right one"
+            )
         self.checksums[place] = checksum if known == Checksum() else known
 
     def archive(self, place: Place) -> Archive:

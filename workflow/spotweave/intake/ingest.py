@@ -25,7 +25,8 @@ from spotweave.intake.choosing import Choice, choose
 from spotweave.intake.fetching import Fetching
 from spotweave.intake.places import SHOWN, last, named, shown, written
 from spotweave.intake.request import Brought, Ingested, Request
-from spotweave.sources import SOURCES, Checksum, Fetched, FetchSettings, Listed, Place, find_place
+from spotweave.sources import SOURCES, Place, find_place
+from spotweave.transfer.files import Checksum, Fetched, FetchSettings, Listed
 
 log = logging.getLogger("spotweave")
 
@@ -39,7 +40,7 @@ def ingest(request: Request, folder: Path, settings: FetchSettings) -> Ingested:
     ------
     Refusal
         A needed role has no file or several, or a file is wrong.
-    sources.Unreachable
+    Unreachable
         The network, or the publisher, is not to be had now.
     """
     job = _Ingest(request, Fetching(folder, settings), settings)
@@ -112,10 +113,12 @@ class _Ingest:
             file.name: file for file in listing.files if layouts.matches(file.name, request.files)
         }
         if not files:
-            pattern = f" that match {request.files!r}" if request.files else ""
+            there = shown([*(file.name for file in listing.files), *self.notes])
+            none = "it has no files; correct the accession. Seen:"
+            if listing.files:
+                none = f"none of its {len(listing.files)} files fits 'files', {request.files!r}; correct that. It has"
             raise Refusal(
-                f"{request.accession}: {len(listing.files)} files, none{pattern};"
-                f" {shown([*(file.name for file in listing.files), *self.notes])}",
+                f"{request.accession}: {none} {there}",
                 measured=0,
                 threshold=1,
             )

@@ -15,12 +15,14 @@ from spotweave.deposits.naming import FORMATS
 from spotweave.errors import Refusal
 from spotweave.intake.places import file_name, named, shown, written
 from spotweave.io import read_json, remove, write_json
-from spotweave.sources import SOURCES, Checksum, Fetched, FetchSettings, Place, Wanted, local_path
-from spotweave.sources._api import Locating, safe_name
-from spotweave.sources._content import HEAD_BYTES, check_head
-from spotweave.sources._digests import check, digest_file
-from spotweave.sources._disk import kept, record_path, write_record
-from spotweave.sources._remote_zip import NoRanges, open_zip
+from spotweave.sources import SOURCES, Place
+from spotweave.transfer.api import Locating, safe_name
+from spotweave.transfer.content import HEAD_BYTES, check_head
+from spotweave.transfer.digests import check, digest_file
+from spotweave.transfer.disk import kept, record_path, write_record
+from spotweave.transfer.files import Checksum, Fetched, FetchSettings, Wanted
+from spotweave.transfer.local import local_path
+from spotweave.transfer.remote_zip import NoRanges, open_zip
 
 log = logging.getLogger("spotweave")
 
@@ -55,7 +57,8 @@ class Archive:
         found = [name for name in names if name == member] or [name for name in names if name.endswith(f"/{member}")]
         if len(found) != 1:
             raise Refusal(
-                f"{role}: {self.name}: {len(found)} members are called {member!r}; {shown(found or names)}",
+                f"{role}: {self.name}: {len(found) or 'no'} member{'s are' if found else ' is'} called {member!r};"
+                f" {'give more of its path' if found else 'it holds'}: {shown(found or names)}",
                 measured=len(found),
                 threshold=1,
             )

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from spotweave.addresses import identity, redacted
 from spotweave.sources import Place
-from spotweave.sources.https import file_name as name_in_address
+from spotweave.transfer.http import file_name as name_in_address
 
 SHOWN = 8
 

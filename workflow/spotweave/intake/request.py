@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from spotweave.sources import Checksum, Fetched, parse_checksum
+from spotweave.transfer.files import Checksum, Fetched, parse_checksum
 
 
 @dataclass(frozen=True)

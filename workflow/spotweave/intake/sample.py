@@ -14,8 +14,8 @@ from spotweave.addresses import public_place
 from spotweave.intake.ingest import ingest
 from spotweave.intake.request import Ingested, parse_request
 from spotweave.io import write_json
-from spotweave.sources import FetchSettings, Unreachable
 from spotweave.tables.sheets import cells_of
+from spotweave.transfer.files import FetchSettings, Unreachable
 
 BYTES_PER_GB = 10**9
 # The configuration's, by way of the environment: patience changes no file, so no job may depend on it.

@@ -22,8 +22,8 @@ from spotweave.onboard.samples import SAMPLE_OF_GEO, Group, Grouping, group_file
 from spotweave.onboard.table import COLUMNS, Draft
 from spotweave.onboard.words import said, spellings, words_of
 from spotweave.readers import layout
-from spotweave.sources import Listing
 from spotweave.tables import vocabulary
+from spotweave.transfer.files import Listing
 
 UNKNOWN = "?"
 SHOWN = 4

@@ -74,7 +74,7 @@ def align_sample(
     Parameters
     ----------
     table
-        The reader's spots (`readers.SPOT_COLUMNS`).
+        The reader's spots (`matrices.reading.SPOT_COLUMNS`).
     reading
         The reader's measures.
     frame

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from spotweave.plan.tables import Tables
-from spotweave.registry import literals
+from spotweave.registry import literal
 from spotweave.tables.rows import Row
 
 # Cells for people and schedulers: no result depends on them.
@@ -33,7 +33,7 @@ def array_options(tables: Tables, sample: str) -> str:
 
 def limits_of(module: Path, limits: Mapping[str, float]) -> dict[str, float]:
     """Those of the configuration's limits that a module of the library names in its `LIMITS`; it is not imported."""
-    return {name: limits[name] for name in literals(module)["LIMITS"]}
+    return {name: limits[name] for name in literal(module, "LIMITS")}
 
 
 def with_donors(tables: Tables, samples: Iterable[str]) -> dict[str, list[str]]:

@@ -8,8 +8,9 @@ from typing import Any
 from spotweave.addresses import public_row
 from spotweave.plan.tables import Tables
 from spotweave.readers import READERS
-from spotweave.sources import SOURCES, find_place, local_sizes
+from spotweave.sources import SOURCES, find_place
 from spotweave.tables.rows import Row
+from spotweave.transfer.local import local_sizes
 
 
 def fetch_options(tables: Tables, sample: str, raw_dir: str, cohort_table: str) -> dict[str, Any]:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from spotweave.readers import layout, layout_fault
 from spotweave.registry import nearest
-from spotweave.sources import SOURCES, parse_checksum, source_fault
+from spotweave.sources import SOURCES, source_fault
 from spotweave.tables import sheets, vocabulary
 from spotweave.tables.rows import Row, read_table
+from spotweave.transfer.files import parse_checksum
 
 LONGEST_NAME = 100  # it becomes part of file names, beside others, in the 255 bytes of one
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from spotweave.simulate import st_v1_layouts, visium_hd, visium_layouts, xenium
+from spotweave.simulate import st_v1_layouts, visium_hd, visium_layouts, xenium_layouts
 
 REAL = """
 ## What goes for all of them
@@ -42,7 +42,7 @@ def registries() -> dict[str, dict[str, str]]:
             ("Spatial Transcriptomics", st_v1_layouts),
             ("Visium", visium_layouts),
             ("Visium HD", visium_hd),
-            ("Xenium", xenium),
+            ("Xenium", xenium_layouts),
         )
     }
 

@@ -15,8 +15,7 @@ from typing import Any
 from urllib.parse import quote
 
 from spotweave.errors import Refusal
-from spotweave.sources import Fetched, FetchSettings, Listed, Listing, Wanted
-from spotweave.sources._api import (
+from spotweave.transfer.api import (
     DOI,
     Located,
     checksum_of,
@@ -31,6 +30,7 @@ from spotweave.sources._api import (
     size_of,
     spelled,
 )
+from spotweave.transfer.files import Fetched, FetchSettings, Listed, Listing, Wanted
 
 log = logging.getLogger("spotweave")
 
@@ -101,7 +101,11 @@ def _rows(study: str, settings: FetchSettings, label: str) -> list[dict[str, Any
         page = {expect(row, "path", label=label): row for row in entries(content, "data", label=label)}
         total = size_of(expect(content, "recordsFiltered", label=label)) or 0
         if total and page.keys() <= rows.keys():  # pages that repeat themselves would never end
-            raise Refusal(f"{label}: {len(rows)} of {total} files listed", measured=len(rows), threshold=total)
+            raise Refusal(
+                f"{label}: it lists {len(rows)} of {total} files; name those you need in the row",
+                measured=len(rows),
+                threshold=total,
+            )
         rows |= page
         start += len(content["data"])
     return list(rows.values())

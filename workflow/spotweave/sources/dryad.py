@@ -17,8 +17,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, urljoin
 
 from spotweave.errors import Refusal
-from spotweave.sources import Checksum, Fetched, FetchSettings, Listed, Listing, Wanted
-from spotweave.sources._api import (
+from spotweave.transfer.api import (
     Located,
     bearer,
     checksum_of,
@@ -31,6 +30,7 @@ from spotweave.sources._api import (
     said,
     spelled,
 )
+from spotweave.transfer.files import Checksum, Fetched, FetchSettings, Listed, Listing, Wanted
 
 log = logging.getLogger("spotweave")
 
@@ -149,7 +149,11 @@ def _pages(url: str, kind: str, settings: FetchSettings, label: str) -> list[dic
         url = _address(following, label) if following else ""
     total = content.get("total")
     if isinstance(total, int) and total != len(found):
-        raise Refusal(f"{label}: {len(found)} of {total} {kind} listed", measured=len(found), threshold=total)
+        raise Refusal(
+            f"{label}: it lists {len(found)} of {total} {kind}; name the files in the row",
+            measured=len(found),
+            threshold=total,
+        )
     return found
 
 

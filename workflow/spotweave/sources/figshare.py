@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from spotweave.errors import Refusal
-from spotweave.sources import Fetched, FetchSettings, Listed, Listing, Wanted
-from spotweave.sources._api import (
+from spotweave.transfer.api import (
     DOI,
     Located,
     checksum_of,
@@ -30,6 +29,7 @@ from spotweave.sources._api import (
     said,
     spelled,
 )
+from spotweave.transfer.files import Fetched, FetchSettings, Listed, Listing, Wanted
 
 log = logging.getLogger("spotweave")
 
@@ -120,7 +120,9 @@ def _version(number: str, version: str, settings: FetchSettings) -> _Version:
     if len(found) >= INLINE:
         found = _all_files(url, settings, label)
     if not found and about.get("is_embargoed"):
-        raise Refusal(f"{label}: is under embargo until {said(about, 'embargo_date') or 'a later day'}")
+        raise Refusal(
+            f"{label}: is under embargo until {said(about, 'embargo_date') or 'a later day'}; wait, or ask its authors"
+        )
     names = _names(found, about.get("folder_structure"), label)
     files, ids, links = [], {}, {}
     for name, entry in zip(names, found, strict=True):

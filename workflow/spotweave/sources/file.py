@@ -7,9 +7,10 @@ import stat
 from pathlib import Path
 
 from spotweave.errors import Refusal
-from spotweave.sources import Fetched, FetchSettings, Listed, Listing, Wanted, files_below, local_path
-from spotweave.sources._content import HEAD_BYTES, check_head, check_whole
-from spotweave.sources._digests import check, digest_file
+from spotweave.transfer.content import HEAD_BYTES, check_head, check_whole
+from spotweave.transfer.digests import check, digest_file
+from spotweave.transfer.files import Fetched, FetchSettings, Listed, Listing, Wanted
+from spotweave.transfer.local import files_below, local_path
 
 ACCESSION = r"\S(.*\S)?"
 EXAMPLE = "/data/visium/section-1/outs"

@@ -24,9 +24,9 @@ from urllib.parse import quote, unquote
 import tenacity
 
 from spotweave.errors import Refusal
-from spotweave.sources import Checksum, Fetched, FetchSettings, Listed, Listing, Unreachable, Wanted
-from spotweave.sources._api import Located, fetch_located, find, get_text, safe_name, size_of
-from spotweave.sources.https import LONGEST_WAIT_S
+from spotweave.transfer.api import Located, fetch_located, find, get_text, safe_name, size_of
+from spotweave.transfer.files import Checksum, Fetched, FetchSettings, Listed, Listing, Unreachable, Wanted
+from spotweave.transfer.http import LONGEST_WAIT_S
 
 log = logging.getLogger("spotweave")
 

@@ -19,8 +19,7 @@ from urllib.parse import quote
 
 from spotweave.errors import Refusal
 from spotweave.io import CHUNK_BYTES, remove
-from spotweave.sources import Checksum, Fetched, FetchSettings, Listed, Listing, Unreachable, Wanted
-from spotweave.sources._api import (
+from spotweave.transfer.api import (
     Located,
     bearer,
     entries,
@@ -32,7 +31,8 @@ from spotweave.sources._api import (
     safe_name,
     size_of,
 )
-from spotweave.sources._disk import record_path
+from spotweave.transfer.disk import record_path
+from spotweave.transfer.files import Checksum, Fetched, FetchSettings, Listed, Listing, Unreachable, Wanted
 
 REPOSITORY = r"[\w.-]+/[\w.-]+"
 ACCESSION = r"[\w.-]+/[\w.-]+@[0-9a-f]{40}"

@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from spotweave.errors import Refusal
-from spotweave.sources import Fetched, FetchSettings, Listed, Listing, Unreachable, Wanted
-from spotweave.sources._api import Located, checksum_of, entries, expect, fetch_located, find, get_json, safe_name
-from spotweave.sources.https import LONGEST_WAIT_S
+from spotweave.transfer.api import Located, checksum_of, entries, expect, fetch_located, find, get_json, safe_name
+from spotweave.transfer.files import Fetched, FetchSettings, Listed, Listing, Unreachable, Wanted
+from spotweave.transfer.http import LONGEST_WAIT_S
 
 log = logging.getLogger("spotweave")
 

@@ -17,8 +17,7 @@ from typing import Any
 from urllib.parse import quote
 
 from spotweave.errors import Refusal
-from spotweave.sources import Fetched, FetchSettings, Listed, Listing, Wanted
-from spotweave.sources._api import (
+from spotweave.transfer.api import (
     Located,
     bearer,
     checksum_of,
@@ -29,6 +28,7 @@ from spotweave.sources._api import (
     get_json,
     safe_name,
 )
+from spotweave.transfer.files import Fetched, FetchSettings, Listed, Listing, Wanted
 
 ACCESSION = r"[\w.-]+/[\w.-]+(@[\w.-]+)?"
 EXAMPLE = "MahmoodLab/hest@main"

@@ -16,8 +16,7 @@ from urllib.parse import quote
 from tqdm import tqdm
 
 from spotweave.errors import Refusal
-from spotweave.sources import Fetched, FetchSettings, Listed, Listing, Wanted
-from spotweave.sources._api import (
+from spotweave.transfer.api import (
     DOI,
     Located,
     checksum_of,
@@ -31,6 +30,7 @@ from spotweave.sources._api import (
     said,
     spelled,
 )
+from spotweave.transfer.files import Fetched, FetchSettings, Listed, Listing, Wanted
 
 ACCESSION = r"[a-z0-9]{8,12}/\d+"
 EXAMPLE = "29ntw7sh4r/5"
@@ -131,7 +131,9 @@ def _paths(folders: list[dict[str, Any]], label: str) -> dict[str, str]:
 
     def path(folder: Any, below: tuple[Any, ...] = ()) -> str:
         if folder in below:
-            raise Refusal(f"{label}: its folders lie in each other in a circle")
+            raise Refusal(
+                f"{label}: its folders lie in each other in a circle; download by hand and use the source 'file'"
+            )
         parent = by_id[folder].get("parent_id")
         above = path(parent, (*below, folder)) if parent in by_id else ""
         return f"{above}{expect(by_id[folder], 'name', label=label)}/"

@@ -11,8 +11,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from spotweave.errors import Refusal
-from spotweave.sources import Fetched, FetchSettings, Listing, Wanted
-from spotweave.sources._api import Located, fetch_located, safe_name
+from spotweave.transfer.api import Located, fetch_located, safe_name
+from spotweave.transfer.files import Fetched, FetchSettings, Listing, Wanted
 
 ACCESSION = r"20\d{2}/(0[1-9]|1[0-2])"
 EXAMPLE = "2016/07"

@@ -18,9 +18,9 @@ from typing import NamedTuple
 import requests
 
 from spotweave.errors import Refusal
-from spotweave.sources import Checksum, Fetched, FetchSettings, Listed, Listing, Unreachable, Wanted
-from spotweave.sources._api import Located, fetch_located, safe_name, size_of
-from spotweave.sources.https import MIRRORS_VARIABLE, ask, mirrored, session
+from spotweave.transfer.api import Located, fetch_located, safe_name, size_of
+from spotweave.transfer.files import Checksum, Fetched, FetchSettings, Listed, Listing, Unreachable, Wanted
+from spotweave.transfer.http import MIRRORS_VARIABLE, ask, mirrored, session
 
 ACCESSION = r"(spatial-exp|xenium)/\d+\.\d+\.\d+/[\w.-]+"
 EXAMPLE = "xenium/2.0.0/Xenium_V1_human_Pancreas_FFPE"
@@ -149,5 +149,5 @@ def _ask(url: str, settings: FetchSettings, own: requests.Session) -> tuple[bool
     if answer.status_code != requests.codes.ok:
         raise Unreachable(f"{url}: the server answers {answer.status_code}; run again later")
     if answer.headers.get("Content-Type", "").startswith("text/html"):
-        raise Unreachable(f"{url}: a web page in place of the file, as robots get; run again later")
+        raise Unreachable(f"{url}: a web page in place of the file, as robots are given; run again later")
     return True, size_of(answer.headers.get("Content-Length"))

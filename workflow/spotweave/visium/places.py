@@ -92,7 +92,7 @@ def _with_pixels(table: pd.DataFrame, loupe: Loupe, list_name: str) -> pd.DataFr
 
 
 def tissue_by_counts(
-    matrix_name: str, spots: int, kept: NDArray[np.intp], totals: NDArray[np.float64]
+    matrix_name: str, spots: int, kept: NDArray[np.intp], totals: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], bool]:
     """Which spots are in tissue where only the counts can tell, and whether they can.
 

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from spotweave.deposits.delimited import SEPARATOR_LINE, UTF16_BOMS
 from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
 from spotweave.matrices.barcodes import looks_like_barcode
-from spotweave.matrices.count_table import SEPARATOR_LINE, UTF16_BOMS
 from spotweave.matrices.features import is_summary
 from spotweave.visium.positions_columns import (
     COLUMNS,

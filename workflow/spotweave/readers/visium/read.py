@@ -31,7 +31,7 @@ from spotweave.matrices.barcodes import Barcodes
 from spotweave.matrices.genes import gene_table
 from spotweave.matrices.matrix import Matrix
 from spotweave.matrices.read import read_matrix
-from spotweave.readers import SPOT_COLUMNS, Reading
+from spotweave.matrices.reading import Reading, measures, spot_table, totals_of
 from spotweave.visium.array import NAMES, SOFTWARE_SPOT_UM, SPOT_RADIUS_UM, capture_area
 from spotweave.visium.loupe import read_loupe
 from spotweave.visium.places import FROM_COUNTS, carries_positions, tissue_by_counts, without_positions
@@ -80,10 +80,18 @@ def read(files: Mapping[str, RawFile], *, member: str | None = None) -> Reading:
     kept = np.flatnonzero(row_of_spot >= 0)
     _refuse_other_section(matrix.name, positions.name, table, kept)
     counts = csr_matrix(matrix.counts[rows][row_of_spot[kept]])
-    totals = _totals(counts)
+    totals = totals_of(counts)
     if positions.report.get("in_tissue_from") == FROM_COUNTS:
         in_tissue, positions.report["in_tissue_known"] = tissue_by_counts(matrix.name, len(table), kept, totals)
         table["in_tissue"] = in_tissue
+    spots = spot_table(
+        table["spot_id"],
+        (table["x_px"], table["y_px"]),
+        table["in_tissue"],
+        (kept, totals),
+        array=(table["array_col"], table["array_row"]),
+    )
+    count_report = measures(counts, totals)
     adata, gene_report = _assemble(matrix, counts, table.iloc[kept])
     without_counts = table["spot_id"][row_of_spot < 0].tolist()
     report = {
@@ -105,6 +113,7 @@ def read(files: Mapping[str, RawFile], *, member: str | None = None) -> Reading:
         "spots_without_counts_examples": without_counts[:EXAMPLES],
         "duplicate_keys": 0,  # they are refused
         **gene_report,
+        **count_report,
         **slide,
         "scalefactors": scalefactors,
         "optional_files_passed_over": notes,
@@ -116,7 +125,7 @@ def read(files: Mapping[str, RawFile], *, member: str | None = None) -> Reading:
         if not is_compared:
             raise
         notes.append(f"{refusal.reason}; passed over")
-    return Reading(adata, _spot_table(table, kept, totals), report)
+    return Reading(adata, spots, report)
 
 
 def _positions(files: Mapping[str, RawFile], matrix: Matrix, member: str | None) -> Positions:
@@ -290,27 +299,9 @@ def _assemble(matrix: Matrix, counts: csr_matrix, kept: pd.DataFrame) -> tuple[A
     obs = kept[["array_col", "array_row", "x_px", "y_px", "in_tissue"]].set_index(
         pd.Index(kept["spot_id"].tolist(), dtype=object)
     )
-    report |= {
-        "zero_genes": int(counts.shape[1] - np.unique(counts.indices).size),
-        "zero_spots": int((np.diff(counts.indptr) == 0).sum()),
-        "total_counts": int(counts.data.sum(dtype=np.float64)),
-    }
     if len(report["genes_by_genome"]) > 1:
         report["counts_by_genome"] = {
             genome: int(counts[:, (var["genome"] == genome).to_numpy()].sum(dtype=np.float64))
             for genome in sorted(set(var["genome"]))
         }
     return AnnData(X=counts, obs=obs, var=var), report
-
-
-def _totals(counts: csr_matrix) -> NDArray[np.float64]:
-    exact = counts.astype(np.float64)  # scipy sums float32 in float32, whatever the dtype asked for
-    return np.asarray(exact.sum(axis=1)).ravel()
-
-
-def _spot_table(table: pd.DataFrame, kept: NDArray[np.intp], totals: NDArray[np.float64]) -> pd.DataFrame:
-    total = pd.array([pd.NA] * len(table), dtype="Int64")
-    total[kept] = totals.astype(np.int64)
-    not_measured = np.full(len(table), np.nan)
-    full = table.assign(array_x=not_measured, array_y=not_measured, total_counts=total)
-    return full[list(SPOT_COLUMNS)].astype({"array_col": "Int64", "array_row": "Int64"})

@@ -25,7 +25,7 @@ from spotweave.geometry import LatticeFit, apply, fit_lattice
 from spotweave.matrices import barcodes
 from spotweave.matrices.genes import gene_table
 from spotweave.matrices.read import read_head, read_matrix
-from spotweave.readers import SPOT_COLUMNS, Reading
+from spotweave.matrices.reading import Reading, measures, spot_table, totals_of
 from spotweave.visium.positions import read_positions
 from spotweave.visium.scalefactors import read_scalefactors
 from spotweave.visium_hd import mappings, software
@@ -68,7 +68,7 @@ def read(files: Mapping[str, RawFile], *, member: str | None = None) -> Reading:
         )
     counts = _take(matrix.counts, row_of_unit[kept])
     var, gene_report = gene_table(matrix)
-    totals = np.asarray(counts @ np.ones(counts.shape[1])).astype(np.int64)
+    totals = totals_of(counts)
     is_left = np.zeros(len(units), dtype=bool)
     is_left[rows] = True
     is_left[row_of_unit[kept]] = False
@@ -91,9 +91,7 @@ def read(files: Mapping[str, RawFile], *, member: str | None = None) -> Reading:
         "spots_without_counts_examples": table["spot_id"].iloc[without_counts[:EXAMPLES]].tolist(),
         "duplicate_keys": 0,  # they are refused
         **gene_report,
-        "total_counts": int(totals.sum()),
-        "zero_genes": int((np.bincount(counts.indices, minlength=counts.shape[1]) == 0).sum()),
-        "zero_spots": int((totals == 0).sum()),
+        **measures(counts, totals),
         "scalefactors": scale,
         "optional_files_passed_over": notes,
         **software.describe(files["counts"]),
@@ -104,7 +102,7 @@ def read(files: Mapping[str, RawFile], *, member: str | None = None) -> Reading:
             report |= mappings.summarise(files["barcode_mappings"], obs.index)
         except Refusal as refusal:  # no count depends on it
             notes.append(f"{refusal.reason}; passed over")
-    return Reading(AnnData(X=counts, obs=obs, var=var), _spot_table(table, kept, totals), report)
+    return Reading(AnnData(X=counts, obs=obs, var=var), _spots(table, units.kind, (kept, totals)), report)
 
 
 def _rows_of_member(name: str, units: Units, member: str | None) -> NDArray[np.intp]:
@@ -300,23 +298,6 @@ def _obs(table: pd.DataFrame, kept: NDArray[np.intp], kind: str) -> pd.DataFrame
     )
 
 
-def _spot_table(table: pd.DataFrame, kept: NDArray[np.intp], totals: NDArray[np.int64]) -> pd.DataFrame:
-    total = pd.array(np.zeros(len(table), dtype=np.int64), dtype="Int64")
-    is_counted = np.zeros(len(table), dtype=bool)
-    is_counted[kept] = True
-    total[kept] = totals
-    total[~is_counted] = pd.NA
-    unknown = pd.Series(pd.NA, index=table.index, dtype="Int64")
-    nothing = np.full(len(table), np.nan)
-    columns = (
-        table["spot_id"],
-        table.get("array_col", unknown),
-        table.get("array_row", unknown),
-        nothing,
-        nothing,
-        table["x_px"],
-        table["y_px"],
-        table["in_tissue"],
-        total,
-    )
-    return pd.DataFrame(dict(zip(SPOT_COLUMNS, columns, strict=True)))
+def _spots(table: pd.DataFrame, kind: str, counted: tuple[NDArray[np.intp], NDArray[np.int64]]) -> pd.DataFrame:
+    array = (table["array_col"], table["array_row"]) if kind == "bin" else None
+    return spot_table(table["spot_id"], (table["x_px"], table["y_px"]), table["in_tissue"], counted, array=array)

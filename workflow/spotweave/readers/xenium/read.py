@@ -23,7 +23,7 @@ from spotweave.errors import Refusal
 from spotweave.matrices.genes import gene_table
 from spotweave.matrices.matrix import Matrix
 from spotweave.matrices.read import read_matrix
-from spotweave.readers import SPOT_COLUMNS, Reading
+from spotweave.matrices.reading import Reading, measures, spot_table, totals_of
 from spotweave.xenium.alignment import read_he_alignment
 from spotweave.xenium.cells import Cells, read_cells
 from spotweave.xenium.experiment import Experiment, read_experiment
@@ -62,7 +62,7 @@ def read(files: Mapping[str, RawFile], *, member: str | None = None) -> Reading:
     kept = order[row_of_cell[order] >= 0]
     obs = _obs(cells.table.iloc[kept], experiment)
     adata = AnnData(X=matrix.counts[row_of_cell[kept]].tocsr(), obs=obs, var=var)
-    totals = np.asarray(adata.X.astype(np.float64).sum(axis=1)).ravel().astype(np.int64)
+    totals = totals_of(adata.X)
     without_cell = np.setdiff1d(np.arange(len(matrix.unit_names)), row_of_cell)
     without_counts = order[row_of_cell[order] < 0]
     left_out = Counter(matrix.report.get("features_left_out", {})) + controls_by_name
@@ -79,9 +79,7 @@ def read(files: Mapping[str, RawFile], *, member: str | None = None) -> Reading:
         "cell_ids": _id_form(cells),
         **gene_report,
         "controls_left_out": dict(sorted(left_out.items())),
-        "total_counts": int(totals.sum()),
-        "zero_genes": int((np.bincount(adata.X.indices, minlength=adata.n_vars) == 0).sum()),
-        "zero_spots": int((totals == 0).sum()),
+        **measures(adata.X, totals),
         "pixel_size_um": experiment.pixel_size_um,
         "xoa_version": experiment.onboard_version,
         "xoa_version_stated": experiment.onboard_stated,
@@ -212,21 +210,11 @@ def _spot_table(
     table: pd.DataFrame, kept: NDArray[np.intp], totals: NDArray[np.int64], experiment: Experiment
 ) -> pd.DataFrame:
     """All cells, by name."""
-    total = pd.array([pd.NA] * len(table), dtype="Int64")
-    total[kept] = totals
-    unknown = pd.array([pd.NA] * len(table), dtype="Int64")
-    nothing = np.full(len(table), np.nan)
-    columns = (
+    spots = spot_table(
         table["cell_id"].to_numpy(dtype=object),
-        unknown,
-        unknown,
-        nothing,
-        nothing,
-        table["x_um"].to_numpy() / experiment.pixel_size_um,
-        table["y_um"].to_numpy() / experiment.pixel_size_um,
+        (table["x_um"].to_numpy() / experiment.pixel_size_um, table["y_um"].to_numpy() / experiment.pixel_size_um),
         np.ones(len(table), dtype=np.int64),
-        total,
+        (kept, totals),
     )
-    spots = pd.DataFrame(dict(zip(SPOT_COLUMNS, columns, strict=True)))
     order = np.argsort(spots["spot_id"].to_numpy(dtype=str), kind="stable")
     return spots.iloc[order].reset_index(drop=True)

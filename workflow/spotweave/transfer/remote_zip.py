@@ -19,9 +19,9 @@ import tenacity
 import urllib3.exceptions
 
 from spotweave.errors import Refusal
-from spotweave.sources import FetchSettings, Unreachable
-from spotweave.sources._disk import Version
-from spotweave.sources.https import (
+from spotweave.transfer.disk import Version
+from spotweave.transfer.files import FetchSettings, Unreachable
+from spotweave.transfer.http import (
     ADVICE,
     LONGEST_WAIT_S,
     MIRRORS_VARIABLE,
@@ -176,7 +176,11 @@ class RemoteFile(io.RawIOBase):
         elif status in (requests.codes.ok, requests.codes.requested_range_not_satisfiable) and self.size:
             raise Unreachable(f"{self.label}: the file changed while it was read; run again")
         elif status == requests.codes.requested_range_not_satisfiable:
-            raise Refusal(f"{self.label}: the file is empty", measured=0, threshold=1)
+            raise Refusal(
+                f"{self.label}: the file is empty; replace it, or correct its address in the row",
+                measured=0,
+                threshold=1,
+            )
         elif status in ADVICE and not self.size:
             raise Refusal(f"{self.label}: {status}: {ADVICE[status]}", measured=status, threshold=206)
         else:  # an address that was good a moment ago may have run out

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spotweave.errors import Refusal
-from spotweave.sources import _tiff
+from spotweave.transfer import tiff
 
 HEAD_BYTES = 4096  # enough for every signature, an HDF5 user block of up to 2 KiB included
 TAIL_BYTES = 1 << 16
@@ -42,7 +42,9 @@ def check_head(label: str, name: str, head: bytes, content_type: str | None = No
     """
     suffix = Path(name).suffix.lower()
     if not head:
-        raise Refusal(f"{label}: the file is empty", measured=0, threshold=1)
+        raise Refusal(
+            f"{label}: the file is empty; replace it, or correct its address in the row", measured=0, threshold=1
+        )
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if suffix not in HTML_SUFFIXES and start.startswith(HTML_STARTS):
         raise Refusal(f"{label}: a web page in place of the data; open the address in a browser to see what it wants")
@@ -51,11 +53,19 @@ def check_head(label: str, name: str, head: bytes, content_type: str | None = No
     kind = kind_of(name)
     if kind:
         if not kind.fits(head):
-            raise Refusal(f"{label}: not {kind.title}, though its name says so; it starts with {_shown(head)}")
+            raise Refusal(
+                f"{label}: not {kind.title}, though its name says so; it starts with {_shown(head)};"
+                " give another file, or correct its name"
+            )
     elif suffix in NEVER_MARKUP and start.startswith(b"<"):
-        raise Refusal(f"{label}: markup in place of the data; it starts with {_shown(head)}")
+        raise Refusal(
+            f"{label}: markup in place of the data; it starts with {_shown(head)}; give the address of the data"
+        )
     elif is_html(content_type) and suffix not in HTML_SUFFIXES:
-        raise Refusal(f"{label}: the server sends it as a web page ({content_type}), not as data")
+        raise Refusal(
+            f"{label}: the server sends it as a web page ({content_type}), not as data; open the address in"
+            " a browser to see what it wants"
+        )
 
 
 def check_whole(label: str, path: Path, name: str) -> None:
@@ -146,8 +156,8 @@ KINDS = (
     Kind("an HDF5 file", (".h5", ".hdf5", ".h5ad"), _hdf5_fits, _hdf5_is_whole),
     Kind("a JPEG picture", (".jpg", ".jpeg"), _starts(b"\xff\xd8\xff"), _ends(b"\xff\xd9")),
     Kind("a PNG picture", (".png",), _starts(b"\x89PNG\r\n\x1a\n"), _ends(b"IEND\xaeB`\x82")),
-    Kind("a TIFF picture", (".tif", ".tiff", ".btf", ".svs"), _tiff.is_tiff, _tiff.is_whole),
+    Kind("a TIFF picture", (".tif", ".tiff", ".btf", ".svs"), tiff.is_tiff, tiff.is_whole),
     # NDPI stretches TIFF's 32-bit offsets in its own way: only the signature is looked at.
-    Kind("an NDPI picture", (".ndpi",), _tiff.is_tiff, lambda _: True),
+    Kind("an NDPI picture", (".ndpi",), tiff.is_tiff, lambda _: True),
     Kind("a Parquet file", (".parquet",), _starts(b"PAR1"), lambda path: _tail(path).endswith(b"PAR1")),
 )

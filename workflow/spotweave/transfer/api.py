@@ -28,10 +28,10 @@ import tenacity
 import urllib3.exceptions
 
 from spotweave.errors import Refusal
-from spotweave.sources import HEX_DIGITS, Checksum, Fetched, FetchSettings, Listed, Listing, Unreachable, Wanted
-from spotweave.sources._content import HTML_STARTS
-from spotweave.sources._digests import check
-from spotweave.sources.https import (
+from spotweave.transfer.content import HTML_STARTS
+from spotweave.transfer.digests import check
+from spotweave.transfer.files import HEX_DIGITS, Checksum, Fetched, FetchSettings, Listed, Listing, Unreachable, Wanted
+from spotweave.transfer.http import (
     LONGEST_NAME,
     LONGEST_WAIT_S,
     MIRRORS_VARIABLE,
@@ -190,7 +190,10 @@ def _ask(
     try:
         return answer.decode("utf-8")
     except UnicodeDecodeError:
-        raise Refusal(f"{question.label}: the answer of {redacted(question.url)} is no text") from None
+        raise Refusal(
+            f"{question.label}: the answer of {redacted(question.url)} is no text; report it, and"
+            " meanwhile download by hand"
+        ) from None
 
 
 def _answer(
@@ -230,8 +233,8 @@ def _read(response: requests.Response, question: _Question) -> bytes:
         raise _Broken(_unreached(question, error)) from None
     if response.status_code == requests.codes.accepted or not answer:
         raise Unreachable(
-            f"{question.label}: an empty answer ({response.status_code}), as robots get; run again later, or download"
-            " by hand and use the source 'file'"
+            f"{question.label}: an empty answer ({response.status_code}), as robots are given; run again later, or"
+            " download by hand and use the source 'file'"
         )
     if len(answer) > LARGEST_ANSWER:
         raise Refusal(
@@ -252,7 +255,9 @@ def _parsed(text: str, label: str) -> Any:
     except (json.JSONDecodeError, RecursionError):
         start = text.removeprefix("\ufeff").lstrip()[:200].lower().encode()
         if start.startswith(HTML_STARTS):
-            raise Unreachable(f"{label}: a web page in place of an answer, as robots get; run again later") from None
+            raise Unreachable(
+                f"{label}: a web page in place of an answer, as robots are given; run again later"
+            ) from None
         raise Unreachable(f"{label}: the answer breaks off or is no JSON; run again") from None
 
 

@@ -19,9 +19,9 @@ from typing import Any, BinaryIO, Self
 
 from spotweave.addresses import identity
 from spotweave.io import part_path, read_json, remove, write_json
-from spotweave.sources import Checksum, Fetched, Unreachable, Wanted
-from spotweave.sources._content import HEAD_BYTES
-from spotweave.sources._digests import Digests, digest_file, mismatch
+from spotweave.transfer.content import HEAD_BYTES
+from spotweave.transfer.digests import Digests, digest_file, mismatch
+from spotweave.transfer.files import Checksum, Fetched, Unreachable, Wanted
 
 log = logging.getLogger("spotweave")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from spotweave.errors import Refusal
-from spotweave.sources import Checksum
+from spotweave.transfer.files import Checksum
 
 CHUNK_BYTES = 1 << 20
 BIG_BYTES = 64 << 20  # from here on a progress bar is shown
