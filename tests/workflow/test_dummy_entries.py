@@ -77,6 +77,18 @@ def summarise(folds):
     return {"worst_error": float(max(folds))}
 '''
 
+PLACING = '''
+"""Placed by hand: nowhere yet."""
+
+from spotweave.errors import Refusal
+
+LIMITS = ("pixel_size_max_um",)
+
+
+def place(deposit):
+    raise Refusal("nobody has placed it")
+'''
+
 # What a sample more runs, whatever read or brought it, where no task has it.
 SAMPLE = {
     **dict.fromkeys(("fetch_sample", "read_expression", "align_array", "build_pyramid", "segment_tissue"), 1),
@@ -194,8 +206,42 @@ CASES = {
         "workflow/spotweave/readers/beads.py",
         of_page("adding-a-reader.md"),
         SAMPLE,
-        row=("resources/technologies.csv", {"technology": "Beads", "reader": "beads"}),
+        row=(
+            "resources/technologies.csv",
+            {
+                **{"technology": "Beads", "reader": "beads", "placing": "registration"},
+                **{"pooling": "none", "fiducial_frame": "no"},
+            },
+        ),
         cohort=NEW_COHORT.format("Beads", "zenodo", "7760264"),
+    ),
+    "way of placing": Case(
+        "adding-a-technology.md",
+        "workflow/spotweave/placing/by_hand.py",
+        PLACING,
+        SAMPLE,
+        row=(
+            "resources/technologies.csv",
+            {
+                **{"technology": "Arrays placed by hand", "reader": "st_v1", "placing": "by_hand"},
+                **{"pooling": "none", "fiducial_frame": "no"},
+            },
+        ),
+        cohort=NEW_COHORT.format("Arrays placed by hand", "zenodo", "7760264"),
+    ),
+    "way of pooling": Case(
+        "adding-a-technology.md",
+        "workflow/spotweave/pooling/first.py",
+        of_page("adding-a-technology.md"),
+        SAMPLE,
+        row=(
+            "resources/technologies.csv",
+            {
+                **{"technology": "One spot", "reader": "st_v1", "placing": "lattice"},
+                **{"pooling": "first", "fiducial_frame": "no"},
+            },
+        ),
+        cohort=NEW_COHORT.format("One spot", "zenodo", "7760264"),
     ),
     "source": Case(
         "adding-a-source.md",
