@@ -5,8 +5,12 @@ import csv
 from pathlib import Path
 
 import pytest
+import yaml
 
+from spotweave.codehash import closure
+from spotweave.errors import TableFaults
 from spotweave.placing import PLACINGS
+from spotweave.plan import tables
 from spotweave.pooling import POOLINGS
 from spotweave.registry import Registry
 
@@ -59,3 +63,28 @@ def test_every_technology_names_entries_that_there_are():
         "visium_hd": "transform",
         "xenium": "registration",
     }
+
+
+def test_a_way_is_hashed_with_the_jobs_that_use_it_and_no_others():
+    align = ROOT / "scripts/align_array.py"
+    by_lattice = set(closure(ROOT / "workflow", align, LIBRARY / "placing/lattice.py"))
+    assert {LIBRARY / "placing/__init__.py", LIBRARY / "align/agreement.py"} <= by_lattice
+    assert not {LIBRARY / "placing/transform.py", LIBRARY / "placing/registration.py"} & by_lattice
+    refused = set(closure(ROOT / "workflow", align, LIBRARY / "placing/registration.py"))
+    assert not {path for path in refused if path.parent.name == "align"}
+
+
+def test_a_way_that_is_none_is_told_before_anything_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    path = tmp_path / "technologies.csv"
+    path.write_text((ROOT / "resources/technologies.csv").read_text().replace("lattice,none", "latice,nine", 1))
+    config = {
+        **yaml.safe_load((ROOT / "config/config.yaml").read_text()),
+        **yaml.safe_load((ROOT / "config/demo.yaml").read_text()),
+        "technologies_table": str(path),
+    }
+    with pytest.raises(TableFaults) as faults:
+        tables.load(config, ROOT)
+    told = str(faults.value)
+    assert f"{path}:2:placing: 'latice' is no way of placing, did you mean 'lattice'?" in told
+    assert f"{path}:2:pooling: 'nine' is no way of pooling, did you mean 'none'?" in told

@@ -97,16 +97,6 @@ def place(deposit):
     raise NotImplementedError
 '''
 
-POOLING = '''
-"""Units with counts."""
-
-
-def pool(units):
-    from spotweave.pooling import Pooled
-
-    return Pooled(units[units.X.sum(axis=1) > 0], {})
-'''
-
 # Cells of a row of technologies.csv, but for what each case brings of its own.
 PLACED = {"reader": "st_v1", "placing": "lattice", "pooling": "none", "fiducial_frame": "no"}
 
@@ -232,11 +222,11 @@ CASES = {
     ),
     "way of pooling": Case(
         "adding-a-technology.md",
-        "workflow/spotweave/pooling/counted.py",
-        POOLING,
+        "workflow/spotweave/pooling/first.py",
+        of_page("adding-a-technology.md"),
         SAMPLE,
-        row=("resources/technologies.csv", {**PLACED, "technology": "Counted", "pooling": "counted"}),
-        cohort=NEW_COHORT.format("Counted", "zenodo", "7760264"),
+        row=("resources/technologies.csv", {**PLACED, "technology": "One spot", "pooling": "first"}),
+        cohort=NEW_COHORT.format("One spot", "zenodo", "7760264"),
     ),
     "source": Case(
         "adding-a-source.md",
