@@ -594,6 +594,7 @@ CHILD = """
 import sys
 from pathlib import Path
 from spotweave.sources import https
+from spotweave.transfer import http
 from spotweave.transfer import disk
 from spotweave.transfer.files import FetchSettings, Wanted
 append = disk.Partial.append

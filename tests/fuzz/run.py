@@ -163,8 +163,9 @@ class Bench:
         import pandas as pd
 
         from spotweave.align.lattice import Picture
-        from spotweave.align.sample import Options, align_sample
         from spotweave.errors import Refusal
+        from spotweave.placing import Options
+        from spotweave.placing.lattice import align_sample
 
         table = pd.read_csv(self.folder / "spots.csv")
         if is_base:
@@ -173,12 +174,12 @@ class Bench:
         options = Options((200.0, 200.0), 100.0) if reader == "st_v1" else Options((None, None), 55.0)
         try:
             picture = Picture("picture.tif", size_px, None)
-            _, measured = align_sample(table, report, None, picture, read, options, self.limits | SIMULATED_LIMITS)
+            placed = align_sample(table, report, None, picture, read, options, self.limits | SIMULATED_LIMITS)
         except Refusal:
             if is_base:
                 return None
             raise
-        return list(measured["flags"])
+        return list(placed.measures["flags"])
 
     def case(self, deposit: deposits.Deposit, path: Path, base: Outcome, rng: Any, others: list[Path]) -> Outcome:
         """Mutate, read, judge."""
@@ -348,7 +349,7 @@ def run(cases: Sequence[int], seed: int, only: str, out: Path) -> list[Outcome]:
     import yaml
 
     from spotweave import readers
-    from spotweave.align import sample  # noqa: F401
+    from spotweave.placing import lattice  # noqa: F401
 
     for name in readers.READERS.names():
         readers.READERS.load(name, "read")

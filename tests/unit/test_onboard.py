@@ -481,6 +481,11 @@ def test_each_source_example_is_told_apart_from_the_others() -> None:
         assert accessions.detect_source(example) == (source, example)
 
 
+def test_the_longest_look_of_an_address_tells_its_source() -> None:
+    address = f"https://github.com/almaan/her2st/tree/{COMMIT}/GSE144240/E-MTAB-11114"
+    assert accessions.detect_source(address) == ("github", f"almaan/her2st@{COMMIT}")
+
+
 def test_a_folder_that_is_here_is_a_folder(tmp_path: Path) -> None:
     assert accessions.detect_source(str(tmp_path)) == ("file", str(tmp_path))
 

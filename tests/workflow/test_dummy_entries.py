@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from project import ROOT, SMALL, TREE, Project
+from spotweave.io import is_refused
 
 SCORES = {"score_predictions": 1, "rank_predictors": 1, "all": 1}
 PREDICTIONS = {"fit_probe": 3, **SCORES}
@@ -84,6 +85,30 @@ SAMPLE = {
     **dict.fromkeys(("assemble_cohort", "assemble_dataset", "summarise_quality", "audit_identity", "all"), 1),
 }
 NEW_COHORT = "sample_id,donor,dataset_title,technology,species,source,accession\nnew-1,A,T,{},Homo sapiens,{},{}\n"
+
+
+PLACING = '''
+"""Where the reader says."""
+
+LIMITS = ("residual_max_um",)
+
+
+def place(deposit):
+    raise NotImplementedError
+'''
+
+POOLING = '''
+"""Units with counts."""
+
+
+def pool(units):
+    from spotweave.pooling import Pooled
+
+    return Pooled(units[units.X.sum(axis=1) > 0], {})
+'''
+
+# Cells of a row of technologies.csv, but for what each case brings of its own.
+PLACED = {"reader": "st_v1", "placing": "lattice", "pooling": "none", "fiducial_frame": "no"}
 
 
 @dataclass(frozen=True)
@@ -194,8 +219,24 @@ CASES = {
         "workflow/spotweave/readers/beads.py",
         of_page("adding-a-reader.md"),
         SAMPLE,
-        row=("resources/technologies.csv", {"technology": "Beads", "reader": "beads"}),
+        row=("resources/technologies.csv", {**PLACED, "technology": "Beads", "reader": "beads"}),
         cohort=NEW_COHORT.format("Beads", "zenodo", "7760264"),
+    ),
+    "way of placing": Case(
+        "adding-a-technology.md",
+        "workflow/spotweave/placing/as_filed.py",
+        PLACING,
+        SAMPLE,
+        row=("resources/technologies.csv", {**PLACED, "technology": "Filed", "placing": "as_filed"}),
+        cohort=NEW_COHORT.format("Filed", "zenodo", "7760264"),
+    ),
+    "way of pooling": Case(
+        "adding-a-technology.md",
+        "workflow/spotweave/pooling/counted.py",
+        POOLING,
+        SAMPLE,
+        row=("resources/technologies.csv", {**PLACED, "technology": "Counted", "pooling": "counted"}),
+        cohort=NEW_COHORT.format("Counted", "zenodo", "7760264"),
     ),
     "source": Case(
         "adding-a-source.md",
@@ -231,21 +272,22 @@ def entered(tmp_path_factory, finished):
     return project, touched
 
 
+def choose(project: Project, *cases: Case) -> Project:
+    """Name entries in the user's own configuration and table."""
+    config = {**SMALL, **{key: value for case in cases for key, value in case.config.items()}}
+    for case in cases:
+        if case.cohort:
+            (project.folder / "new.csv").write_text(case.cohort)
+            config["cohorts"] = [*SMALL["cohorts"], "new.csv"]
+    project.configure(config)
+    return project
+
+
 @pytest.fixture
 def chosen(entered):
-    """Choose entries in the user's own configuration; afterwards none is."""
+    """Choose entries; afterwards none is."""
     project, _ = entered
-
-    def choose(*cases: Case) -> Project:
-        config = {**SMALL, **{key: value for case in cases for key, value in case.config.items()}}
-        for case in cases:
-            if case.cohort:
-                (project.folder / "new.csv").write_text(case.cohort)
-                config["cohorts"] = [*SMALL["cohorts"], "new.csv"]
-        project.configure(config)
-        return project
-
-    yield choose
+    yield lambda *cases: choose(project, *cases)
     project.configure(SMALL)
 
 
@@ -274,14 +316,19 @@ def test_what_runs_is_what_the_entry_has_to_do(chosen, name):
     assert chosen(CASES[name]).planned() == CASES[name].planned
 
 
-def test_they_run(chosen):
-    """One job of each at least, under its rule."""
-    cases = [case for name, case in CASES.items() if case.made and name != "tissue method"]
-    project = chosen(*cases)
-    files = [f"results/demo/{path}" for case in cases for path in case.made]
+@pytest.mark.parametrize(
+    "names", [("tissue method",), ("encoder builder", "recipe kind"), ("probe", "metric")], ids=" and ".join
+)
+def test_they_run(entered, tmp_path, names):
+    """Some jobs of each, under their rules, in a copy."""
+    project = entered[0].copy(tmp_path)
+    choose(project, *(CASES[name] for name in names))
+    files = [f"results/demo/{path}" for name in names for path in CASES[name].made]
+    times = {path: (project.folder / path).exists() and (project.folder / path).stat().st_mtime_ns for path in files}
     project.snakemake(*files)
-    for path in files:
-        assert (project.folder / path).stat().st_size > 0
+    for path, before in times.items():
+        assert (project.folder / path).stat().st_mtime_ns > before
+        assert not is_refused(project.folder / path)
 
 
 def test_jobs_run_in_the_environment_of_their_row(chosen, tmp_path, monkeypatch):
@@ -305,4 +352,8 @@ def test_jobs_run_in_the_environment_of_their_row(chosen, tmp_path, monkeypatch)
         done = project.snakemake("--dry-run", "--sdm", "conda")
     finally:
         table.write_text(before)
-    assert set(re.findall(r"envs/(\w+)\.yaml will be created", done.stdout + done.stderr)) == {"special", "core"}
+    assert set(re.findall(r"envs/(\w+)\.yaml will be created", done.stdout + done.stderr)) == {
+        "special",
+        "core",
+        "torch",
+    }

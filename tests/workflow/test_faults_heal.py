@@ -19,6 +19,9 @@ LOADED = {
     "protocol": lambda given: [f"protocols/{given}"],
     "probe": lambda given: [f"probes/{given}"],
     "metrics": lambda given: [f"metrics/{name}" for name in given],
+    "placing": lambda given: [f"placing/{given}"],
+    "pooling": lambda given: [f"pooling/{given}"],
+    "method": lambda given: [f"tissue/methods/{given}"],
     "spec": lambda given: [f"encoders/{as_row(given)['builder']}"],
     "request": lambda given: [f"sources/{as_row(given)['source']}", f"readers/{as_row(given)['reader']}/layout"],
 }

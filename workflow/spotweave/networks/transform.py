@@ -49,7 +49,7 @@ class Transform(nn.Module):
         return images[:, :, crop, crop] / 255
 
     def normalise(self, images: torch.Tensor) -> torch.Tensor:
-        """0 to 1 -> zero mean and unit variance, as the weights were trained with."""
+        """0 to 1 -> mean 0 and variance 1, as the weights were trained with."""
         return (images - self.mean) / self.std
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from spotweave import sources
 from spotweave.onboard import draft as onboard
 from spotweave.onboard.accession import cohort_name, detect_source
 from spotweave.onboard.table import Draft, faults, open_questions, write
+from spotweave.sources import SOURCES
 from spotweave.transfer.files import FetchSettings
 
 
@@ -46,7 +46,7 @@ def draft_table(root: Path, accession: str, source: str | None, out: Path | None
     path = out or root / "config/cohorts" / f"{stem}.csv"
     if path.exists() and not force:
         raise FileExistsError(f"{path} is there already; name another with --out, or overwrite it with --force")
-    listing = sources.SOURCES.load(source).list_files(accession, FetchSettings())
+    listing = SOURCES.load(source).list_files(accession, FetchSettings())
     draft = onboard.draft(listing, source, stem)
     write(draft, path, force=force)
     found = f"{len(draft.rows)} samples from {len(listing.files)} files of {listing.accession} ({source})"
