@@ -77,7 +77,7 @@ def raw(project):
 
 
 # Runs, each over several faults: (file, below the results unless it is a function of the project; how it is damaged;
-# rule that makes it again). Faults of early stages lie in different samples: what heals one would hide the other.
+# rule that makes it again), at most as many as a run shows. Faults of early stages lie in different samples: what heals one would hide the other.
 RUNS = {
     "release": [
         ("wsis/demo-a1.tif", delete, "assemble_dataset"),
@@ -85,6 +85,8 @@ RUNS = {
         ("demo.csv", halve, "assemble_dataset"),
         ("identity.csv", empty, "audit_identity"),
         ("benchmark/leaderboard.csv", empty, "rank_predictors"),
+        ("benchmark/demo/strict/scores.parquet", delete, "score_predictions"),
+        ("benchmark/scores.parquet", empty, "rank_predictors"),
         ("report/quality.html", halve, "summarise_quality"),
     ],
     "tables and scores": [
@@ -95,8 +97,6 @@ RUNS = {
         (f"{PREDICTIONS}/fold0.h5", empty, "fit_probe"),
         (f"{PREDICTIONS}/fold1.h5", delete, "fit_probe"),
         ("benchmark/demo/strict/targets.h5", halve, "choose_genes"),
-        ("benchmark/demo/strict/scores.parquet", delete, "score_predictions"),
-        ("benchmark/scores.parquet", empty, "rank_predictors"),
         ("benchmark/leaderboard.png", delete, "rank_predictors"),
     ],
     "late stages": [
