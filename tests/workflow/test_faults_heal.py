@@ -77,7 +77,8 @@ def raw(project):
 
 
 # Runs, each over several faults: (file, below the results unless it is a function of the project; how it is damaged;
-# rule that makes it again), at most as many as a run shows. Faults of early stages lie in different samples: what heals one would hide the other.
+# rule that makes it again), at most as many as a run shows. Faults of early stages lie in different samples: what heals
+# one would hide the other.
 RUNS = {
     "release": [
         ("wsis/demo-a1.tif", delete, "assemble_dataset"),
