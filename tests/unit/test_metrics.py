@@ -147,8 +147,8 @@ def test_folds_are_averaged_and_their_spread_is_divided_by_their_number():
 
 
 def test_a_fold_is_rounded_before_folds_are_averaged():
-    folds = [np.array([[1.4e-6]]), np.array([[1.4e-6]]), np.array([[3.4e-6]])]
-    assert mse.summarise(folds)["mse_mean"] == 2e-6  # (1 + 1 + 3) / 3, not 6.2 / 3 rounded from 2.07
+    folds = [np.array([[1.4e-6]]), np.array([[1.4e-6]]), np.array([[2.4e-6]])]
+    assert mse.summarise(folds)["mse_mean"] == 1e-6  # (1 + 1 + 2) / 3; unrounded folds would make 1.73, 2
 
 
 # What chance does
