@@ -317,9 +317,9 @@ def test_a_missing_column_is_refused(load):
 @pytest.mark.parametrize(
     ("name", "lost", "expected"),
     [
-        ("technologies", {"placing", "pooling"}, ["t.csv:1:placing: missing column", "t.csv:1:pooling: missing column"]),
-        ("recipes", {"kind"}, ["t.csv:1:kind: missing column"]),
-        ("encoders", {"builder"}, ["t.csv:1:builder: missing column"]),
+        ("technologies", {"placing", "pooling"}, ["placing", "pooling"]),
+        ("recipes", {"kind"}, ["kind"]),
+        ("encoders", {"builder"}, ["builder"]),
     ],
 )
 def test_rows_that_name_a_row_of_a_table_that_cannot_be_read_are_not_blamed(load, tmp_path, name, lost, expected):
@@ -332,7 +332,8 @@ def test_rows_that_name_a_row_of_a_table_that_cannot_be_read_are_not_blamed(load
         writer.writerows(rows)
     found = faults(load, [GOOD], recipes=["infonce-demo"], tasks=["demo"], **{f"{name}_table": str(tmp_path / "t.csv")})
     # The task names a cohort of the demo: said, as it has nothing to do with the table.
-    assert [fault.split(", allowed")[0] for fault in found if not fault.startswith("tasks.csv")] == expected
+    said = [fault.split(", allowed")[0] for fault in found if not fault.startswith("tasks.csv")]
+    assert said == [f"t.csv:1:{column}: missing column" for column in expected]
 
 
 def test_a_blank_cell_that_names_an_entry_is_one_fault(load, tmp_path):
