@@ -310,7 +310,52 @@ def test_an_unknown_column_is_refused_with_the_nearest_name(load):
 
 def test_a_missing_column_is_refused(load):
     row = {key: value for key, value in GOOD.items() if key != "donor"}
-    assert faults(load, [row]) == ["c1.csv:1:donor: missing column, required"]
+    (found,) = faults(load, [row])
+    assert found.startswith("c1.csv:1:donor: missing column, allowed: letters, digits")
+
+
+@pytest.mark.parametrize(
+    ("name", "lost", "expected"),
+    [
+        ("technologies", {"placing", "pooling"}, ["placing", "pooling"]),
+        ("recipes", {"kind"}, ["kind"]),
+        ("encoders", {"builder"}, ["builder"]),
+    ],
+)
+def test_rows_that_name_a_row_of_a_table_that_cannot_be_read_are_not_blamed(load, tmp_path, name, lost, expected):
+    whole = ROOT / ("resources" if name == "technologies" else "config") / f"{name}.csv"
+    with open(whole, newline="") as handle:
+        rows = [{key: cell for key, cell in row.items() if key not in lost} for row in csv.DictReader(handle)]
+    with open(tmp_path / "t.csv", "w", newline="") as handle:
+        writer = csv.DictWriter(handle, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    found = faults(load, [GOOD], recipes=["infonce-demo"], tasks=["demo"], **{f"{name}_table": str(tmp_path / "t.csv")})
+    # The task names a cohort of the demo: said, as it has nothing to do with the table.
+    said = [fault.split(", allowed")[0] for fault in found if not fault.startswith("tasks.csv")]
+    assert said == [f"t.csv:1:{column}: missing column" for column in expected]
+
+
+def test_a_blank_cell_that_names_an_entry_is_one_fault(load, tmp_path):
+    text = (ROOT / "resources/technologies.csv").read_text().replace("xenium,registration,", "xenium,,")
+    (tmp_path / "t.csv").write_text(text)
+    (found,) = faults(load, [GOOD], technologies_table=str(tmp_path / "t.csv"))
+    assert found.startswith("t.csv:5:placing: empty, allowed: a module of workflow/spotweave/placing")
+
+
+@pytest.mark.parametrize(
+    ("metrics", "expected"),
+    [
+        ([], "[] (without pearson)"),
+        (["spearman"], "['spearman'] (without pearson)"),
+        (["pearson", "pearson"], "['pearson', 'pearson'] (the same twice)"),
+        ("pearson", "'pearson' (not a list)"),
+    ],
+    ids=["none", "not pearson", "twice", "no list"],
+)
+def test_a_wrong_choice_of_metrics_is_said_without_words_of_schemas(load, metrics, expected):
+    (found,) = faults(load, [GOOD], metrics=metrics)
+    assert found == f"config.yaml:metrics: {expected}, allowed: names, each once, pearson among them"
 
 
 def test_a_sample_named_twice_is_refused_with_both_rows(load):

@@ -114,8 +114,10 @@ def closest(name: str, known: Iterable[str]) -> str | None:
 
 
 def nearest(name: str, known: Iterable[str], shown: int = 40) -> str:
-    """`did you mean 'x'?`, or `allowed: …` with the first names where none is like it."""
+    """`did you mean 'x'?`; `allowed: …` with the first names where none is like it; that there is none."""
     listed = sorted(known)
+    if not listed:
+        return "there is none yet"
     near = closest(name, listed)
     if near:
         return f"did you mean {near!r}?"

@@ -77,13 +77,6 @@ def backbone(spec: EncoderSpec, *, folder: Path | None, seed: int) -> Backbone:
     return network
 
 
-def output_dim(spec: EncoderSpec) -> int:
-    """The length of the embeddings the architecture gives, found without memory for its weights."""
-    with torch.device("meta"), torch.inference_mode():
-        network = Backbone(spec).eval()
-        return int(network(torch.empty(1, 3, spec.input_px, spec.input_px)).shape[1])
-
-
 @contextlib.contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """torch's CPU randomness from `seed` inside, untouched outside."""

@@ -39,7 +39,8 @@ class Transform(nn.Module):
         if self.mode == "none":
             if size != (self.input_px, self.input_px):
                 raise ValueError(
-                    f"patches of {size[0]} x {size[1]} px for an encoder of {self.input_px} px and no resize"
+                    f"patches of {size[0]} x {size[1]} px for an encoder of {self.input_px} px;"
+                    " give the encoder's row a resize (bilinear, bicubic), or cut other patches"
                 )
             return images / 255
         if size != (self.resize_px, self.resize_px):

@@ -69,7 +69,7 @@ class Deposit:
     manifest
         Its raw files (`raw.json`).
     table
-        The reader's units (`readers.SPOT_COLUMNS`).
+        The reader's units (`matrices.reading.SPOT_COLUMNS`).
     reading
         The reader's measures.
     frame

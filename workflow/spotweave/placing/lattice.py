@@ -94,7 +94,7 @@ def align_sample(
     pitch_um = by_frame.array_pitch_um(options.pitch_um, reading.get("capture_area"))
     if pitch_um is None:
         raise Refusal(
-            "nothing says how far the spots are apart: their places are those of no known capture area; give"
+            "how far spots are apart is unknown: their places on the array fit no known capture area; give"
             " array_pitch_x_um and array_pitch_y_um in the row"
         )
     array = table[["array_col", "array_row"]].to_numpy(dtype=np.int64)

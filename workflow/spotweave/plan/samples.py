@@ -55,7 +55,9 @@ def read_cohorts(
     return samples, cohorts, faults
 
 
-def sample_faults(where: str, row: Row, technologies: Mapping[str, Row], sources: Mapping[str, Row]) -> list[str]:
+def sample_faults(
+    where: str, row: Row, technologies: Mapping[str, Row] | None, sources: Mapping[str, Row]
+) -> list[str]:
     """What is wrong with a sample's row.
 
     Parameters
@@ -63,19 +65,19 @@ def sample_faults(where: str, row: Row, technologies: Mapping[str, Row], sources
     where
         `file:row`, for messages.
     technologies
-        Rows of the table of technologies.
+        Rows of the table of technologies; None where it could not be read.
     sources
         Rows of the table of sources.
     """
     faults = []
     technology = row.get("technology", "")
-    if technology and technology not in technologies:
+    if technology and technologies is not None and technology not in technologies:
         faults.append(f"{where}:technology: {sheets.shown(technology)}, {nearest(technology, technologies)}")
     if "source" in row:
         faults += _source_faults(where, row, sources)
     faults += _checksum_faults(where, row)
     faults += [f"{where}:{column}: {fault}" for column, fault in vocabulary.faults(row)]
-    reader = technologies.get(technology, {}).get("reader", "")
+    reader = (technologies or {}).get(technology, {}).get("reader", "")
     return faults + _file_faults(where, row, reader)
 
 

@@ -151,14 +151,17 @@ def load(config: Mapping[str, Any], root: Path, config_source: str = "config", f
     ) -> dict[str, Row]:
         rows, found = read_table(Path(path), schemas / f"{schema}.schema.yaml", id_column, more)
         faults.extend(found)
+        if found and not rows:
+            unread.add(schema)
         rows_at.update({(schema, name): f"{path}:{number}" for name, (number, _) in rows.items()})
         return {name: row for name, (_, row) in rows.items()}
 
     def check_column(schema: str, rows: Mapping[str, Row], column: str, fault_of: Callable[[str], str | None]) -> None:
-        found = {name: fault_of(row.get(column, "")) for name, row in rows.items()}
+        found = {name: fault_of(row[column]) for name, row in rows.items() if column in row}
         faults.extend(f"{rows_at[schema, name]}:{column}: {fault}" for name, fault in found.items() if fault)
 
     rows_at: dict[tuple[str, str], str] = {}
+    unread: set[str] = set()  # tables that gave no row: what names their rows is not blamed for it
     technologies = table(config["technologies_table"], "technologies", "technology")
     check_column("technologies", technologies, "reader", layout_fault)
     check_column("technologies", technologies, "placing", PLACINGS.fault)
@@ -173,20 +176,21 @@ def load(config: Mapping[str, Any], root: Path, config_source: str = "config", f
     samples, cohorts, found = read_cohorts(config["cohorts"], schemas / "cohort.schema.yaml", config_source)
     faults += found
     for where, row in samples.values():
-        faults += sample_faults(where, row, technologies, sources)
+        faults += sample_faults(where, row, None if "technologies" in unread else technologies, sources)
 
     for key, known in (("encoders", encoders), ("tasks", tasks), ("recipes", recipes)):
         faults += [
             f"{config_source}:{key}: {name!r} is in no table, {nearest(name, known)}"
             for name in config[key]
-            if name not in known
+            if name not in known and key not in unread
         ]
     for key, what in (("probes", "probe"), ("protocols", "protocol"), ("metrics", "metric")):
         for name in config[key]:
             faults += entry_faults(f"{config_source}:{key}", Registry(key, what, library), name)
     faults += entry_faults(f"{config_source}:tissue.method", TISSUE_METHODS, config["tissue"]["method"])
     faults += environment_faults(f"{config_source}:tissue.env", config["tissue"]["env"], root / "envs")
-    faults += model_faults(config, config_source, encoders, recipes, rows_at, faults, root / "envs")
+    if not unread & {"encoders", "recipes"}:
+        faults += model_faults(config, config_source, encoders, recipes, rows_at, faults, root / "envs")
     for name in config["tasks"]:
         if name in tasks:
             faults += task_faults(rows_at["tasks", name], tasks[name], samples, cohorts)

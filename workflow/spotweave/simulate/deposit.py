@@ -34,7 +34,7 @@ SECTIONS: dict[str, dict[str, int]] = {
     "demo-b1": {"seed": 11, "donor": 1},
     "demo-c1": {"seed": 11, "donor": 2},
 }
-# Accession -> arguments of `visium.write_visium_deposit`. No such number has been given to anyone.
+# Accession -> arguments of `visium_deposit.write_visium_deposit`. No such number has been given to anyone.
 VISIUM: dict[str, dict[str, int]] = {"GSM9000000001": {"seed": 11, "donor": 3}}
 GEO_FOLDER = "geo/samples/{group}nnn/{accession}/suppl"
 
@@ -47,7 +47,7 @@ def build(
     """Make the deposit in `folder` unless it is there, whole and from the same parameters and code.
 
     `sections` holds the arguments of `st_v1.simulate_section` by sample id, `visium` those of
-    `visium.write_visium_deposit` by accession. Vendor files go to `folder/files`, the
+    `visium_deposit.write_visium_deposit` by accession. Vendor files go to `folder/files`, the
     truth to `folder/truth`. The deposit is built beside and renamed. Returns whether it had to be built. Raises
     `FileExistsError` when `folder` holds anything else, which is left alone.
     """

@@ -40,9 +40,23 @@ def check(config: Mapping[str, Any], schema_path: Path, source: str) -> list[str
         else:
             top = schema["properties"].get(str(error.absolute_path[0]), {}) if error.absolute_path else schema
             allowed = rule.get("description") or top["description"]
-            found = f"{_cut(repr(error.instance))} ({_cut(error.message)})"
+            if error.validator == "type" and "properties" in rule:
+                allowed = f"{', '.join(rule['properties'])}, each a key of its own"
+            why = _plainly(error.validator, error.validator_value, error.message)
+            found = f"{_cut(repr(error.instance))} ({_cut(why)})"
             faults.append(f"{source}:{where}: {found}, allowed: {allowed}")
     return faults
+
+
+def _plainly(rule: str, value: Any, message: str) -> str:
+    """What broke a rule of the schema, in words for people who do not know schemas."""
+    kinds = {"object": "keys with values", "array": "a list", "string": "text", "number": "a number"}
+    kinds["integer"] = "a whole number"
+    if rule == "type" and value in kinds:
+        return f"not {kinds[value]}"
+    if rule == "contains" and "const" in value:
+        return f"without {value['const']}"
+    return {"uniqueItems": "the same twice", "minItems": "too few"}.get(rule, message)
 
 
 def _cut(text: str) -> str:

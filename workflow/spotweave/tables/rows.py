@@ -35,14 +35,15 @@ class Checker:
             return
         for column in self.required:
             if column not in row:
-                yield f"{where}:{column}: empty, {self._allowed(column)}"
+                yield f"{where}:{column}: empty, {self.allowed(column)}"
         for column in sorted(name for name, cell in row.items() if cell == OPEN):
-            yield f"{where}:{column}: still {OPEN!r}, as a draft leaves it, {self._allowed(column)}"
+            yield f"{where}:{column}: still {OPEN!r}, as a draft leaves it, {self.allowed(column)}"
         for column in sorted(name for name in set(row) & set(self.columns) if row[name] != OPEN):
             if not passes(compiled(self.columns[column]), row[column]):
-                yield f"{where}:{column}: {sheets.shown(row[column])}, {self._allowed(column, row[column])}"
+                yield f"{where}:{column}: {sheets.shown(row[column])}, {self.allowed(column, row[column])}"
 
-    def _allowed(self, column: str, cell: str = "") -> str:
+    def allowed(self, column: str, cell: str = "") -> str:
+        """`allowed: …`, with the word that a wrong cell may have meant."""
         rule = self.columns[column]
         if "enum" in rule:
             words = vocabulary.nearest_of(column, cell) if cell else None
@@ -127,7 +128,9 @@ def _header_faults(where: str, sheet: sheets.Sheet, checker: Checker) -> list[st
             cell = sheets.shown(filled[0].cells[i].strip())
             faults.append(f"{where}: column {i + 1} has no name but holds {cell} in row {filled[0].number}")
     return faults + [
-        f"{where}:{column}: missing column, required" for column in checker.required if column not in named
+        f"{where}:{column}: missing column, {checker.allowed(column)}"
+        for column in checker.required
+        if column not in named
     ]
 
 

@@ -116,8 +116,9 @@ def find_tissue(
 def _check_stain(picture: Path, look: Look, limits: Mapping[str, float]) -> None:
     if look.content_mm2 >= limits["tissue_min_mm2"] and look.stain_share < limits["stain_share_min"]:
         raise Refusal(
-            f"{picture.name}: no H&E colours: {look.stain_share:.0%} of what it absorbs is stain, of H&E at least "
-            f"{limits['stain_share_min']:.0%}; grey pictures (of quality control, fluorescence, DAPI) are not the H&E",
+            f"{picture.name}: no H&E colours: stain is {look.stain_share:.0%} of what the picture absorbs, "
+            f"at least {limits['stain_share_min']:.0%} needed; grey pictures (of quality control, fluorescence, DAPI) "
+            "are not the H&E",
             measured=round(look.stain_share, 3),
             threshold=limits["stain_share_min"],
         )

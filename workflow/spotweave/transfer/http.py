@@ -245,7 +245,9 @@ class _Session(requests.Session):
         resp.close()  # unread, with its connection
         resp._content, resp._content_consumed = b"", True  # type: ignore[attr-defined]
         if not is_address or parts.scheme.lower() not in ("http", "https"):
-            raise Refusal("the server redirects to what is no http address; give the address of the file itself")
+            raise Refusal(
+                "the server redirects to an address that is neither http nor https; give the address of the file itself"
+            )
         if str(resp.url).lower().startswith("https:") and parts.scheme.lower() == "http":
             raise Refusal(
                 f"the server redirects from https to http ({parts.hostname}), where anyone on the way can change the"
