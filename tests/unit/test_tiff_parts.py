@@ -108,6 +108,17 @@ def test_a_single_row_more_in_the_only_strip_is_told_and_less_than_a_row_is_not(
             check_tiff_parts(path, 0, (W, H))
 
 
+def test_damage_beyond_what_must_be_counted_hides_nothing(tmp_path):
+    path = set_tag(written(tmp_path / "a.tif", "zlib", layout="one strip"), "ImageLength", 50)
+    with tifffile.TiffFile(path) as tiff:
+        at, length = tiff.pages[0].dataoffsets[0], tiff.pages[0].databytecounts[0]
+    with open(path, "r+b") as file:
+        file.seek(at + length // 2)
+        file.write(bytes(200))
+    with pytest.raises(Refusal, match="203 x 50 px"):
+        check_tiff_parts(path, 0, (W, 50))
+
+
 def test_a_last_strip_filled_up_to_a_whole_one_passes(tmp_path):
     padded = np.vstack([RGB, np.zeros((304 - H, W, 3), np.uint8)])
     path = set_tag(written(tmp_path / "a.tif", rgb=padded), "ImageLength", H)

@@ -150,13 +150,13 @@ def _first_found(file: BinaryIO, parts: _Parts) -> int | None:
 
 
 def _inflated(file: BinaryIO, left: int, enough: int) -> int | None:
-    """Bytes that the next `left` of a file inflate to, counted on to `enough`; None where they are damaged."""
+    """Bytes that the next `left` of a file inflate to, counted on to `enough`; None where damage comes before that."""
     unpacker, found = zlib.decompressobj(), 0
     try:
         while found < enough and (piece := file.read(min(left, AT_ONCE))):
             left -= len(piece)
             while piece and found < enough:
-                found += len(unpacker.decompress(piece, AT_ONCE))
+                found += len(unpacker.decompress(piece, min(AT_ONCE, enough - found)))
                 piece = unpacker.unconsumed_tail
     except zlib.error:
         return None
