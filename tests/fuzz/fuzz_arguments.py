@@ -84,8 +84,8 @@ ARGUMENTS = (
     ),
     Argument(
         "another size",
-        "a JPEG's header alone says how many rows there are: decoders stop there, warn of nothing that follows, and only"
-        " decoding all of it once more would tell",
+        "a JPEG's header alone says how many rows there are: decoders stop there, warn of nothing that follows, and"
+        " only decoding all of it once more would tell",
         ("picture",),
         ("image",),
         (".jpg",),
