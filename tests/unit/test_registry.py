@@ -29,14 +29,16 @@ def test_a_name_that_is_none_is_told_what_was_meant(tmp_path: Path) -> None:
     things = Registry("things", "thing", _library(tmp_path))
     assert things.fault("small") is None
     assert things.fault("Smal") == "'Smal' is no thing, did you mean 'small'?"
-    assert things.fault("SMALL") == "'SMALL' is no thing, did you mean 'small'?"
     assert things.fault("_shared") == "'_shared' is no thing, allowed: folder_entry, small"
     with pytest.raises(ValueError, match="allowed: folder_entry, small"):
         things.load("zzz")
 
 
+def test_case_does_not_keep_a_name_from_being_meant() -> None:
+    assert nearest("ridge", ("RIDGE", "mean")) == "did you mean 'RIDGE'?"
+
+
 def test_a_long_list_is_cut_and_counted() -> None:
-    assert nearest("spot", ("Spot", "SPOTS")) == "did you mean 'Spot'?"
     assert nearest("?", [f"e{number:02}" for number in range(50)]).endswith("e39 … (50 in all)")
 
 
