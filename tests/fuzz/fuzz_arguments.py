@@ -84,10 +84,11 @@ ARGUMENTS = (
     ),
     Argument(
         "another size",
-        "the header alone says how many rows there are; decoders read no further, as in a picture that was cropped",
+        "a JPEG's header alone says how many rows there are: decoders stop there, warn of nothing that follows, and"
+        " only decoding all of it once more would tell",
         ("picture",),
         ("image",),
-        (".tif", ".btf", ".jpg"),
+        (".jpg",),
     ),
 )
 

@@ -43,6 +43,7 @@ def test_mutated_deposits_are_read_right_or_refused(tmp_path: Path) -> None:
     [
         ("xenium", "counts", "matrix.mtx.gz", "counts"),  # the table of cells has their sums
         ("picture", "image", "a.png", "colours"),  # a PNG has checksums
+        ("picture", "image", "a.tif", "another size"),  # its strips and tiles are counted
         ("visium", "spots", "tissue_positions.csv", "pixels moved"),  # the others are on a lattice
         ("visium", "spots", "tissue_positions.csv", "in_tissue changed"),  # the matrix holds the same barcodes
         ("visium", "counts", "matrix.h5", "units lost"),

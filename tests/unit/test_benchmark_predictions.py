@@ -223,6 +223,15 @@ def test_a_fold_without_a_test_sample_large_enough_is_predicted_and_not_scored(t
     assert outcome.scores.empty
 
 
+def test_a_pool_of_a_single_spot_is_predicted_and_not_scored(tmp_path):
+    cohort = Cohort(tmp_path, donor_of={"a": "A", "b": "B"})
+    cohort.cut("a", 1)
+    outcome = cohort.evaluate("hest_exact")[0]
+    assert len(outcome.prediction.values) == 1
+    assert (outcome.row.status, outcome.row.reason) == ("refused", "no test sample has 2 spots")
+    assert outcome.scores.empty
+
+
 def test_a_gene_never_counted_in_the_test_sample_is_undefined_whether_or_not_the_table_lists_it(cohort):
     silent = cohort.genes().index(cohort.evaluate()[0].prediction.genes[3])
     for name in ("a1", "a2"):

@@ -34,6 +34,10 @@ def test_a_name_that_is_none_is_told_what_was_meant(tmp_path: Path) -> None:
         things.load("zzz")
 
 
+def test_case_does_not_keep_a_name_from_being_meant() -> None:
+    assert nearest("ridge", ("RIDGE", "mean")) == "did you mean 'RIDGE'?"
+
+
 def test_a_long_list_is_cut_and_counted() -> None:
     assert nearest("?", [f"e{number:02}" for number in range(50)]).endswith("e39 … (50 in all)")
 

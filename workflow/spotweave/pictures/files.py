@@ -17,6 +17,7 @@ import tifffile
 
 from spotweave.errors import Refusal
 from spotweave.pictures.png_rows import check_png_rows
+from spotweave.pictures.tiff_parts import check_tiff_parts
 
 # Of formats with parsers made for pictures alone: no SVG, PDF or ImageMagick, which read other files or run scripts.
 LOADERS = ("Jpeg", "Png", "Tiff", "Jp2k", "Webp", "OpenSlide")
@@ -144,6 +145,8 @@ def _open(path: Path) -> Picture:
     best = max(range(len(pages)), key=lambda number: (pages[number].width * pages[number].height, -number))
     _check_size(path, pages[best])
     check_png_rows(path)
+    if is_tiff:
+        check_tiff_parts(path, best, (pages[best].width, pages[best].height))
     fail_on = _fail_on(path, pages[best], best) if is_tiff else "warning"
     if fail_on != "warning":
         pages = [load_page(path, number, fail_on) for number in range(len(pages))]
