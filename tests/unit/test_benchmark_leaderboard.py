@@ -22,9 +22,9 @@ TAKEN = ["pearson", "pearson_null95", "undefined_share"]
 NOTES = {"demo": "simulated samples"}
 
 
-def scored(values, null=0.02, note=None):
+def scored(values, null=0.02, note=None, spots=30):
     """A scored fold: its values by gene, of one sample; None is undefined."""
-    return {"values": np.array([values], dtype=float), "null": null, "note": note}
+    return {"values": np.array([values], dtype=float), "null": null, "note": note, "spots": spots}
 
 
 def missing(reason, status="refused", note=None):
@@ -60,7 +60,12 @@ def write(tmp_path):
                 ]
                 for part in parts:
                     table.write(part)
-                sizes = {"n_train_spots": 90, "n_test_spots": 30 + fold, "n_test_samples": 1, "n_genes": count}
+                sizes = {
+                    "n_train_spots": 90,
+                    "n_test_spots": given["spots"] + fold,
+                    "n_test_samples": 1,
+                    "n_genes": count,
+                }
                 rows.append(FoldRow(**labels, **made, **sizes, status="scored", note=given["note"]))
         folds_table.write(folder / "folds.csv", rows)
         return folder
@@ -148,6 +153,35 @@ def test_what_was_not_scored_says_why_once_or_fold_by_fold(write):
         "gone": "",
     }
     assert table.loc["resnet+ridge", "n_folds"] == 1
+
+
+def test_who_lacks_a_fold_or_spots_that_others_have_is_not_ranked_and_the_note_says_so(write):
+    table = ranked(
+        write("all", [scored([0.3]), scored([0.1])]),
+        write("low", [scored([0.2]), scored([0.1])]),
+        write("easy", [scored([0.9]), missing("no weights")]),
+        write("some", [scored([0.9]), scored([0.9], spots=25)]),
+        write("easy", [scored([0.9])], protocol="hest_exact"),
+    )
+    ranks = {key: None if pd.isna(rank) else rank for key, rank in zip(table.index, table["rank"], strict=True)}
+    assert list(ranks.items()) == [
+        ("easy+ridge", None),
+        ("all+ridge", 1),
+        ("low+ridge", 2),
+        ("some+ridge", None),
+    ]
+    assert table["rank"].tolist()[:3] == [1, 1, 2]
+    strict = table[table["protocol"] == "strict"]
+    assert strict.loc["easy+ridge", "note"] == "simulated samples; fold 1: no weights"
+    assert strict.loc["some+ridge", "note"] == "simulated samples; fold 1: without 5 test spots that others predict"
+    assert strict.loc["easy+ridge", "pearson_mean"] == 0.9
+
+
+def test_zero_has_one_sign_whatever_the_last_bits(write):
+    below, above = ([scored([sign * 1e-12])] for sign in (-1, 1))
+    one, other = write("e", below), write("e", above)
+    assert (one / "scores.parquet").read_bytes() == (other / "scores.parquet").read_bytes()
+    assert not np.signbit(ranked(one)["pearson_mean"]).any()
 
 
 def test_a_remark_shared_by_all_folds_is_made_once(write):

@@ -419,6 +419,7 @@ def test_the_file_holds_the_test_spots_in_order_and_every_choice(cohort, tmp_pat
 def test_a_prediction_reads_as_it_was_written_whatever_its_names(tmp_path):
     values = np.arange(6, dtype=np.float32).reshape(3, 2)
     choices = {"lr": 1e-4, "epochs": 3, "layers": [1, 2], "augment": {"flip": True}, "empty": None, "names": []}
+    choices |= {"kind": np.str_("small"), "seeds": np.arange(3), "exemplars": np.array(["s1", "s2"]), "tuned": np.True_}
     given = Prediction(values, ["1x1", "é-2", "1x1"], ["s1", "s1", "s2"], ["A", "IFN-ß"], choices=choices)
     write_prediction(tmp_path / "fold0.h5", given)
     found = read_prediction(tmp_path / "fold0.h5")
@@ -427,6 +428,12 @@ def test_a_prediction_reads_as_it_was_written_whatever_its_names(tmp_path):
     assert (found.status, found.reason) == ("predicted", "")
     assert (found.choices["lr"], found.choices["epochs"], found.choices["layers"].tolist()) == (1e-4, 3, [1, 2])
     assert json.loads(found.choices["augment"]) == {"flip": True}
+    assert (found.choices["kind"], found.choices["seeds"].tolist(), found.choices["tuned"]) == (
+        "small",
+        [0, 1, 2],
+        True,
+    )
+    assert json.loads(found.choices["exemplars"]) == ["s1", "s2"]
     assert "empty" not in found.choices
 
 

@@ -30,12 +30,13 @@ def compare(scores: pd.DataFrame, folds: pd.DataFrame, base: str, tuned: str) ->
         `after` and `difference` of each, and their means. Without common folds the means are None.
     """
     results = []
+    values = ranked_values(scores)
     predictors = folds[folds["encoder"] == base][["task", "protocol", "probe", "predictor"]].drop_duplicates()
     for task, protocol, probe, before in predictors.sort_values(list(predictors)).itertuples(index=False):
         here = folds[(folds["task"] == task) & (folds["protocol"] == protocol) & (folds["probe"] == probe)]
         after = here.loc[here["encoder"] == tuned, "predictor"].unique()
-        old = _values(scores, task, protocol, before)
-        new = _values(scores, task, protocol, after[0]) if len(after) else {}
+        old = values.get((task, protocol, before), {})
+        new = values.get((task, protocol, after[0]), {}) if len(after) else {}
         common = sorted(set(old) & set(new))
         pairs = np.array([[old[fold], new[fold]] for fold in common]).reshape(-1, 2)
         results.append(
@@ -52,11 +53,6 @@ def compare(scores: pd.DataFrame, folds: pd.DataFrame, base: str, tuned: str) ->
             }
         )
     return {"base_encoder": base, "score": RANKED_BY, "results": results}
-
-
-def _values(scores: pd.DataFrame, task: str, protocol: str, predictor: str) -> dict[int, float]:
-    own = (scores["task"] == task) & (scores["protocol"] == protocol) & (scores["predictor"] == predictor)
-    return ranked_values(scores[own])
 
 
 def _mean(values: np.ndarray) -> float | None:

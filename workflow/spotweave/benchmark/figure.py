@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from spotweave.benchmark.leaderboard import KEYS, RANKED_BY, cells, ranked_values
+from spotweave.benchmark.leaderboard import KEYS, RANKED_BY, RankedValues, cells, ranked_values
 
 BAR_COLOUR, POINT_COLOUR, NULL_COLOUR = "#9db8d2", "#1f3b57", "#b3421f"
 LEGEND = {"bar": "mean over folds", "fold": "fold", "null": "null, 95th percentile"}
@@ -46,20 +46,20 @@ def draw(leaderboard: pd.DataFrame, scores: pd.DataFrame, task_notes: Mapping[st
             figure = Figure(figsize=(WIDTH_IN, sum(heights)), layout="constrained")
             # One scale for all, so that no panel looks better than another by its axis.
             axes = list(figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights, sharex=True)[:, 0])
+            by_predictor = ranked_values(scores)
             for panel, panel_axes in zip(rows, axes, strict=True):
-                _panel(panel_axes, panel, scores, task_notes)
+                _panel(panel_axes, panel, by_predictor, task_notes)
             _legend(axes)
         figure.savefig(path, dpi=150, metadata=METADATA[path.suffix])
 
 
-def _panel(axes: Axes, rows: pd.DataFrame, scores: pd.DataFrame, task_notes: Mapping[str, str]) -> None:
+def _panel(axes: Axes, rows: pd.DataFrame, values: RankedValues, task_notes: Mapping[str, str]) -> None:
     first = rows.iloc[0]
     for place, (_, row) in enumerate(rows.iterrows()):
         if not row["n_folds"]:
             axes.text(0, place, " not scored", va="center", color="grey", style="italic")
             continue
-        own = scores[(scores[KEYS] == [row[key] for key in KEYS]).all(axis=1)]
-        folds = list(ranked_values(own).values())
+        folds = list(values[tuple(row[KEYS])].values())
         label = LEGEND if place == 0 else {}
         axes.barh(place, row[RANKED_BY], height=0.7, color=BAR_COLOUR, label=label.get("bar"))
         axes.scatter(folds, [place] * len(folds), s=12, color=POINT_COLOUR, zorder=3, label=label.get("fold"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from spotweave import metrics
@@ -16,6 +17,7 @@ KEYS = ["task", "protocol", "predictor"]
 WHOLE_NUMBERS = ["n_folds", "n_genes", "n_spots", "rank"]
 # What ranks go by: an undefined correlation must not be better than a bad one.
 RANKED_BY = "pearson_mean_zero"
+RankedValues = Mapping[tuple[str, ...], Mapping[int, float]]
 
 
 def columns(names: Sequence[str]) -> list[str]:
@@ -44,9 +46,10 @@ def rank(
     leaderboard
         Columns as `columns` says, sorted by task, protocol and rank. A metric's columns are explained in its module;
         `n_genes` is the fewest of a fold, `n_spots` counts the scored test spots of all folds. The rank goes by
-        `pearson_mean_zero`. Equal scores share a rank; a row without folds has none, and `note` says why.
+        `pearson_mean_zero`. Equal scores share a rank. A row has none, and `note` says why, if it has no folds, or
+        lacks a fold or spots that another predictor of its task and protocol was scored on: it may lack the hard ones.
     """
-    scored = dict(iter(scores.groupby(KEYS, sort=True, observed=True)))
+    folds, scored = _beside_the_others(folds), dict(iter(scores.groupby(KEYS, sort=True, observed=True)))
     rows = [
         _row(dict(zip(KEYS, key, strict=True)), own, scored.get(key, scores.iloc[:0]), names, task_notes)
         for key, own in folds.groupby(KEYS, sort=True)
@@ -54,15 +57,28 @@ def rank(
     table = pd.DataFrame(rows, columns=columns(names))
     if table.empty:
         return table
-    table["rank"] = table.groupby(["task", "protocol"])[RANKED_BY].rank(ascending=False, method="min")
+    comparable = folds.groupby(KEYS, sort=True)["lacking"].sum().to_numpy() == 0
+    ranked = table.assign(score=table[RANKED_BY].where(comparable))
+    table["rank"] = ranked.groupby(["task", "protocol"])["score"].rank(ascending=False, method="min")
     table[WHOLE_NUMBERS] = table[WHOLE_NUMBERS].astype("Int64")
     return table.sort_values(["task", "protocol", "rank", "predictor"], ignore_index=True, na_position="last")
 
 
-def ranked_values(scores: pd.DataFrame) -> dict[int, float]:
-    """Fold -> the number that ranks go by, of the rows of one task, protocol and predictor."""
+def ranked_values(scores: pd.DataFrame) -> RankedValues:
+    """Task, protocol and predictor -> fold -> the number that ranks go by, of every one that was scored."""
     pearson = metrics.load(metrics.REQUIRED)
-    return {fold: pearson.summarise([values])[RANKED_BY] for fold, values in folds_of(scores, metrics.REQUIRED).items()}
+    own = scores[scores["metric"] == metrics.REQUIRED]
+    return {
+        key: {fold: pearson.summarise([values])[RANKED_BY] for fold, values in folds_of(rows, metrics.REQUIRED).items()}
+        for key, rows in own.groupby(KEYS, observed=True)
+    }
+
+
+def _beside_the_others(folds: pd.DataFrame) -> pd.DataFrame:
+    """The folds with one column more, `lacking`: how many test spots less than the predictor that has most of them."""
+    spots = folds["n_test_spots"].where(folds["status"] == SCORED, 0).astype(np.int64)
+    most = spots.groupby([folds["task"], folds["protocol"], folds["fold"]]).transform("max")
+    return folds.assign(lacking=most - spots)
 
 
 def _row(
@@ -92,6 +108,11 @@ def _notes(folds: pd.DataFrame, task_note: str) -> str:
         notes.append(missing["reason"].iloc[0])
     else:
         notes += [f"fold {fold}: {why}" for fold, why in zip(missing["fold"], missing["reason"], strict=True)]
+    fewer = folds[(folds["status"] == SCORED) & (folds["lacking"] > 0)]
+    notes += [
+        f"fold {fold}: without {lacking} test spots that others predict"
+        for fold, lacking in zip(fewer["fold"], fewer["lacking"], strict=True)
+    ]
     return "; ".join(dict.fromkeys(note for note in notes if note))
 
 

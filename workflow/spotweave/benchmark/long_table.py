@@ -51,8 +51,10 @@ def rows(
     """
     count = len(values)
     constant = {name: [labels[name]] * count for name in (*KEYS, "fold")}
-    rounded = pa.array(np.round(values.astype(np.float64), VALUE_DECIMALS), from_pandas=True)
-    columns = {**constant, "sample_id": sample_ids, "gene": genes, "metric": [metric] * count, "value": rounded}
+    # Zero is added: what rounds to zero has the sign of its last bits, and -0.0 other bytes than 0.0.
+    rounded = np.round(values.astype(np.float64), VALUE_DECIMALS) + 0.0
+    numbers = pa.array(rounded, from_pandas=True)
+    columns = {**constant, "sample_id": sample_ids, "gene": genes, "metric": [metric] * count, "value": numbers}
     return pa.table(columns, schema=SCHEMA)
 
 

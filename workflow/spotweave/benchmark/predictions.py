@@ -113,7 +113,10 @@ def place_of(path: Path) -> tuple[str, int]:
 
 def _as_attribute(value: Any) -> Any:
     """Numbers, texts and lists of numbers as they are; anything else as JSON."""
-    if isinstance(value, (str, bool, int, float, np.generic, np.ndarray)):
+    if isinstance(value, str):
+        return str(value)  # HDF5 knows no text of NumPy
+    value = value.tolist() if isinstance(value, (np.generic, np.ndarray)) else value
+    if isinstance(value, (bool, int, float)):
         return value
     if isinstance(value, (list, tuple)) and value and all(isinstance(one, (int, float)) for one in value):
         return np.asarray(value)

@@ -26,14 +26,17 @@ def mean_zero(values: Array) -> float:
 
 
 def over_folds(folds: Sequence[Array], of_fold: Callable[[Array], float]) -> Array:
-    """(F,) a number of each fold, with fixed decimals, so that the last bits of another BLAS make no other file."""
-    return np.array([round(of_fold(values), DECIMALS) for values in folds])
+    """(F,) a number of each fold, with fixed decimals, so that the last bits of another BLAS make no other file.
+
+    Zero is added: they must not decide its sign either.
+    """
+    return np.array([round(of_fold(values), DECIMALS) for values in folds]) + 0.0
 
 
 def mean(numbers: Array) -> float:
     """Mean of the numbers that there are; NaN if there is none."""
     there = numbers[~np.isnan(numbers)]
-    return float(np.round(there.mean(), DECIMALS)) if len(there) else float("nan")
+    return float(np.round(there.mean(), DECIMALS) + 0.0) if len(there) else float("nan")
 
 
 def spread(numbers: Array) -> float:
