@@ -44,7 +44,7 @@ DEFECTS = {
         "test_rows_in_any_order_missing_or_added_are_joined_by_place",
     ),
     "genes of the benchmark chosen with the test samples": (
-        "unit/test_benchmark_evaluate.py",
+        "unit/test_benchmark_predictions.py",
         "test_counts_of_the_test_samples_change_neither_genes_nor_predictions_of_the_strict_protocol",
     ),
     "ridge penalty fixed and the option ignored": (
@@ -52,11 +52,11 @@ DEFECTS = {
         "test_the_penalty_is_chosen_as_a_plain_loop_over_scikit_learn_chooses_it",
     ),
     "one constant gene makes the mean correlation NaN": (
-        "unit/test_benchmark_evaluate.py",
+        "unit/test_benchmark_predictions.py",
         "test_a_gene_never_counted_in_the_test_sample_is_undefined_whether_or_not_the_table_lists_it",
     ),
     "correlations over pooled test samples only": (
-        "unit/test_benchmark_evaluate.py",
+        "unit/test_benchmark_predictions.py",
         "test_per_sample_scores_are_averaged_over_samples_then_genes",
     ),
     "an error page stored as data": (

@@ -348,7 +348,7 @@ def found_on(path: Path, rgb: np.ndarray, pixel_size_um: float, xy_px, in_tissue
 @pytest.mark.parametrize(
     ("grey", "named"),
     [
-        (lambda rgb: rgb.mean(axis=2), "no H&E colours: 0%"),
+        (lambda rgb: rgb.mean(axis=2), "no H&E colours: stain is 0%"),
         (lambda rgb: 255 - rgb.mean(axis=2), r"no H&E colours|mm2 of tissue found"),
     ],
     ids=["greyscale", "like DAPI"],

@@ -146,7 +146,7 @@ CASES = {
         {
             **dict.fromkeys(("segment_tissue", "assemble_sample", "extract_patches", "describe_sample"), 3),
             **dict.fromkeys(("assemble_cohort", "assemble_dataset", "summarise_quality", "make_splits"), 1),
-            **{"embed_patches": 3, "choose_genes": 1, **PREDICTIONS},
+            **{"embed_patches": 3, "list_embeddings": 1, "choose_genes": 1, **PREDICTIONS},
         },
         config={"tissue": {"method": "stained"}},
         made=("samples/demo-a1/tissue.geojson",),
@@ -155,7 +155,7 @@ CASES = {
         "adding-an-encoder.md",
         "workflow/spotweave/encoders/mean_colour.py",
         of_page("adding-an-encoder.md"),
-        {"embed_patches": 3, **PREDICTIONS},
+        {"embed_patches": 3, "list_embeddings": 1, **PREDICTIONS},
         row=(
             "config/encoders.csv",
             {
@@ -170,7 +170,10 @@ CASES = {
         "adding-a-recipe.md",
         "workflow/spotweave/recipes/projection.py",
         of_page("adding-a-recipe.md"),
-        {"finetune_encoder": 3, "embed_patches": 6, "evaluate_recipe": 1, **PREDICTIONS, "fit_probe": 6},
+        {
+            **{"finetune_encoder": 3, "embed_patches": 6, "list_embeddings": 2, "evaluate_recipe": 1},
+            **{**PREDICTIONS, "fit_probe": 6},
+        },
         row=(
             "config/recipes.csv",
             {

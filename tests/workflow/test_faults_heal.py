@@ -186,7 +186,9 @@ def test_a_rerun_that_fails_is_not_forgotten(project, untouched):
     """The change that made the job run is taken back after it has failed: what it left is still not the dataset."""
     script = project.folder / "scripts/assemble_sample.py"
     text = script.read_text()
-    script.write_text(text.replace("    import anndata\n", "    raise OSError('disk full')\n", 1))
+    failing = text.replace("def work(args):\n", "def work(args):\n    raise OSError('disk full')\n", 1)
+    assert failing != text
+    script.write_text(failing)
     failed = project.snakemake("--keep-going", check=False)
     script.write_text(text)
     assert failed.returncode != 0

@@ -32,7 +32,7 @@ AUDIT = {"audit_identity": 1}
 METRICS = {"score_predictions": 1, "rank_predictors": 1, "all": 1}
 SCORES = {"fit_probe": 3, **METRICS}
 GENES = {"choose_genes": 1, **SCORES}
-AGGREGATES = {**RELEASE, **GENES, "make_splits": 1}
+AGGREGATES = {**RELEASE, **GENES, "make_splits": 1, "list_embeddings": 1}
 
 
 @contextlib.contextmanager
@@ -167,7 +167,7 @@ def test_a_changed_setting_rebuilds_from_the_stage_that_reads_it(built, section,
             {"extract_patches": 3, "describe_sample": 3, "embed_patches": 3, **AGGREGATES},
         ),
         ("protocols/strict.py", GENES),
-        ("encoders/handcrafted.py", {"embed_patches": 3, **SCORES}),
+        ("encoders/handcrafted.py", {"embed_patches": 3, "list_embeddings": 1, **SCORES}),
         ("readers/st_v1/layout.py", {**dict.fromkeys(EVERY_SAMPLE, 3), **AGGREGATES, **AUDIT}),
         ("readers/st_v1/read.py", {**dict.fromkeys(EVERY_SAMPLE - {"fetch_sample"}, 3), **AGGREGATES, **AUDIT}),
         ("readers/visium/layout.py", {}),

@@ -8,7 +8,14 @@ import pytest
 from project import SMALL
 
 WITH_RECIPE = {**SMALL, "recipes": ["infonce-demo"]}
-AFTER_TRAINING = {"fit_probe": 3, "score_predictions": 1, "rank_predictors": 1, "evaluate_recipe": 1, "all": 1}
+AFTER_TRAINING = {
+    "list_embeddings": 1,
+    "fit_probe": 3,
+    "score_predictions": 1,
+    "rank_predictors": 1,
+    "evaluate_recipe": 1,
+    "all": 1,
+}
 
 
 @pytest.fixture(scope="module")

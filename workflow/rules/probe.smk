@@ -1,10 +1,36 @@
+rule list_embeddings:
+    """What all fits on an encoder depend on: thousands of files for each of them would fill the memory of a plan."""
+    input:
+        embeddings=task_members(rules.embed_patches.output.embeddings),
+        records=task_members(rules.embed_patches.output.record),
+    output:
+        listed="<results>/benchmark/{task}/embeddings/{encoder}.json",
+    log:
+        "<logs>/list_embeddings/{task}.{encoder}.log",
+    conda:
+        "../../envs/core.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime="30m",
+    params:
+        given=lambda wildcards: as_json(
+            {"samples": TABLES.task_samples(wildcards.task)}
+        ),
+        embeddings=per_sample("embeddings/{encoder}.h5"),
+        records=per_sample("records/embed_patches.{encoder}.json"),
+        code=code("list_embeddings"),
+    shell:
+        "python scripts/list_embeddings.py --given - --embeddings {params.embeddings} --records {params.records}"
+        " --listed {output.listed} <<< {params.given:q} > {log} 2>&1"
+
+
 rule fit_probe:
     """One file of predictions; what scores it asks for no encoder and no probe."""
     input:
         splits=rules.make_splits.output.splits,
         targets=rules.choose_genes.output.targets,
-        embeddings=task_members(rules.embed_patches.output.embeddings),
-        records=task_members(rules.embed_patches.output.record),
+        listed=rules.list_embeddings.output.listed,
     output:
         prediction="<results>/predictions/{task}/{protocol}/{encoder}+{probe}/fold{fold}.h5",
     log:
