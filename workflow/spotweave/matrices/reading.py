@@ -28,7 +28,7 @@ SPOT_COLUMNS = (
 )
 ROWS_AT_ONCE = 1 << 20
 # Between these, Arrow writes a number as pandas does, but for the ".0" of whole ones; beyond, with another exponent.
-PLAIN_LEAST, PLAIN_MOST = 1e-4, 1e15
+PLAIN_LEAST, PLAIN_MOST = 1e-4, 1e9
 
 
 @dataclass(frozen=True)
