@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import csv
+import functools
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import yaml
@@ -23,6 +26,29 @@ SMALL = {
     "recipes": [],
     "protocols": ["strict"],
 }
+
+
+@functools.cache
+def _planner() -> subprocess.Popen[str]:
+    """The process that plans for this one; it ends with it, as its input does."""
+    command = [sys.executable, str(ROOT / "tests/planner.py")]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def plan(folder: Path, *arguments: str, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """What `snakemake --dry-run` says in a folder, without importing it anew."""
+    planner = _planner()
+    assert planner.stdin and planner.stdout
+    with tempfile.TemporaryDirectory() as said:
+        files = {name: str(Path(said, name)) for name in ("stdout", "stderr")}
+        request = {"folder": str(folder), "environment": environment or dict(os.environ)}
+        request |= {"arguments": ["--dry-run", *arguments], **files}
+        planner.stdin.write(json.dumps(request) + "\n")
+        planner.stdin.flush()
+        code = int(planner.stdout.readline())
+        return subprocess.CompletedProcess(
+            arguments, code, *(Path(path).read_text(encoding="utf-8") for path in files.values())
+        )
 
 
 class Project:
@@ -51,19 +77,18 @@ class Project:
         return self.at(folder, self.deposit)
 
     def snakemake(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "snakemake", *arguments, "--cores", "2", "--configfile", "config/try.yaml"]
-        command += ["--scheduler", "greedy"]  # as in the profiles: the other one runs a solver for every choice
-        if "--dry-run" not in arguments:  # planning fetches nothing
-            command = [sys.executable, "scripts/serve_demo.py", "--folder", str(self.deposit), "--", *command]
+        arguments = (*arguments, "--cores", "2", "--configfile", "config/try.yaml")
+        arguments += ("--scheduler", "greedy")  # as in the profiles: the other one runs a solver for every choice
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        done = subprocess.run(
-            command,
-            cwd=self.folder,
-            capture_output=True,
-            text=True,
-            env={**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"},
-            check=False,
-        )
+        environment = {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"}
+        if "--dry-run" in arguments:  # planning fetches nothing
+            done = plan(self.folder, *arguments, environment=environment)
+        else:
+            command = [sys.executable, "scripts/serve_demo.py", "--folder", str(self.deposit), "--"]
+            command += [sys.executable, "-m", "snakemake", *arguments]
+            done = subprocess.run(
+                command, cwd=self.folder, capture_output=True, text=True, env=environment, check=False
+            )
         if check and done.returncode != 0:
             logs = "\n".join(path.read_text()[-2000:] for path in (self.folder / "logs").rglob("*.log"))
             raise AssertionError(f"{done.stdout[-4000:]}\n{done.stderr[-4000:]}\n{logs[-8000:]}")

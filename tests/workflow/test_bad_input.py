@@ -5,14 +5,12 @@ import gzip
 import html
 import re
 import shutil
-import subprocess
-import sys
 
 import pytest
 import yaml
 from PIL import Image
 
-from project import ROOT, SMALL, Project
+from project import ROOT, SMALL, Project, plan
 
 CONFIG = {**SMALL, "cohorts": ["config/cohorts/bad.csv"], "tasks": [], "select": "subseries=taken"}
 # Cells that name no file: each refuses its sample, none stops the run.
@@ -209,7 +207,6 @@ def test_faults_in_tables_and_config_start_nothing(tmp_path, deposit):
 
 def test_every_committed_configuration_can_be_planned(tmp_path):
     for path in sorted((ROOT / "config").glob("*.yaml")):
-        command = [sys.executable, "-m", "snakemake", "-n", "-q", "--configfile", str(path), "--cores", "1"]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        done = plan(ROOT, "-q", "--configfile", str(path), "--cores", "1")
         assert done.returncode == 0, f"{path.name}: {done.stderr[-2000:]}"
         assert yaml.safe_load(path.read_text())["dataset"]

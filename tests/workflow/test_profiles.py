@@ -2,13 +2,11 @@
 
 import csv
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from project import TREE
+from project import TREE, plan
 
 ROOT = Path(__file__).resolve().parents[2]
 RULES = re.findall(
@@ -19,8 +17,7 @@ RULES = re.findall(
 
 
 def dry_run(*arguments):
-    command = [sys.executable, "-m", "snakemake", "-n", "-q", "all", "--configfile", "config/demo.yaml", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return plan(ROOT, "-q", "all", "--configfile", "config/demo.yaml", *arguments)
 
 
 @pytest.mark.parametrize("profile", ["slurm", "profiles/slurm", "profiles/local", "profiles/ci"])
@@ -68,8 +65,7 @@ def test_downloads_from_one_publisher_are_limited_by_its_row(options, most, tmp_
     (tmp_path / "Snakefile").unlink()
     shown = "print('limits', *(f'{name}={one.value}' for name, one in workflow.global_resources.items()))"
     (tmp_path / "Snakefile").write_text(f"{(ROOT / 'Snakefile').read_text()}\n\n{shown}\n")
-    command = [sys.executable, "-m", "snakemake", "-n", "-q", "all", "--configfile", "config/demo.yaml", *options]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = plan(tmp_path, "-q", "all", "--configfile", "config/demo.yaml", *options)
     assert done.returncode == 0, done.stderr
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("limits ")]
     found = dict(word.split("=") for word in line.split() if "_downloads=" in word)
