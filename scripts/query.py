@@ -5,6 +5,7 @@ python scripts/query.py --count organ technology
 """
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 
@@ -22,6 +23,8 @@ parser.add_argument("--count", action="store_true", help="count the samples by t
 
 
 def main():
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends a list, which is no fault
     args = parser.parse_args()
     try:
         known = query.choose(ROOT, args.configfile, [] if args.count else args.query, args.allow_licences)

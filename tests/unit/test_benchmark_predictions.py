@@ -26,6 +26,7 @@ from spotweave.benchmark.targets import Targets
 from spotweave.correlation import pearson_by_group
 from spotweave.expression.samples import read_expression
 from spotweave.io import REFUSED
+from spotweave.metrics import pearson
 
 
 @pytest.fixture
@@ -484,6 +485,17 @@ def test_a_method_without_encoder_and_probe_is_scored_like_any_other(cohort):
     assert (row.predictor, row.encoder, row.probe, row.status) == ("egn", None, None, "scored")
     expected = made.scores[made.scores["metric"] == "pearson"]["value"]
     np.testing.assert_array_equal(table["value"].to_numpy(), expected)
+
+
+def test_a_metric_that_scores_in_another_shape_is_named_with_what_it_may_give(cohort, monkeypatch):
+    path = cohort.folder / "fold0.h5"
+    write_prediction(path, cohort.evaluate()[0].prediction)
+    scoring = Scoring(cohort.splits(), "strict", ["pearson"], 1)
+    monkeypatch.setattr(pearson, "score", lambda scored: np.zeros(len(scored.genes)))
+    with Targets(cohort.choose()) as targets:
+        genes = len(targets.fold(0).genes)
+        with pytest.raises(ValueError, match=rf"metric pearson: .* shape \({genes},\), .* 2 groups x {genes} genes"):
+            score_fold(scoring, targets, {**scoring.labels(), "predictor": "egn", "fold": 0}, path)
 
 
 def test_the_script_scores_all_predictions_into_one_table_whatever_their_order(cohort, tmp_path):

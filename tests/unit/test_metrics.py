@@ -17,7 +17,8 @@ def scored(truth, prediction, groups=None, samples=None, permutations=20, seed=0
     groups = np.zeros(len(truth), int) if groups is None else groups
     counts, positions = np.rint(np.exp(truth.clip(max=9))), np.zeros((len(truth), 2))
     samples = groups if samples is None else samples
-    return Scored(truth, counts, prediction, positions, samples, groups, permutations, seed)
+    genes = [f"G{number}" for number in range(truth.shape[1])]
+    return Scored(truth, counts, prediction, positions, samples, groups, genes, permutations, seed)
 
 
 @pytest.fixture

@@ -1,6 +1,8 @@
 """Scripts parse arguments and call the library: what they hold is counted in their source."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -65,3 +67,11 @@ def test_nothing_heavy_is_imported_before_the_stage_has_looked_at_its_inputs(pat
     names = {alias.name for node in tops if isinstance(node, ast.Import) for alias in node.names}
     names |= {node.module for node in tops if isinstance(node, ast.ImportFrom) and node.module}
     assert not {name.partition(".")[0] for name in names} & HEAVY
+
+
+def test_a_list_of_samples_ends_where_its_reader_ends():
+    """`| head -1`, as one does with a list of 222 samples."""
+    command = [sys.executable, str(ROOT / "scripts/query.py")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0) as listing:
+        listing.stdout.close()
+        assert b"Traceback" not in listing.stderr.read()

@@ -60,8 +60,8 @@ class ScoredFold:
         What the metrics are given.
     group_names
         Sample of each group, in the order of its code; one empty name where samples are pooled.
-    genes, n_samples
-        Names of the genes, and how many samples the spots are of.
+    n_samples
+        How many samples the spots are of.
     too_small
         Samples left out, with their number of spots.
     note
@@ -70,7 +70,6 @@ class ScoredFold:
 
     scored: Scored
     group_names: list[str]
-    genes: Sequence[str]
     n_samples: int
     too_small: dict[str, int]
     note: str
@@ -117,7 +116,7 @@ def score_fold(scoring: Scoring, targets: Targets, labels: Mapping[str, Any], pa
         _labelled(labels, name, metrics.load(name).score(test.scored), test) for name in sorted(set(scoring.metrics))
     ]
     return (
-        row.scored(len(test.scored.truth), test.n_samples, len(test.genes), test.too_small, test.note),
+        row.scored(len(test.scored.truth), test.n_samples, len(test.scored.genes), test.too_small, test.note),
         long_table.sorted_table(pa.concat_tables(values)),
     )
 
@@ -159,11 +158,11 @@ def truth_beside(
             np.concatenate([np.empty((0, 2)), *positions_px]),
             samples,
             np.zeros_like(samples) if is_pooled else samples,
+            genes,
             protocol.permutations,
             scoring.seed,
         ),
         [""] if is_pooled else names,
-        genes,
         len(names),
         {name: len(rows_of[name]) for name in test_samples if name not in names},
         f"none of the genes is in {', '.join(unmet)}, by name or by gene_id" if unmet else "",
@@ -189,7 +188,11 @@ def _rows_of_spots(known: Sequence[str], named: Iterable[str], path: Path) -> ND
 
 def _labelled(labels: Mapping[str, Any], metric: str, values: Array, test: ScoredFold) -> pa.Table:
     """Values of one metric as rows of the long table."""
+    genes = test.scored.genes
     if values.ndim == 0:
         return long_table.rows(labels, metric, [""], [""], values.reshape(1))
-    groups = [name for name in test.group_names for _ in test.genes]
-    return long_table.rows(labels, metric, groups, list(test.genes) * len(test.group_names), values.ravel())
+    if values.shape != (len(test.group_names), len(genes)):
+        asked = f"one value, or {len(test.group_names)} groups x {len(genes)} genes"
+        raise ValueError(f"metric {metric}: its score has the shape {values.shape}, allowed: {asked}")
+    groups = [name for name in test.group_names for _ in genes]
+    return long_table.rows(labels, metric, groups, list(genes) * len(test.group_names), values.ravel())

@@ -45,6 +45,8 @@ class Scored:
         (N,) int code of the sample of each spot.
     groups
         (N,) int code of the spots that are scored together: the samples, or one code for all.
+    genes
+        G names: for what concerns some genes only.
     permutations
         How many of a null distribution.
     seed
@@ -57,6 +59,7 @@ class Scored:
     positions_px: Array
     samples: NDArray[np.int64]
     groups: NDArray[np.int64]
+    genes: Sequence[str]
     permutations: int
     seed: int
 
