@@ -1,0 +1,95 @@
+"""Grids of pseudo-spots: their names, and which spot a point of the slide lies in.
+
+A grid lies on the slide, its axes are the slide's, its unit is um (slide px times the pixel size), and its origin is
+the slide's top-left corner; that of `hest` is the smallest x and y of the pooled points. Names are what configuration
+and files have: `square_55um`, `square_100um`, `hexagonal_55um` (round spots of 55 um at Visium's pitch of 100 um),
+`hest_100um` (as HEST-Library pools, for comparison with published numbers only).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+NAME = re.compile(r"(?P<layout>square|hexagonal|hest)_(?P<size>[1-9]\d{0,3})um")
+PITCH_TO_DIAMETER = 100 / 55  # of Visium
+NO_SPOT = -1
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A grid of pseudo-spots.
+
+    Attributes
+    ----------
+    layout
+        `square` (squares side by side), `hexagonal` (round spots on a hexagonal lattice) or `hest`.
+    size_um
+        Side of a square, diameter of a round spot.
+    """
+
+    layout: str
+    size_um: float
+
+    @classmethod
+    def of(cls, name: str) -> Grid:
+        """The grid of a name.
+
+        Raises
+        ------
+        ValueError
+            It is none: what is allowed.
+        """
+        match = NAME.fullmatch(name)
+        if match is None:
+            raise ValueError(f"{name!r} is no grid, allowed: square_55um, hexagonal_55um, hest_100um or another size")
+        return cls(match["layout"], float(match["size"]))
+
+    @property
+    def name(self) -> str:
+        """As the configuration and files have it."""
+        return f"{self.layout}_{self.size_um:g}um"
+
+    @property
+    def pitch_um(self) -> float:
+        """um between the centres of neighbours."""
+        return self.size_um * PITCH_TO_DIAMETER if self.layout == "hexagonal" else self.size_um
+
+    def places(
+        self, xy_um: NDArray[np.float64], origin_um: tuple[float, float] = (0.0, 0.0)
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Row and column of the spot that each point (N, 2) lies in, both -1 for points between round spots.
+
+        Rows and columns may be negative left of and above the origin. A hexagonal lattice counts columns in half
+        pitches, as Visium does: row + column is even.
+        """
+        x, y = (xy_um - np.asarray(origin_um)).T
+        if self.layout != "hexagonal":
+            return np.floor(y / self.size_um).astype(np.int64), np.floor(x / self.size_um).astype(np.int64)
+        half = self.pitch_um / 2
+        rows = np.full(len(x), NO_SPOT, dtype=np.int64)
+        columns = rows.copy()
+        for parity in (0, 1):  # even and odd rows are two rectangular lattices; no point lies in a spot of both
+            row = 2 * np.floor((y / self.row_pitch_um - parity) / 2).astype(np.int64) + parity
+            column = 2 * np.floor((x / half - parity) / 2).astype(np.int64) + parity
+            offset = self.centres_um(row, column, origin_um) - xy_um
+            inside = np.einsum("ij,ij->i", offset, offset) < (self.size_um / 2) ** 2
+            rows[inside], columns[inside] = row[inside], column[inside]
+        return rows, columns
+
+    @property
+    def row_pitch_um(self) -> float:
+        """um between the centres of neighbouring rows."""
+        return self.pitch_um * np.sqrt(3) / 2 if self.layout == "hexagonal" else self.size_um
+
+    def centres_um(
+        self, rows: NDArray[np.int64], columns: NDArray[np.int64], origin_um: tuple[float, float] = (0.0, 0.0)
+    ) -> NDArray[np.float64]:
+        """Centres (N, 2) of spots, um."""
+        step = self.pitch_um / 2 if self.layout == "hexagonal" else self.size_um
+        first = (self.pitch_um / 2, self.row_pitch_um) if self.layout == "hexagonal" else (self.size_um / 2,) * 2
+        x = origin_um[0] + first[0] + columns * step
+        return np.column_stack([x, origin_um[1] + first[1] + rows * self.row_pitch_um])
