@@ -232,9 +232,15 @@ def paint_dapi(
     light = np.zeros(shape, dtype=np.float32)
     for code in np.unique(nuclei.domain):
         own = nuclei.domain == code
-        placed = (nuclei.x_um, nuclei.y_um, nuclei.semi_major_um, nuclei.semi_minor_um)
         stamp(
-            light, *(values[own] / pixel_size_um for values in placed), nuclei.angle_rad[own], brightness[own], egg=EGG
+            light,
+            nuclei.x_um[own] / pixel_size_um,
+            nuclei.y_um[own] / pixel_size_um,
+            nuclei.semi_major_um[own] / pixel_size_um,
+            nuclei.semi_minor_um[own] / pixel_size_um,
+            nuclei.angle_rad[own],
+            brightness[own],
+            egg=EGG,
         )
     light *= 1 + 0.15 * smooth_noise(rng, shape, max(1.5 / pixel_size_um, 2.0))  # chromatin is not even
     ndimage.gaussian_filter(light, BLUR_UM / pixel_size_um, output=light, mode="nearest")
