@@ -163,7 +163,11 @@ def place_units(
         measured["pixel_size_stated_um"] = stated_um
         measured["pixel_size_stated_deviation"] = round(stated_um / reconciled.pixel_size_um - 1, 4)
     measured["flags"] = [*_flags(measured, reading), *agreement.judge(measured, limits)]
-    places = {"": vendor_px, "modelled_": fitted.modelled_px, "vendor_": vendor_px}
+    places = {
+        "": np.where(fitted.is_off[:, None], np.nan, vendor_px),
+        "modelled_": fitted.modelled_px,
+        "vendor_": vendor_px,
+    }
     columns = {f"{of}{axis}_px": xy_px[:, i] for of, xy_px in places.items() for i, axis in enumerate("xy")}
     units = pd.DataFrame({"unit_id": table["spot_id"], "in_tissue": used.astype(np.int64), **columns})
     return Placement(units, None, picture.size_px, _transforms(fitted, options.spots_to_image_scale), measured)
@@ -232,9 +236,10 @@ def _flags(measured: Mapping[str, Any], reading: Mapping[str, Any]) -> list[str]
     if measured["spots_dropped_from_tissue"]:
         flags.append(f"off-picture: {measured['spots_dropped_from_tissue']:,} in-tissue units lie outside the picture")
     if measured["spots_off_lattice"]:
-        flags.append(f"off-lattice: {measured['spots_off_lattice']:,} bins lie off the lattice of the others")
+        number = measured["spots_off_lattice"]
+        flags.append(f"off-lattice: {number:,} bins lie off the lattice of the others; they are given no place")
     if measured["edge_auc"] is None:
-        flags.append("not-judged: too little tissue, or too little glass beside it, to hold the places against the picture")
+        flags.append("not-judged: too little tissue, or glass beside it, to hold the places against the picture")
     if reading.get("cytassist_shift_possible"):
         flags.append(
             f"cytassist-shift: counts are by {reading['software']}; before Space Ranger 3.1.2 newer firmware of the"
