@@ -71,7 +71,13 @@ SOMETIMES = (
     (
         has_transcripts,
         rules.warp_transcripts.output,
-        ("transcripts", "cells", "cells_geojson", "nuclei", "nuclei_geojson"),
+        (
+            "transcripts",
+            "cell_seg",
+            "cell_seg_geojson",
+            "nucleus_seg",
+            "nucleus_seg_geojson",
+        ),
     ),
     (is_pooled, rules.pool_sample.output, ("other_pools",)),
     (has_cells, rules.assemble_cells.output, ("cells",)),

@@ -5,10 +5,10 @@ rule warp_transcripts:
         field=rules.register_sample.output.field,
     output:
         transcripts="<samples>/{sample}/transcripts.parquet",
-        cells="<samples>/{sample}/xenium_cell_seg.parquet",
-        cells_geojson="<samples>/{sample}/xenium_cell_seg.geojson",
-        nuclei="<samples>/{sample}/xenium_nucleus_seg.parquet",
-        nuclei_geojson="<samples>/{sample}/xenium_nucleus_seg.geojson",
+        cell_seg="<samples>/{sample}/xenium_cell_seg.parquet",
+        cell_seg_geojson="<samples>/{sample}/xenium_cell_seg.geojson",
+        nucleus_seg="<samples>/{sample}/xenium_nucleus_seg.parquet",
+        nucleus_seg_geojson="<samples>/{sample}/xenium_nucleus_seg.geojson",
         record="<samples>/{sample}/records/warp_transcripts.json",
     log:
         "<logs>/warp_transcripts/{sample}.log",
@@ -23,10 +23,10 @@ rule warp_transcripts:
     params:
         code=code("warp_transcripts"),
     shell:
-        "python scripts/warp_transcripts.py --sample {wildcards.sample} --manifest {input.manifest}"
+        "python scripts/warp_transcripts.py --manifest {input.manifest}"
         " --registration {input.registration} --field {input.field} --transcripts {output.transcripts}"
-        " --cells {output.cells} --cells-geojson {output.cells_geojson}"
-        " --nuclei {output.nuclei} --nuclei-geojson {output.nuclei_geojson}"
+        " --cell-seg {output.cell_seg} --cell-seg-geojson {output.cell_seg_geojson}"
+        " --nucleus-seg {output.nucleus_seg} --nucleus-seg-geojson {output.nucleus_seg_geojson}"
         " --record {output.record} --code {params.code} > {log} 2>&1"
 
 
@@ -55,12 +55,14 @@ rule pool_sample:
         runtime="2h",
     params:
         pooling=lambda wildcards: technology_of(wildcards)["pooling"],
+        grids=" ".join(config["pool"]["grids"]),
         min_qv=config["pool"]["min_qv"],
         code=code("pool_sample", lambda wildcards: [pooling_of(wildcards)]),
     shell:
-        "python scripts/pool_sample.py --sample {wildcards.sample} --expression {input.expression}"
+        "python scripts/pool_sample.py --expression {input.expression}"
         " --alignment {input.alignment} --units {input.units} --transcripts {input.transcripts}"
-        " --pooling {params.pooling} --min-qv {params.min_qv} --pools {output.pool} {output.other_pools}"
+        " --pooling {params.pooling} --grids {params.grids} --min-qv {params.min_qv}"
+        " --pools {output.pool} {output.other_pools}"
         " --record {output.record} --code {params.code} > {log} 2>&1"
 
 

@@ -59,18 +59,14 @@ def _text(value: Any) -> Any:
 
 
 def _conserved(name: str) -> Column:
-    """Where the counts went: of the stage that pools, or else of the one that assembles."""
-
-    def column(_: Mapping[str, str], measured: Mapping[str, Mapping[str, Any]]) -> Any:
-        stage = "pool_sample" if "pool_sample" in measured else "assemble_sample"
-        return _text(measured[stage].get("conservation", {}).get(name))
-
-    return column
+    """Where the counts of the dataset's units went."""
+    return lambda _, measured: _text(measured["assemble_sample"].get("conservation", {}).get(name))
 
 
 def _spot_pitch_um(_: Mapping[str, str], measured: Mapping[str, Mapping[str, Any]]) -> float | None:
     """um between the spots of the dataset: of the grid where they are pooled, else of the array."""
-    found: float | None = measured.get("pool_sample", measured["align_array"]).get("spot_pitch_um")
+    stage = "assemble_sample" if "pool_sample" in measured else "align_array"
+    found: float | None = measured[stage].get("spot_pitch_um")
     return found
 
 
@@ -140,9 +136,9 @@ COLUMNS: dict[str, Column] = {
     "counts_in": _conserved("counts_in"),
     "counts_out": _conserved("counts_out"),
     "counts_excluded": _conserved("counts_dropped"),
-    "pooled_by": _measured_if("pool_sample", "grid"),
-    "pool_preset": _measured_if("pool_sample", "preset"),
-    "spots_partial": _measured_if("pool_sample", "spots_partial"),
+    "pooled_by": _measured_if("assemble_sample", "pooled_by"),
+    "pool_preset": _measured_if("assemble_sample", "pool_preset"),
+    "spots_partial": _measured_if("assemble_sample", "spots_partial"),
     "control_rate": _measured_if("pool_sample", "control_rate"),
     "low_quality_rate": _measured_if("pool_sample", "low_quality_rate"),
     "stripe_strength_rows": _measured_if("pool_sample", "stripe_strength_rows"),
