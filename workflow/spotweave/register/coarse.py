@@ -24,6 +24,8 @@ TURN_DEG = 6.0
 OVERLAP_MIN = 0.25  # of the smaller picture
 APART_PX, APART_DEG = 8.0, 12.0  # two poses nearer than this are one
 PEAKS_A_POSE = 2
+SCALE_STEP = 0.05
+QUICK_SIDE_PX, QUICK_TURN_DEG = 96, 10.0
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,15 @@ class Pose:
     scale: float
 
 
-def search(fixed: Raster, moving: Raster, scales: Sequence[float], most: int) -> list[Pose]:
+def search(
+    fixed: Raster,
+    moving: Raster,
+    scales: Sequence[float],
+    most: int,
+    *,
+    side_px: int = SIDE_PX,
+    turn_deg: float = TURN_DEG,
+) -> list[Pose]:
     """The best poses, the best first, no two alike.
 
     Parameters
@@ -58,12 +68,14 @@ def search(fixed: Raster, moving: Raster, scales: Sequence[float], most: int) ->
         Factors on the size of `moving` that are tried: 1 where both pixel sizes are known.
     most
         How many at most.
+    side_px, turn_deg
+        Px of the larger picture's longer side, and the step between turns.
     """
     extent_um = max(*(side * fixed.um_per_px for side in fixed.size_px), *(s * moving.um_per_px for s in moving.size_px))
-    um = max(extent_um / SIDE_PX, fixed.um_per_px, moving.um_per_px)
+    um = max(extent_um / side_px, fixed.um_per_px, moving.um_per_px)
     still, mover = fixed.at(um), moving.at(um)
     poses: list[Pose] = []
-    turns = np.arange(0.0, 360.0, TURN_DEG)
+    turns = np.arange(0.0, 360.0, turn_deg)
     with tqdm(total=2 * len(scales) * len(turns), disable=None, desc="coarse search") as bar:
         for scale in scales:
             correlator = _Correlator(_balanced(still.signal), _side(mover, scale * mover.um_per_px / still.um_per_px))
@@ -72,6 +84,22 @@ def search(fixed: Raster, moving: Raster, scales: Sequence[float], most: int) ->
                     poses += _of_pose(correlator, still, mover, float(turn), mirrored, scale)
                     bar.update()
     return _distinct(sorted(poses, key=lambda pose: -pose.score), still, mover, most)
+
+
+def likely_scales(fixed: Raster, moving: Raster, least: float, largest: float, most: int) -> list[float]:
+    """The sizes of `moving` between two bounds at which some pose fits best, by a quick look; the best first."""
+    count = max(2, int(np.ceil(np.log(largest / least) / SCALE_STEP)) + 1)
+    scales = np.geomspace(least, largest, count).tolist()
+    found: list[tuple[float, float]] = []
+    for scale in tqdm(scales, disable=None, desc="sizes"):
+        larger = Raster(moving.signal, moving.scale, moving.um_per_px * scale)
+        poses = search(fixed, larger, (1.0,), 1, side_px=QUICK_SIDE_PX, turn_deg=QUICK_TURN_DEG)
+        found += [(pose.score, scale) for pose in poses]
+    kept: list[float] = []
+    for _, scale in sorted(found, reverse=True):
+        if all(abs(np.log(scale / other)) > 1.5 * SCALE_STEP for other in kept):
+            kept.append(scale)
+    return kept[:most]
 
 
 def _balanced(signal: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -29,6 +29,7 @@ FIELD_GAIN_UM, FIELD_GAIN_SE = 0.1, 2.0  # a field lowers the distances by more 
 HOPEFUL_SHARE = 0.25  # of held-out patches found: below, a start is not worth a field
 VALIS_SIDE_PX = 1400
 TURNS_DEG = (0, 90, 180, 270)
+SAME_UM = 0.1
 
 
 @dataclass(frozen=True)
@@ -66,11 +67,12 @@ class Given:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A map with what it measures."""
+    """A map with what it measures; `is_stated` where the deposit or the row gives it."""
 
     name: str
     found: SlideMap
     judged: Judged
+    is_stated: bool = False
 
     @property
     def has_field(self) -> bool:
@@ -106,6 +108,7 @@ class Registration:
             "candidates": [
                 {
                     "name": one.name,
+                    "is_stated": one.is_stated,
                     "has_field": one.has_field,
                     "matrix_um_to_slide_px": one.found.matrix.tolist(),
                     **one.judged.report(),
@@ -141,7 +144,7 @@ def register(
     work = _Work(refine.Pair(fixed, moving), settings)
     with tqdm(total=3 + len(given), disable=None, desc="registration") as bar:
         for one in given:
-            work.add(one.name, SlideMap(one.matrix))
+            work.add(one.name, SlideMap(one.matrix), is_stated=True)
             work.add_affine(f"{one.name}, refined", one.matrix)
             bar.update()
         poses = coarse.search(fixed.at(settings.working_um_per_px), moving.at(settings.working_um_per_px), scales, POSES)
@@ -172,12 +175,12 @@ class _Work:
         self.candidates: list[Candidate] = []
         self.notes: list[str] = []
 
-    def add(self, name: str, found: SlideMap) -> Candidate | None:
+    def add(self, name: str, found: SlideMap, *, is_stated: bool = False) -> Candidate | None:
         """Judge a map, unless one that is nearly the same is there."""
-        if any(_is_same(one.found, found, self.pair.fixed) for one in self.candidates):
+        if any(_is_same(one.found, found, self.pair.moving) for one in self.candidates):
             return None
         judged = judge.judge(self.pair.fixed, self.pair.moving, found, self.settings.working_um_per_px)
-        self.candidates.append(Candidate(name, found, judged))
+        self.candidates.append(Candidate(name, found, judged, is_stated))
         return self.candidates[-1]
 
     def add_affine(self, name: str, start: NDArray[np.float64]) -> None:
@@ -248,19 +251,18 @@ def _all_turns(matrix: NDArray[np.float64], pair: refine.Pair) -> list[tuple[str
     return found
 
 
-def _is_same(first: SlideMap, second: SlideMap, fixed: Raster) -> bool:
-    """Whether two maps put the picture's corners within a tenth of a um of each other, both without a field."""
+def _is_same(first: SlideMap, second: SlideMap, moving: Raster) -> bool:
+    """Whether two maps, both without a field, put everything within a tenth of a um of each other."""
     if first.field_px is not None or second.field_px is not None:
         return False
-    return distance_um(first, second, fixed).max() < 0.1
+    return bool(distance_um(first, second, moving).max() < SAME_UM)
 
 
-def distance_um(first: SlideMap, second: SlideMap, fixed: Raster) -> NDArray[np.float64]:
-    """How far apart two maps put what the first has at 9 x 9 places of the slide, um."""
-    width, height = fixed.size_px
+def distance_um(first: SlideMap, second: SlideMap, moving: Raster) -> NDArray[np.float64]:
+    """How far apart two maps put 9 x 9 places of the instrument's picture, um by the first's pixel size."""
+    width, height = moving.size_px
     x, y = np.meshgrid(np.linspace(0, width, 9), np.linspace(0, height, 9))
-    places = apply(fixed.to_native, np.column_stack([x.ravel(), y.ravel()]))
-    um = first.to_um(places)
+    um = apply(moving.to_native, np.column_stack([x.ravel(), y.ravel()]))
     apart_px = np.linalg.norm(second.to_slide(um) - first.to_slide(um), axis=1)
     return np.asarray(apart_px * first.pixel_size_um)
 

@@ -30,15 +30,17 @@ class Raster:
     signal
         (H, W) uint8, high at nuclei.
     scale
-        Native units (slide px, or um of an instrument) of one px along x and y; native = px * scale, both with their
-        origin at the top-left corner.
+        Native units (slide px, or um of an instrument) of one px along x and y.
     um_per_px
         um of one px.
+    origin
+        Native place of its top-left corner; native = origin + px * scale.
     """
 
     signal: NDArray[np.uint8]
     scale: tuple[float, float]
     um_per_px: float
+    origin: tuple[float, float] = (0.0, 0.0)
 
     @property
     def size_px(self) -> tuple[int, int]:
@@ -48,7 +50,8 @@ class Raster:
     @property
     def to_native(self) -> NDArray[np.float64]:
         """(3, 3), px of the grid -> native units."""
-        return np.diag([self.scale[0], self.scale[1], 1.0])
+        (width, height), (left, top) = self.scale, self.origin
+        return np.array([[width, 0.0, left], [0.0, height, top], [0.0, 0.0, 1.0]])
 
     def at(self, um_per_px: float) -> Raster:
         """The same on a coarser grid of about so many um; never on a finer one."""
@@ -59,7 +62,8 @@ class Raster:
         signal = cv2.resize(self.signal, (width, height), interpolation=cv2.INTER_AREA)
         ratio = (self.size_px[0] / width, self.size_px[1] / height)
         um = self.um_per_px * float(np.sqrt(ratio[0] * ratio[1]))
-        return Raster(np.asarray(signal), (self.scale[0] * ratio[0], self.scale[1] * ratio[1]), um)
+        scale = (self.scale[0] * ratio[0], self.scale[1] * ratio[1])
+        return Raster(np.asarray(signal), scale, um, self.origin)
 
     def contrast(self) -> NDArray[np.float32]:
         """(H, W) local contrast, about -3 to 3, near 0 on glass."""
