@@ -101,7 +101,7 @@ class Truth:
 
 @dataclass(frozen=True)
 class Bins:
-    """Bins of one size, by (row, col): `array` (n, 2) row, col; `pixels` (n, 2) x, y; `in_tissue`; `counts` (n, genes), whole."""
+    """Bins of one size, by (row, col): `array` (n, 2) row, col; `pixels` (n, 2) x, y; `in_tissue`; `counts`."""
 
     size_um: int
     array: NDArray[np.int64]

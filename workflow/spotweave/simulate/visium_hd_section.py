@@ -75,7 +75,7 @@ class SectionTruth(Truth):
         row, col = (axis.ravel() for axis in np.mgrid[:rows, :columns])
         array = np.column_stack([row + self.first_row // fold, col + self.first_col // fold]).astype(np.int64)
         small_row, small_col = (axis.ravel() // fold for axis in np.indices(self.in_tissue.shape))
-        pixels = self.to_slide((array[:, ::-1] + 0.5) * size_um)
+        pixels = self.to_slide(np.asarray((array[:, ::-1] + 0.5) * size_um, dtype=np.float64))
         counts = self._sums(small_row * columns + small_col, rows * columns)
         return Bins(size_um, array, pixels, in_tissue.astype(np.int64), counts)
 
@@ -152,8 +152,8 @@ def draw_section(
     row, col, gene = row[is_caught], col[is_caught], gene[is_caught]
     shape = (rows * columns, len(every))
     counts = coo_matrix((np.ones(len(row), dtype=np.int64), (row * columns + col, gene)), shape=shape).tocsr()
-    at_row, at_col = np.indices((rows, columns))
-    in_tissue = tissues.at(tissue.level_um, (at_col + 0.5) * BASE_UM, (at_row + 0.5) * BASE_UM) > 0
+    y_um, x_um = np.asarray((np.indices((rows, columns)) + 0.5) * BASE_UM, dtype=np.float64)
+    in_tissue = tissues.at(tissue.level_um, x_um, y_um) > 0
     return SectionTruth(
         counts=counts,
         in_tissue=in_tissue,

@@ -24,10 +24,8 @@ def transcript_table(truth: Truth, version: Version) -> pa.Table:
     calls = calls_of(truth, version)
     names = [name.encode() for name in calls["feature"]] if version.has_byte_names else list(calls["feature"])
     category = [CONTROLS[kind][1] if kind else "predesigned_gene" for kind in calls["control"]]
-    category = [
-        "custom_gene" if name == truth.custom_gene else kind
-        for kind, name in zip(category, calls["feature"], strict=True)
-    ]
+    for index in np.flatnonzero(calls["feature"] == truth.custom_gene):
+        category[index] = "custom_gene"
     columns: dict[str, Any] = {
         "transcript_id": pa.array(np.arange(len(calls)) + (1 << 48), pa.uint64()),
         "cell_id": pa.array(cell_names(calls["cell"].tolist(), version)),
@@ -169,7 +167,7 @@ def write_point_pairs(
     path: Path, dapi_px: NDArray[np.float64], he_px: NDArray[np.float64], error_px: float = 0.0
 ) -> Path:
     """Keypoints of Xenium Explorer by both their places."""
-    fixed = dapi_px + np.random.default_rng(7).normal(0, 1, fixed.shape) * error_px
+    fixed = dapi_px + np.random.default_rng(7).normal(0, 1, dapi_px.shape) * error_px
     lines = ["fixedX,fixedY,alignmentX,alignmentY"]
     lines += [",".join(repr(float(v)) for v in row) for row in np.column_stack([fixed, he_px])]
     path.write_text("\n".join(lines) + "\n")
