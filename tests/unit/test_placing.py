@@ -133,7 +133,7 @@ def test_a_deposit_is_read_with_ids_as_they_are_and_numbers_to_the_last_bit(tmp_
     assert (found.reading, found.frame) == ({"unit": "spot"}, None)
 
 
-@pytest.mark.parametrize("way", ["transform", "registration"])
+@pytest.mark.parametrize("way", ["registration"])
 def test_what_cannot_be_placed_yet_is_refused_before_anything_is_opened(way, tmp_path):
     deposit = placing.Deposit(tmp_path / "none.json", pd.DataFrame(), {}, None, OPTIONS, {})
     with pytest.raises(Refusal, match=r"cells cannot be placed on the H&E yet; its counts are in expression\.h5ad"):

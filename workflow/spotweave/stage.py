@@ -40,7 +40,7 @@ class Stage:
     doc
         The script's docstring, shown by `--help`.
     inputs, outputs
-        Names of the path arguments. A trailing `+` on an input takes one or more paths, `*` none or more, `@` one for
+        Names of the path arguments. A trailing `+` takes one or more paths; on an input `*` none or more, `@` one for
         each of `--samples`, given in their order or as one path with `{sample}` in it (commands over thousands of
         samples stay readable). Files of an `@` input may be refused: one refused sample is no reason to refuse what is
         gathered over many; the work leaves it out.
@@ -68,7 +68,7 @@ class Stage:
         takes_refused: bool = False,
     ) -> None:
         self.name = name
-        self.outputs = tuple(outputs)
+        self.outputs = tuple(name.rstrip("+") for name in outputs)
         self.inputs = tuple(name.rstrip("+*") for name in inputs if not name.endswith("@"))
         self.gathered = tuple(name.rstrip("@") for name in inputs if name.endswith("@"))
         self.has_record = record
@@ -82,8 +82,13 @@ class Stage:
                 self.parser.add_argument(flag, type=Path, nargs=many, action="extend", required=many == "+", default=[])
             else:
                 self.parser.add_argument(flag, type=Path, required=True)
-        for output in self.outputs:
-            self.parser.add_argument(f"--{output.replace('_', '-')}", type=Path, required=True)
+        for made in outputs:
+            self.parser.add_argument(
+                f"--{made.rstrip('+').replace('_', '-')}",
+                type=Path,
+                required=True,
+                nargs="+" if made.endswith("+") else None,
+            )
         if self.gathered:
             self.parser.add_argument(
                 "--samples", nargs="+", action="extend", required=True, help="ids of the samples gathered over"
@@ -100,8 +105,8 @@ class Stage:
             setattr(args, name, self._per_sample(args, name))
         logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", force=True)
         log.setLevel(logging.INFO)
-        targets = {output: getattr(args, output) for output in self.outputs}
-        outputs = _Outputs([*targets.values(), *([args.record] if self.has_record else [])])
+        targets = self._paths(args, self.outputs)
+        outputs = _Outputs([*targets, *([args.record] if self.has_record else [])])
         outputs.begin()
         try:
             outcome = self._outcome(args, targets, work)
@@ -111,22 +116,23 @@ class Stage:
         finally:
             outputs.discard()
 
-    def _outcome(self, args: argparse.Namespace, targets: dict[str, Path], work: Work) -> dict[str, Any]:
+    def _outcome(self, args: argparse.Namespace, targets: Sequence[Path], work: Work) -> dict[str, Any]:
         """Write the outputs' part files; returns what the record says."""
-        refused = [] if self.takes_refused else [path for path in self._input_paths(args) if is_refused(path)]
+        refused = [] if self.takes_refused else [path for path in self._paths(args, self.inputs) if is_refused(path)]
         if refused:
             log.info("%s: refused upstream (%s), passed on", self.name, refused[0])
-            _mark_refused(targets.values())
+            _mark_refused(targets)
             return {"status": "passed_on"}
-        for output, path in targets.items():
-            setattr(args, output, own_part_path(path))
+        for output in self.outputs:
+            path = getattr(args, output)
+            setattr(args, output, [*map(own_part_path, path)] if isinstance(path, list) else own_part_path(path))
         try:
             return {"status": "accepted", "measures": work(args) or {}}
         except Refusal as refusal:
             if not self.has_record:
                 raise
             log.warning("%s: REFUSED: %s", self.name, refusal.reason)
-            _mark_refused(targets.values())
+            _mark_refused(targets)
             self.also.clear()
             return {
                 "status": "refused",
@@ -143,9 +149,9 @@ class Stage:
             self.parser.error(f"--{name}: {len(paths)} paths for {len(args.samples)} samples")
         return paths
 
-    def _input_paths(self, args: argparse.Namespace) -> list[Path]:
+    def _paths(self, args: argparse.Namespace, names: Iterable[str]) -> list[Path]:
         paths: list[Path] = []
-        for name in self.inputs:
+        for name in names:
             value = getattr(args, name)
             paths += value if isinstance(value, list) else [value]
         return paths

@@ -78,43 +78,77 @@ def align(spots: Spots, pitch_um: tuple[float, float], picture: Picture, limits:
         With the number and its limit.
     """
     known = np.isfinite(spots.xy_px).all(axis=1)
+    found = fit(spots.array[known] * np.asarray(pitch_um), spots.xy_px[known])
+    hold(found, picture, limits)
+    check_outside(spots, picture, limits)
+    return found
+
+
+def fit(places_um: Points, xy_px: Points) -> LatticeFit:
+    """Fit a lattice to places (N, 2) um and their pixels (N, 2), none of them missing.
+
+    Raises
+    ------
+    Refusal
+        They are too few, or on one line.
+    """
     try:
-        fit = fit_lattice(spots.array[known] * np.asarray(pitch_um), spots.xy_px[known])
+        return fit_lattice(places_um, xy_px)
     except ValueError as error:
         raise Refusal(
-            f"no lattice can be fitted to the {int(known.sum())} spots with pixel positions: {error};"
-            " check the spot file",
-            measured=int(known.sum()),
+            f"no lattice can be fitted to the {len(xy_px)} spots with pixel positions: {error}; check the spot file",
+            measured=len(xy_px),
         ) from error
-    if fit.pixel_size_um > limits["pixel_size_max_um"]:
+
+
+def hold(found: LatticeFit, picture: Picture, limits: Mapping[str, float]) -> None:
+    """Hold a fit's pixel size, residual and anisotropy against the limits that `align` names.
+
+    Raises
+    ------
+    Refusal
+        With the number and its limit.
+    """
+    if found.pixel_size_um > limits["pixel_size_max_um"]:
         raise Refusal(
-            f"{picture.name} is too coarse: {fit.pixel_size_um:.4f} um/px by the spot lattice; look for the"
+            f"{picture.name} is too coarse: {found.pixel_size_um:.4f} um/px by the spot lattice; look for the"
             " full-resolution picture, or raise limits.pixel_size_max_um on purpose",
-            measured=round(fit.pixel_size_um, 4),
+            measured=round(found.pixel_size_um, 4),
             threshold=limits["pixel_size_max_um"],
         )
-    if fit.pixel_size_um < limits["pixel_size_min_um"]:
+    if found.pixel_size_um < limits["pixel_size_min_um"]:
         raise Refusal(
-            f"{picture.name}: {fit.pixel_size_um:.4f} um/px by the spot lattice is finer than any scanner;"
+            f"{picture.name}: {found.pixel_size_um:.4f} um/px by the spot lattice is finer than any scanner;"
             " check the array pitch and spots_to_image_scale in the row",
-            measured=round(fit.pixel_size_um, 4),
+            measured=round(found.pixel_size_um, 4),
             threshold=limits["pixel_size_min_um"],
         )
-    if fit.residual_um > limits["residual_max_um"]:
+    if found.residual_um > limits["residual_max_um"]:
         raise Refusal(
-            f"the spots do not lie on their lattice: median distance {fit.residual_um:.1f} um; check that the spot"
+            f"the spots do not lie on their lattice: median distance {found.residual_um:.1f} um; check that the spot"
             " file belongs to this array and that its columns are not swapped",
-            measured=round(fit.residual_um, 2),
+            measured=round(found.residual_um, 2),
             threshold=limits["residual_max_um"],
         )
-    if fit.anisotropy > limits["anisotropy_max"]:
+    if found.anisotropy > limits["anisotropy_max"]:
         raise Refusal(
-            f"{picture.name}: um/px along the array's axes differ by {fit.anisotropy:.1%}"
-            f" ({fit.pixel_size_x_um:.4f} and {fit.pixel_size_y_um:.4f}); check array_pitch_x_um and"
+            f"{picture.name}: um/px along the array's axes differ by {found.anisotropy:.1%}"
+            f" ({found.pixel_size_x_um:.4f} and {found.pixel_size_y_um:.4f}); check array_pitch_x_um and"
             " array_pitch_y_um in the row",
-            measured=round(fit.anisotropy, 4),
+            measured=round(found.anisotropy, 4),
             threshold=limits["anisotropy_max"],
         )
+
+
+def check_outside(spots: Spots, picture: Picture, limits: Mapping[str, float]) -> None:
+    """Hold the share of the in-tissue spots outside the picture against `spots_outside_max`.
+
+    Raises
+    ------
+    Refusal
+        With the share, the limit, and what to do by where the spots lie.
+    """
+    known = np.isfinite(spots.xy_px).all(axis=1)
     used = np.asarray(spots.in_tissue & known)
     outside = outside_picture(spots.xy_px, picture.size_px) & used
     share = float(outside.sum() / max(used.sum(), 1))
@@ -126,7 +160,6 @@ def align(spots: Spots, pitch_um: tuple[float, float], picture: Picture, limits:
             measured=round(share, 4),
             threshold=limits["spots_outside_max"],
         )
-    return fit
 
 
 def off_lattice(places_um: Points, xy_px: Points, within_um: float) -> np.ndarray:
@@ -146,11 +179,11 @@ def off_lattice(places_um: Points, xy_px: Points, within_um: float) -> np.ndarra
     is_off = np.zeros(len(xy_px), dtype=bool)
     for _ in range(FITS_WITHOUT):
         try:
-            fit = fit_lattice(places_um[known & ~is_off], xy_px[known & ~is_off])
+            found = fit_lattice(places_um[known & ~is_off], xy_px[known & ~is_off])
         except ValueError:
             return np.zeros(len(xy_px), dtype=bool)
         with np.errstate(invalid="ignore"):
-            off_um = np.linalg.norm(xy_px - apply(fit.matrix, places_um), axis=1) * fit.pixel_size_um
+            off_um = np.linalg.norm(xy_px - apply(found.matrix, places_um), axis=1) * found.pixel_size_um
             is_off = known & (off_um > within_um)
     return is_off
 

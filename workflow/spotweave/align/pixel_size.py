@@ -161,8 +161,8 @@ def gather(
     tag_um
         The file's resolution tag.
     scalefactors
-        Of the deposit: `spot_diameter_fullres` and `fiducial_diameter_fullres` are looked at, in px of the picture the
-        positions were measured on.
+        Of the deposit, in px of the picture the positions were measured on: `microns_per_pixel`, which bins and cells
+        have, or else `spot_diameter_fullres` and `fiducial_diameter_fullres`.
     spots_to_image_scale
         px of the picture to a px of the one the positions and scale factors were measured on.
     capture_area
@@ -185,7 +185,10 @@ def gather(
         scalefactors[name] * spots_to_image_scale if name in scalefactors else None
         for name in ("spot_diameter_fullres", "fiducial_diameter_fullres")
     )
-    if _is_size(spot_px):
+    per_px_um = scalefactors.get("microns_per_pixel")
+    if _is_size(per_px_um):
+        found.append(Estimate("scalefactors", per_px_um / spots_to_image_scale, None, "microns_per_pixel"))
+    elif _is_size(spot_px):
         found += _by_scale_factors(spot_px, dot_px, capture_area)
     if _is_size(tag_um):
         found.append(Estimate("tag", tag_um))

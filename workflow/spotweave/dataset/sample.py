@@ -11,12 +11,12 @@ import anndata
 import numpy as np
 from numpy.typing import NDArray
 
+from spotweave import pooling as poolings
 from spotweave.dataset.spots import release_spots, write
 from spotweave.errors import Refusal
 from spotweave.io import read_json
 from spotweave.pictures.reduced import read_reduced
-from spotweave.placing import read_units
-from spotweave.pooling import pool_sample
+from spotweave.pooling import CONSERVATION, GRID, PARTIAL, UNITS
 from spotweave.report import plots
 from spotweave.tissue.agreement import tissue_fraction
 from spotweave.tissue.polygons import read_geojson
@@ -36,6 +36,8 @@ class Parts:
         `alignment.json` and `units.parquet` of the placing stage.
     slide, tissue
         `slide.tif` and `tissue.geojson`.
+    pool
+        The first of the pools, of technologies that pool into grids; its spots are the sample's units.
     """
 
     expression: Path
@@ -43,6 +45,7 @@ class Parts:
     units: Path
     slide: Path
     tissue: Path
+    pool: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -76,10 +79,12 @@ def assemble(sample: str, parts: Parts, pooling: str, spots_min: int, st: Path, 
     Refusal
         Too few units are in tissue and have counts.
     """
+    units, conservation = _units(parts, pooling)
     alignment = read_json(parts.alignment)
+    if parts.pool is not None:
+        alignment["spot_diameter_um"] = units.uns[GRID]["size_um"]  # a square counts as the disc of its width
     longest_px = max(alignment["image_width_px"], alignment["image_height_px"])
     picture, _ = read_reduced(parts.slide, PICTURE_PX / longest_px)
-    units, conservation = pool_sample(pooling, anndata.read_h5ad(parts.expression), read_units(parts.units))
     diameter_px = alignment["spot_diameter_um"] / alignment["pixel_size_um"]
     xy_px = units.obs[["x_px", "y_px"]].to_numpy(dtype=float)
     fraction = tissue_fraction(read_geojson(parts.tissue), xy_px[:, 0], xy_px[:, 1], diameter_px)
@@ -90,14 +95,36 @@ def assemble(sample: str, parts: Parts, pooling: str, spots_min: int, st: Path, 
     _draw(sample, released[in_tissue], _modelled_px(units)[in_tissue], alignment, picture, pictures)
     return {
         "spots": released.n_obs,
-        "spots_without_position": conservation["units_without_place"],
+        "spots_without_position": conservation.get("units_without_place", 0),
         "spots_in_tissue": int(in_tissue.sum()),
         "genes": released.n_vars,
         "spot_diameter_um": alignment["spot_diameter_um"],
         "counts_per_spot_median": float(np.median(released.obs["total_counts"][in_tissue])),
         "tissue_fraction_mean": round(float(released.obs["tissue_fraction"][in_tissue].mean()), 4),
         "conservation": conservation,
+        **_of_pool(units),
     }
+
+
+def _of_pool(units: anndata.AnnData) -> dict[str, Any]:
+    """What the grid of pooled units is; nothing for units of the technology itself."""
+    grid = units.uns.get(GRID)
+    if grid is None:
+        return {}
+    return {
+        "pooled_by": str(grid["name"]),
+        "pool_preset": str(grid["preset"]),
+        "spot_pitch_um": float(grid["pitch_um"]),
+        "spots_partial": int(units.obs[PARTIAL].sum()),
+    }
+
+
+def _units(parts: Parts, pooling: str) -> tuple[anndata.AnnData, dict[str, Any]]:
+    """The sample's units with their places, and where every count went."""
+    if parts.pool is not None:
+        return poolings.read_pool(parts.pool)
+    pools, measures = poolings.pool_sample(pooling, poolings.Parts(parts.expression, parts.alignment, parts.units))
+    return pools[UNITS], {**measures.pop(CONSERVATION)[UNITS], **measures}
 
 
 def _refuse_too_few(released: anndata.AnnData, spots_min: int) -> None:

@@ -10,6 +10,8 @@ import anndata
 import h5py
 import numpy as np
 
+from spotweave.pooling import CONSERVATION, GRID, PARTIAL
+
 # HEST-1k's name of the reduced picture, and the name that scanpy and squidpy know such a picture by. Not `hires`: where
 # there is a `tissue_hires_scalef`, HEST's conversion to SpatialData looks for a picture that its samples do not have.
 PICTURE, SCANPY_PICTURE = "downscaled_fullres", "lowres"
@@ -26,7 +28,7 @@ def release_spots(
     Parameters
     ----------
     units
-        Placed, with their counts: `pooling.Pooled.units`.
+        Placed, with their counts: a pool of `pooling.Pooled`.
     alignment
         The content of `alignment.json`.
     tissue_fraction
@@ -42,7 +44,7 @@ def release_spots(
         other positions than those used, vendor_pxl_col_in_fullres, vendor_pxl_row_in_fullres;
         `obsm['spatial']` (x, y) slide px;
         `uns['spatial']['ST']` with the reduced picture and the scale factors. `write` gives the picture its
-        second name.
+        second name. Pseudo-spots also have `is_partial` in obs, and `uns['grid']`, `uns['conservation']`.
     """
     obs = units.obs
     xy_px = obs[["x_px", "y_px"]].to_numpy(dtype=float)
@@ -51,7 +53,7 @@ def release_spots(
     size_px = (alignment["image_width_px"], alignment["image_height_px"])
     inside = ((xy_px >= 0) & (xy_px < size_px)).all(axis=1)
     released.obs["in_tissue"] = (obs["in_tissue"].to_numpy() == 1) & inside
-    for column in ("array_row", "array_col"):
+    for column in ("array_row", "array_col", PARTIAL):
         if column in obs:
             released.obs[column] = obs[column].to_numpy()
     released.obs["pxl_col_in_fullres"] = xy_px[:, 0]
@@ -68,6 +70,7 @@ def release_spots(
     released.uns["spatial"] = {
         "ST": {"images": {PICTURE: picture}, "scalefactors": {"spot_diameter_fullres": diameter_px, **scales}}
     }
+    released.uns |= {name: units.uns[name] for name in (GRID, CONSERVATION) if name in units.uns}
     return released
 
 

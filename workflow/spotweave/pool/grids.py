@@ -3,7 +3,8 @@
 A grid lies on the slide, its axes are the slide's, its unit is um (slide px times the pixel size), and its origin is
 the slide's top-left corner; that of `hest` is the smallest x and y of the pooled points. Names are what configuration
 and files have: `square_55um`, `square_100um`, `hexagonal_55um` (round spots of 55 um at Visium's pitch of 100 um),
-`hest_100um` (as HEST-Library pools, for comparison with published numbers only).
+`hest_100um` (as HEST-Library pools, for comparison with published numbers only). `bins_16um` lies on an array of bins instead, its
+axes and origin are the array's: larger bins of whole smaller ones, exactly.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-NAME = re.compile(r"(?P<layout>square|hexagonal|hest)_(?P<size>[1-9]\d{0,3})um")
+NAME = re.compile(r"(?P<layout>square|hexagonal|hest|bins)_(?P<size>[1-9]\d{0,3})um")
 PITCH_TO_DIAMETER = 100 / 55  # of Visium
 NO_SPOT = -1
 
@@ -26,7 +27,7 @@ class Grid:
     Attributes
     ----------
     layout
-        `square` (squares side by side), `hexagonal` (round spots on a hexagonal lattice) or `hest`.
+        `square` (squares side by side), `hexagonal` (round spots on a hexagonal lattice), `hest` or `bins`.
     size_um
         Side of a square, diameter of a round spot.
     """
@@ -45,13 +46,25 @@ class Grid:
         """
         match = NAME.fullmatch(name)
         if match is None:
-            raise ValueError(f"{name!r} is no grid, allowed: square_55um, hexagonal_55um, hest_100um or another size")
+            raise ValueError(
+                f"{name!r} is no grid, allowed: square_55um, hexagonal_55um, hest_100um, bins_16um or another size"
+            )
         return cls(match["layout"], float(match["size"]))
 
     @property
     def name(self) -> str:
         """As the configuration and files have it."""
         return f"{self.layout}_{self.size_um:g}um"
+
+    @property
+    def frame(self) -> str:
+        """What its axes and its origin are those of: `slide`, or `array`."""
+        return "array" if self.layout == "bins" else "slide"
+
+    @property
+    def area_um2(self) -> float:
+        """Of a spot."""
+        return float(np.pi * self.size_um**2 / 4) if self.layout == "hexagonal" else self.size_um**2
 
     @property
     def pitch_um(self) -> float:
