@@ -14,6 +14,7 @@ from spotweave.geometry import Points, apply
 from spotweave.placing import SLIDE, Deposit, Placement, Transform
 from spotweave.slide_map import SlideMap
 
+TAKES = ("registration",)
 LIMITS = ("pixel_size_max_um", "pixel_size_min_um", "anisotropy_max", "cells_outside_max")
 INSTRUMENT = "instrument, um, x right, y down, origin at the top-left corner of the DAPI picture"
 SIZES_AGREE = 0.03  # of pixel sizes: scanners state theirs to about 1 %, and sections shrink a little

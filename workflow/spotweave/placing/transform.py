@@ -137,10 +137,10 @@ def place_units(
     used = in_tissue & ~fitted.is_off
     counts = table["total_counts"].to_numpy(dtype=np.float64, na_value=np.nan)
     summed = squares.square_up(fitted.units_um, used, counts, fitted.side_um, by_area=is_bin)
-    centres = fitted.matrix @ squares.half_a_square(fitted.side_um)
+    centres = np.asarray(fitted.matrix @ squares.half_a_square(fitted.side_um), dtype=np.float64)
     sites = agreement.sites(
         summed.array,
-        apply(centres, summed.array * fitted.side_um),
+        apply(centres, np.asarray(summed.array * fitted.side_um, dtype=np.float64)),
         summed.in_tissue,
         summed.counts,
         centres,
@@ -195,6 +195,7 @@ def _fit_bins(
     report = {
         **lattice.describe(fit),
         "positions_from": "positions file",
+        "bin_size_um": size_um,
         "spot_pitch_um": size_um,
         "off_lattice_max_um": round(float(np.nanmax(off_um, initial=0.0)), 3),
     }
@@ -211,6 +212,7 @@ def _take_cells(vendor_px: Points, pixel_size_um: float) -> _Fitted:
         "residual_um": None,
         "residual_p95_um": None,
         "positions_from": "outlines of cells",
+        "bin_size_um": None,
         "spot_pitch_um": round(lattice.nearest_neighbour_um(um[known], (1.0, 1.0)), 2) if known.sum() > 1 else None,
     }
     nothing = np.full_like(vendor_px, np.nan)

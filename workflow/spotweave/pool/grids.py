@@ -3,8 +3,8 @@
 A grid lies on the slide, its axes are the slide's, its unit is um (slide px times the pixel size), and its origin is
 the slide's top-left corner; that of `hest` is the smallest x and y of the pooled points. Names are what configuration
 and files have: `square_55um`, `square_100um`, `hexagonal_55um` (round spots of 55 um at Visium's pitch of 100 um),
-`hest_100um` (as HEST-Library pools, for comparison with published numbers only). `bins_16um` lies on an array of bins instead, its
-axes and origin are the array's: larger bins of whole smaller ones, exactly.
+`hest_100um` (as HEST-Library pools, for comparison with published numbers only). `bins_16um` lies on an array of bins
+instead, its axes and origin are the array's: larger bins of whole smaller ones, exactly.
 """
 
 from __future__ import annotations
