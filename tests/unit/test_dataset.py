@@ -209,9 +209,13 @@ def test_the_first_refusal_in_the_order_of_the_stages_is_the_reason():
 
 
 def test_every_released_file_has_a_place_of_its_own():
-    paths = layout.released("s1")
+    names = [*layout.RELEASE, "pools/square_100um.h5ad", "pools/hest_100um.h5ad"]
+    paths = {name: layout.released("s1", name) for name in names}
     assert len(set(paths.values())) == len(paths)
-    assert all("s1" in path for path in paths.values())
+    assert all("s1" in path and path.partition("/")[0] in layout.FOLDERS for path in paths.values())
+    assert [layout.stored("s1", path) for path in paths.values()] == names
+    stores = [layout.store_name(("results", "x", "samples", "s1", *name.split("/"))) for name in names]
+    assert stores == names
 
 
 def test_placing_links_and_follows_a_rebuilt_file(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 
 from spotweave import ledger
 from spotweave.arguments import as_json
-from spotweave.plan import closing, options, requests
+from spotweave.plan import closing, options, requests, statements
 from spotweave.plan.tables import Tables
 
 SAMPLES = {
@@ -120,6 +120,40 @@ def test_array_options_are_the_rows_before_the_technologys():
     found = options.array_options(tables(samples={"a1": row}), "a1")
     assert found == "--stated-pixel-size-um 0.5 --array-pitch-x-um 50 --spot-diameter-um 60"
     assert options.array_options(tables(), "b1") == ""
+
+
+XENIUM = {"technology": "Xenium", "donor": "X", "cohort": "two", "source": "https", "image": "https://x.invalid/he.tif"}
+HD = {**XENIUM, "technology": "Visium HD"}
+
+
+def pooled_tables(**rows):
+    technologies = {
+        "Xenium": {"reader": "xenium", "placing": "registration", "pooling": "transcripts"},
+        "Visium HD": {"reader": "visium_hd", "placing": "transform", "pooling": "bins"},
+    }
+    return tables(samples=rows, technologies=technologies, file_columns=("counts", "image", "alignment"))
+
+
+def test_a_stated_alignment_is_no_file_to_be_fetched_but_an_option():
+    known = pooled_tables(x={**XENIUM, "alignment": "identity", "pixel_size_um": "0.36"}, y=XENIUM)
+    assert set(requests.fetch_options(known, "x", "raw", "two.csv")["request"]["given"]) == {"image"}
+    assert options.registration_options(known, "x") == "--alignment identity --stated-pixel-size-um 0.36"
+    assert options.registration_options(known, "y") == ""
+    named = pooled_tables(x={**XENIUM, "alignment": "https://x.invalid/identity.csv"})
+    assert set(requests.fetch_options(named, "x", "raw", "two.csv")["request"]["given"]) == {"image", "alignment"}
+    assert options.registration_options(named, "x") == ""
+
+
+def test_only_a_technology_that_is_registered_may_state_its_alignment():
+    row = {**XENIUM, "alignment": "identity"}
+    assert statements.statement_faults("t.csv:2", row, {"placing": "registration"}) == []
+    (fault,) = statements.statement_faults("t.csv:2", {**row, "technology": "Visium"}, {"placing": "lattice"})
+    assert fault.startswith("t.csv:2:alignment: 'identity' is judged by registering, which Visium samples are not")
+
+
+def test_cells_are_the_units_of_a_technology_or_of_a_row():
+    known = pooled_tables(x=XENIUM, bins=HD, cells={**HD, "unit": "cell"}, small={**HD, "unit": "square_002um"})
+    assert [options.has_cells(known, name) for name in ("x", "bins", "cells", "small")] == [True, False, True, False]
 
 
 def test_donors_stand_in_the_order_of_their_samples():

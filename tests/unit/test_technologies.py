@@ -21,7 +21,8 @@ with open(ROOT / "resources/technologies.csv", newline="") as handle:
 READERS = {row["reader"] for row in ROWS}
 NAMES = READERS | {row["technology"] for row in ROWS}
 # Before placing a sample's technology says how its files are found, read and placed; simulators write such files.
-BEFORE = {"sources", "intake", "readers", "onboard", "simulate", "placing", "pooling", "visium", "visium_hd", "xenium"}
+BEFORE = {"sources", "intake", "readers", "onboard", "simulate", "placing", "pooling", "register"}
+BEFORE |= {"visium", "visium_hd", "xenium"}
 # Holds the words of a row against each other and against what was measured; its technology is one of them.
 OF_WORDS = {LIBRARY / "dataset/contradictions.py"}
 

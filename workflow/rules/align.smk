@@ -35,7 +35,9 @@ rule align_array:
         manifest=rules.fetch_sample.output.manifest,
         spots=rules.read_expression.output.spots,
         reading=rules.read_expression.output.record,
-        fiducials=if_frame(rules.detect_fiducials.output.fiducials),
+        fiducials=when(has_frame, rules.detect_fiducials.output.fiducials),
+        registration=when(is_registered, rules.register_sample.output.registration),
+        field=when(is_registered, rules.register_sample.output.field),
     output:
         alignment="<samples>/{sample}/alignment.json",
         units="<samples>/{sample}/units.parquet",
@@ -55,5 +57,6 @@ rule align_array:
         code=code("align_array", lambda wildcards: [placing_of(wildcards)]),
     shell:
         "python scripts/align_array.py --manifest {input.manifest} --spots {input.spots}"
-        " --reading {input.reading} --fiducials {input.fiducials} --placing {params.placing} {params.array}"
+        " --reading {input.reading} --fiducials {input.fiducials}"
+        " --registration {input.registration} --field {input.field} --placing {params.placing} {params.array}"
         " --limits {params.limits:q} --alignment {output.alignment} --units {output.units} --record {output.record} --code {params.code} > {log} 2>&1"

@@ -5,6 +5,7 @@ rule assemble_sample:
         units=rules.align_array.output.units,
         slide=rules.build_pyramid.output.slide,
         tissue=rules.segment_tissue.output.tissue,
+        pool=when(is_pooled, rules.pool_sample.output.pool),
     output:
         st="<samples>/{sample}/st.h5ad",
         spatial_plot=picture("<samples>/{sample}/spatial_plot.png", "counts"),
@@ -25,7 +26,7 @@ rule assemble_sample:
     shell:
         "python scripts/assemble_sample.py --sample {wildcards.sample} --expression {input.expression}"
         " --alignment {input.alignment} --units {input.units} --slide {input.slide} --tissue {input.tissue}"
-        " --pooling {params.pooling} --spots-min {params.spots_min} --st {output.st} --spatial-plot {output.spatial_plot}"
+        " --pool {input.pool} --pooling {params.pooling} --spots-min {params.spots_min} --st {output.st} --spatial-plot {output.spatial_plot}"
         " --pixel-size-plot {output.pixel_size_plot} --record {output.record} --code {params.code} > {log} 2>&1"
 
 
@@ -59,9 +60,48 @@ rule extract_patches:
         " --record {output.record} --code {params.code} > {log} 2>&1"
 
 
+# Stages that only some samples have: the condition, and the rule's outputs that are released.
+SOMETIMES = (
+    (has_frame, rules.detect_fiducials.output, ()),
+    (
+        is_registered,
+        rules.register_sample.output,
+        ("registration", "field", "overlay", "checkerboard"),
+    ),
+    (
+        has_transcripts,
+        rules.warp_transcripts.output,
+        (
+            "transcripts",
+            "cell_seg",
+            "cell_seg_geojson",
+            "nucleus_seg",
+            "nucleus_seg_geojson",
+        ),
+    ),
+    (is_pooled, rules.pool_sample.output, ("other_pools",)),
+    (has_cells, rules.assemble_cells.output, ("cells",)),
+)
+
+
+def some_records(wildcards):
+    """Input function: the records of the stages that only some samples have."""
+    return [output.record for has, output, _ in SOMETIMES if has(wildcards)]
+
+
+def some_files(wildcards):
+    """Input function: the released files of the stages that only some samples have."""
+    found = [
+        getattr(output, name)
+        for has, output, names in SOMETIMES
+        if has(wildcards)
+        for name in names
+    ]
+    return [path for one in found for path in ([one] if isinstance(one, str) else one)]
+
+
 rule describe_sample:
     input:
-        frame_record=if_frame(rules.detect_fiducials.output.record),
         records=[
             rules.fetch_sample.output.record,
             rules.read_expression.output.record,
@@ -71,6 +111,7 @@ rule describe_sample:
             rules.assemble_sample.output.record,
             rules.extract_patches.output.record,
         ],
+        some_records=some_records,
         manifest=rules.fetch_sample.output.manifest,
         files=[
             rules.assemble_sample.output.st,
@@ -82,6 +123,7 @@ rule describe_sample:
             rules.assemble_sample.output.spatial_plot,
             rules.assemble_sample.output.pixel_size_plot,
         ],
+        some_files=some_files,
     output:
         metadata="<samples>/{sample}/metadata.json",
         provenance="<samples>/{sample}/provenance.json",
@@ -97,13 +139,14 @@ rule describe_sample:
         given=lambda wildcards: as_json(
             {
                 "row": public_row(SAMPLES[wildcards.sample], TABLES.file_columns),
-                "settings": {key: config[key] for key in ("limits", "patch", "slide")},
+                "settings": settings_of(wildcards),
             }
         ),
         code=code("describe_sample"),
     shell:
         "python scripts/describe_sample.py --sample {wildcards.sample} --given -"
-        " --records {input.records} {input.frame_record} --manifest {input.manifest} --files {input.files}"
+        " --records {input.records} {input.some_records} --manifest {input.manifest}"
+        " --files {input.files} {input.some_files}"
         " --metadata {output.metadata} --provenance {output.provenance} <<< {params.given:q} > {log} 2>&1"
 
 

@@ -17,6 +17,7 @@ from spotweave.arguments import as_json
 from spotweave.codehash import code_hash
 from spotweave.errors import TableFaults
 from spotweave.plan import closing, options, requests, tables
+from spotweave.pooling import has_grids
 from spotweave.readers import modules as reader_modules
 from spotweave.recipes import RECIPES
 from spotweave.sources import SOURCES
@@ -157,11 +158,41 @@ def reader_of(wildcards):
     return technology_of(wildcards)["reader"]
 
 
-def if_frame(path):
-    """Input function: `path` for samples whose array has a fiducial frame; nothing for others."""
-    return lambda wildcards: [path] * (
-        technology_of(wildcards)["fiducial_frame"] == "yes"
-    )
+def when(condition, *paths):
+    """Input function: `paths` for samples that meet a condition; nothing for others."""
+    return lambda wildcards: list(paths) * condition(wildcards)
+
+
+def has_frame(wildcards):
+    """Whether a frame of dots is printed around the sample's array."""
+    return technology_of(wildcards)["fiducial_frame"] == "yes"
+
+
+def is_registered(wildcards):
+    """Whether the sample is placed by registering the instrument's own picture."""
+    return options.takes(LIBRARY, placing_of(wildcards), "registration")
+
+
+def has_transcripts(wildcards):
+    """Whether the sample is pooled from transcripts."""
+    return options.takes(LIBRARY, pooling_of(wildcards), "transcripts")
+
+
+def is_pooled(wildcards):
+    """Whether the sample is pooled into the grids of the configuration."""
+    return has_grids(technology_of(wildcards)["pooling"])
+
+
+def has_cells(wildcards):
+    return options.has_cells(TABLES, wildcards.sample)
+
+
+def settings_of(wildcards):
+    """The configuration that shaped a sample; what only other technologies use is left out."""
+    names = ["limits", "patch", "slide"]
+    names += ["registration"] * is_registered(wildcards)
+    names += ["pool"] * is_pooled(wildcards)
+    return {name: config[name] for name in names}
 
 
 def network_threads(row):

@@ -163,7 +163,12 @@ def _array(row: Row, measured: Measured) -> Iterator[tuple[str, str]]:
 
 
 def _pitch_um(row: Row, measured: Measured) -> float | None:
-    """Distance of neighbouring spots; Visium's columns are half a pitch apart and its rows are shifted by one."""
+    """Distance of neighbouring spots; Visium's columns are half a pitch apart and its rows are shifted by one.
+
+    None where they are pooled: squares side by side are no array's.
+    """
+    if "pool_sample" in measured:
+        return None
     found = measured.get("align_array", {}).get("spot_pitch_um") or number_in(row, "inter_spot_dist")
     x_um, y_um = number_in(row, "array_pitch_x_um"), number_in(row, "array_pitch_y_um")
     if found or not x_um:

@@ -47,6 +47,29 @@ def _measure(stage: str, name: str) -> Column:
     return lambda _, measured: measured[stage].get(name)
 
 
+def _measured_if(stage: str, name: str) -> Column:
+    """A measure of a stage that only some technologies have; lists and mappings as text."""
+    return lambda _, measured: _text(measured.get(stage, {}).get(name))
+
+
+def _text(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return "; ".join(f"{key}: {number}" for key, number in value.items())
+    return "; ".join(map(str, value)) if isinstance(value, list) else value
+
+
+def _conserved(name: str) -> Column:
+    """Where the counts of the dataset's units went."""
+    return lambda _, measured: _text(measured["assemble_sample"].get("conservation", {}).get(name))
+
+
+def _spot_pitch_um(_: Mapping[str, str], measured: Mapping[str, Mapping[str, Any]]) -> float | None:
+    """um between the spots of the dataset: of the grid where they are pooled, else of the array."""
+    stage = "assemble_sample" if "pool_sample" in measured else "align_array"
+    found: float | None = measured[stage].get("spot_pitch_um")
+    return found
+
+
 # HEST-1k's 28 columns by their names and in their order, then ours.
 COLUMNS: dict[str, Column] = {
     "dataset_title": _cell("dataset_title"),
@@ -62,7 +85,7 @@ COLUMNS: dict[str, Column] = {
     "license": _cell("licence", "unspecified"),
     "study_link": _cell("study_link"),
     "download_page_link1": _cell("download_page"),
-    "inter_spot_dist": _measure("align_array", "spot_pitch_um"),
+    "inter_spot_dist": _spot_pitch_um,
     "spot_diameter": _measure("assemble_sample", "spot_diameter_um"),
     "spots_under_tissue": _measure("assemble_sample", "spots_in_tissue"),
     "preservation_method": _coded("preservation"),
@@ -110,6 +133,21 @@ COLUMNS: dict[str, Column] = {
     "glass_flagged": _measure("segment_tissue", "glass_flagged"),
     "picture_note": _measure("build_pyramid", "picture_note"),
     "tissue_fraction_mean": _measure("assemble_sample", "tissue_fraction_mean"),
+    "counts_in": _conserved("counts_in"),
+    "counts_out": _conserved("counts_out"),
+    "counts_excluded": _conserved("counts_dropped"),
+    "pooled_by": _measured_if("assemble_sample", "pooled_by"),
+    "pool_preset": _measured_if("assemble_sample", "pool_preset"),
+    "spots_partial": _measured_if("assemble_sample", "spots_partial"),
+    "control_rate": _measured_if("pool_sample", "control_rate"),
+    "low_quality_rate": _measured_if("pool_sample", "low_quality_rate"),
+    "stripe_strength_rows": _measured_if("pool_sample", "stripe_strength_rows"),
+    "stripe_strength_columns": _measured_if("pool_sample", "stripe_strength_columns"),
+    "registered_from": _measured_if("register_sample", "registered_from"),
+    "registration_error_um": _measured_if("register_sample", "error_um"),
+    "registration_error_p95_um": _measured_if("register_sample", "error_p95_um"),
+    "registration_non_rigid": _measured_if("register_sample", "non_rigid"),
+    "registration_flags": _measured_if("register_sample", "flags"),
     "patches": _measure("extract_patches", "patches"),
     "patches_padded": _measure("extract_patches", "patches_padded"),
 }

@@ -35,8 +35,9 @@ def describe_sample(
     write_json(metadata, known)
     made = {}
     if known["status"] == "accepted":
-        paths = layout.released(sample)
-        made = provenance.describe_files({paths[path.name]: path for path in files})
+        made = provenance.describe_files(
+            {layout.released(sample, layout.store_name(path.parts)): path for path in files}
+        )
     raw = provenance.describe_raw(manifest)
     write_json(origin, provenance.describe_origin(raw, made, recorded, settings, row.get("licence")))
 
@@ -57,11 +58,12 @@ def _entry(path: Path) -> dict[str, Any]:
     entry = {key: metadata[key] for key in ("sample_id", "refusal", "row", "table")}
     if metadata["status"] != "accepted":
         return entry
-    paths = layout.released(metadata["sample_id"])
-    hashes = {name: known["sha256"] for name, known in read_json(store / "provenance.json")["files"].items()}
-    hashes |= {paths[name]: file_hash(store / name) for name in ("metadata.json", "provenance.json")}
+    sample = metadata["sample_id"]
+    hashes = {path: known["sha256"] for path, known in read_json(store / "provenance.json")["files"].items()}
+    for name in ("metadata.json", "provenance.json"):
+        hashes[layout.released(sample, name)] = file_hash(store / name)
     files = [
-        {"released": released, "store": str(store / name), "sha256": hashes[released]}
-        for name, released in paths.items()
+        {"released": path, "store": str(store / layout.stored(sample, path)), "sha256": digest}
+        for path, digest in sorted(hashes.items())
     ]
     return {**entry, "files": files}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-# File in the sample's store -> path in the release.
+from collections.abc import Iterable
+
+# File in the sample's store -> path in the release. What is pooled is under `pools/`, by the name of its grid.
 RELEASE = {
     "st.h5ad": "st/{sample}.h5ad",
     "slide.tif": "wsis/{sample}.tif",
@@ -14,11 +16,48 @@ RELEASE = {
     "pixel_size.png": "pixel_size_vis/{sample}_pixel_size_vis.png",
     "metadata.json": "metadata/{sample}.json",
     "provenance.json": "provenance/{sample}.json",
+    "transcripts.parquet": "transcripts/{sample}_transcripts.parquet",
+    "xenium_cell_seg.parquet": "xenium_seg/{sample}_xenium_cell_seg.parquet",
+    "xenium_cell_seg.geojson": "xenium_seg/{sample}_xenium_cell_seg.geojson",
+    "xenium_nucleus_seg.parquet": "xenium_seg/{sample}_xenium_nucleus_seg.parquet",
+    "xenium_nucleus_seg.geojson": "xenium_seg/{sample}_xenium_nucleus_seg.geojson",
+    "cells.h5ad": "cells/{sample}.h5ad",
+    "bin_cell_map.parquet": "cells/{sample}_bin_cell_map.parquet",
+    "registration.json": "registration/{sample}.json",
+    "registration_field.npy": "registration/{sample}_field.npy",
+    "registration.png": "registration_vis/{sample}_registration.png",
+    "checkerboard.png": "registration_vis/{sample}_checkerboard.png",
 }
+POOLS = "pools"
+POOLED = "pooled/{sample}_{grid}.h5ad"
 
-FOLDERS = tuple(sorted({path.partition("/")[0] for path in RELEASE.values()}))
+FOLDERS = tuple(sorted({path.partition("/")[0] for path in (*RELEASE.values(), POOLED)}))
 
 
-def released(sample: str) -> dict[str, str]:
-    """Store file -> path in the release, for one sample."""
-    return {store: path.format(sample=sample) for store, path in RELEASE.items()}
+def store_name(path: Iterable[str]) -> str:
+    """The name of a file in a sample's store, from the parts of any path to it."""
+    *_, folder, name = ("", *path)
+    return f"{POOLS}/{name}" if folder == POOLS else name
+
+
+def released(sample: str, name: str) -> str:
+    """Path in the release of a file of a sample's store.
+
+    Raises
+    ------
+    KeyError
+        It is none that is released.
+    """
+    if name.startswith(f"{POOLS}/"):
+        grid = name.removeprefix(f"{POOLS}/").removesuffix(".h5ad")
+        return POOLED.format(sample=sample, grid=grid)
+    return RELEASE[name].format(sample=sample)
+
+
+def stored(sample: str, path: str) -> str:
+    """The inverse of `released`: the name in the store of a file of the release."""
+    for name in RELEASE:
+        if released(sample, name) == path:
+            return name
+    grid = path.removeprefix(f"pooled/{sample}_").removesuffix(".h5ad")
+    return f"{POOLS}/{grid}.h5ad"

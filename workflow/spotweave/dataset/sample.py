@@ -16,7 +16,7 @@ from spotweave.dataset.spots import release_spots, write
 from spotweave.errors import Refusal
 from spotweave.io import read_json
 from spotweave.pictures.reduced import read_reduced
-from spotweave.pooling import CONSERVATION, GRID, UNITS
+from spotweave.pooling import CONSERVATION, GRID, PARTIAL, UNITS
 from spotweave.report import plots
 from spotweave.tissue.agreement import tissue_fraction
 from spotweave.tissue.polygons import read_geojson
@@ -102,6 +102,20 @@ def assemble(sample: str, parts: Parts, pooling: str, spots_min: int, st: Path, 
         "counts_per_spot_median": float(np.median(released.obs["total_counts"][in_tissue])),
         "tissue_fraction_mean": round(float(released.obs["tissue_fraction"][in_tissue].mean()), 4),
         "conservation": conservation,
+        **_of_pool(units),
+    }
+
+
+def _of_pool(units: anndata.AnnData) -> dict[str, Any]:
+    """What the grid of pooled units is; nothing for units of the technology itself."""
+    grid = units.uns.get(GRID)
+    if grid is None:
+        return {}
+    return {
+        "pooled_by": str(grid["name"]),
+        "pool_preset": str(grid["preset"]),
+        "spot_pitch_um": float(grid["pitch_um"]),
+        "spots_partial": int(units.obs[PARTIAL].sum()),
     }
 
 

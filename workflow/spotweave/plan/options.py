@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
+from spotweave.plan.statements import stated_alignment
 from spotweave.plan.tables import Tables
+from spotweave.readers import READERS
 from spotweave.registry import literal
 from spotweave.tables.rows import Row
 
@@ -31,9 +33,27 @@ def array_options(tables: Tables, sample: str) -> str:
     return " ".join(f"{option} {value}" for option, value in given.items() if value)
 
 
+def registration_options(tables: Tables, sample: str) -> str:
+    """The registration's options that the sample's row gives: `--name value …`."""
+    row = tables.samples[sample]
+    given = {"--alignment": stated_alignment(row), "--stated-pixel-size-um": row.get("pixel_size_um")}
+    return " ".join(f"{option} {value}" for option, value in given.items() if value)
+
+
 def limits_of(module: Path, limits: Mapping[str, float]) -> dict[str, float]:
     """Those of the configuration's limits that a module of the library names in its `LIMITS`; it is not imported."""
     return {name: limits[name] for name in literal(module, "LIMITS")}
+
+
+def takes(library: Path, entry: str, what: str) -> bool:
+    """Whether a way of placing or pooling (`placing/lattice`) names, in its `TAKES`, what a job must make first."""
+    return what in literal(library / "spotweave" / f"{entry}.py", "TAKES", ())
+
+
+def has_cells(tables: Tables, sample: str) -> bool:
+    """Whether a sample's units are cells: those of its technology always are, or its row says so."""
+    unit = READERS.constant(tables.reader_of(sample), "UNIT", "")
+    return (tables.samples[sample].get("unit") or unit) == "cell"
 
 
 def with_donors(tables: Tables, samples: Iterable[str]) -> dict[str, list[str]]:

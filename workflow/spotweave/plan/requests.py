@@ -6,6 +6,7 @@ from collections.abc import Collection
 from typing import Any
 
 from spotweave.addresses import public_row
+from spotweave.plan.statements import files_named
 from spotweave.plan.tables import Tables
 from spotweave.readers import READERS
 from spotweave.sources import SOURCES, find_place
@@ -21,7 +22,8 @@ def fetch_options(tables: Tables, sample: str, raw_dir: str, cohort_table: str) 
     """
     row = tables.samples[sample]
     columns = tables.file_columns
-    named = public_row({role: row[role] for role in columns if role in row}, columns)
+    there = files_named(row, columns)
+    named = public_row(there, columns)
     request: dict[str, Any] = {
         "sample": sample,
         "reader": tables.reader_of(sample),
@@ -31,7 +33,7 @@ def fetch_options(tables: Tables, sample: str, raw_dir: str, cohort_table: str) 
         },
         **{name: row[name] for name in ("source", "accession", "files", "unit") if name in row},
     }
-    if any(row[role] != location for role, location in named.items()):
+    if any(there[role] != location for role, location in named.items()):
         request["table"] = cohort_table
     return {
         "request": request,
@@ -48,7 +50,7 @@ def local_bytes(row: Row, file_columns: Collection[str]) -> list[str]:
     if row["source"] != "file":
         return []
     accession = row.get("accession")
-    files = [find_place(row[role], "file", accession) for role in file_columns if role in row]
+    files = [find_place(cell, "file", accession) for cell in files_named(row, file_columns).values()]
     named = [file.location for file in files if file.source == "file"]
     return local_sizes(named, accession if not row.get("counts") else None)
 
@@ -56,7 +58,8 @@ def local_bytes(row: Row, file_columns: Collection[str]) -> list[str]:
 def used_sources(row: Row, file_columns: Collection[str]) -> frozenset[str]:
     """The sources of a row's files: its own, and that of each file that names another."""
     accession = row.get("accession")
-    used = {find_place(row[role], row["source"], accession).source for role in file_columns if role in row}
+    named = files_named(row, file_columns).values()
+    used = {find_place(cell, row["source"], accession).source for cell in named}
     return frozenset({row["source"], *used})
 
 

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from spotweave.placing import PLACINGS
+from spotweave.plan.statements import statement_faults
 from spotweave.readers import layout, layout_fault
 from spotweave.registry import nearest
 from spotweave.sources import SOURCES, source_fault
@@ -77,8 +79,10 @@ def sample_faults(
         faults += _source_faults(where, row, sources)
     faults += _checksum_faults(where, row)
     faults += [f"{where}:{column}: {fault}" for column, fault in vocabulary.faults(row)]
-    reader = (technologies or {}).get(technology, {}).get("reader", "")
-    return faults + _file_faults(where, row, reader)
+    known = (technologies or {}).get(technology, {})
+    if known and not PLACINGS.fault(known.get("placing", "")):
+        faults += statement_faults(where, row, known)
+    return faults + _file_faults(where, row, known.get("reader", ""))
 
 
 def _checksum_faults(where: str, row: Row) -> list[str]:

@@ -191,6 +191,7 @@ def load(config: Mapping[str, Any], root: Path, config_source: str = "config", f
     faults += environment_faults(f"{config_source}:tissue.env", config["tissue"]["env"], root / "envs")
     if not unread & {"encoders", "recipes"}:
         faults += model_faults(config, config_source, encoders, recipes, rows_at, faults, root / "envs")
+    faults += pool_faults(config, config_source, samples, technologies)
     for name in config["tasks"]:
         if name in tasks:
             faults += task_faults(rows_at["tasks", name], tasks[name], samples, cohorts)
@@ -215,6 +216,24 @@ def load(config: Mapping[str, Any], root: Path, config_source: str = "config", f
         tuple(identities.values()),
         {name: int(row["downloads_at_once"]) for name, row in sources.items() if "downloads_at_once" in row},
     )
+
+
+def pool_faults(
+    config: Mapping[str, Any], source: str, samples: Mapping[str, tuple[str, Row]], technologies: Mapping[str, Row]
+) -> list[str]:
+    """A grid that joins bins in their own array needs bins: the first pooled sample that has none is named."""
+    joined = [name for name in config["pool"]["grids"] if name.startswith("bins_")]
+    if not joined:
+        return []
+    for sample, (_, row) in samples.items():
+        technology = technologies.get(row.get("technology", ""), {})
+        has_bins = POOLINGS.constant(technology.get("pooling", ""), "HAS_BINS", True)
+        if not has_bins:
+            return [
+                f"{source}:pool.grids: {joined[0]!r} joins bins, and {sample} is a sample of {row['technology']},"
+                " allowed: square_<n>um, hexagonal_<n>um; or a configuration of samples with bins alone"
+            ]
+    return []
 
 
 def entry_faults(where: str, registry: Registry, name: str) -> list[str]:

@@ -30,6 +30,7 @@ from spotweave.simulate.tissue import (
 HAEMATOXYLIN_OD = np.array([0.70, 0.64, 0.35], dtype=np.float32)
 EOSIN_OD = np.array([0.27, 0.86, 0.33], dtype=np.float32)
 STAMPED_AT_ONCE = 512
+EGG = 0.18  # how much blunter one end of a nucleus is than the other
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ def _nuclear_density(tissue: Tissue, shape: tuple[int, int], pixel_size_um: floa
     nuclei = tissue.nuclei
     for code in np.unique(nuclei.domain):
         chosen = nuclei.domain == code
-        _stamp(
+        stamp(
             layer,
             nuclei.x_um[chosen] / pixel_size_um,
             nuclei.y_um[chosen] / pixel_size_um,
@@ -135,12 +136,12 @@ def _nuclear_density(tissue: Tissue, shape: tuple[int, int], pixel_size_um: floa
             nuclei.semi_minor_um[chosen] / pixel_size_um,
             nuclei.angle_rad[chosen],
             nuclei.optical_density[chosen],
-            egg=0.18,
+            egg=EGG,
         )
     return layer
 
 
-def _stamp(
+def stamp(
     layer: FloatField,
     x: Floats,
     y: Floats,
@@ -192,7 +193,7 @@ def _glass_density(
     spots = np.zeros(shape, dtype=np.float32)
     radius = np.full(len(spots_um), spot_diameter_um / 2 / pixel_size_um)
     zeros, ones = np.zeros(len(spots_um)), np.ones(len(spots_um))
-    _stamp(spots, spots_um[:, 0] / pixel_size_um, spots_um[:, 1] / pixel_size_um, radius, radius, zeros, ones)
+    stamp(spots, spots_um[:, 0] / pixel_size_um, spots_um[:, 1] / pixel_size_um, radius, radius, zeros, ones)
     grey = grey + 0.028 * spots
 
     frame_px = rng.uniform(0.015, 0.03) * shape[1]
@@ -205,7 +206,7 @@ def _glass_density(
     sizes = rng.gamma(2.0, 1.1, specks) + 1
     dust = np.zeros(shape, dtype=np.float32)
     dust_x, dust_y = rng.uniform(0, shape[1], specks), rng.uniform(0, shape[0], specks)
-    _stamp(dust, dust_x, dust_y, sizes, sizes * 0.7, rng.uniform(0, 3, specks), rng.uniform(0.2, 0.9, specks))
+    stamp(dust, dust_x, dust_y, sizes, sizes * 0.7, rng.uniform(0, 3, specks), rng.uniform(0.2, 0.9, specks))
     grey = grey + dust
 
     pink = np.exp(np.minimum(tissue.level_um, 0) / 130) * (0.05 + 0.03 * smooth_noise(rng, tissue.level_um.shape, 130))

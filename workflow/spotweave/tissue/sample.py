@@ -12,6 +12,8 @@ from spotweave.placing import read_units
 from spotweave.tissue import overview, polygons
 from spotweave.tissue.section import find_tissue
 
+UNITS_COMPARED = 50_000  # of the millions of bins and cells of a section, evenly: shares need no more
+
 
 def segment(
     manifest: Path,
@@ -52,12 +54,13 @@ def segment(
         As `section.find_tissue`.
     """
     aligned, placed = read_json(alignment), read_units(units)
+    placed = placed.iloc[:: max(1, -(-len(placed) // UNITS_COMPARED))]
     found = find_tissue(
         raw_file(manifest, "image"),
         float(aligned["pixel_size_um"]),
         placed[["x_px", "y_px"]].to_numpy(dtype=float),
         placed["in_tissue"].to_numpy(),
-        aligned["spot_diameter_um"],
+        aligned["spot_diameter_um"] or 0.0,
         limits,
         method=method,
         min_hole_um2=min_hole_um2,
