@@ -30,7 +30,7 @@ from spotweave.io import read_json
 from spotweave.pool.grids import Grid
 from spotweave.pool.points import Points, Summed
 from spotweave.pool.units import BETWEEN, OFF_PICTURE
-from spotweave.pooling import GRID, PARTIAL, Options, Parts, Pooled
+from spotweave.pooling import BY_PICTURE, GRID, PARTIAL, Options, Parts, Pooled
 from spotweave.xenium import calls
 from spotweave.xenium.warping import IMAGED, METADATA, X, Y
 
@@ -248,6 +248,7 @@ def _annotated(one: _Pool, slide: Slide, genes: pd.DataFrame) -> AnnData:
         "frame": grid.frame,
         "origin_um": np.asarray(one.points.origin_um),
         "preset": HEST if grid.layout == HEST else "",
+        "selected_by": BY_PICTURE,
     }
     return AnnData(X=summed.counts, obs=obs, var=genes.copy(), uns={GRID: of_grid})
 
