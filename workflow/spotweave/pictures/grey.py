@@ -118,7 +118,9 @@ def _planes(
     """The pages that are looked at: all planes of a stack, or the first of several channels."""
     count = len(tiff.pages)
     if count > PLANES_MAX:
-        raise Refusal(f"{name}: {count} pages, at most {PLANES_MAX} are looked at", measured=count, threshold=PLANES_MAX)
+        raise Refusal(
+            f"{name}: {count} pages, at most {PLANES_MAX} are looked at", measured=count, threshold=PLANES_MAX
+        )
     alike = [page.aspage() for page in tiff.pages]
     alike = [page for page in alike if page.shape == first.shape]
     if len(alike) == 1:
@@ -147,7 +149,7 @@ def _level(page: tifffile.TiffPage, size_px_max: float, side_px_max: int) -> tup
 
 
 def _reduced(page: tifffile.TiffPage, factor: int) -> NDArray[np.uint16]:
-    """A page averaged over blocks of `factor` px, strip by strip or tile by tile; cut blocks at the border are left out."""
+    """A page averaged over blocks of `factor` px, part by part; cut blocks at the border are left out."""
     height, width = int(page.imagelength), int(page.imagewidth)
     kind = np.dtype(page.dtype).newbyteorder("=")
     if factor == 1:

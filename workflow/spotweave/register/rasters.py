@@ -1,7 +1,7 @@
-"""Pictures and outlines as signals of nuclei: what absorbs red in the H&E, what is bright in DAPI, on grids of known um.
+"""Pictures and outlines as signals of nuclei on grids of known um: what absorbs red in the H&E, what is bright in DAPI.
 
-A signal is a grid of bytes; `Raster.contrast` takes from it what can be compared across stains: the local contrast, with
-slow shading taken out and the strength evened out.
+A signal is a grid of bytes; `Raster.contrast` takes from it what can be compared across stains: the local contrast,
+with slow shading taken out and the strength evened out.
 """
 
 from __future__ import annotations
@@ -105,11 +105,13 @@ def of_stain(rgb: NDArray[np.uint8], scale: tuple[float, float], um_per_px: floa
     return Raster(np.asarray(cv2.LUT(red, table)), scale, um_per_px)
 
 
-def of_fluorescence(grey: NDArray[np.uint16] | NDArray[np.uint8], scale: tuple[float, float], um_per_px: float) -> Raster:
+def of_fluorescence(
+    grey: NDArray[np.uint16] | NDArray[np.uint8], scale: tuple[float, float], um_per_px: float
+) -> Raster:
     """A fluorescence picture (H, W): 0 at its darkest, 255 at its 99.8th percentile; the root keeps pale nuclei."""
     sample = grey[:: max(1, grey.shape[0] // 2000), :: max(1, grey.shape[1] // 2000)]
     lit = sample[sample > 0]
-    low, high = (np.percentile(lit, [1, 99.8]) if lit.size else (0.0, 1.0))
+    low, high = np.percentile(lit, [1, 99.8]) if lit.size else (0.0, 1.0)
     even = np.clip((grey.astype(np.float32) - np.float32(low)) / np.float32(max(high - low, 1.0)), 0, 1)
     return Raster((np.sqrt(even) * 255).astype(np.uint8), scale, um_per_px)
 
