@@ -95,6 +95,30 @@ def test_a_part_of_the_section_may_be_off_the_picture() -> None:
     assert drawn.he.shape[1] < small_pair().he.shape[1]
 
 
+def test_the_instrument_may_have_looked_at_a_part_of_the_section() -> None:
+    options: dict[str, Any] = {"deformation_um": 12.0, "turn_deg": 30.0, "tear_um": 15.0}
+    whole, part = small_pair(**options), small_pair(**options, region_um=(80.0, 120.0, 360.0, 400.0))
+    assert (part.he == whole.he).all()
+    assert part.dapi.shape == (round(280 / 0.85), round(280 / 0.85))
+    assert part.um_to_he(np.array([[10.0, 20.0]])) == pytest.approx(whole.um_to_he(np.array([[90.0, 140.0]])))
+    assert part.warp.to_um(part.um_to_he(part.nuclei_um)) == pytest.approx(part.nuclei_um, abs=1e-5)
+    assert (levels(part.dapi, part.nuclei_um / 0.85) > 700).mean() > 0.95
+    assert (levels(part.he[:, :, 0], part.um_to_he(part.nuclei_um)) < 130).mean() > 0.95
+    assert 0.2 < len(part.nuclei_um) / len(whole.nuclei_um) < 0.7
+    with pytest.raises(ValueError, match="multiples of 4 um"):
+        small_pair(region_um=(81.0, 120.0, 360.0, 400.0))
+
+
+def test_nuclei_may_be_lost_in_one_picture_but_not_in_both() -> None:
+    drawn = small_pair(lost=0.3)
+    stroma = drawn.nuclei_um[drawn.tissue.nuclei.domain == 2]
+    in_he = levels(drawn.he[:, :, 0], drawn.um_to_he(stroma)) < 130
+    in_dapi = levels(drawn.dapi, stroma / drawn.dapi_pixel_size_um) > 700
+    assert in_dapi.mean() == pytest.approx(0.7, abs=0.12)
+    assert in_he.mean() == pytest.approx(0.79, abs=0.12)
+    assert (in_he | in_dapi).mean() > 0.95
+
+
 def test_a_tear_is_glass_and_moves_all_beyond_it() -> None:
     whole, torn = small_pair(turn_deg=10.0), small_pair(turn_deg=10.0, tear_um=25.0)
     normal_x, normal_y, at, gap = torn.warp.tear
