@@ -83,7 +83,7 @@ rule assemble_cells:
         mem_mb=scaled_mem(8000),
         runtime="1h",
     params:
-        code=code("assemble_cells"),
+        code=code("assemble_cells", lambda wildcards: ["pooling/none"]),
     shell:
         "python scripts/assemble_cells.py --sample {wildcards.sample} --expression {input.expression}"
         " --alignment {input.alignment} --units {input.units} --cells {output.cells}"

@@ -23,7 +23,7 @@ def assemble(sample: str, parts: Parts, cells: Path) -> dict[str, Any]:
         Its id, kept in the file.
     cells
         Where they go (.h5ad): `X` raw counts, CSR float32, cells x genes; `obs` what the reader has of a cell
-        (`cell_area_um2`, …) and `x_px`, `y_px`; `obsm['spatial']` (x, y), slide px; `uns` the sample and its pixel size.
+        (`cell_area_um2`, …) and `x_px`, `y_px`; `obsm['spatial']` (x, y), slide px; `uns` sample and pixel size.
 
     Returns
     -------
