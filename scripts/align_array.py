@@ -3,7 +3,10 @@
 from _stage import Stage
 
 stage = Stage(
-    "align_array", __doc__, inputs=["manifest", "spots", "reading", "fiducials*"], outputs=["alignment", "units"]
+    "align_array",
+    __doc__,
+    inputs=["manifest", "spots", "reading", "fiducials*", "registration*", "field*"],
+    outputs=["alignment", "units"],
 )
 stage.option("--placing", required=True, help="name of the way of placing (a module of spotweave.placing)")
 stage.option("--array-pitch-x-um", type=float, help="by default that of the capture area")
@@ -21,9 +24,9 @@ def work(args):
 
     pitch_um = (args.array_pitch_x_um, args.array_pitch_y_um)
     row = placing.Options(pitch_um, args.spot_diameter_um, args.spots_to_image_scale, args.stated_pixel_size_um)
-    files = (args.manifest, args.spots, args.reading, next(iter(args.fiducials), None))
-    deposit = placing.Deposit.read(*files, row, json.loads(args.limits))
-    placement = placing.place_sample(args.placing, deposit)
+    registered = next(zip(args.registration, args.field, strict=True), None)
+    files = (args.manifest, args.spots, args.reading, next(iter(args.fiducials), None), registered)
+    placement = placing.place_sample(args.placing, placing.Deposit.read(*files, row, json.loads(args.limits)))
     placement.write(args.alignment, args.units)
     return placement.measures
 

@@ -137,7 +137,7 @@ def pooled_tables(**rows):
 def test_a_stated_alignment_is_no_file_to_be_fetched_but_an_option():
     known = pooled_tables(x={**XENIUM, "alignment": "identity", "pixel_size_um": "0.36"}, y=XENIUM)
     assert set(requests.fetch_options(known, "x", "raw", "two.csv")["request"]["given"]) == {"image"}
-    assert options.registration_options(known, "x") == "--stated-alignment identity --stated-pixel-size-um 0.36"
+    assert options.registration_options(known, "x") == "--alignment identity --stated-pixel-size-um 0.36"
     assert options.registration_options(known, "y") == ""
     named = pooled_tables(x={**XENIUM, "alignment": "https://x.invalid/identity.csv"})
     assert set(requests.fetch_options(named, "x", "raw", "two.csv")["request"]["given"]) == {"image", "alignment"}

@@ -36,11 +36,8 @@ rule align_array:
         spots=rules.read_expression.output.spots,
         reading=rules.read_expression.output.record,
         fiducials=when(has_frame, rules.detect_fiducials.output.fiducials),
-        registration=when(
-            is_registered,
-            rules.register_sample.output.registration,
-            rules.register_sample.output.field,
-        ),
+        registration=when(is_registered, rules.register_sample.output.registration),
+        field=when(is_registered, rules.register_sample.output.field),
     output:
         alignment="<samples>/{sample}/alignment.json",
         units="<samples>/{sample}/units.parquet",
@@ -61,5 +58,5 @@ rule align_array:
     shell:
         "python scripts/align_array.py --manifest {input.manifest} --spots {input.spots}"
         " --reading {input.reading} --fiducials {input.fiducials}"
-        " --registration {input.registration} --placing {params.placing} {params.array}"
+        " --registration {input.registration} --field {input.field} --placing {params.placing} {params.array}"
         " --limits {params.limits:q} --alignment {output.alignment} --units {output.units} --record {output.record} --code {params.code} > {log} 2>&1"

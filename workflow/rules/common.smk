@@ -17,6 +17,7 @@ from spotweave.arguments import as_json
 from spotweave.codehash import code_hash
 from spotweave.errors import TableFaults
 from spotweave.plan import closing, options, requests, tables
+from spotweave.pooling import has_grids
 from spotweave.readers import modules as reader_modules
 from spotweave.recipes import RECIPES
 from spotweave.sources import SOURCES
@@ -178,7 +179,8 @@ def has_transcripts(wildcards):
 
 
 def is_pooled(wildcards):
-    return technology_of(wildcards)["pooling"] != "none"
+    """Whether the sample is pooled into the grids of the configuration."""
+    return has_grids(technology_of(wildcards)["pooling"])
 
 
 def has_cells(wildcards):

@@ -83,8 +83,8 @@ rule assemble_cells:
         mem_mb=scaled_mem(8000),
         runtime="1h",
     params:
-        code=code("assemble_cells", lambda wildcards: ["pooling/none"]),
+        code=code("assemble_cells"),
     shell:
-        "python scripts/assemble_cells.py --sample {wildcards.sample} --expression {input.expression}"
+        "python scripts/assemble_cells.py --expression {input.expression}"
         " --alignment {input.alignment} --units {input.units} --cells {output.cells}"
         " --record {output.record} --code {params.code} > {log} 2>&1"

@@ -1,7 +1,6 @@
 rule register_sample:
     input:
         manifest=rules.fetch_sample.output.manifest,
-        reading=rules.read_expression.output.record,
     output:
         registration="<samples>/{sample}/registration.json",
         field="<samples>/{sample}/registration_field.npy",
@@ -21,11 +20,11 @@ rule register_sample:
     params:
         settings=as_json(config["registration"]),
         stated=lambda wildcards: options.registration_options(TABLES, wildcards.sample),
-        limits=limits_of("register/sample"),
+        limits=limits_of("register/judge"),
         code=code("register_sample"),
     shell:
-        "python scripts/register_sample.py --sample {wildcards.sample} --manifest {input.manifest}"
-        " --reading {input.reading} --settings {params.settings:q} {params.stated} --limits {params.limits:q}"
+        "python scripts/register_sample.py --manifest {input.manifest}"
+        " --settings {params.settings:q} {params.stated} --limits {params.limits:q}"
         " --registration {output.registration} --field {output.field}"
         " --overlay {output.overlay} --checkerboard {output.checkerboard}"
         " --record {output.record} --code {params.code} > {log} 2>&1"

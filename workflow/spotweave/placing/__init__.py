@@ -23,6 +23,8 @@ if TYPE_CHECKING:  # the registry itself must stay light
     from numpy.typing import NDArray
     from pandas import DataFrame
 
+    from spotweave.slide_map import SlideMap
+
 PLACINGS = Registry("placing", "way of placing")
 
 SLIDE = "slide, px of the full-resolution picture, x right, y down, origin at its top-left corner"
@@ -78,6 +80,10 @@ class Deposit:
         What the row or its technology says.
     limits
         Of the configuration, those the way of placing names in its `LIMITS`.
+    slide_map
+        From the instrument's um to the slide, where the sample was registered.
+    registration
+        Content of `registration.json`: what the judge measured of that map.
     """
 
     manifest: Path
@@ -86,6 +92,8 @@ class Deposit:
     frame: Mapping[str, Any] | None
     options: Options
     limits: Mapping[str, float]
+    slide_map: SlideMap | None = None
+    registration: Mapping[str, Any] | None = None
 
     @classmethod
     def read(
@@ -94,17 +102,25 @@ class Deposit:
         spots: Path,
         reading: Path,
         fiducials: Path | None,
+        registered: tuple[Path, Path] | None,
         options: Options,
         limits: Mapping[str, float],
     ) -> Deposit:
-        """From what the earlier stages wrote: `raw.json`, `spots.csv`, the read stage's record, `fiducials.json`."""
+        """From what the earlier stages wrote.
+
+        These are `raw.json`, `spots.csv`, the read stage's record, `fiducials.json`, and `registration.json` with
+        `registration_field.npy`.
+        """
         import pandas as pd
 
         from spotweave.io import read_json
+        from spotweave.slide_map import SlideMap
 
         table = pd.read_csv(spots, converters={"spot_id": str}, float_precision="round_trip")
         frame = None if fiducials is None else read_json(fiducials)
-        return cls(manifest, table, read_json(reading)["measures"], frame, options, limits)
+        found = None if registered is None else SlideMap.read(*registered)
+        registration = None if registered is None else read_json(registered[0])
+        return cls(manifest, table, read_json(reading)["measures"], frame, options, limits, found, registration)
 
 
 @dataclass(frozen=True)

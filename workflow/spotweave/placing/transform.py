@@ -2,7 +2,8 @@
 
 Bins lie on a lattice that is fitted, measured and judged as that of spots is. Cells have no lattice: their pixels are
 taken as they are, and what is written says how large a pixel is. Both are held against the picture in squares of
-`JUDGED_UM`: where units are in tissue, and how many counts they have (`align.agreement`).
+`JUDGED_UM`: where units are in tissue, and how many counts they have (`align.agreement`); and in squares of `OFFSET_UM`
+for steps too small to be seen there (`align.offset`).
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from spotweave.align import agreement, lattice, pixel_size, squares
+from spotweave.align import agreement, lattice, offset, pixel_size, squares
 from spotweave.deposits.raw import raw_file
+from spotweave.errors import Refusal
 from spotweave.geometry import LatticeFit, Points, apply
 from spotweave.pictures.header import read_header
 from spotweave.pictures.reduced import read_reduced
@@ -31,6 +33,7 @@ LIMITS = (
     "spots_outside_max",
     "spots_off_lattice_max",
     "agreement_min",
+    "agreement_bins_min",
     "edge_auc_flagged",
     "rival_gain_max",
     "rival_gain_flagged",
@@ -41,6 +44,9 @@ BINS_TO_FIT = 100_000
 # A registration need not be quite affine: small bins of a whole area may lie a few um off one map.
 OFF_LATTICE_UM = 8.0
 JUDGED_UM = 64.0  # a multiple of all bins of the vendor
+OFFSET_UM = 16.0  # squares in which small steps show
+WORKING_UM = 8.0  # um per px that the picture is reduced to
+NO_OFFSET: Mapping[str, Any] = {"counts_offset_um": None, "counts_offset_rho": None, "counts_offset_told": False}
 
 ReadReduced = Callable[[float], tuple[NDArray[np.uint8], tuple[float, float]]]
 
@@ -59,6 +65,7 @@ class _Fitted:
     is_off: NDArray[np.bool_]
     fit: LatticeFit | None
     side_um: float
+    fine_um: float
     report: dict[str, Any]
 
 
@@ -137,21 +144,31 @@ def place_units(
     used = in_tissue & ~fitted.is_off
     counts = table["total_counts"].to_numpy(dtype=np.float64, na_value=np.nan)
     summed = squares.square_up(fitted.units_um, used, counts, fitted.side_um, by_area=is_bin)
-    centres = fitted.matrix @ squares.half_a_square(fitted.side_um)
+    centres = np.asarray(fitted.matrix @ squares.half_a_square(fitted.side_um), dtype=np.float64)
     sites = agreement.sites(
         summed.array,
-        apply(centres, summed.array * fitted.side_um),
+        apply(centres, np.asarray(summed.array * fitted.side_um, dtype=np.float64)),
         summed.in_tissue,
         summed.counts,
         centres,
         (fitted.side_um, fitted.side_um),
     )
-    reduced, scale = read_picture(reconciled.pixel_size_um / agreement.WORKING_UM)
+    reduced, scale = read_picture(reconciled.pixel_size_um / WORKING_UM)
+    fine = squares.square_up(fitted.units_um, used, counts, fitted.fine_um, by_area=is_bin)
+    step = offset.measure(
+        reduced,
+        scale,
+        np.asarray((fine.array[fine.in_tissue] + 0.5) * fitted.fine_um, dtype=np.float64),
+        fine.counts[fine.in_tissue],
+        fitted.matrix,
+        fitted.fine_um,
+    )
     outside = lattice.outside_picture(vendor_px, picture.size_px)
     measured = {
         **fitted.report,
         **pixel_size.describe(reconciled),
         **agreement.measure(reduced, scale, sites, fitted.side_um / reconciled.pixel_size_um, picture.size_px),
+        **(NO_OFFSET if step is None else step.content()),
         "judged_in_squares_um": fitted.side_um,
         "pixel_size_embedded_um": picture.tag_um,
         "spots_off_lattice": int(fitted.is_off.sum()),
@@ -163,6 +180,7 @@ def place_units(
         measured["pixel_size_stated_um"] = stated_um
         measured["pixel_size_stated_deviation"] = round(stated_um / reconciled.pixel_size_um - 1, 4)
     measured["flags"] = [*_flags(measured, reading), *agreement.judge(measured, limits)]
+    _refuse_without_agreement(measured, picture.name, limits["agreement_bins_min"])
     places = {
         "": np.where(fitted.is_off[:, None], np.nan, vendor_px),
         "modelled_": fitted.modelled_px,
@@ -195,11 +213,12 @@ def _fit_bins(
     report = {
         **lattice.describe(fit),
         "positions_from": "positions file",
+        "bin_size_um": size_um,
         "spot_pitch_um": size_um,
         "off_lattice_max_um": round(float(np.nanmax(off_um, initial=0.0)), 3),
     }
-    side_um = size_um * np.ceil(JUDGED_UM / size_um)
-    return _Fitted(fit.matrix, array_um, modelled_px, is_off, fit, float(side_um), report)
+    side_um, fine_um = (size_um * np.ceil(least_um / size_um) for least_um in (JUDGED_UM, OFFSET_UM))
+    return _Fitted(fit.matrix, array_um, modelled_px, is_off, fit, float(side_um), float(fine_um), report)
 
 
 def _take_cells(vendor_px: Points, pixel_size_um: float) -> _Fitted:
@@ -211,11 +230,12 @@ def _take_cells(vendor_px: Points, pixel_size_um: float) -> _Fitted:
         "residual_um": None,
         "residual_p95_um": None,
         "positions_from": "outlines of cells",
+        "bin_size_um": None,
         "spot_pitch_um": round(lattice.nearest_neighbour_um(um[known], (1.0, 1.0)), 2) if known.sum() > 1 else None,
     }
     nothing = np.full_like(vendor_px, np.nan)
     matrix = np.diag([1 / pixel_size_um, 1 / pixel_size_um, 1.0])
-    return _Fitted(matrix, um, nothing, np.zeros(len(um), dtype=bool), None, JUDGED_UM, report)
+    return _Fitted(matrix, um, nothing, np.zeros(len(um), dtype=bool), None, JUDGED_UM, OFFSET_UM, report)
 
 
 def _transforms(fitted: _Fitted, spots_to_image_scale: float) -> tuple[Transform, ...]:
@@ -225,6 +245,20 @@ def _transforms(fitted: _Fitted, spots_to_image_scale: float) -> tuple[Transform
         return (scaled,)
     residuals = (fitted.report["residual_um"], fitted.report["residual_p95_um"])
     return (Transform(ARRAY, SLIDE, fitted.matrix, *residuals), scaled)
+
+
+def _refuse_without_agreement(measured: Mapping[str, Any], name: str, least: float) -> None:
+    """Refuse units of which nothing in the picture says that they belong to it: of many squares, chance has little."""
+    found = measured["agreement"]
+    if found is not None and found < least:
+        raise Refusal(
+            f"nothing in {name} says that the counts belong to it: squares in tissue are more colourful than those"
+            f" beside them in {measured['edge_auc']:.0%} of the pairs, and counts go with the darkness at rho"
+            f" {measured['counts_rho'] or 0:.2f}; give the picture and the positions of one section, or lower"
+            " limits.agreement_bins_min on purpose",
+            measured=found,
+            threshold=least,
+        )
 
 
 def _flags(measured: Mapping[str, Any], reading: Mapping[str, Any]) -> list[str]:
@@ -240,10 +274,20 @@ def _flags(measured: Mapping[str, Any], reading: Mapping[str, Any]) -> list[str]
         flags.append(f"off-lattice: {number:,} bins lie off the lattice of the others; they are given no place")
     if measured["edge_auc"] is None:
         flags.append("not-judged: too little tissue, or glass beside it, to hold the places against the picture")
+    step_um = measured["counts_offset_um"]
+    is_shifted = measured["counts_offset_told"] and float(np.hypot(*step_um)) >= offset.FLAGGED_FROM_UM
+    if is_shifted:
+        before, best = measured["counts_offset_rho"]
+        flags.append(
+            f"counts-offset: counts lie {step_um[0]:.0f} um along x and {step_um[1]:.0f} um along y off the picture:"
+            f" with darkness they go at rho {before:.3f}, and at {best:.3f} with that undone"
+        )
     if reading.get("cytassist_shift_possible"):
+        seen = {True: "such a step is seen here", False: "no such step is seen here", None: "not to be told here"}
+        told = is_shifted if step_um is not None else None
         flags.append(
             f"cytassist-shift: counts are by {reading['software']}; before Space Ranger 3.1.2 newer firmware of the"
-            " CytAssist shifts counts by 16 um against the picture: nothing for spots of 55 um, one bin of 16 um, a"
-            " cell or two for smaller ones"
+            f" CytAssist shifts them by 16 um against the picture ({seen[told]}): one bin of 16 um, a cell or two, a"
+            " third of a spot of 55 um; counts of a later version have no such shift"
         )
     return flags

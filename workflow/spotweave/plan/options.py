@@ -36,7 +36,7 @@ def array_options(tables: Tables, sample: str) -> str:
 def registration_options(tables: Tables, sample: str) -> str:
     """The registration's options that the sample's row gives: `--name value …`."""
     row = tables.samples[sample]
-    given = {"--stated-alignment": stated_alignment(row), "--stated-pixel-size-um": row.get("pixel_size_um")}
+    given = {"--alignment": stated_alignment(row), "--stated-pixel-size-um": row.get("pixel_size_um")}
     return " ".join(f"{option} {value}" for option, value in given.items() if value)
 
 

@@ -17,6 +17,7 @@ OFF_PICTURE = "off the picture"
 BETWEEN = "between round spots"
 REASONS = (WITHOUT_PLACE, OFF_PICTURE, BETWEEN)
 ROUNDING_UM = 1e-6
+TABLE_TO_UNITS = 8  # places of a table to a unit, beyond which sorting takes less memory
 IN_TISSUE_FROM = 0.5  # share of a spot's area that its bins in tissue must cover
 
 
@@ -63,8 +64,8 @@ class Assigned:
     spot
         (U,) int64 row of `spots`, or `len(spots)` + index of a reason in `REASONS`.
     spots
-        By (array_row, array_col): `array_row`, `array_col`, `units`, `units_in_tissue` int64, `x_px`, `y_px` float64
-        (the centre, slide px), `in_tissue` int64, `is_partial` bool.
+        By (array_row, array_col): `name` (as 0012x0345: row, column), `array_row`, `array_col`, `units`,
+        `units_in_tissue` int64, `x_px`, `y_px` float64 (the centre, slide px), `in_tissue` int64, `is_partial` bool.
     origin_um
         Of the grid, in its frame.
     """
@@ -90,9 +91,11 @@ def assign(grid: Grid, units: Units) -> Assigned:
     reason = np.full(len(units.xy_px), -1, dtype=np.int64)
     if grid.frame == "array":
         assert units.array is not None
-        um, matrix = (units.array.column_row + 0.5) * units.array.size_um, units.array.matrix
+        um = np.asarray((units.array.column_row + 0.5) * units.array.size_um, dtype=np.float64)
+        matrix = units.array.matrix
     else:
-        um, matrix = units.xy_px * units.pixel_size_um, np.diag([1 / units.pixel_size_um, 1 / units.pixel_size_um, 1.0])
+        um = units.xy_px * units.pixel_size_um
+        matrix = np.diag([1 / units.pixel_size_um, 1 / units.pixel_size_um, 1.0]).astype(np.float64)
         has_place = np.isfinite(um).all(axis=1)
         inside = ((units.xy_px >= 0) & (units.xy_px < np.asarray(units.picture_px))).all(axis=1)
         reason[~inside] = REASONS.index(OFF_PICTURE)
@@ -120,6 +123,7 @@ def assign(grid: Grid, units: Units) -> Assigned:
     on_picture = ((xy_px >= 0) & (xy_px < np.asarray(units.picture_px))).all(axis=1)
     spots = pd.DataFrame(
         {
+            "name": [f"{at[0]:04d}x{at[1]:04d}" for at in zip(row.tolist(), column.tolist(), strict=True)],
             "array_row": row,
             "array_col": column,
             "x_px": xy_px[:, 0],
@@ -158,13 +162,16 @@ def _check(grid: Grid, units: Units) -> None:
 def _distinct(
     rows: NDArray[np.int64], columns: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Row and column of the spots there are, by (row, column), and the index of each unit's; a table, not a sort."""
+    """Row and column of the spots there are, by (row, column), and the index of each unit's."""
     if not len(rows):
         return rows, columns, rows
     low, high = (rows.min(), columns.min()), (rows.max(), columns.max())
-    wide = int(high[1] - low[1] + 1)
+    wide, tall = int(high[1] - low[1] + 1), int(high[0] - low[0] + 1)
     key = (rows - low[0]) * wide + columns - low[1]
-    is_there = np.zeros(int(high[0] - low[0] + 1) * wide, dtype=bool)
+    if wide * tall > TABLE_TO_UNITS * len(rows):
+        found, index = np.unique(key, return_inverse=True)
+        return found // wide + low[0], found % wide + low[1], index.astype(np.int64)
+    is_there = np.zeros(wide * tall, dtype=bool)
     is_there[key] = True
     number = np.cumsum(is_there) - 1
     found = np.flatnonzero(is_there)

@@ -24,10 +24,10 @@ ANTIBODIES = ("CD3.1", "CD19.1", "EPCAM.1")
 
 @dataclass(frozen=True)
 class Block:
-    """A count matrix as filed: `units` x genes."""
+    """A count matrix as filed: `units` x genes; `counts` an array or, for HDF5, a sparse matrix."""
 
     units: list[str]
-    counts: NDArray[np.int64]
+    counts: Any
     names: list[str]
     ids: list[str]
     types: list[str]

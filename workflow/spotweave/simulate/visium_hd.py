@@ -56,6 +56,16 @@ class Truth:
         """Ensembl ids."""
         return [f"ENSG{i:011d}" for i in range(GENES)]
 
+    @property
+    def pixel_size_um(self) -> float:
+        """um per px of the full-resolution picture."""
+        return PIXEL_SIZE_UM
+
+    @property
+    def cell_numbers(self) -> list[int]:
+        """Cells in the order they are filed."""
+        return list(self.cells)
+
     def bins(self, size_um: int) -> Bins:
         """The truth in bins of a size."""
         fold = size_um // BASE_UM
@@ -70,6 +80,15 @@ class Truth:
         """Counts (cells, genes) of the bins in each cell's box."""
         boxes = self.cells.values()
         return np.array([self.counts[r0:r1, c0:c1].sum(axis=(0, 1)) for r0, r1, c0, c1 in boxes], dtype=np.int64)
+
+    def owners(self) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """The cell (rows, columns) of each 2 um bin, 0 for none, and whether it is in the nucleus: less a rim."""
+        owner = np.zeros((SIDE, SIDE), dtype=np.int64)
+        nucleus = np.zeros((SIDE, SIDE), dtype=bool)
+        for number, (r0, r1, c0, c1) in self.cells.items():
+            owner[r0:r1, c0:c1] = number
+            nucleus[r0 + 1 : r1 - 1, c0 + 1 : c1 - 1] = True
+        return owner, nucleus
 
     def cell_rings(self) -> dict[int, NDArray[np.float64]]:
         """Outline (5, 2) of each cell in px, closed."""
@@ -88,7 +107,7 @@ class Bins:
     array: NDArray[np.int64]
     pixels: NDArray[np.float64]
     in_tissue: NDArray[np.int64]
-    counts: NDArray[np.int64]
+    counts: Any
 
     @functools.cached_property
     def names(self) -> list[str]:
@@ -127,10 +146,10 @@ def draw_truth(seed: int = 0) -> Truth:
 # --- files of a truth -----------------------------------------------------------------------------
 
 
-def block_of(truth: Truth, units: list[str], counts: NDArray[np.int64]) -> Block:
+def block_of(truth: Truth, units: list[str], counts: Any) -> Block:
     """A count matrix."""
-    types = ["Gene Expression"] * GENES
-    return Block(units, counts, truth.genes, truth.gene_ids, types, ["GRCh38"] * GENES)
+    many = len(truth.genes)
+    return Block(units, counts, truth.genes, truth.gene_ids, ["Gene Expression"] * many, ["GRCh38"] * many)
 
 
 def write_counts(folder: Path, block: Block, *, name: str, form: str, software: str) -> Written:
@@ -161,17 +180,17 @@ def position_table(bins: Bins, names: list[str] | None = None) -> pd.DataFrame:
     return pd.DataFrame(dict(zip(HEADER, values, strict=True)))
 
 
-def write_scalefactors(path: Path, bins: Bins | None, **others: float) -> Path:
+def write_scalefactors(path: Path, bins: Bins | None, pixel_size_um: float = PIXEL_SIZE_UM, **others: float) -> Path:
     """`scalefactors_json.json` of a folder of bins, or of cells, which has no bin size."""
     content: dict[str, float] = {
-        "microns_per_pixel": PIXEL_SIZE_UM,
+        "microns_per_pixel": pixel_size_um,
         "tissue_hires_scalef": 0.25,
         "tissue_lowres_scalef": 0.025,
         "fiducial_diameter_fullres": 1205.15,
         "regist_target_img_scalef": 0.25,
     }
     if bins is not None:
-        content |= {"spot_diameter_fullres": bins.size_um / PIXEL_SIZE_UM, "bin_size_um": float(bins.size_um)}
+        content |= {"spot_diameter_fullres": bins.size_um / pixel_size_um, "bin_size_um": float(bins.size_um)}
     path.write_text(json.dumps(content | others, indent=4))
     return path
 
@@ -193,12 +212,8 @@ def write_outlines(path: Path, truth: Truth, *, properties: Callable[[int], dict
 
 
 def write_mappings(path: Path, truth: Truth) -> Path:
-    """`barcode_mappings.parquet`: every 2 um bin, the bins and the cell it is in; a nucleus is a cell less its rim."""
-    owner = np.zeros((SIDE, SIDE), dtype=np.int64)
-    nucleus = np.zeros((SIDE, SIDE), dtype=bool)
-    for number, (r0, r1, c0, c1) in truth.cells.items():
-        owner[r0:r1, c0:c1] = number
-        nucleus[r0 + 1 : r1 - 1, c0 + 1 : c1 - 1] = True
+    """`barcode_mappings.parquet`: every 2 um bin, the bins and the cell it is in."""
+    owner, nucleus = truth.owners()
     bins = truth.bins(BASE_UM)
     columns: dict[str, Any] = {"square_002um": bins.names}
     for size in (8, 16):
@@ -276,7 +291,9 @@ def write_bins(
     else:
         table.to_csv(files["spots"], index=False, lineterminator="\n")
     if has_scalefactors:
-        files["scalefactors"] = write_scalefactors(where / "spatial" / "scalefactors_json.json", bins)
+        files["scalefactors"] = write_scalefactors(
+            where / "spatial" / "scalefactors_json.json", bins, truth.pixel_size_um
+        )
     return files
 
 
@@ -293,12 +310,12 @@ def write_cells(
     """The files of `segmented_outputs`; with `has_names` outlines carry the names of the matrix, not numbers."""
     where = folder / "segmented_outputs"
     (where / "spatial").mkdir(parents=True)
-    units = [cell_id(number) for number in truth.cells]
+    units = [cell_id(number) for number in truth.cell_numbers]
     block = block_of(truth, units, truth.cell_counts())
     files = write_counts(where, block, name="filtered_feature_cell_matrix", form=form, software=software)
     named: Callable[[int], dict[str, Any]] = lambda number: {"cell_id": cell_id(number)}  # noqa: E731
     files["spots"] = write_outlines(where / outlines, truth, properties=named if has_names else None)
-    files["scalefactors"] = write_scalefactors(where / "spatial" / "scalefactors_json.json", None)
+    files["scalefactors"] = write_scalefactors(where / "spatial" / "scalefactors_json.json", None, truth.pixel_size_um)
     if has_mappings:
         files["barcode_mappings"] = write_mappings(folder / "barcode_mappings.parquet", truth)
     return files

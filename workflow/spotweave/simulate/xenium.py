@@ -21,7 +21,6 @@ PITCH_UM = 16.0
 CELL_UM = 12.0
 NUCLEUS_UM = 5.0
 GENES = [f"GENE{i}" for i in range(8)] + ["HLA-A", "MKI67"]
-CUSTOM_GENE = GENES[-1]
 HE_PIXEL_SIZE_UM = 0.34
 MIN_QV = 20.0
 # Kind of feature in a matrix, category of a transcript, example of a name.
@@ -142,6 +141,16 @@ class Truth:
     genes: list[str] = field(default_factory=lambda: list(GENES))
 
     @property
+    def pixel_size_um(self) -> float:
+        """um per px of DAPI."""
+        return PIXEL_SIZE_UM
+
+    @property
+    def custom_gene(self) -> str:
+        """The gene that was added to a predesigned panel."""
+        return self.genes[-1]
+
+    @property
     def gene_ids(self) -> list[str]:
         """Ensembl ids, one per gene."""
         return [f"ENSG{i:011d}" for i in range(len(self.genes))]
@@ -150,6 +159,11 @@ class Truth:
     def numbers(self) -> list[int]:
         """Cells as filed."""
         return list(range(1, len(self.xy_um) + 1))
+
+    def keypoints(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Points (n, 2) of DAPI and the same of the H&E, px."""
+        matrix = self.he_to_dapi
+        return self.he_xy_px @ matrix[:2, :2].T + matrix[:2, 2], self.he_xy_px
 
     def outlines(self, what: str) -> list[tuple[int, NDArray[np.float64]]]:
         """Cell and closed ring (5, 2) in um of every `cell` or `nucleus`."""
@@ -237,5 +251,6 @@ def calls_of(truth: Truth, version: Version) -> pd.DataFrame:
 def cell_names(numbers: Sequence[int], version: Version) -> list[Any]:
     """Names of cells in a table; 0 is no cell."""
     if version.has_text_ids:
-        return [text_id(number) if number else "UNASSIGNED" for number in numbers]
+        names = {number: text_id(number) if number else "UNASSIGNED" for number in set(numbers)}
+        return [names[number] for number in numbers]
     return [number or -1 for number in numbers]

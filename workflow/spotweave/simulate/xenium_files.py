@@ -16,7 +16,7 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 
 from spotweave.simulate.count_files import Block, Written, write_h5_layout_3, write_mex
-from spotweave.simulate.xenium import CONTROLS, GENES, MIN_QV, PIXEL_SIZE_UM, Truth, Version, calls_of, cell_names
+from spotweave.simulate.xenium import CONTROLS, MIN_QV, Truth, Version, calls_of, cell_names
 
 
 def transcript_table(truth: Truth, version: Version) -> pa.Table:
@@ -24,9 +24,8 @@ def transcript_table(truth: Truth, version: Version) -> pa.Table:
     calls = calls_of(truth, version)
     names = [name.encode() for name in calls["feature"]] if version.has_byte_names else list(calls["feature"])
     category = [CONTROLS[kind][1] if kind else "predesigned_gene" for kind in calls["control"]]
-    category = [
-        "custom_gene" if name == "MKI67" else kind for kind, name in zip(category, calls["feature"], strict=True)
-    ]
+    for index in np.flatnonzero(calls["feature"] == truth.custom_gene):
+        category[index] = "custom_gene"
     columns: dict[str, Any] = {
         "transcript_id": pa.array(np.arange(len(calls)) + (1 << 48), pa.uint64()),
         "cell_id": pa.array(cell_names(calls["cell"].tolist(), version)),
@@ -130,7 +129,7 @@ def write_table(path: Path, table: pa.Table) -> Path:
     return path
 
 
-def write_experiment(path: Path, version: Version, *, cells: int, ranger: str | None = None) -> Path:
+def write_experiment(path: Path, version: Version, truth: Truth, *, ranger: str | None = None) -> Path:
     """`experiment.xenium`; `ranger` is the version of Xenium Ranger, if it segmented the cells again."""
     major, minor = version.software.removeprefix("xenium-").split(".")[:2]
     content: dict[str, Any] = {
@@ -138,12 +137,12 @@ def write_experiment(path: Path, version: Version, *, cells: int, ranger: str | 
         "minor_version": int(minor),
         "run_name": "simulated",
         "region_name": "Region_1",
-        "num_cells": cells,
+        "num_cells": len(truth.numbers),
         "panel_name": "Simulated panel",
         "panel_organism": "Human",
-        "panel_num_targets_predesigned": len(GENES) - 1,
+        "panel_num_targets_predesigned": len(truth.genes) - 1,
         "panel_num_targets_custom": 1,
-        "pixel_size": PIXEL_SIZE_UM,
+        "pixel_size": truth.pixel_size_um,
         "analysis_sw_version": version.software,
         "images": {"morphology_filepath": "morphology.ome.tif"},
     }
@@ -161,8 +160,14 @@ def write_alignment(path: Path, matrix: NDArray[np.float64]) -> Path:
 
 def write_keypoints(path: Path, matrix: NDArray[np.float64], he_px: NDArray[np.float64], error_px: float = 0.0) -> Path:
     """Keypoints of Xenium Explorer for a map; `error_px` is the standard deviation of where they were put on DAPI."""
-    fixed = he_px @ matrix[:2, :2].T + matrix[:2, 2]
-    fixed = fixed + np.random.default_rng(7).normal(0, 1, fixed.shape) * error_px
+    return write_point_pairs(path, he_px @ matrix[:2, :2].T + matrix[:2, 2], he_px, error_px)
+
+
+def write_point_pairs(
+    path: Path, dapi_px: NDArray[np.float64], he_px: NDArray[np.float64], error_px: float = 0.0
+) -> Path:
+    """Keypoints of Xenium Explorer by both their places."""
+    fixed = dapi_px + np.random.default_rng(7).normal(0, 1, dapi_px.shape) * error_px
     lines = ["fixedX,fixedY,alignmentX,alignmentY"]
     lines += [",".join(repr(float(v)) for v in row) for row in np.column_stack([fixed, he_px])]
     path.write_text("\n".join(lines) + "\n")
@@ -209,11 +214,9 @@ def write_bundle(
         "nucleus_boundaries": boundary_table(truth, version, "nucleus"),
     }
     files |= {role: write_table(folder / f"{prefix}{role}{tables}", table) for role, table in made.items()}
-    files["experiment"] = write_experiment(
-        folder / f"{prefix}experiment.xenium", version, cells=len(truth.numbers), ranger=ranger
-    )
+    files["experiment"] = write_experiment(folder / f"{prefix}experiment.xenium", version, truth, ranger=ranger)
     if alignment == "matrix":
         files["alignment"] = write_alignment(folder / f"{prefix}he_imagealignment.csv", truth.he_to_dapi)
     elif alignment == "keypoints":
-        files["alignment"] = write_keypoints(folder / f"{prefix}keypoints.csv", truth.he_to_dapi, truth.he_xy_px)
+        files["alignment"] = write_point_pairs(folder / f"{prefix}keypoints.csv", *truth.keypoints())
     return files

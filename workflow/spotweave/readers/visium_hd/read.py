@@ -28,7 +28,7 @@ from spotweave.matrices.read import read_head, read_matrix
 from spotweave.matrices.reading import Reading, measures, spot_table, totals_of
 from spotweave.visium.positions import read_positions
 from spotweave.visium.scalefactors import read_scalefactors
-from spotweave.visium_hd import mappings, software
+from spotweave.visium_hd import mappings, software, stripes
 from spotweave.visium_hd.names import Units, bin_names, cell_name, take_apart
 from spotweave.visium_hd.outlines import read_outlines
 
@@ -96,6 +96,9 @@ def read(files: Mapping[str, RawFile], *, member: str | None = None) -> Reading:
         "optional_files_passed_over": notes,
         **software.describe(files["counts"]),
     }
+    if units.kind == "bin":
+        array = (table["array_row"].to_numpy()[kept], table["array_col"].to_numpy()[kept])
+        report |= stripes.measure(array, table["in_tissue"].to_numpy()[kept] == 1, totals)
     obs = _obs(table, kept, units.kind)
     if units.kind == "cell" and "barcode_mappings" in files:
         try:

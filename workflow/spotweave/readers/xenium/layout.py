@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from spotweave.deposits.naming import ARCHIVE, BREAK, NO_SLIDE, PICTURE, REST, Layout, Look, Parcel, Roles, slide
 
-RUN = frozenset({"counts", "cells", "experiment", "transcripts", "cell_boundaries", "nucleus_boundaries"})
+RUN = frozenset({"counts", "cells", "experiment", "transcripts", "cell_boundaries", "nucleus_boundaries", "morphology"})
 
 
 def _table(words: str, name: str) -> tuple[Look, ...]:
@@ -15,8 +15,17 @@ def _table(words: str, name: str) -> tuple[Look, ...]:
 LAYOUT = Layout(
     roles=Roles(
         needed=("counts", "cells", "experiment", "image"),
-        optional=("features", "barcodes", "transcripts", "cell_boundaries", "nucleus_boundaries", "alignment"),
-        left=("morphology",),
+        optional=(
+            "features",
+            "barcodes",
+            "transcripts",
+            "cell_boundaries",
+            "nucleus_boundaries",
+            "alignment",
+            "morphology",
+        ),
+        wanted=("morphology",),
+        elsewhere=("image", "morphology"),
     ),
     looks={
         "counts": (
@@ -35,8 +44,12 @@ LAYOUT = Layout(
             Look("keypoints or alignment", rf"{BREAK}(keypoints|(he_)?alignment){REST}\.csv$"),
         ),
         "morphology": (
+            Look("DAPI in focus", rf"{BREAK}morphology_focus\.ome\.tiff?$"),
+            Look("DAPI in focus, the first of several channels", rf"{BREAK}morphology_focus_0000\.ome\.tiff?$"),
+            Look("DAPI in focus, a channel of its own", rf"{BREAK}ch0000_dapi\.ome\.tiff?$"),
+            Look("DAPI projected", rf"{BREAK}morphology_mip\.ome\.tiff?$"),
+            # Of many GB: where there is nothing else.
             Look("DAPI stack", rf"{BREAK}morphology\.ome\.tiff?$"),
-            Look("DAPI in focus", rf"{BREAK}morphology_(focus|mip)\.ome\.tiff?$"),
         ),
         "image": slide(Look("H&E image", rf"{BREAK}he_image{PICTURE}")),
     },
