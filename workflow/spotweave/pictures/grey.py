@@ -118,7 +118,9 @@ def _planes(
     """The pages that are looked at: all planes of a stack, or the first of several channels."""
     count = len(tiff.pages)
     if count > PLANES_MAX:
-        raise Refusal(f"{name}: {count} pages, at most {PLANES_MAX} are looked at", measured=count, threshold=PLANES_MAX)
+        raise Refusal(
+            f"{name}: {count} pages, at most {PLANES_MAX} are looked at", measured=count, threshold=PLANES_MAX
+        )
     alike = [page.aspage() for page in tiff.pages]
     alike = [page for page in alike if page.shape == first.shape]
     if len(alike) == 1:

@@ -119,7 +119,9 @@ def _flags(found: SlideMap, deposit: Deposit, outside: int) -> list[str]:
     for name, said_um in said.items():
         ratio = said_um / found.pixel_size_um
         if max(ratio, 1 / ratio) - 1 > SIZES_AGREE:
-            flags.append(f"pixel-size: {said_um:.4g} um by the {name}, {found.pixel_size_um:.4g} um by the registration")
+            flags.append(
+                f"pixel-size: {said_um:.4g} um by the {name}, {found.pixel_size_um:.4g} um by the registration"
+            )
     if outside:
         flags.append(f"off-picture: {outside} cells lie outside the picture")
     return flags

@@ -71,7 +71,9 @@ def search(
     side_px, turn_deg
         Px of the larger picture's longer side, and the step between turns.
     """
-    extent_um = max(*(side * fixed.um_per_px for side in fixed.size_px), *(s * moving.um_per_px for s in moving.size_px))
+    extent_um = max(
+        *(side * fixed.um_per_px for side in fixed.size_px), *(s * moving.um_per_px for s in moving.size_px)
+    )
     um = max(extent_um / side_px, fixed.um_per_px, moving.um_per_px)
     still, mover = fixed.at(um), moving.at(um)
     poses: list[Pose] = []

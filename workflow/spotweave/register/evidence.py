@@ -102,7 +102,9 @@ def read_instrument(files: Files, finest_um: float) -> Instrument:
     cells = read_cells(raw).table[["x_um", "y_um"]].to_numpy(dtype=np.float64)
     extent = tuple(float(side) for side in cells.max(axis=0) + MARGIN_UM)
     um_per_px = _bounded(finest_um, (extent[0], extent[1]))
-    return Instrument(experiment, rasters.of_centres(cells, um_per_px, (extent[0], extent[1])), "cell centres", raw.name, None)
+    return Instrument(
+        experiment, rasters.of_centres(cells, um_per_px, (extent[0], extent[1])), "cell centres", raw.name, None
+    )
 
 
 def read_slide(path: Path, pixel_size_um: float, finest_um: float) -> Slide:

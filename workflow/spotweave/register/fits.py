@@ -60,7 +60,11 @@ def correction(found: Matches, within_px: float, *, affine: bool) -> NDArray[np.
 
 
 def smooth_field(
-    places: Points, displacements: Points, weights: NDArray[np.float64], size: tuple[float, float], spacing: float,
+    places: Points,
+    displacements: Points,
+    weights: NDArray[np.float64],
+    size: tuple[float, float],
+    spacing: float,
     stiffness: float,
 ) -> NDArray[np.float32]:
     """The field at the nodes of a lattice that follows displacements and bends little.

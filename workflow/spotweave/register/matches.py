@@ -168,6 +168,4 @@ def _between(line: NDArray[np.float32], at: int) -> float:
 def _mean(values: NDArray[np.float32], corner: NDArray[np.intp], tile: int) -> NDArray[np.float64]:
     total = cv2.integral(values, sdepth=cv2.CV_64F)
     x, y = corner.T
-    return np.asarray(
-        (total[y + tile, x + tile] - total[y, x + tile] - total[y + tile, x] + total[y, x]) / tile**2
-    )
+    return np.asarray((total[y + tile, x + tile] - total[y, x + tile] - total[y + tile, x] + total[y, x]) / tile**2)

@@ -147,7 +147,9 @@ def register(
             work.add(one.name, SlideMap(one.matrix), is_stated=True)
             work.add_affine(f"{one.name}, refined", one.matrix)
             bar.update()
-        poses = coarse.search(fixed.at(settings.working_um_per_px), moving.at(settings.working_um_per_px), scales, POSES)
+        poses = coarse.search(
+            fixed.at(settings.working_um_per_px), moving.at(settings.working_um_per_px), scales, POSES
+        )
         for number, pose in enumerate(poses, 1):
             work.add_affine(f"search {number}", pose.matrix)
         bar.update()
@@ -292,4 +294,3 @@ def is_better(first: Judged, second: Judged) -> bool:
     gained = second.distance_um[other] - first.distance_um[one]
     error = float(gained.std(ddof=1)) / np.sqrt(len(gained))
     return bool(gained.mean() > max(FIELD_GAIN_UM, FIELD_GAIN_SE * error))
-

@@ -105,11 +105,13 @@ def of_stain(rgb: NDArray[np.uint8], scale: tuple[float, float], um_per_px: floa
     return Raster(np.asarray(cv2.LUT(red, table)), scale, um_per_px)
 
 
-def of_fluorescence(grey: NDArray[np.uint16] | NDArray[np.uint8], scale: tuple[float, float], um_per_px: float) -> Raster:
+def of_fluorescence(
+    grey: NDArray[np.uint16] | NDArray[np.uint8], scale: tuple[float, float], um_per_px: float
+) -> Raster:
     """A fluorescence picture (H, W): 0 at its darkest, 255 at its 99.8th percentile; the root keeps pale nuclei."""
     sample = grey[:: max(1, grey.shape[0] // 2000), :: max(1, grey.shape[1] // 2000)]
     lit = sample[sample > 0]
-    low, high = (np.percentile(lit, [1, 99.8]) if lit.size else (0.0, 1.0))
+    low, high = np.percentile(lit, [1, 99.8]) if lit.size else (0.0, 1.0)
     even = np.clip((grey.astype(np.float32) - np.float32(low)) / np.float32(max(high - low, 1.0)), 0, 1)
     return Raster((np.sqrt(even) * 255).astype(np.uint8), scale, um_per_px)
 

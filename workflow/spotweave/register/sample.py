@@ -141,14 +141,14 @@ def _likely(image: Path, seen: Instrument, settings: Settings, limits: Mapping[s
     return [UNKNOWN_UM / scale for scale in scales]
 
 
-def _refusal(
-    tried: list[Registration], image: RawFile, seen: Instrument, limits: Mapping[str, float]
-) -> Refusal:
+def _refusal(tried: list[Registration], image: RawFile, seen: Instrument, limits: Mapping[str, float]) -> Refusal:
     count = sum(len(one.candidates) for one in tried)
     best = min((one.best for one in tried), key=lambda one: one.judged.loss_um)
     text, measured, limit = best.judged.faults(limits)[0]
     stated = [one for found in tried for one in found.candidates if one.is_stated]
-    said = f"; the {stated[0].name}: {stated[0].judged.faults(limits)[0][0]}" if stated and stated[0] is not best else ""
+    said = (
+        f"; the {stated[0].name}: {stated[0].judged.faults(limits)[0][0]}" if stated and stated[0] is not best else ""
+    )
     notes = [note for one in tried for note in one.notes]
     also = f"; {notes[0]}" if notes else ""
     return Refusal(
@@ -170,9 +170,7 @@ def _content(
 ) -> dict[str, Any]:
     """Content of `registration.json`."""
     matrix_of = {one.name: one for one in given}
-    apart = {
-        name: pair.distance_um(chosen.found, SlideMap(one.matrix), seen.raster) for name, one in matrix_of.items()
-    }
+    apart = {name: pair.distance_um(chosen.found, SlideMap(one.matrix), seen.raster) for name, one in matrix_of.items()}
     offsets = {name: round(float(np.median(distance)), 3) for name, distance in apart.items()}
     flags = [
         f"alignment-offset: the {name} puts cells {offset:.1f} um (median) off the accepted map"

@@ -36,8 +36,6 @@ def sources(moving: Raster, fixed: Raster, found: SlideMap) -> tuple[NDArray[np.
     at = apply(np.linalg.inv(moving.to_native), um) - 0.5
     # Nodes stand at whole px: node k is px k * STEP_PX, and between them the map is linear enough.
     lattice = at.reshape(rows, columns, 2).astype(np.float32)
-    px = np.meshgrid(
-        np.arange(width, dtype=np.float32) / STEP_PX, np.arange(height, dtype=np.float32) / STEP_PX
-    )
+    px = np.meshgrid(np.arange(width, dtype=np.float32) / STEP_PX, np.arange(height, dtype=np.float32) / STEP_PX)
     x, y = (cv2.remap(np.ascontiguousarray(lattice[..., k]), px[0], px[1], cv2.INTER_LINEAR) for k in (0, 1))
     return np.asarray(x), np.asarray(y)
