@@ -24,10 +24,9 @@ def work(args):
 
     pitch_um = (args.array_pitch_x_um, args.array_pitch_y_um)
     row = placing.Options(pitch_um, args.spot_diameter_um, args.spots_to_image_scale, args.stated_pixel_size_um)
-    files = (args.manifest, args.spots, args.reading, next(iter(args.fiducials), None))
     registered = next(zip(args.registration, args.field, strict=True), None)
-    deposit = placing.Deposit.read(*files, row, json.loads(args.limits), registered)
-    placement = placing.place_sample(args.placing, deposit)
+    files = (args.manifest, args.spots, args.reading, next(iter(args.fiducials), None), registered)
+    placement = placing.place_sample(args.placing, placing.Deposit.read(*files, row, json.loads(args.limits)))
     placement.write(args.alignment, args.units)
     return placement.measures
 

@@ -45,6 +45,7 @@ BUNDLE = {
     "outs/cells.parquet": CELLS,
     "outs/experiment.xenium": b'{"pixel_size": 0.2125}',
     "outs/transcripts.parquet": b"PAR1 transcripts PAR1",
+    "outs/morphology_mip.ome.tif": b"II*\0 focused",
     "outs/morphology.ome.tif": bytes(200_000),
 }
 
@@ -178,7 +179,7 @@ def test_single_members_of_a_remote_zip_are_fetched_without_the_rest(server, tmp
     request = Request("S1", "xenium", "https", given=given)
     got = ingest(request, tmp_path / "raw", SETTINGS)
     assert taken(got)["cells"] == CELLS
-    assert set(taken(got)) == {"counts", "cells", "experiment", "transcripts", "image"}
+    assert set(taken(got)) == {"counts", "cells", "experiment", "transcripts", "morphology", "image"}
     assert set(server.statuses("run_outs.zip")) == {206}
     if compression == zipfile.ZIP_STORED:
         assert server.bytes_sent("run_outs.zip") < len(content)

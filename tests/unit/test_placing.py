@@ -126,18 +126,11 @@ def test_a_deposit_is_read_with_ids_as_they_are_and_numbers_to_the_last_bit(tmp_
     pd.DataFrame({"spot_id": ["007", "NA", "1e5"], "x_px": x_px}).to_csv(tmp_path / "spots.csv", index=False)
     write_json(tmp_path / "reading.json", {"measures": {"unit": "spot"}})
     found = placing.Deposit.read(
-        tmp_path / "raw.json", tmp_path / "spots.csv", tmp_path / "reading.json", None, OPTIONS, {}
+        tmp_path / "raw.json", tmp_path / "spots.csv", tmp_path / "reading.json", None, None, OPTIONS, {}
     )
     assert found.table["spot_id"].tolist() == ["007", "NA", "1e5"]
     assert found.table["x_px"].tolist() == x_px
     assert (found.reading, found.frame) == ({"unit": "spot"}, None)
-
-
-@pytest.mark.parametrize("way", ["registration"])
-def test_what_cannot_be_placed_yet_is_refused_before_anything_is_opened(way, tmp_path):
-    deposit = placing.Deposit(tmp_path / "none.json", pd.DataFrame(), {}, None, OPTIONS, {})
-    with pytest.raises(Refusal, match=r"cells cannot be placed on the H&E yet; its counts are in expression\.h5ad"):
-        placing.place_sample(way, deposit)
 
 
 def test_an_array_of_unknown_pitch_is_refused_with_what_to_do():

@@ -70,7 +70,7 @@ XENIUM = {
     "nucleus_boundaries": "nucleus_boundaries.parquet",
     "alignment": "he_imagealignment.csv",
     "image": "he_image.ome.tif",
-    "morphology": "morphology.ome.tif",
+    "morphology": "morphology_focus/morphology_focus_0000.ome.tif",
 }
 SPOT_DETECTOR = {"counts": "stdata.tsv", "spots": "spot_data-selection-P2_ST_rep1.tsv", "image": "P2_ST_rep1.jpg"}
 HE_2020 = {"counts": "BC1_C1_stdata.tsv", "spots": "spots_BC1_C1.csv", "image": "HE_BC1_C1.jpg"}
@@ -98,7 +98,7 @@ LAYOUTS = {
     "xenium": (
         "xenium",
         XENIUM,
-        ["if_image.ome.tif", "if_imagealignment.csv", "morphology_focus/morphology_focus_0000.ome.tif", "cells.csv"],
+        ["if_image.ome.tif", "if_imagealignment.csv", "morphology.ome.tif", "cells.csv"],
     ),
     "st spot detector": ("st_v1", SPOT_DETECTOR, ["spot_data-all-P2_ST_rep1.tsv"]),
     "st he 2020": ("st_v1", HE_2020, ["BC1_C1_Coords.tsv", "metadata.csv"]),
@@ -530,10 +530,24 @@ def test_patterns_of_a_row_fit_names_and_their_last_parts(name: str, patterns: s
 @pytest.mark.parametrize("reader", readers.READERS.names())
 def test_a_reader_reads_every_role_but_pictures(reader: str) -> None:
     roles = layout(reader).roles
-    assert {*roles.fetched} - {*roles.read_always, *roles.read_if_there} <= {"image", "cytassist_image"}
+    assert {*roles.fetched} - {*roles.read_always, *roles.read_if_there} <= {"image", "cytassist_image", "morphology"}
     assert "image" not in roles.read_always
     assert len(set(roles.fetched)) == len(roles.fetched)
     assert layout(reader).fault() is None
+
+
+@pytest.mark.parametrize(
+    ("names", "taken"),
+    [
+        (["morphology.ome.tif", "morphology_focus.ome.tif", "morphology_mip.ome.tif"], "morphology_focus.ome.tif"),
+        (["morphology.ome.tif", "morphology_mip.ome.tif"], "morphology_mip.ome.tif"),
+        ([f"morphology_focus/morphology_focus_000{n}.ome.tif" for n in range(4)], "morphology_focus_0000.ome.tif"),
+        (["morphology_focus/ch0000_dapi.ome.tif", "morphology_focus/ch0001_rna.ome.tif"], "ch0000_dapi.ome.tif"),
+        (["GSM1_morphology.ome.tif.gz"], "GSM1_morphology.ome.tif.gz"),
+    ],
+)
+def test_the_dapi_picture_in_focus_is_taken_before_the_stack(names: list[str], taken: str) -> None:
+    assert assign([*names, "X_he_image.ome.tif"], "xenium").roles["morphology"].endswith(taken)
 
 
 def test_layouts_are_told_apart_by_their_orders() -> None:

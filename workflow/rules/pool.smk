@@ -85,6 +85,6 @@ rule assemble_cells:
     params:
         code=code("assemble_cells"),
     shell:
-        "python scripts/assemble_cells.py --sample {wildcards.sample} --expression {input.expression}"
+        "python scripts/assemble_cells.py --expression {input.expression}"
         " --alignment {input.alignment} --units {input.units} --cells {output.cells}"
         " --record {output.record} --code {params.code} > {log} 2>&1"

@@ -138,6 +138,17 @@ def _refuse_too_few(released: anndata.AnnData, spots_min: int) -> None:
         )
 
 
+def _measured(alignment: Mapping[str, Any]) -> list[str]:
+    """The pixel size and how well places fit, as far as they are measured, in words."""
+    size, error = f"{alignment['pixel_size_um']:.4f}", alignment["pixel_size_se_um"]
+    said = [f"{size} um/px" if error is None else f"{size} ± {error:.4f} um/px"]
+    if alignment["anisotropy"] is not None:
+        said.append(f"anisotropy {alignment['anisotropy']:.2%}")
+    if alignment["residual_um"] is not None:
+        said.append(f"median residual {alignment['residual_um']:.1f} um")
+    return said
+
+
 def _modelled_px(units: anndata.AnnData) -> NDArray[np.float64]:
     return np.asarray(units.obs[["modelled_x_px", "modelled_y_px"]], dtype=np.float64)
 
@@ -170,6 +181,5 @@ def _draw(
         modelled_px,
         shown.obs[vendor].to_numpy() if vendor[0] in shown.obs else shown.obsm["spatial"],
         alignment["pixel_size_um"],
-        f"{sample}: {alignment['pixel_size_um']:.4f} ± {alignment['pixel_size_se_um']:.4f} um/px,"
-        f" anisotropy {alignment['anisotropy']:.2%}, median residual {alignment['residual_um']:.1f} um",
+        f"{sample}: {', '.join(_measured(alignment))}",
     )

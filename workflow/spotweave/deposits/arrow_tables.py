@@ -43,6 +43,8 @@ class Table:
     batches
         The wanted columns, at most a few hundred thousand rows at a time. Text has the types asked for, parquet its
         own.
+    compression
+        How most of a parquet file is packed (`snappy`, `zstd` …), `none` of text.
     """
 
     name: str
@@ -50,10 +52,13 @@ class Table:
     unused: list[str]
     rows: int | None
     batches: Iterator[pa.RecordBatch]
+    compression: str = "none"
 
 
 @contextmanager
-def open_table(raw: RawFile, wanted: Mapping[str, pa.DataType], needed: Sequence[str]) -> Iterator[Table]:
+def open_table(
+    raw: RawFile, wanted: Mapping[str, pa.DataType], needed: Sequence[str], *, whole: bool = False
+) -> Iterator[Table]:
     """Open a table.
 
     Parameters
@@ -64,6 +69,9 @@ def open_table(raw: RawFile, wanted: Mapping[str, pa.DataType], needed: Sequence
         Columns to read where they are there, with the type they have in text.
     needed
         Those it cannot do without.
+    whole
+        All columns in the order of the file: text ones of parquet as dictionaries, those of text that are not wanted as
+        text.
 
     Raises
     ------
@@ -77,19 +85,21 @@ def open_table(raw: RawFile, wanted: Mapping[str, pa.DataType], needed: Sequence
     is_packed = head.startswith(GZIP_MAGIC)
     with ExitStack() as stack:
         with parsing(raw.name):
-            table = _open(raw, is_packed, head, wanted, needed, stack)
+            table = _open(raw, is_packed, head, _Wish(wanted, needed, whole), stack)
         # Only what reading raises is a fault of the file; what the caller raises meanwhile is the caller's.
         yield replace(table, batches=_guarded(raw, table.batches))
 
 
-def _open(
-    raw: RawFile,
-    is_packed: bool,
-    head: bytes,
-    wanted: Mapping[str, pa.DataType],
-    needed: Sequence[str],
-    stack: ExitStack,
-) -> Table:
+@dataclass(frozen=True)
+class _Wish:
+    """What `open_table` was asked for."""
+
+    wanted: Mapping[str, pa.DataType]
+    needed: Sequence[str]
+    whole: bool
+
+
+def _open(raw: RawFile, is_packed: bool, head: bytes, wish: _Wish, stack: ExitStack) -> Table:
     if is_packed:
         with unpacked(raw) as packed:
             head = packed.read(len(PARQUET_MAGIC))
@@ -97,8 +107,17 @@ def _open(
         path = stack.enter_context(seekable(raw))  # parquet is read from its end
         file = stack.enter_context(pyarrow.parquet.ParquetFile(path, buffer_size=BUFFER_BYTES))
         check_parquet(raw.name, file, path.stat().st_size)
-        return _of_parquet(raw, file, wanted, needed)
-    return _of_text(raw, stack.enter_context(unpacked(raw)), wanted, needed)
+        if wish.whole:
+            texts = [field.name for field in file.schema_arrow if _is_text(field.type)]
+            file = stack.enter_context(
+                pyarrow.parquet.ParquetFile(path, buffer_size=BUFFER_BYTES, read_dictionary=texts)
+            )
+        return _of_parquet(raw, file, wish)
+    return _of_text(raw, stack.enter_context(unpacked(raw)), wish)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_binary(kind)
 
 
 def _guarded(raw: RawFile, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -110,27 +129,27 @@ def _guarded(raw: RawFile, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Rec
         yield batch
 
 
-def _of_parquet(
-    raw: RawFile, file: pyarrow.parquet.ParquetFile, wanted: Mapping[str, pa.DataType], needed: Sequence[str]
-) -> Table:
+def _of_parquet(raw: RawFile, file: pyarrow.parquet.ParquetFile, wish: _Wish) -> Table:
     header = [str(name) for name in file.schema_arrow.names]
-    columns = _columns(raw, header, wanted, needed)
+    columns = _columns(raw, header, wish)
     batches = file.iter_batches(batch_size=ROWS_AT_ONCE, columns=list(columns))
     unused = [name for name in header if name not in columns and not name.startswith("__index_level_")]
-    return Table(raw.name, columns, unused, file.metadata.num_rows, batches)
+    packed = file.metadata.row_group(0).column(0).compression.lower() if file.metadata.num_row_groups else "none"
+    return Table(raw.name, columns, unused, file.metadata.num_rows, batches, packed)
 
 
-def _of_text(raw: RawFile, stream: BinaryIO, wanted: Mapping[str, pa.DataType], needed: Sequence[str]) -> Table:
+def _of_text(raw: RawFile, stream: BinaryIO, wish: _Wish) -> Table:
     buffered = io.BufferedReader(cast(Any, stream), 1 << 20)
     line = buffered.readline(1 << 16)
     header = next(csv.reader([line.decode("utf-8-sig").rstrip("\r\n")]), [])
-    columns = _columns(raw, header, wanted, needed)
+    columns = _columns(raw, header, wish)
     reader = (
         pyarrow.csv.open_csv(
             pa.PythonFile(buffered, mode="r"),
             read_options=pyarrow.csv.ReadOptions(column_names=header, block_size=BYTES_AT_ONCE),
             convert_options=pyarrow.csv.ConvertOptions(
-                include_columns=list(columns), column_types={name: wanted[name] for name in columns}
+                include_columns=list(columns),
+                column_types={name: wish.wanted.get(name, pa.string()) for name in columns},
             ),
         )
         if buffered.peek(1)
@@ -139,19 +158,18 @@ def _of_text(raw: RawFile, stream: BinaryIO, wanted: Mapping[str, pa.DataType], 
     return Table(raw.name, columns, [name for name in header if name not in columns], None, iter(reader))
 
 
-def _columns(
-    raw: RawFile, header: Sequence[str], wanted: Mapping[str, pa.DataType], needed: Sequence[str]
-) -> tuple[str, ...]:
-    missing = [name for name in needed if name not in header]
+def _columns(raw: RawFile, header: Sequence[str], wish: _Wish) -> tuple[str, ...]:
+    missing = [name for name in wish.needed if name not in header]
     if missing:
         raise Refusal(
             f"{raw.name}: no column {', '.join(missing)}; the file has {', '.join(header)[:200] or 'no header'}; "
             "download it again and check the address"
         )
-    twice = [name for name in wanted if header.count(name) > 1]
+    read = header if wish.whole else wish.wanted
+    twice = [name for name in read if header.count(name) > 1]
     if twice:
         raise Refusal(f"{raw.name}: two columns are called {twice[0]!r}; remove one")
-    return tuple(name for name in wanted if name in header)
+    return tuple(name for name in read if name in header)
 
 
 def text(column: pa.Array) -> pa.Array:

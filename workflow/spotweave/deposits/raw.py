@@ -31,3 +31,9 @@ def raw_file(manifest: Path, role: str) -> Path:
             f"{path} ({role}) has gone or changed since it was fetched; run again with --forcerun fetch_sample"
         )
     return path
+
+
+def find_raw(manifest: Path, role: str) -> RawFile | None:
+    """The raw file with a role, None where the sample has none; FileNotFoundError as `raw_file`."""
+    names = {entry["role"]: entry["name"] for entry in read_json(manifest)["files"]}
+    return RawFile(names[role], raw_file(manifest, role)) if role in names else None

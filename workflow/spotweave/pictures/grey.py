@@ -149,7 +149,7 @@ def _level(page: tifffile.TiffPage, size_px_max: float, side_px_max: int) -> tup
 
 
 def _reduced(page: tifffile.TiffPage, factor: int) -> NDArray[np.uint16]:
-    """A page averaged over blocks of `factor` px, strip by strip or tile by tile; cut blocks at the border are left out."""
+    """A page averaged over blocks of `factor` px, part by part; cut blocks at the border are left out."""
     height, width = int(page.imagelength), int(page.imagewidth)
     kind = np.dtype(page.dtype).newbyteorder("=")
     if factor == 1:

@@ -102,9 +102,9 @@ class Deposit:
         spots: Path,
         reading: Path,
         fiducials: Path | None,
+        registered: tuple[Path, Path] | None,
         options: Options,
         limits: Mapping[str, float],
-        registered: tuple[Path, Path] | None = None,
     ) -> Deposit:
         """From what the earlier stages wrote.
 

@@ -76,22 +76,22 @@ class Grid:
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Row and column of the spot that each point (N, 2) lies in, both -1 for points between round spots.
 
-        Rows and columns may be negative left of and above the origin. A hexagonal lattice counts columns in half
-        pitches, as Visium does: row + column is even.
+        Squares may have negative rows and columns, left of and above the origin; round spots begin with the first whole
+        one. A hexagonal lattice counts columns in half pitches, as Visium does: row + column is even.
         """
-        x, y = (xy_um - np.asarray(origin_um)).T
+        x, y = (np.ascontiguousarray(xy_um[:, axis]) - origin_um[axis] for axis in (0, 1))
         if self.layout != "hexagonal":
             return np.floor(y / self.size_um).astype(np.int64), np.floor(x / self.size_um).astype(np.int64)
+        # Spots are less high than the rows are apart: a point can only be in the nearest row, and its nearest spot.
         half = self.pitch_um / 2
-        rows = np.full(len(x), NO_SPOT, dtype=np.int64)
-        columns = rows.copy()
-        for parity in (0, 1):  # even and odd rows are two rectangular lattices; no point lies in a spot of both
-            row = 2 * np.floor((y / self.row_pitch_um - parity) / 2).astype(np.int64) + parity
-            column = 2 * np.floor((x / half - parity) / 2).astype(np.int64) + parity
-            offset = self.centres_um(row, column, origin_um) - xy_um
-            inside = np.einsum("ij,ij->i", offset, offset) < (self.size_um / 2) ** 2
-            rows[inside], columns[inside] = row[inside], column[inside]
-        return rows, columns
+        row = np.rint(y / self.row_pitch_um) - 1
+        odd = row % 2
+        column = 2 * np.rint((x / half - 1 - odd) / 2) + odd
+        along, across = x - (column + 1) * half, y - (row + 1) * self.row_pitch_um
+        outside = along * along + across * across >= (self.size_um / 2) ** 2
+        outside |= (row < 0) | (column < 0)
+        row[outside] = column[outside] = NO_SPOT
+        return row.astype(np.int64), column.astype(np.int64)
 
     @property
     def row_pitch_um(self) -> float:

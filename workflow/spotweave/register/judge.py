@@ -23,12 +23,6 @@ from spotweave.register.rasters import Raster, local_contrast
 from spotweave.register.warping import onto
 from spotweave.slide_map import SlideMap
 
-LIMITS = (
-    "registration_error_max_um",
-    "registration_error_p95_max_um",
-    "registration_matched_min",
-    "registration_gain_min",
-)
 NEAR_UM, FAR_UM = 40.0, 200.0
 REACH_UM = 40.0
 PATCHES_MAX = 1200

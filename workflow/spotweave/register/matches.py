@@ -7,6 +7,7 @@ the working grid a quarter, every second of every second row, is held out.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,7 +17,7 @@ from spotweave.geometry import Points
 
 STRENGTH_MIN = 0.35  # mean square contrast of a patch that shows enough to be found; tissue has about 0.5 to 1
 COVER_MIN = 0.9
-BLOCK_UM = 130.0  # side of the blocks that are fitted to or held out
+BLOCK_UM = 100.0  # side of the blocks that are fitted to or held out
 CHANCE_PATCHES, CHANCE_MIN = 150, 20
 PEAK_UNKNOWN = 0.5  # where too few patches can be looked for at wrong places
 
@@ -131,7 +132,8 @@ def find(
         if not (0 <= u <= width - tile and 0 <= v <= height - tile):
             continue
         window = padded[v : v + tile + 2 * reach, u : u + tile + 2 * reach]
-        surface = cv2.matchTemplate(window, fixed[y : y + tile, x : x + tile], cv2.TM_CCOEFF_NORMED)
+        template = fixed[y : y + tile, x : x + tile]
+        surface: NDArray[Any] = cv2.matchTemplate(window, template, cv2.TM_CCOEFF_NORMED)
         _, peaks[n], _, (j, i) = cv2.minMaxLoc(surface)
         shifts[n] = (j + _between(surface[i], j) - reach, i + _between(surface[:, j], i) - reach)
     good = np.isfinite(shifts[:, 0]) & np.isfinite(peaks)
@@ -156,7 +158,7 @@ def chance_peak(
     return float(np.quantile(peaks, 1 - share)) if len(peaks) >= CHANCE_MIN else PEAK_UNKNOWN
 
 
-def _between(line: NDArray[np.float32], at: int) -> float:
+def _between(line: NDArray[Any], at: int) -> float:
     """The top of the parabola through three values, relative to the middle one; 0 at a border."""
     if not 0 < at < len(line) - 1:
         return 0.0

@@ -75,6 +75,11 @@ class Candidate:
     is_stated: bool = False
 
     @property
+    def is_hopeful(self) -> bool:
+        """Whether enough patches are found for it to be worth more work."""
+        return self.judged.matched_share >= HOPEFUL_SHARE
+
+    @property
     def has_field(self) -> bool:
         """Whether it is more than a matrix."""
         return self.found.field_px is not None
@@ -126,7 +131,7 @@ def register(
     given: Sequence[Given],
     settings: Settings,
     limits: Mapping[str, float],
-    scales: Sequence[float] = (1.0,),
+    scales: Sequence[Sequence[float]] = ((1.0,),),
 ) -> Registration:
     """Register `moving` (native um) with `fixed` (native slide px).
 
@@ -139,7 +144,8 @@ def register(
     settings, limits
         Of the configuration.
     scales
-        Sizes of `moving`, relative to what both grids say of their um, that the search tries.
+        Sizes of `moving`, relative to what both grids say of their um, that the search tries: the first of these lists,
+        and the next where nothing holds.
     """
     work = _Work(refine.Pair(fixed, moving), settings)
     with tqdm(total=3 + len(given), disable=None, desc="registration") as bar:
@@ -147,14 +153,10 @@ def register(
             work.add(one.name, SlideMap(one.matrix), is_stated=True)
             work.add_affine(f"{one.name}, refined", one.matrix)
             bar.update()
-        poses = coarse.search(
-            fixed.at(settings.working_um_per_px), moving.at(settings.working_um_per_px), scales, POSES
-        )
-        for number, pose in enumerate(poses, 1):
-            work.add_affine(f"search {number}", pose.matrix)
+        poses = work.add_search(scales)
         bar.update()
         best = work.best()
-        if best is not None and best.judged.matched_share >= HOPEFUL_SHARE:
+        if best is not None and best.is_hopeful:
             work.add_field(best)
         bar.update()
         if settings.valis:
@@ -185,6 +187,20 @@ class _Work:
         self.candidates.append(Candidate(name, found, judged, is_stated))
         return self.candidates[-1]
 
+    def add_search(self, scales: Sequence[Sequence[float]]) -> list[coarse.Pose]:
+        """Search list by list until something holds; returns all poses, the best first."""
+        working_um = self.settings.working_um_per_px
+        fixed, moving = self.pair.fixed.at(working_um), self.pair.moving.at(working_um)
+        found: list[coarse.Pose] = []
+        for some in scales:
+            poses = coarse.search(fixed, moving, some, POSES)
+            for number, pose in enumerate(poses, len(found) + 1):
+                self.add_affine(f"search {number}", pose.matrix)
+            found += poses
+            if any(one.is_hopeful for one in self.candidates if not one.is_stated):
+                break
+        return sorted(found, key=lambda pose: -pose.score)
+
     def add_affine(self, name: str, start: NDArray[np.float64]) -> None:
         steps = refine.levels(self.settings.working_um_per_px)
         self.add(name, SlideMap(refine.affine(self.pair, start, steps)))
@@ -203,7 +219,7 @@ class _Work:
         flat = [one for one in self.candidates if not one.has_field]
         best = min(flat, key=lambda one: one.judged.loss_um, default=None)
         starts: list[tuple[str, NDArray[np.float64]]] = []
-        if best is not None and best.judged.matched_share >= HOPEFUL_SHARE:
+        if best is not None and best.is_hopeful:
             starts = [(best.name, best.found.matrix)]
         elif poses:
             starts = _all_turns(poses[0].matrix, self.pair)[: self.settings.valis_starts_max]
@@ -224,7 +240,7 @@ class _Work:
             return
         rows, columns = found.rigid.shape[:2]
         j, i = np.meshgrid(np.arange(columns), np.arange(rows))
-        nodes = np.column_stack([j.ravel(), i.ravel()]) * found.step
+        nodes = np.column_stack([j.ravel(), i.ravel()]).astype(np.float64) * found.step
         try:
             rigid = fit_affine(nodes, found.rigid.reshape(-1, 2))
         except ValueError as error:

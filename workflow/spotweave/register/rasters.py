@@ -1,7 +1,7 @@
-"""Pictures and outlines as signals of nuclei: what absorbs red in the H&E, what is bright in DAPI, on grids of known um.
+"""Pictures and outlines as signals of nuclei on grids of known um: what absorbs red in the H&E, what is bright in DAPI.
 
-A signal is a grid of bytes; `Raster.contrast` takes from it what can be compared across stains: the local contrast, with
-slow shading taken out and the strength evened out.
+A signal is a grid of bytes; `Raster.contrast` takes from it what can be compared across stains: the local contrast,
+with slow shading taken out and the strength evened out.
 """
 
 from __future__ import annotations

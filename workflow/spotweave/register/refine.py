@@ -14,7 +14,6 @@ from spotweave.register.rasters import Raster
 from spotweave.register.warping import onto
 from spotweave.slide_map import SlideMap
 
-DEBUG = 0
 ROUNDS = 3
 SETTLED_PX = 0.3
 BLOCK_UM = matches.BLOCK_UM
@@ -74,7 +73,6 @@ def affine(pair: Pair, start: NDArray[np.float64], steps: tuple[Level, ...]) -> 
             found = _found(
                 fixed, moving, still, SlideMap(matrix), level, held_out=False if level is steps[-1] else None
             )
-            DEBUG and print(level.um_per_px, len(found), end=" ")
             step = fits.correction(found, level.within_px, affine=len(found) >= 4 * fits.INLIERS_MIN)
             if step is None:
                 break
@@ -119,7 +117,6 @@ def field(
         fixed, moving = pair.fixed.at(level.um_per_px), pair.moving.at(level.um_per_px)
         some = _found(fixed, moving, fixed.contrast(), found, level, held_out=False)
         some = some.of(fits.agreeing(some, level.within_px))
-        DEBUG and print("field", level.um_per_px, len(some), end=" ")
         if len(some) < 4 * fits.INLIERS_MIN:
             continue
         target: Points = apply(fixed.to_native, some.centre_px)

@@ -16,14 +16,21 @@ from spotweave.io import write_json
 from spotweave.pictures.header import read_header
 from spotweave.register import coarse, evidence, pair, views
 from spotweave.register.evidence import Files, Instrument, Slide
-from spotweave.register.judge import LIMITS as LIMITS
 from spotweave.register.pair import Candidate, Given, Registration, Settings
 from spotweave.slide_map import SlideMap
 from spotweave.xenium.alignment import read_he_alignment
 from spotweave.xenium.experiment import read_experiment
 
+LIMITS = (
+    "registration_error_max_um",
+    "registration_error_p95_max_um",
+    "registration_matched_min",
+    "registration_gain_min",
+    "pixel_size_max_um",
+    "pixel_size_min_um",
+)
 IDENTITY = "identity"
-SCALES = (0.95, 1.0, 1.05)  # what a tag or a row says of the pixel size may be off by so much
+SCALES = ((1.0,), (0.95, 1.05))  # what a tag or a row says of the pixel size may be off by so much
 SAME_SIZE = 0.05  # two pixel sizes nearer than this are tried as one
 UNKNOWN_UM = 0.5  # grids are laid out by this where nothing says what a px is; it decides nothing
 SIZES_TRIED = 3
@@ -63,7 +70,7 @@ def register(
     stated_pixel_size_um
         What the row says of the H&E.
     settings, limits
-        Of the configuration; limits at least `judge.LIMITS`.
+        Of the configuration; those of `LIMITS`.
     outputs
         Where the results go.
 
@@ -146,9 +153,9 @@ def _refusal(tried: list[Registration], image: RawFile, seen: Instrument, limits
     best = min((one.best for one in tried), key=lambda one: one.judged.loss_um)
     text, measured, limit = best.judged.faults(limits)[0]
     stated = [one for found in tried for one in found.candidates if one.is_stated]
-    said = (
-        f"; the {stated[0].name}: {stated[0].judged.faults(limits)[0][0]}" if stated and stated[0] is not best else ""
-    )
+    said = ""
+    if stated and stated[0] is not best:
+        said = f"; the {stated[0].name}: {stated[0].judged.faults(limits)[0][0]}"
     notes = [note for one in tried for note in one.notes]
     also = f"; {notes[0]}" if notes else ""
     return Refusal(

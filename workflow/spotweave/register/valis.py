@@ -1,8 +1,8 @@
 """VALIS (Gatenbee et al., Nat Commun 2023) as a source of candidates, without Java and without downloads.
 
-Importing `valis.registration` fetches the weights of two networks, which it makes as defaults of its own arguments; they
-are stubbed while it is imported, and a matcher without weights is named. VALIS goes on after errors of its own
-and then returns what it started from: nothing it says is taken as true, its maps are judged like all others.
+Importing `valis.registration` fetches the weights of two networks, which it makes as defaults of its own arguments;
+they are stubbed while it is imported, and a matcher without weights is named. VALIS goes on after errors of its own and
+then returns what it started from: nothing it says is taken as true, its maps are judged like all others.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class Found:
     Attributes
     ----------
     rigid, full
-        (rows, columns, 2) float64: where the node (row i, column j), px (j * step, i * step) of the moving grid, lies on
-        the fixed one, by its rigid map alone and with its field. None where it failed.
+        (rows, columns, 2) float64: where the node (row i, column j), px (j * step, i * step) of the moving grid, lies
+        on the fixed one, by its rigid map alone and with its field. None where it failed.
     step
         px between nodes.
     failure
@@ -98,13 +98,14 @@ def _modules() -> SimpleNamespace:
         def __init__(self, *_args: object, **_options: object) -> None:
             super().__init__()
 
-    disk, matcher = kornia.feature.DISK.from_pretrained, kornia.feature.LightGlueMatcher
-    kornia.feature.DISK.from_pretrained = classmethod(lambda cls, *_args, **_options: cls())
-    kornia.feature.LightGlueMatcher = Stub
+    feature: Any = kornia.feature
+    disk, matcher = feature.DISK.from_pretrained, feature.LightGlueMatcher
+    feature.DISK.from_pretrained = classmethod(lambda cls, *_args, **_options: cls())
+    feature.LightGlueMatcher = Stub
     try:
         from valis import feature_detectors, feature_matcher, preprocessing, registration, slide_io
     finally:
-        kornia.feature.DISK.from_pretrained, kornia.feature.LightGlueMatcher = disk, matcher
+        feature.DISK.from_pretrained, feature.LightGlueMatcher = disk, matcher
     return SimpleNamespace(
         detectors=feature_detectors,
         matcher=feature_matcher,

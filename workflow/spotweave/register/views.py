@@ -53,9 +53,8 @@ def write_overlay(path: Path, slide: Slide, moving: Raster, found: SlideMap, cap
         half = WINDOW_UM / grid.um_per_px / 2
         corners = [(round(x - half), round(y - half)), (round(x + half), round(y + half))]
         cv2.rectangle(whole, corners[0], corners[1], WINDOW_RGB, 2)
-        cv2.putText(
-            whole, str(number), (corners[0][0] + 3, corners[0][1] - 4), cv2.FONT_HERSHEY_SIMPLEX, 0.6, WINDOW_RGB, 2
-        )
+        beside = (corners[0][0] + 3, corners[0][1] - 4)
+        cv2.putText(whole, str(number), beside, cv2.FONT_HERSHEY_SIMPLEX, 0.6, WINDOW_RGB, 2)
         middle = apply(grid.to_native, np.array([[x, y]]))[0]
         windows.append(_window(slide, moving, found, (float(middle[0]), float(middle[1]))))
     column = np.full((max(height, 2 * WINDOW_PX + GAP_PX), WINDOW_PX, 3), 255, np.uint8)
@@ -130,9 +129,8 @@ def _window(slide: Slide, moving: Raster, found: SlideMap, middle_px: tuple[floa
     width, height = min(round(side), slide.header.width_px - left), min(round(side), slide.header.height_px - top)
     # Streams once, from the top: a crop is all that is kept of it.
     crop = np.asarray(open_picture(slide.path).image.crop(left, top, width, height).numpy())
-    window = cv2.resize(
-        crop, (WINDOW_PX, WINDOW_PX), interpolation=cv2.INTER_AREA if side > WINDOW_PX else cv2.INTER_LINEAR
-    )
+    way = cv2.INTER_AREA if side > WINDOW_PX else cv2.INTER_LINEAR
+    window = cv2.resize(crop, (WINDOW_PX, WINDOW_PX), interpolation=way)
     step = (width / WINDOW_PX, height / WINDOW_PX)
     grid = Raster(np.zeros((WINDOW_PX, WINDOW_PX), np.uint8), step, WINDOW_UM / WINDOW_PX, (float(left), float(top)))
     drawn, _ = onto(moving, grid, found)

@@ -33,7 +33,7 @@ def sources(moving: Raster, fixed: Raster, found: SlideMap) -> tuple[NDArray[np.
     j, i = np.meshgrid(np.arange(columns), np.arange(rows))
     nodes = np.column_stack([j.ravel(), i.ravel()]).astype(np.float64) * STEP_PX + 0.5
     um = found.to_um(apply(fixed.to_native, nodes))
-    at = apply(np.linalg.inv(moving.to_native), um) - 0.5
+    at = apply(np.asarray(np.linalg.inv(moving.to_native), dtype=np.float64), um) - 0.5
     # Nodes stand at whole px: node k is px k * STEP_PX, and between them the map is linear enough.
     lattice = at.reshape(rows, columns, 2).astype(np.float32)
     px = np.meshgrid(np.arange(width, dtype=np.float32) / STEP_PX, np.arange(height, dtype=np.float32) / STEP_PX)

@@ -1,7 +1,8 @@
 """The demo deposit: simulated samples in a folder, and a server that hands them out as their publishers would.
 
 Three sections of Spatial Transcriptomics lie at plain addresses; one of Visium lies as GEO would hold it, to be found
-by its accession alone.
+by its accession alone. Of Xenium and of Visium HD one section each lies as 10x Genomics files its own, and one at plain
+addresses.
 
 Nothing heavy is imported before a sample has to be simulated, so that finding the deposit built costs no time.
 """
@@ -36,6 +37,43 @@ SECTIONS: dict[str, dict[str, int]] = {
 }
 # Accession -> arguments of `visium_deposit.write_visium_deposit`. No such number has been given to anyone.
 VISIUM: dict[str, dict[str, int]] = {"GSM9000000001": {"seed": 11, "donor": 3}}
+# Arguments of `deposit_sections.write_xenium` and `write_visium_hd` by sample id; no such dataset is there.
+XENIUM: dict[str, dict[str, Any]] = {
+    "demo-x1": {
+        "seed": 11,
+        "donor": 4,
+        "onboard": "V2_0",
+        "alignment": "matrix",
+        "filed_as": ("2.0.0", "Simulated_X1"),
+        "pair": {"he_pixel_size_um": 0.55, "deformation_um": 8.0, "turn_deg": 91.0, "mirrored": True},
+    },
+    "demo-x2": {
+        "seed": 11,
+        "donor": 5,
+        "onboard": "V3_0",
+        "alignment": None,
+        "filed_as": None,
+        "pair": {"he_pixel_size_um": 0.52, "deformation_um": 6.0, "turn_deg": -3.0, "stain_spread": 0.6},
+    },
+}
+VISIUM_HD: dict[str, dict[str, Any]] = {
+    "demo-h1": {
+        "seed": 11,
+        "donor": 6,
+        "sizes": (8, 16),
+        "software": "spaceranger-3.1.3",
+        "filed_as": ("3.1.3", "Simulated_H1"),
+        "pair": {"he_pixel_size_um": 0.54, "turn_deg": -90.8, "mirrored": True, "stain_spread": 0.3},
+    },
+    "demo-h2": {
+        "seed": 11,
+        "donor": 7,
+        "sizes": (8,),
+        "software": "spaceranger-4.0.1",
+        "filed_as": None,
+        "pair": {"he_pixel_size_um": 0.56, "turn_deg": 0.7, "mirrored": True, "stain_spread": 0.6},
+    },
+}
 GEO_FOLDER = "geo/samples/{group}nnn/{accession}/suppl"
 
 
@@ -43,22 +81,27 @@ def build(
     folder: Path,
     sections: dict[str, dict[str, int]] | None = None,
     visium: dict[str, dict[str, int]] | None = None,
+    xenium: dict[str, dict[str, Any]] | None = None,
+    visium_hd: dict[str, dict[str, Any]] | None = None,
 ) -> bool:
     """Make the deposit in `folder` unless it is there, whole and from the same parameters and code.
 
     `sections` holds the arguments of `st_v1.simulate_section` by sample id, `visium` those of
-    `visium_deposit.write_visium_deposit` by accession. Vendor files go to `folder/files`, the
+    `visium_deposit.write_visium_deposit` by accession, `xenium` and `visium_hd` those of `deposit_sections` by sample
+    id; the demo's own if none of them is given. Vendor files go to `folder/files`, the
     truth to `folder/truth`. The deposit is built beside and renamed. Returns whether it had to be built. Raises
     `FileExistsError` when `folder` holds anything else, which is left alone.
     """
-    visium = VISIUM if visium is None and sections is None else visium or {}
-    sections = SECTIONS if sections is None else sections
-    made_from = _made_from({"st_v1": sections, "visium": visium})
+    if sections is None and visium is None and xenium is None and visium_hd is None:
+        sections, visium, xenium, visium_hd = SECTIONS, VISIUM, XENIUM, VISIUM_HD
+    sections, visium, xenium, visium_hd = sections or {}, visium or {}, xenium or {}, visium_hd or {}
+    made_from = _made_from({"st_v1": sections, "visium": visium, "xenium": xenium, "visium_hd": visium_hd})
     if _is_whole(folder, made_from):
         return False
     if folder.exists() and not (folder / STAMP).is_file() and (not folder.is_dir() or any(folder.iterdir())):
         raise FileExistsError(f"{folder} exists and is not a demo deposit; give another folder or remove it")
 
+    from spotweave.simulate.deposit_sections import write_visium_hd, write_xenium
     from spotweave.simulate.st_v1 import simulate_section, write_section
 
     with atomic(folder) as part:
@@ -69,6 +112,12 @@ def build(
         for accession, arguments in visium.items():
             log.info("simulating %s", accession)
             _write_geo_sample(part / FILES, accession, arguments)
+        for sample_id, more in xenium.items():
+            log.info("simulating %s", sample_id)
+            write_xenium(part / FILES, part / TRUTH, sample_id, more)
+        for sample_id, more in visium_hd.items():
+            log.info("simulating %s", sample_id)
+            write_visium_hd(part / FILES, part / TRUTH, sample_id, more)
         write_json(part / STAMP, {"simulated": True, "made_from": made_from, "bytes": _sizes(part / FILES)})
         remove(folder)
     return True
@@ -117,7 +166,7 @@ class _QuietServer(http.server.ThreadingHTTPServer):
             super().handle_error(request, client_address)
 
 
-def _made_from(sections: dict[str, dict[str, dict[str, int]]]) -> str:
+def _made_from(sections: dict[str, dict[str, Any]]) -> str:
     """Hash of the parameters and of this package's code."""
     digest = hashlib.sha256(json.dumps(sections, sort_keys=True).encode())
     for module in sorted(Path(__file__).parent.glob("*.py")):

@@ -15,7 +15,13 @@ from types import FrameType
 from spotweave.simulate import deposit
 
 # Whose addresses the server stands in for.
-PUBLISHERS = ("https://deposit.invalid/demo/", "https://ftp.ncbi.nlm.nih.gov/", "https://www.ncbi.nlm.nih.gov/")
+PUBLISHERS = (
+    "https://deposit.invalid/demo/",
+    "https://ftp.ncbi.nlm.nih.gov/",
+    "https://www.ncbi.nlm.nih.gov/",
+    "https://cf.10xgenomics.com/samples/",
+    "https://s3-us-west-2.amazonaws.com/10x.files/samples/",
+)
 MIRRORS = "SPOTWEAVE_MIRRORS"
 NOT_FOUND = 127  # what a shell returns for a command it cannot find
 

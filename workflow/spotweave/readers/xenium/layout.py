@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from spotweave.deposits.naming import ARCHIVE, BREAK, NO_SLIDE, PICTURE, REST, Layout, Look, Parcel, Roles, slide
 
-RUN = frozenset({"counts", "cells", "experiment", "transcripts", "cell_boundaries", "nucleus_boundaries"})
+RUN = frozenset({"counts", "cells", "experiment", "transcripts", "cell_boundaries", "nucleus_boundaries", "morphology"})
 
 
 def _table(words: str, name: str) -> tuple[Look, ...]:
@@ -24,6 +24,7 @@ LAYOUT = Layout(
             "alignment",
             "morphology",
         ),
+        wanted=("morphology",),
         elsewhere=("image", "morphology"),
     ),
     looks={
