@@ -72,7 +72,7 @@ def test_two_units_of_one_spot_are_summed_where_an_assignment_by_index_keeps_the
     lost = np.zeros((1, 2))
     lost[spot] += counts.toarray()
     sums = Sums(spot, 1, 2)
-    sums.add(counts)
+    sums.add(counts, 12)
     np.testing.assert_array_equal(sums.result().toarray(), [[7, 5]])
     np.testing.assert_array_equal(lost, [[4, 0]])
 
@@ -90,7 +90,8 @@ def test_sums_are_those_of_one_unit_at_a_time_however_they_are_cut(data):
     sums = Sums(spot, spots, genes)
     cuts = sorted({0, units, *data.draw(st.lists(st.integers(0, units), max_size=4))})
     for first, last in itertools.pairwise(cuts):
-        sums.add(sparse.csr_matrix(counts[first:last].astype(np.float32)))
+        block = counts[first:last]
+        sums.add(sparse.csr_matrix(block.astype(np.float32)), int(block.sum()))
     found = sums.result()
     np.testing.assert_array_equal(found.toarray(), expected)
     assert found.has_canonical_format and found.dtype == np.int32 and found.indices.dtype == np.int32
@@ -99,8 +100,8 @@ def test_sums_are_those_of_one_unit_at_a_time_however_they_are_cut(data):
 def test_sums_beyond_32_bits_are_right():
     block = sparse.csr_matrix(np.full((200, 1), 2**24, dtype=np.float32))
     sums = Sums(np.zeros(400, dtype=np.int64), 1, 1)
-    sums.add(block)
-    sums.add(block)
+    sums.add(block, 200 * 2**24)
+    sums.add(block, 200 * 2**24)
     found = sums.result()
     assert found.dtype == np.int64
     assert found[0, 0] == 400 * 2**24
@@ -108,7 +109,7 @@ def test_sums_beyond_32_bits_are_right():
 
 def test_sums_of_some_units_only_are_no_result():
     sums = Sums(np.zeros(3, dtype=np.int64), 1, 1)
-    sums.add(sparse.csr_matrix((2, 1), dtype=np.float32))
+    sums.add(sparse.csr_matrix((2, 1), dtype=np.float32), 0)
     with pytest.raises(ValueError, match="2 of 3 units"):
         sums.result()
 
