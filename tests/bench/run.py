@@ -171,12 +171,18 @@ def bench_ridge(_: Path) -> list[str]:
     return [f"| ridge, 19 penalties x 5 folds | {ours_s:.2f} s, {grid_s / ours_s:.0f} times faster than GridSearchCV |"]
 
 
+def bench_bins(folder: Path) -> list[str]:
+    from visium_hd import bench_visium_hd
+
+    return bench_visium_hd(folder)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     out = parser.parse_args().out
     lines = []
-    for part in (bench_plan, bench_tables, bench_patches, bench_ridge):
+    for part in (bench_plan, bench_tables, bench_patches, bench_ridge, bench_bins):
         with tempfile.TemporaryDirectory() as folder:
             lines += part(Path(folder))
     print(*lines, sep="\n")

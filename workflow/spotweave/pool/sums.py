@@ -36,11 +36,10 @@ class Sums:
         self._parts: list[sparse.csr_matrix] = []
         self._total = 0
 
-    def add(self, block: sparse.csr_matrix) -> None:
-        """Add the counts (K, genes) of the next K units; whole numbers of any type."""
+    def add(self, block: sparse.csr_matrix, total: int) -> None:
+        """Add the counts (K, genes) of the next K units, whole numbers of any type, and `total`, their sum."""
         spot = self._spot[self._first : self._first + block.shape[0]]
         self._first += block.shape[0]
-        total = int(block.data.sum(dtype=np.float64))  # exact below 2^53, and a sum beyond 2^31 is told either way
         self._total += total
         present, local = np.unique(spot, return_inverse=True)
         self._spots.append(present)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -16,6 +18,9 @@ WITHOUT_PLACE = "without a place on the slide"
 OFF_PICTURE = "off the picture"
 BETWEEN = "between round spots"
 REASONS = (WITHOUT_PLACE, OFF_PICTURE, BETWEEN)
+NO_REASON = -1
+
+Kind = TypeVar("Kind", bound=np.generic)
 ROUNDING_UM = 1e-6
 TABLE_TO_UNITS = 8  # places of a table to a unit, beyond which sorting takes less memory
 IN_TISSUE_FROM = 0.5  # share of a spot's area that its bins in tissue must cover
@@ -54,6 +59,35 @@ class Units:
     pixel_size_um: float
     array: Array | None = None
 
+    @functools.cached_property
+    def on_slide(self) -> Placed:
+        """In the frame of grids of the slide."""
+        x, y = self.xy_px.T
+        wide, tall = self.picture_px
+        reason = np.full(len(x), NO_REASON, dtype=np.int64)
+        reason[~((x >= 0) & (x < wide) & (y >= 0) & (y < tall))] = REASONS.index(OFF_PICTURE)
+        reason[~(np.isfinite(x) & np.isfinite(y))] = REASONS.index(WITHOUT_PLACE)
+        matrix = np.diag([1 / self.pixel_size_um, 1 / self.pixel_size_um, 1.0])
+        return Placed(
+            _some(self.xy_px, reason == NO_REASON) * self.pixel_size_um, reason, np.asarray(matrix, dtype=np.float64)
+        )
+
+    @functools.cached_property
+    def on_array(self) -> Placed:
+        """In the frame of grids of the array, where every bin has a place."""
+        assert self.array is not None
+        um = np.asarray((self.array.column_row + 0.5) * self.array.size_um, dtype=np.float64)
+        return Placed(um, np.full(len(um), NO_REASON, dtype=np.int64), self.array.matrix)
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Units in a grid's frame: `um` (N, 2) of those with a place, `reason` (U,) why not or -1, `matrix` um -> px."""
+
+    um: Points
+    reason: NDArray[np.int64]
+    matrix: NDArray[np.float64]
+
 
 @dataclass(frozen=True)
 class Assigned:
@@ -88,35 +122,28 @@ def assign(grid: Grid, units: Units) -> Assigned:
         The grid's spots are smaller than bins, or no multiple of them in their own frame, or units have no array.
     """
     _check(grid, units)
-    reason = np.full(len(units.xy_px), -1, dtype=np.int64)
-    if grid.frame == "array":
-        assert units.array is not None
-        um = np.asarray((units.array.column_row + 0.5) * units.array.size_um, dtype=np.float64)
-        matrix = units.array.matrix
-    else:
-        um = units.xy_px * units.pixel_size_um
-        matrix = np.diag([1 / units.pixel_size_um, 1 / units.pixel_size_um, 1.0]).astype(np.float64)
-        has_place = np.isfinite(um).all(axis=1)
-        inside = ((units.xy_px >= 0) & (units.xy_px < np.asarray(units.picture_px))).all(axis=1)
-        reason[~inside] = REASONS.index(OFF_PICTURE)
-        reason[~has_place] = REASONS.index(WITHOUT_PLACE)
-    used = reason < 0
+    found = units.on_array if grid.frame == "array" else units.on_slide
+    reason = found.reason
+    used = reason == NO_REASON
     origin_um = (0.0, 0.0)
-    if grid.layout == "hest" and used.any():
-        low = um[used].min(axis=0)
-        origin_um = (float(low[0]), float(low[1]))
-    rows, columns = grid.places(um[used], origin_um)
+    if grid.layout == "hest" and len(found.um):
+        origin_um = (float(found.um[:, 0].min()), float(found.um[:, 1].min()))
+    rows, columns = grid.places(found.um, origin_um)
     if grid.layout == "hexagonal":
-        between = (rows == NO_SPOT) & (columns == NO_SPOT)
-        reason[np.flatnonzero(used)[between]] = REASONS.index(BETWEEN)
-        used, rows, columns = reason < 0, rows[~between], columns[~between]
+        is_in_one = rows != NO_SPOT
+        is_in_one |= columns != NO_SPOT
+        reason = reason.copy()
+        reason[np.flatnonzero(used)[~is_in_one]] = REASONS.index(BETWEEN)
+        used, rows, columns = reason == NO_REASON, rows[is_in_one], columns[is_in_one]
     row, column, index = _distinct(rows, columns)
-    spot = len(row) + reason
-    spot[used] = index
+    spot = index
+    if len(index) < len(reason):
+        spot = len(row) + reason
+        spot[used] = index
     centres_um = grid.centres_um(row, column, origin_um)
     counted = np.bincount(index, minlength=len(row))
-    in_tissue = np.bincount(index[units.in_tissue[used]], minlength=len(row))
-    xy_px = apply(matrix, centres_um)
+    in_tissue = np.bincount(index[_some(units.in_tissue, used)], minlength=len(row))
+    xy_px = apply(found.matrix, centres_um)
     least = 1.0
     if units.array is not None:
         least = IN_TISSUE_FROM * grid.area_um2 / units.array.size_um**2
@@ -131,7 +158,7 @@ def assign(grid: Grid, units: Units) -> Assigned:
             "units": counted,
             "units_in_tissue": in_tissue,
             "in_tissue": ((in_tissue >= least) & on_picture).astype(np.int64),
-            "is_partial": _sticks_out(grid, units, um[used], matrix, centres_um),
+            "is_partial": _sticks_out(grid, units, found, centres_um),
         }
     )
     return Assigned(spot, spots, origin_um)
@@ -178,19 +205,24 @@ def _distinct(
     return found // wide + low[0], found % wide + low[1], number[key]
 
 
-def _sticks_out(
-    grid: Grid, units: Units, um: Points, matrix: NDArray[np.float64], centres_um: Points
-) -> NDArray[np.bool_]:
+def _some(values: NDArray[Kind], used: NDArray[np.bool_]) -> NDArray[Kind]:
+    """Some rows, without a copy where they are all of them."""
+    return values if used.all() else values[used]
+
+
+def _sticks_out(grid: Grid, units: Units, found: Placed, centres_um: Points) -> NDArray[np.bool_]:
     """Spots of which a part is outside the picture or where no units are listed; by the box around a spot."""
     half_um = grid.size_um / 2
     corners = half_um * np.array([(-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0)])
     partial = np.zeros(len(centres_um), dtype=bool)
+    um, matrix = found.um, found.matrix
     if not len(um):
         return partial
     array = units.array
     to_array = np.eye(3)
-    low, high = um.min(axis=0), um.max(axis=0)
-    if array is not None:
+    if array is None:
+        low, high = um.min(axis=0), um.max(axis=0)
+    else:
         low, high = array.column_row.min(axis=0) * array.size_um, (array.column_row.max(axis=0) + 1) * array.size_um
         to_array = np.linalg.inv(array.matrix) @ matrix
     for corner in corners:

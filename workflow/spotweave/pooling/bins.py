@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 from anndata import AnnData
-from anndata.io import read_elem, sparse_dataset
+from anndata.io import read_elem
 from numpy.typing import NDArray
 from scipy import sparse
 from tqdm import tqdm
@@ -68,9 +68,10 @@ def pool(parts: Parts, grids: Sequence[Grid], options: Options) -> Pooled:
         ]
         counts_in = np.zeros(len(counts.var), dtype=np.int64)
         for block in _blocks(file["X"]):
-            counts_in += np.bincount(block.indices, block.data, len(counts_in)).astype(np.int64)
+            by_gene = np.bincount(block.indices, block.data, len(counts_in)).astype(np.int64)
+            counts_in += by_gene
             for one in sums:
-                one.add(block)
+                one.add(block, int(by_gene.sum()))
     pools, excluded, measures = {}, {}, {}
     for grid, found, one in zip(grids, assigned, sums, strict=True):
         summed = one.result()
@@ -131,14 +132,16 @@ def _join(file: h5py.File, units: placed.Units, names: Any) -> NDArray[np.int64]
 
 def _blocks(group: h5py.Group) -> Iterator[sparse.csr_matrix]:
     """The counts, some millions of entries at a time."""
-    counts = sparse_dataset(group)
-    starts = group["indptr"][:]
+    starts, genes = group["indptr"][:], group.attrs["shape"][1]
     first, units = 0, len(starts) - 1
     with tqdm(desc="pool", total=units, unit=" units", unit_scale=True, disable=None) as progress:
         while first < units:
             last = int(np.searchsorted(starts, starts[first] + ENTRIES_AT_ONCE, side="right")) - 1
             last = min(max(last, first + 1), units)
-            yield sparse.csr_matrix(counts[first:last])
+            entries = slice(starts[first], starts[last])
+            rows = starts[first : last + 1] - starts[first]
+            parts = (group["data"][entries], group["indices"][entries], rows)
+            yield sparse.csr_matrix(parts, shape=(last - first, genes))
             progress.update(last - first)
             first = last
 
