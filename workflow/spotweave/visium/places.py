@@ -11,9 +11,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from spotweave.deposits.naming import MATRIX
+from spotweave.deposits.opening import open_hdf5
 from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
-from spotweave.matrices.hdf5 import keys, open_file
+from spotweave.matrices.hdf5 import keys
 from spotweave.visium import barcode_lists
 from spotweave.visium.loupe import Loupe, read_loupe
 from spotweave.visium.positions import Positions
@@ -28,7 +29,7 @@ PLACES = ("array_row", "array_col", "y_px", "x_px")
 
 def carries_positions(raw: RawFile) -> bool:
     """Whether an AnnData file has anything that looks like positions of spots: columns of obs, or obsm['spatial']."""
-    with open_file(raw) as file:
+    with open_hdf5(raw) as file:
         columns = {name.lower() for name in keys(file.get("obs"))}
         return "spatial" in keys(file.get("obsm")) or any(columns & set(NAMES[key]) for key in PLACES)
 

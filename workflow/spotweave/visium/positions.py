@@ -16,10 +16,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from spotweave.deposits.opening import GZIP_MAGIC, check_parquet, parses, read_bytes
+from spotweave.deposits.opening import GZIP_MAGIC, HDF5_MAGIC, check_parquet, open_hdf5, parses, read_bytes
 from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
-from spotweave.matrices.hdf5 import HDF5_MAGIC
 from spotweave.visium.positions_columns import (
     FLAGS,
     NAMES,
@@ -141,9 +140,9 @@ def _read_h5ad(raw: RawFile) -> tuple[pd.DataFrame, list[str], dict[str, list[st
     from anndata.io import read_elem
 
     from spotweave.matrices.h5ad import read_frame, text_columns
-    from spotweave.matrices.hdf5 import keys, open_file
+    from spotweave.matrices.hdf5 import keys
 
-    with open_file(raw) as file:
+    with open_hdf5(raw) as file:
         if "obs" not in file:
             raise Refusal(f"{raw.name}: an HDF5 file without positions; give tissue_positions.csv as the spots")
         obs = read_frame(raw.name, file["obs"], "obs")
