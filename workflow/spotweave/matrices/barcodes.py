@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -172,6 +173,71 @@ def several(name: str, names: Barcodes, columns: Mapping[str, list[str]]) -> Ref
         measured=times,
         threshold=1,
     )
+
+
+@dataclass(frozen=True)
+class Listed:
+    """The names of one file, with further columns of theirs, and the rows that a member names (None: none here)."""
+
+    name: str
+    names: Barcodes
+    columns: Mapping[str, list[str]]
+    named: NDArray[np.intp] | None
+
+    @property
+    def rows(self) -> NDArray[np.intp]:
+        """Those that the member names, or all."""
+        return np.arange(len(self.names)) if self.named is None else self.named
+
+
+def listed(name: str, names: Sequence[str], columns: Mapping[str, list[str]], member: str | None) -> Listed:
+    """Names taken apart, and the rows of a member; refused if it may mean several."""
+    parsed = parse(names)
+    return Listed(name, parsed, columns, rows_of(name, parsed, columns, member))
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The one sample in two files: rows and names in that of the counts, rows and names in that of the positions.
+
+    `report` is JSON-ready: `member`, `units_of_other_members`, `positions_of_other_members`, `joined_by`,
+    `barcodes_in_counts` and `barcodes_in_positions` by format.
+    """
+
+    rows: NDArray[np.intp]
+    units: Barcodes
+    position_rows: NDArray[np.intp]
+    places: Barcodes
+    report: dict[str, Any]
+
+
+def pair(counts: Listed, positions: Listed, member: str | None) -> Pair:
+    """The rows of counts and positions that are the sample; refused where they are several and nothing says which."""
+    if member is not None and counts.named is None and positions.named is None:
+        there = members(counts.names, counts.columns) or members(positions.names, positions.columns)
+        said = f"it holds {there}" if there else "it holds one sample; leave the member out"
+        raise Refusal(f"{counts.name}: there is no member {member!r}; {said}")
+    units = counts.names.take(counts.rows)
+    if len(set(units.core)) < len(units) or (member is None and len(units.groups) > 1):
+        raise several(counts.name, units, {k: [v[i] for i in counts.rows] for k, v in counts.columns.items()})
+    position_rows = positions.rows
+    places = positions.names.take(position_rows)
+    if len(set(places.core)) < len(places):  # positions of several samples: those under the very names of the counts
+        names = set(units.names)
+        position_rows = np.array([i for i in position_rows if positions.names.names[i] in names], dtype=np.intp)
+        narrowed = positions.names.take(position_rows)
+        if not position_rows.size or len(set(narrowed.core)) < len(narrowed):
+            raise several(positions.name, places, positions.columns if positions.named is None else {})
+        places = narrowed
+    report = {
+        "member": member,
+        "units_of_other_members": len(counts.names) - len(units),
+        "positions_of_other_members": len(positions.names) - len(places),
+        "joined_by": "barcode",
+        "barcodes_in_counts": units.forms,
+        "barcodes_in_positions": places.forms,
+    }
+    return Pair(counts.rows, units, position_rows, places, report)
 
 
 def join(counts: str, units: Barcodes, spots: str, places: Barcodes) -> tuple[NDArray[np.int64], list[str]]:

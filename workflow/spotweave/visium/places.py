@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,31 +10,19 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from spotweave.deposits.naming import MATRIX
-from spotweave.deposits.opening import open_hdf5
-from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
-from spotweave.matrices.hdf5 import keys
-from spotweave.visium import barcode_lists
-from spotweave.visium.loupe import Loupe, read_loupe
+from spotweave.visium.barcode_lists import BarcodeList
+from spotweave.visium.loupe import Loupe
 from spotweave.visium.positions import Positions
-from spotweave.visium.positions_columns import NAMES
 
 SAME_ARRAY_FROM = 0.5  # places that the list and the alignment share; 6.5 mm is .35 of 11 mm
 FROM_COUNTS = "counts"
 NAMED_RAW = re.compile(rf"raw{MATRIX}")
 WHOLE_FROM = 0.98  # of the array; a raw matrix lacks the few barcodes without a read
-PLACES = ("array_row", "array_col", "y_px", "x_px")
 
 
-def carries_positions(raw: RawFile) -> bool:
-    """Whether an AnnData file has anything that looks like positions of spots: columns of obs, or obsm['spatial']."""
-    with open_hdf5(raw) as file:
-        columns = {name.lower() for name in keys(file.get("obs"))}
-        return "spatial" in keys(file.get("obsm")) or any(columns & set(NAMES[key]) for key in PLACES)
-
-
-def without_positions(counts: str, cores: Sequence[str], alignment: RawFile | None) -> Positions:
-    """Positions of the whole array of a sample's barcodes (`cores`, without suffix; `counts` names their file).
+def of_list(found: BarcodeList, loupe: Loupe | None) -> Positions:
+    """Positions of the whole array of the list that holds a sample's barcodes.
 
     Pixels are the Loupe alignment's, or NaN: the aligner then takes them from the fiducial frame. Spots are in tissue
     as Loupe has them; without, all have 0 and `in_tissue_from` in the report is `counts`, for `tissue_by_counts`.
@@ -43,11 +30,8 @@ def without_positions(counts: str, cores: Sequence[str], alignment: RawFile | No
     Raises
     ------
     Refusal
-        The barcode lists are not at hand or do not fit, or the alignment is of another array.
+        The alignment is of another array.
     """
-    loupe = None if alignment is None else read_loupe(alignment)
-    serial_number = "" if loupe is None else loupe.serial_number
-    found = barcode_lists.matching(counts, cores, serial_number=serial_number)
     table = pd.DataFrame(
         {
             "barcode": list(found.barcodes),
