@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from anndata import AnnData
-from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from spotweave.deposits.raw import RawFile
@@ -32,20 +31,17 @@ from spotweave.matrices.genes import gene_table
 from spotweave.matrices.matrix import Matrix
 from spotweave.matrices.read import read_matrix
 from spotweave.matrices.reading import Reading, measures, spot_table, totals_of
-from spotweave.visium import barcode_lists
 from spotweave.visium.array import NAMES, SOFTWARE_SPOT_UM, SPOT_RADIUS_UM, CaptureArea, capture_area, refuse_twins
+from spotweave.visium.barcode_lists import positions_by_list
 from spotweave.visium.loupe import Loupe, read_loupe
-from spotweave.visium.places import FROM_COUNTS, of_list, tissue_by_counts
 from spotweave.visium.positions import Positions, read_positions
 from spotweave.visium.positions_columns import NoPositions
 from spotweave.visium.scalefactors import read_scalefactors
+from spotweave.visium.tissue import FROM_COUNTS, refuse_other_section, tissue_by_counts
 
 PITCH_UM = capture_area("6.5 mm").pitch_um  # between half-columns and rows; the other array's does not matter here
 # With rows and columns confused, um per px along x and y differ (87/50)^2 = 3.03-fold; half way, on a log scale:
 LARGEST_AXIS_RATIO = 1.74
-# A filtered matrix holds spots in tissue only, a raw one holds them all. With the positions of another section,
-# which has the same barcodes, neither is so.
-SAME_SECTION_FROM = 0.95
 SPOTS_TO_FIT = 20
 FILED = "positions file"
 EXAMPLES = 5
@@ -86,9 +82,8 @@ def read(files: Mapping[str, RawFile], *, member: str | None = None) -> Reading:
             raise
         notes.append(f"{refusal.reason}; passed over")
     if positions is None:
-        serial_number = "" if loupe is None else loupe.serial_number
         cores = [units.names.core[row] for row in units.rows]
-        positions = of_list(barcode_lists.matching(matrix.name, cores, serial_number=serial_number), loupe)
+        positions = positions_by_list(matrix.name, cores, loupe)
     places = barcodes.listed(positions.name, positions.table["barcode"].tolist(), positions.unit_columns, member)
     pair = barcodes.pair(units, places, member)
     return _reading(matrix, positions, pair, loupe, scalefactors, notes)
@@ -115,7 +110,7 @@ def _reading(
 
     row_of_spot, without_spot = barcodes.join(matrix.name, pair.units, positions.name, pair.places.take(order))
     kept = np.flatnonzero(row_of_spot >= 0)
-    _refuse_other_section(matrix.name, positions.name, table, kept)
+    refuse_other_section(matrix.name, positions.name, table["in_tissue"].to_numpy(), kept)
     counts = csr_matrix(matrix.counts[pair.rows][row_of_spot[kept]])
     totals = totals_of(counts)
     if positions.report.get("in_tissue_from") == FROM_COUNTS:
@@ -163,19 +158,6 @@ def _reading(
     obs = table.loc[kept, ["array_col", "array_row", "x_px", "y_px", "in_tissue"]]
     obs.index = pd.Index(table["spot_id"].iloc[kept].tolist(), dtype=object)
     return Reading(AnnData(X=counts, obs=obs, var=var), spots, report)
-
-
-def _refuse_other_section(counts: str, spots: str, table: pd.DataFrame, kept: NDArray[np.intp]) -> None:
-    in_tissue = table["in_tissue"].to_numpy() == 1
-    inside = int(in_tissue[kept].sum())
-    share = max(inside / len(kept), inside / max(int(in_tissue.sum()), 1))
-    if in_tissue.any() and share < SAME_SECTION_FROM:
-        raise Refusal(
-            f"{counts} and {spots} are of different sections: of {len(kept):,} spots with counts {inside:,} are among"
-            f" the {int(in_tissue.sum()):,} in tissue; pair the matrix with the positions of its own section",
-            measured=round(share, 4),
-            threshold=SAME_SECTION_FROM,
-        )
 
 
 def _fit(table: pd.DataFrame) -> LatticeFit | None:
