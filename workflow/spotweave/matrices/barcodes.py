@@ -198,21 +198,38 @@ def listed(name: str, names: Sequence[str], columns: Mapping[str, list[str]], me
 
 @dataclass(frozen=True)
 class Pair:
-    """The one sample in two files: rows and names in that of the counts, rows and names in that of the positions.
+    """One sample in two files.
 
-    `report` is JSON-ready: `member`, `units_of_other_members`, `positions_of_other_members`, `joined_by`,
-    `barcodes_in_counts` and `barcodes_in_positions` by format.
+    Attributes
+    ----------
+    position_rows
+        (N,) rows of the positions.
+    spot_ids
+        (N,) their names, as Space Ranger writes them.
+    count_rows
+        (N,) row of the counts of each, -1 without one.
+    lone_units
+        Names of the sample's rows of the counts that have no position.
+    report
+        JSON-ready: `member`, `units_of_other_members`, `positions_of_other_members`, `rows_in_counts`, `joined_by`,
+        `barcodes_in_counts` and `barcodes_in_positions` by format.
     """
 
-    rows: NDArray[np.intp]
-    units: Barcodes
     position_rows: NDArray[np.intp]
-    places: Barcodes
+    spot_ids: list[str]
+    count_rows: NDArray[np.intp]
+    lone_units: list[str]
     report: dict[str, Any]
 
 
 def pair(counts: Listed, positions: Listed, member: str | None) -> Pair:
-    """The rows of counts and positions that are the sample; refused where they are several and nothing says which."""
+    """The rows of counts and positions that are the sample, joined by barcode.
+
+    Raises
+    ------
+    Refusal
+        A file holds several samples and nothing says which, or the two have no barcode in common.
+    """
     if member is not None and counts.named is None and positions.named is None:
         there = members(counts.names, counts.columns) or members(positions.names, positions.columns)
         said = f"it holds {there}" if there else "it holds one sample; leave the member out"
@@ -233,25 +250,22 @@ def pair(counts: Listed, positions: Listed, member: str | None) -> Pair:
         "member": member,
         "units_of_other_members": len(counts.names) - len(units),
         "positions_of_other_members": len(positions.names) - len(places),
+        "rows_in_counts": len(units),
         "joined_by": "barcode",
         "barcodes_in_counts": units.forms,
         "barcodes_in_positions": places.forms,
     }
-    return Pair(counts.rows, units, position_rows, places, report)
-
-
-def join(counts: str, units: Barcodes, spots: str, places: Barcodes) -> tuple[NDArray[np.int64], list[str]]:
-    """Row of the counts of every spot, -1 without one, and the names of the rows without a spot."""
     spot_of = {core: spot for spot, core in enumerate(places.core)}
     found = np.array([spot_of.get(core, -1) for core in units.core], dtype=np.int64)
-    if (found < 0).all():
+    joined = np.flatnonzero(found >= 0)
+    if not joined.size:
         raise Refusal(
-            f"{counts} and {spots} have no barcode in common: the counts have {units.names[0]!r}, the positions"
-            f" {places.names[0]!r}; check that both are of the same slide",
+            f"{counts.name} and {positions.name} have no barcode in common: the counts have {units.names[0]!r}, the"
+            f" positions {places.names[0]!r}; check that both are of the same slide",
             measured=0,
             threshold=1,
         )
-    row_of_spot = np.full(len(places), -1, dtype=np.int64)
-    there = np.flatnonzero(found >= 0)
-    row_of_spot[found[there]] = there
-    return row_of_spot, [units.names[row] for row in np.flatnonzero(found < 0)]
+    count_rows = np.full(len(places), -1, dtype=np.intp)
+    count_rows[found[joined]] = counts.rows[joined]
+    lone_units = [units.names[row] for row in np.flatnonzero(found < 0)]
+    return Pair(position_rows, [canonical(core) for core in places.core], count_rows, lone_units, report)

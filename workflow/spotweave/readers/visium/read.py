@@ -99,7 +99,7 @@ def _reading(
 ) -> Reading:
     """The sample's counts on its places, after these were held against the array and the counts."""
     table = positions.table.iloc[pair.position_rows].reset_index(drop=True)
-    table["spot_id"] = [barcodes.canonical(core) for core in pair.places.core]
+    table["spot_id"] = pair.spot_ids
     refuse_twins(positions.name, table)
     lattice = _fit(table)
     _refuse_swapped(positions.name, lattice)
@@ -108,10 +108,10 @@ def _reading(
     table = table.iloc[order].reset_index(drop=True)
     alignment = _alignment(loupe, table if positions.report["positions_from"] == FILED else table.iloc[:0], lattice)
 
-    row_of_spot, without_spot = barcodes.join(matrix.name, pair.units, positions.name, pair.places.take(order))
+    row_of_spot = pair.count_rows[order]
     kept = np.flatnonzero(row_of_spot >= 0)
     refuse_other_section(matrix.name, positions.name, table["in_tissue"].to_numpy(), kept)
-    counts = csr_matrix(matrix.counts[pair.rows][row_of_spot[kept]])
+    counts = csr_matrix(matrix.counts[row_of_spot[kept]])
     totals = totals_of(counts)
     if positions.report.get("in_tissue_from") == FROM_COUNTS:
         in_tissue, positions.report["in_tissue_known"] = tissue_by_counts(matrix.name, len(table), kept, totals)
@@ -131,13 +131,12 @@ def _reading(
         **matrix.report,
         **positions.report,
         **pair.report,
-        "rows_in_counts": len(pair.rows),
         "rows_in_spots": len(table),
         "spots_kept": len(kept),
         "spots_in_tissue": int(table["in_tissue"].sum()),
         "spots_kept_in_tissue": int(table["in_tissue"].iloc[kept].sum()),
-        "counts_without_spot": len(without_spot),
-        "counts_without_spot_examples": without_spot[:EXAMPLES],
+        "counts_without_spot": len(pair.lone_units),
+        "counts_without_spot_examples": pair.lone_units[:EXAMPLES],
         "spots_without_counts": len(without_counts),
         "spots_without_counts_in_tissue": int(table["in_tissue"][row_of_spot < 0].sum()),
         "counts_off_tissue": counts_off_tissue(table["in_tissue"].to_numpy(), kept),
