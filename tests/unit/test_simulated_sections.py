@@ -349,7 +349,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_demo_has_the_same_bytes_each_time(served: Path) -> None:
     one, two = (sorted(path for path in (served / name).rglob("*") if path.is_file()) for name in ("one", "two"))
-    assert len(one) == len(two) > 20
+    assert len(one) == len(two) == 8
     for first, second in zip(one, two, strict=True):
         assert first.read_bytes() == second.read_bytes(), first
 
@@ -361,9 +361,4 @@ def test_every_file_of_the_demo_tables_is_served(cohort: str, served: Path) -> N
     assert {row["sample_id"] for row in rows} == set(deposit.XENIUM if cohort == "demo_xenium" else deposit.VISIUM_HD)
     files = served / "one/files"
     for row in rows:
-        if row["source"] == "https":
-            addresses = [cell for cell in row.values() if cell.startswith("https://")]
-            assert len(addresses) >= 4
-            assert all((files / cell.removeprefix("https://deposit.invalid/demo/")).is_file() for cell in addresses)
-        else:
-            assert all((files / row["accession"] / row[column]).is_file() for column in ("bundle", "image"))
+        assert all((files / row["accession"] / row[column]).is_file() for column in ("bundle", "image"))
