@@ -16,7 +16,7 @@ from spotweave.simulate.count_files import stacked, write_h5_layout_3, write_mex
 from spotweave.simulate.visium import block_of, draw_truth
 from spotweave.simulate.visium_files import position_rows, write_barcode_list, write_loupe, write_positions
 from spotweave.visium import barcode_lists
-from spotweave.visium.places import WHOLE_FROM, tissue_by_counts
+from spotweave.visium.tissue import WHOLE_FROM, tissue_by_counts
 
 SECTIONS = {"anterior": DATA / "visium_mouse_brain_anterior", "posterior": DATA / "visium_mouse_brain_posterior_outs"}
 needs_data = pytest.mark.skipif(not DATA.exists(), reason=f"{NOT_HERE}{DATA}")

@@ -21,7 +21,7 @@ import pyarrow.parquet
 import pytest
 
 from spotweave.deposits import opening as deposits
-from spotweave.deposits.opening import parses, parsing, read_json
+from spotweave.deposits.opening import open_hdf5, parses, parsing, read_json
 from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
 from spotweave.matrices import hdf5
@@ -354,13 +354,13 @@ def test_a_heap_of_texts_with_zeros_in_it_is_refused_and_not_walked_for_ever(tmp
     with h5py.File(path, "w") as file:
         file.create_dataset("names", data=np.array(names, dtype=object), dtype=h5py.string_dtype())
     raw = RawFile(path.name, path)
-    with hdf5.open_file(raw) as file:
+    with open_hdf5(raw) as file:
         assert hdf5.text(raw.name, file, "names") == names
     content = bytearray(path.read_bytes())
     middle = content.find(b"GCOL") + 16 + 32 * 20
     content[middle : middle + 200] = bytes(200)
     path.write_bytes(content)
-    with pytest.raises(Refusal, match=r"a\.h5: a damaged HDF5 file"), hdf5.open_file(raw):
+    with pytest.raises(Refusal, match=r"a\.h5: a damaged HDF5 file"), open_hdf5(raw):
         pass
 
 

@@ -647,7 +647,8 @@ def test_members_of_every_published_archive_get_their_roles() -> None:
         assert set(found.unused) <= {name for name in names if "metadata" in name or "Coords" in name or "um/" in name}
         assert not found.ambiguous
         separate = {"image"} & set(dict(published(row))) or "hires" in row["bundle_member"]
-        assert not set(found.missing) - ({"image"} if separate else set()), (row["sample_id"], found)
+        lacking = set(found.missing) - {"morphology"}  # the lists name no DAPI picture
+        assert not lacking - ({"image"} if separate else set()), (row["sample_id"], found)
         assert recognise(names).reader == reader or not row["url_landing"].startswith("http"), row["sample_id"]
         checked += 1
     assert checked > 60

@@ -36,6 +36,7 @@ from spotweave.visium.array import capture_area as array_of
 from spotweave.visium.loupe import read_loupe
 from spotweave.visium.positions import read_positions
 from spotweave.visium.scalefactors import read_scalefactors
+from spotweave.visium.tissue import SAME_SECTION_FROM
 
 ANTERIOR = DATA / "visium_mouse_brain_anterior"
 POSTERIOR = DATA / "visium_mouse_brain_posterior_outs"
@@ -322,7 +323,7 @@ def test_positions_of_another_section_with_the_same_barcodes_are_refused(tmp_pat
         flags = np.roll([row[1] for row in rows], 640)
         return [[row[0], str(flag), *row[2:]] for row, flag in zip(rows, flags, strict=True)]
 
-    assert refused(tmp_path, moved_tissue, "different sections").threshold == visium.SAME_SECTION_FROM
+    assert refused(tmp_path, moved_tissue, "different sections").threshold == SAME_SECTION_FROM
 
 
 def test_swapped_rows_and_columns_of_the_array_are_refused(tmp_path: Path) -> None:

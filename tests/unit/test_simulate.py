@@ -364,16 +364,21 @@ import sys
 sys.path.insert(0, {str(ROOT / "scripts")!r})
 import serve_demo
 from spotweave.simulate import deposit
-deposit.SECTIONS, deposit.VISIUM = {TINY!r}, {{}}
+deposit.SECTIONS, deposit.VISIUM, deposit.XENIUM, deposit.VISIUM_HD = {TINY!r}, {{}}, {{}}, {{}}
 code = serve_demo.main(sys.argv[1:])
 print("numpy" in sys.modules, file=sys.stderr)
 sys.exit(code)
 """
 CLIENT = """
 import os, sys, urllib.request
-before, demo, *geo = os.environ["SPOTWEAVE_MIRRORS"].split()
+before, demo, *others = os.environ["SPOTWEAVE_MIRRORS"].split()
 public, local = demo.split("=", 1)
-assert [one.split("=")[0] for one in geo] == ["https://ftp.ncbi.nlm.nih.gov/", "https://www.ncbi.nlm.nih.gov/"], geo
+assert [one.split("=")[0] for one in others] == [
+    "https://ftp.ncbi.nlm.nih.gov/",
+    "https://www.ncbi.nlm.nih.gov/",
+    "https://cf.10xgenomics.com/samples/",
+    "https://s3-us-west-2.amazonaws.com/10x.files/samples/",
+], others
 assert public == "https://deposit.invalid/demo/" and local.startswith("http://127.0.0.1:"), demo
 print([before], urllib.request.urlopen(local + "demo-a1_selection.tsv").read(3))
 sys.exit(7)

@@ -20,7 +20,7 @@ rule register_sample:
     params:
         settings=as_json(config["registration"]),
         stated=lambda wildcards: options.registration_options(TABLES, wildcards.sample),
-        limits=limits_of("register/judge"),
+        limits=limits_of("register/sample"),
         code=code("register_sample"),
     shell:
         "python scripts/register_sample.py --manifest {input.manifest}"

@@ -16,12 +16,13 @@ from spotweave.dataset.spots import release_spots, write
 from spotweave.errors import Refusal
 from spotweave.io import read_json
 from spotweave.pictures.reduced import read_reduced
-from spotweave.pooling import CONSERVATION, GRID, PARTIAL, UNITS
+from spotweave.pooling import BY_PICTURE, CONSERVATION, GRID, PARTIAL, UNITS
 from spotweave.report import plots
 from spotweave.tissue.agreement import tissue_fraction
 from spotweave.tissue.polygons import read_geojson
 
 PICTURE_PX = 1000
+IN_TISSUE_FROM = 0.5  # share of a spot that lies on tissue, where no one has selected spots: stray transcripts are none
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,8 @@ def assemble(sample: str, parts: Parts, pooling: str, spots_min: int, st: Path, 
     diameter_px = alignment["spot_diameter_um"] / alignment["pixel_size_um"]
     xy_px = units.obs[["x_px", "y_px"]].to_numpy(dtype=float)
     fraction = tissue_fraction(read_geojson(parts.tissue), xy_px[:, 0], xy_px[:, 1], diameter_px)
+    if units.uns.get(GRID, {}).get("selected_by") == BY_PICTURE:
+        units.obs["in_tissue"] = (fraction >= IN_TISSUE_FROM).astype(np.int64)
     released = release_spots(units, alignment, fraction, picture)
     in_tissue = released.obs["in_tissue"].to_numpy()
     _refuse_too_few(released, spots_min)

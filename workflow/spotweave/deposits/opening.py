@@ -4,7 +4,9 @@ library cannot read in it is a refusal.
     with parsing(raw.name): ...              what the file's content makes a library raise becomes one `Refusal`
     unpacked(raw) -> stream                  gzip, bounded
     seekable(raw) -> path                    unpacked to a temporary folder, if it has to be
+    first_bytes(raw) -> bytes, packed?       the first, unpacked
     read_bytes(raw) -> bytes                 whole, plain or gzip, bounded
+    open_hdf5(raw) -> file                   checked by `check_hdf5`, unpacked if it has to be
     loads(name, text) -> Any                 JSON, bounded depth and digits, no infinite numbers
     check_hdf5(name, file, file_bytes)       no links out of the file, no sizes that it cannot hold
     check_parquet(name, file, file_bytes)    no sizes that it cannot hold
@@ -43,6 +45,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 GZIP_MAGIC = b"\x1f\x8b"
+HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+HEAD_BYTES = 512
 # Counts and barcodes shrink to a third or a thirtieth; tables of mostly zeros to a hundredth. Zeros alone, to 1/1,030.
 MOST_RATIO = 250
 FREE_BYTES = 1 << 26  # below, no ratio is looked at
@@ -207,6 +211,19 @@ def seekable(raw: RawFile) -> Iterator[Path]:
         yield whole
 
 
+@parses
+def first_bytes(raw: RawFile) -> tuple[bytes, bool]:
+    """The first bytes of a file, unpacked, which tell what it is, and whether it was packed with gzip."""
+    with open(raw.path, "rb") as handle:
+        head = handle.read(HEAD_BYTES)
+    if not head:
+        raise Refusal(f"{raw.name}: the file is empty; download it again")
+    if not head.startswith(GZIP_MAGIC):
+        return head, False
+    with unpacked(raw) as stream:
+        return stream.read(HEAD_BYTES), True
+
+
 def read_bytes(raw: RawFile) -> bytes:
     """A whole file, unpacked; refused if it is damaged or above the limit for what is held in memory."""
     size = raw.path.stat().st_size
@@ -245,6 +262,19 @@ def read_json(raw: RawFile) -> Any:
     except UnicodeDecodeError as error:
         raise Refusal(f"{raw.name}: not JSON ({error}); download it again") from error
     return loads(raw.name, text)
+
+
+@contextmanager
+def open_hdf5(raw: RawFile) -> Iterator[h5py.File]:
+    """Open an HDF5 file; whatever HDF5 cannot read in it is a refusal, and so is what leads out of it.
+
+    HDF5 has to seek, so a file packed once more with gzip (as GEO does) is unpacked to the temporary folder first.
+    """
+    import h5py
+
+    with parsing(raw.name, "HDF5 file"), seekable(raw) as path, h5py.File(path, "r") as file:
+        check_hdf5(raw.name, file, path.stat().st_size)
+        yield file
 
 
 def check_hdf5(name: str, file: h5py.File, file_bytes: int) -> None:

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -174,18 +175,97 @@ def several(name: str, names: Barcodes, columns: Mapping[str, list[str]]) -> Ref
     )
 
 
-def join(counts: str, units: Barcodes, spots: str, places: Barcodes) -> tuple[NDArray[np.int64], list[str]]:
-    """Row of the counts of every spot, -1 without one, and the names of the rows without a spot."""
+@dataclass(frozen=True)
+class Listed:
+    """The names of one file, with further columns of theirs, and the rows that a member names (None: none here)."""
+
+    name: str
+    names: Barcodes
+    columns: Mapping[str, list[str]]
+    named: NDArray[np.intp] | None
+
+    @property
+    def rows(self) -> NDArray[np.intp]:
+        """Those that the member names, or all."""
+        return np.arange(len(self.names)) if self.named is None else self.named
+
+
+def listed(name: str, names: Sequence[str], columns: Mapping[str, list[str]], member: str | None) -> Listed:
+    """Names taken apart, and the rows of a member; refused if it may mean several."""
+    parsed = parse(names)
+    return Listed(name, parsed, columns, rows_of(name, parsed, columns, member))
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One sample in two files.
+
+    Attributes
+    ----------
+    position_rows
+        (N,) rows of the positions.
+    spot_ids
+        (N,) their names, as Space Ranger writes them.
+    count_rows
+        (N,) row of the counts of each, -1 without one.
+    lone_units
+        Names of the sample's rows of the counts that have no position.
+    report
+        JSON-ready: `member`, `units_of_other_members`, `positions_of_other_members`, `rows_in_counts`, `joined_by`,
+        `barcodes_in_counts` and `barcodes_in_positions` by format.
+    """
+
+    position_rows: NDArray[np.intp]
+    spot_ids: list[str]
+    count_rows: NDArray[np.intp]
+    lone_units: list[str]
+    report: dict[str, Any]
+
+
+def pair(counts: Listed, positions: Listed, member: str | None) -> Pair:
+    """The rows of counts and positions that are the sample, joined by barcode.
+
+    Raises
+    ------
+    Refusal
+        A file holds several samples and nothing says which, or the two have no barcode in common.
+    """
+    if member is not None and counts.named is None and positions.named is None:
+        there = members(counts.names, counts.columns) or members(positions.names, positions.columns)
+        said = f"it holds {there}" if there else "it holds one sample; leave the member out"
+        raise Refusal(f"{counts.name}: there is no member {member!r}; {said}")
+    units = counts.names.take(counts.rows)
+    if len(set(units.core)) < len(units) or (member is None and len(units.groups) > 1):
+        raise several(counts.name, units, {k: [v[i] for i in counts.rows] for k, v in counts.columns.items()})
+    position_rows = positions.rows
+    places = positions.names.take(position_rows)
+    if len(set(places.core)) < len(places):  # positions of several samples: those under the very names of the counts
+        names = set(units.names)
+        position_rows = np.array([i for i in position_rows if positions.names.names[i] in names], dtype=np.intp)
+        narrowed = positions.names.take(position_rows)
+        if not position_rows.size or len(set(narrowed.core)) < len(narrowed):
+            raise several(positions.name, places, positions.columns if positions.named is None else {})
+        places = narrowed
+    report = {
+        "member": member,
+        "units_of_other_members": len(counts.names) - len(units),
+        "positions_of_other_members": len(positions.names) - len(places),
+        "rows_in_counts": len(units),
+        "joined_by": "barcode",
+        "barcodes_in_counts": units.forms,
+        "barcodes_in_positions": places.forms,
+    }
     spot_of = {core: spot for spot, core in enumerate(places.core)}
     found = np.array([spot_of.get(core, -1) for core in units.core], dtype=np.int64)
-    if (found < 0).all():
+    joined = np.flatnonzero(found >= 0)
+    if not joined.size:
         raise Refusal(
-            f"{counts} and {spots} have no barcode in common: the counts have {units.names[0]!r}, the positions"
-            f" {places.names[0]!r}; check that both are of the same slide",
+            f"{counts.name} and {positions.name} have no barcode in common: the counts have {units.names[0]!r}, the"
+            f" positions {places.names[0]!r}; check that both are of the same slide",
             measured=0,
             threshold=1,
         )
-    row_of_spot = np.full(len(places), -1, dtype=np.int64)
-    there = np.flatnonzero(found >= 0)
-    row_of_spot[found[there]] = there
-    return row_of_spot, [units.names[row] for row in np.flatnonzero(found < 0)]
+    count_rows = np.full(len(places), -1, dtype=np.intp)
+    count_rows[found[joined]] = counts.rows[joined]
+    lone_units = [units.names[row] for row in np.flatnonzero(found < 0)]
+    return Pair(position_rows, [canonical(core) for core in places.core], count_rows, lone_units, report)

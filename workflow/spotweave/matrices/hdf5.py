@@ -1,9 +1,8 @@
-"""What the containers in HDF5 share: opening, lists of text, and sparse matrices read in blocks."""
+"""What the containers in HDF5 share: lists of text, and sparse matrices read in blocks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import h5py
@@ -11,24 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from spotweave.deposits.opening import check_hdf5, parsing, seekable
-from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
 from spotweave.matrices.matrix import Fault, canonical, find_fault, refuse_fault
 
-HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 VALUES_AT_ONCE = 1 << 22
-
-
-@contextmanager
-def open_file(raw: RawFile) -> Iterator[h5py.File]:
-    """Open an HDF5 file; whatever HDF5 cannot read in it is a refusal, and so is what leads out of it.
-
-    HDF5 has to seek, so a file packed once more with gzip (as GEO does) is unpacked to the temporary folder first.
-    """
-    with parsing(raw.name, "HDF5 file"), seekable(raw) as path, h5py.File(path, "r") as file:
-        check_hdf5(raw.name, file, path.stat().st_size)
-        yield file
 
 
 def keys(node: Any) -> set[str]:
@@ -49,6 +34,17 @@ def array(name: str, group: Any, key: str, *, kinds: str = "iufbSOUV") -> h5py.D
 def text(name: str, group: Any, key: str) -> list[str]:
     """A list of names; fixed-length strings come without their padding."""
     return [item.decode() if isinstance(item, bytes) else str(item) for item in array(name, group, key)[:]]
+
+
+def refuse_misfit(name: str, group: Any, units: Sequence[str], genes: Sequence[str]) -> None:
+    """Refuse a matrix whose stated `shape` (genes x units) is not that of its lists."""
+    stated = [int(size) for size in array(name, group, "shape", kinds="iu")[:]]
+    if stated != [len(genes), len(units)]:
+        found = f"{stated[0]:,} genes x {stated[1]:,} barcodes" if len(stated) == 2 else f"{len(stated)} dimensions"
+        raise Refusal(
+            f"{name}: a matrix of {found} with {len(genes):,} gene names and {len(units):,} barcodes; download the"
+            " file again"
+        )
 
 
 def read_sparse(

@@ -7,17 +7,16 @@ columns that are sums or leftovers of a counting program, are left out, named an
 
 from __future__ import annotations
 
-from spotweave.deposits.opening import GZIP_MAGIC, parses, unpacked
+from spotweave.deposits.opening import HDF5_MAGIC, first_bytes, open_hdf5, parses
 from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
 from spotweave.matrices import dense, h5ad, mex, tenx_h5
 from spotweave.matrices.features import without_others
-from spotweave.matrices.hdf5 import HDF5_MAGIC, open_file
 from spotweave.matrices.matrix import Matrix
 
 # Serialised R objects: RDX2, RDX3, RDA2 … of save(); X (XDR) and A (ASCII) of saveRDS().
 R_MAGIC = (b"RDX", b"RDA", b"X\n\x00\x00", b"A\n")
-HEAD_BYTES = 512
+R_ENDINGS = (".rds", ".rdata", ".rda", ".robj")
 
 
 @parses
@@ -36,42 +35,22 @@ def read_matrix(counts: RawFile, *, features: RawFile | None = None, barcodes: R
     Refusal
         It is no count matrix, it is damaged, its parts do not fit, or its numbers are no counts.
     """
-    head, is_packed = _head(counts)
-    _refuse_foreign(counts, head)
+    head, is_packed = first_bytes(counts)
+    name = counts.name
+    if head.startswith(R_MAGIC) or name.lower().removesuffix(".gz").endswith(R_ENDINGS):
+        raise Refusal(
+            f"{name}: an R object, which is not read here; write its counts in R with DropletUtils::write10xCounts"
+            " (type = 'HDF5') and give that file"
+        )
+    if head[257:262] == b"ustar":
+        raise Refusal(f"{name}: a tar archive; name the matrix in it as {name}!path/of/the/matrix")
     if head.startswith(HDF5_MAGIC):
-        with open_file(counts) as file:
+        with open_hdf5(counts) as file:
             is_h5ad = "obs" in file and "var" in file  # what every AnnData file has
             read = h5ad.read if is_h5ad else tenx_h5.read
-            matrix = read(counts.name, file)
+            matrix = read(name, file)
     elif head.lstrip().startswith(mex.MAGIC):
         matrix = mex.read(counts, features, barcodes, is_packed=is_packed)
     else:
         matrix = dense.read(counts)
     return without_others(matrix)
-
-
-@parses
-def read_head(raw: RawFile) -> tuple[bytes, bool]:
-    """The first bytes of a file, unpacked, and whether it was packed with gzip."""
-    return _head(raw)
-
-
-def _head(raw: RawFile) -> tuple[bytes, bool]:
-    with open(raw.path, "rb") as handle:
-        head = handle.read(HEAD_BYTES)
-    if not head:
-        raise Refusal(f"{raw.name}: the file is empty; download it again")
-    if not head.startswith(GZIP_MAGIC):
-        return head, False
-    with unpacked(raw) as stream:
-        return stream.read(HEAD_BYTES), True
-
-
-def _refuse_foreign(raw: RawFile, head: bytes) -> None:
-    if head.startswith(R_MAGIC) or raw.name.lower().removesuffix(".gz").endswith((".rds", ".rdata", ".rda", ".robj")):
-        raise Refusal(
-            f"{raw.name}: an R object, which is not read here; write its counts in R with DropletUtils::write10xCounts"
-            " (type = 'HDF5') and give that file"
-        )
-    if head[257:262] == b"ustar":
-        raise Refusal(f"{raw.name}: a tar archive; name the matrix in it as {raw.name}!path/of/the/matrix")

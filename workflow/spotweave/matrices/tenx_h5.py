@@ -15,7 +15,7 @@ from scipy.sparse import csr_matrix, hstack
 
 from spotweave.errors import Refusal
 from spotweave.matrices.features import GENE_EXPRESSION, need_no_check
-from spotweave.matrices.hdf5 import array, keys, read_sparse, text
+from spotweave.matrices.hdf5 import keys, read_sparse, refuse_misfit, text
 from spotweave.matrices.matrix import Matrix
 
 SPARSE = {"data", "indices", "indptr", "shape", "barcodes"}
@@ -48,16 +48,6 @@ def _what_it_is(file: h5py.File) -> str:
     )
 
 
-def _lists_fit(name: str, group: Any, units: list[str], genes: list[str]) -> None:
-    stated = [int(size) for size in array(name, group, "shape", kinds="iu")[:]]
-    if stated != [len(genes), len(units)]:
-        found = f"{stated[0]:,} genes x {stated[1]:,} barcodes" if len(stated) == 2 else f"{len(stated)} dimensions"
-        raise Refusal(
-            f"{name}: a matrix of {found} with {len(genes):,} gene names and {len(units):,} barcodes; download the"
-            " file again"
-        )
-
-
 def _read_layout_3(name: str, group: Any) -> Matrix:
     features = group["features"]
     units, names = text(name, group, "barcodes"), text(name, features, "name")
@@ -68,7 +58,7 @@ def _read_layout_3(name: str, group: Any) -> Matrix:
             raise Refusal(f"{name}: {len(names):,} genes with {len(values):,} of {key}; download the file again")
         return values
 
-    _lists_fit(name, group, units, names)
+    refuse_misfit(name, group, units, names)
     ids, types, genomes = column("id", ""), column("feature_type", GENE_EXPRESSION), column("genome", "")
     other = need_no_check(types, names, ids)
     counts = read_sparse(name, group, units, names, by_unit=True, unchecked=other if other.any() else None)
@@ -84,7 +74,7 @@ def _read_layout_2(name: str, file: h5py.File, genomes: list[str]) -> Matrix:
         group = file[genome]
         genes = text(name, group, "gene_names" if "gene_names" in group else "genes")
         here = text(name, group, "barcodes")
-        _lists_fit(name, group, here, genes)
+        refuse_misfit(name, group, here, genes)
         ids_here = text(name, group, "genes")
         if len(ids_here) != len(genes):
             raise Refusal(f"{name}: {len(genes):,} gene names with {len(ids_here):,} ids; download the file again")

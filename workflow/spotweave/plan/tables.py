@@ -226,9 +226,8 @@ def pool_faults(
     if not joined:
         return []
     for sample, (_, row) in samples.items():
-        technology = technologies.get(row.get("technology", ""), {})
-        has_bins = POOLINGS.constant(technology.get("pooling", ""), "HAS_BINS", True)
-        if not has_bins:
+        way = technologies.get(row.get("technology", ""), {}).get("pooling", "none")
+        if POOLINGS.constant(way, "GRIDS") and not POOLINGS.constant(way, "HAS_BINS"):
             return [
                 f"{source}:pool.grids: {joined[0]!r} joins bins, and {sample} is a sample of {row['technology']},"
                 " allowed: square_<n>um, hexagonal_<n>um; or a configuration of samples with bins alone"

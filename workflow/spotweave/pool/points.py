@@ -16,11 +16,11 @@ from scipy import sparse
 
 from spotweave.pool.grids import NO_SPOT, Grid
 
-POINTS_AT_ONCE = 1 << 22
+POINTS_AT_ONCE = 1 << 23
 MOST_IN_TABLE = 1 << 25  # pairs of a spot and a gene, 8 bytes each
 LARGEST = np.iinfo(np.int32).max
 
-Numbers = NDArray[np.integer[Any]]
+Numbers = NDArray[Any]  # whole numbers, int32 where they fit
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ class Points:
     ----------
     grid
         Of the slide.
-    size_um
-        Width and height of what the points lie in, from the origin.
+    box_um
+        Smallest x, y and largest x, y of the points, um of the slide.
     genes
         How many there are.
     origin_um
@@ -56,13 +56,20 @@ class Points:
     """
 
     def __init__(
-        self, grid: Grid, size_um: tuple[float, float], genes: int, origin_um: tuple[float, float] = (0.0, 0.0)
+        self,
+        grid: Grid,
+        box_um: tuple[float, float, float, float],
+        genes: int,
+        origin_um: tuple[float, float] = (0.0, 0.0),
     ) -> None:
         self.grid = grid
         self.origin_um = origin_um
         self._genes = max(genes, 1)
-        wide, high = (int(size / step) + 1 for size, step in zip(size_um, _steps_um(grid), strict=True))
-        self._shape = (high + 1, wide + 1)  # an end beyond the last whole spot
+        first, last = self._corner(box_um[:2]), self._corner(box_um[2:])
+        # The nearest round spot may be the one before or behind.
+        around = 1 if grid.layout == "hexagonal" else 0
+        self._first = (max(first[0] - around, 0), max(first[1] - around, 0))
+        self._shape = (last[0] + around - self._first[0] + 1, last[1] + around - self._first[1] + 1)
         self._spots = self._shape[0] * self._shape[1]
         pairs = self._spots * self._genes
         self._kind = np.int32 if pairs <= LARGEST else np.int64
@@ -86,14 +93,10 @@ class Points:
             between = row == NO_SPOT
             row, column, gene = row[~between], column[~between] >> 1, gene[~between]
         else:  # no point is left of or above the origin: cutting the fraction is the floor
-            x, y = (along - start for along, start in zip(xy_um, self.origin_um, strict=True))
-            row, column = (y / self.grid.size_um).astype(self._kind), (x / self.grid.size_um).astype(self._kind)
-        key = row.astype(self._kind, copy=False)
-        key *= self._shape[1]
-        key += column.astype(self._kind, copy=False)
-        key *= self._genes
-        key += gene.astype(self._kind, copy=False)
-        self._wait(key)
+            column, row = (self._steps(along, axis) for axis, along in enumerate(xy_um))
+        spot = row.astype(self._kind) * self._shape[1] + column.astype(self._kind)
+        spot -= self._first[0] * self._shape[1] + self._first[1]
+        self._wait(spot * self._genes + gene.astype(self._kind, copy=False))
         return between
 
     def result(self) -> Summed:
@@ -101,19 +104,36 @@ class Points:
         self._count()
         self._waiting = np.empty(0, dtype=self._kind)
         if self._table is not None:
-            total = self._of_pairs(np.flatnonzero(self._table), self._table)
+            is_there = self._table.reshape(self._spots, self._genes) != 0
+            gene = np.flatnonzero(is_there) % self._genes
+            total = self._sparse(is_there.sum(axis=1), gene, self._table[is_there.ravel()])
             self._table = None
         else:
             total = sparse.csr_matrix((self._spots, self._genes), dtype=np.int32)
             while self._sums:
                 total = total + self._sums.pop()
+        total.sum_duplicates()
         spots = np.flatnonzero(np.diff(total.indptr))
-        counts = sparse.csr_matrix(total[spots])
-        kind = np.int64 if counts.nnz and counts.data.max() > LARGEST else np.int32  # type of the released counts
-        rows, columns = spots // self._shape[1], spots % self._shape[1]
+        starts = total.indptr[np.append(spots, self._spots)]  # spots without points take up no room before the next
+        kind = np.int64 if total.nnz and total.data.max() > LARGEST else np.int32
+        values = total.data.astype(kind, copy=False)
+        counts = sparse.csr_matrix((values, total.indices, starts), shape=(len(spots), self._genes), copy=False)
+        counts.has_canonical_format = True
+        rows, columns = spots // self._shape[1] + self._first[0], spots % self._shape[1] + self._first[1]
         if self.grid.layout == "hexagonal":
             columns = 2 * columns + rows % 2
-        return Summed(rows.astype(np.int64), columns.astype(np.int64), counts.astype(kind))
+        return Summed(rows.astype(np.int64), columns.astype(np.int64), counts)
+
+    def _steps(self, along_um: NDArray[np.float64], axis: int) -> Numbers:
+        """Column (axis 0) or row (axis 1) of the squares that points right of and below the origin lie in."""
+        start = self.origin_um[axis]
+        moved = along_um if start == 0 else along_um - start
+        return (moved / self.grid.size_um).astype(self._kind)
+
+    def _corner(self, xy_um: tuple[float, float]) -> tuple[int, int]:
+        """Row and column, of round spots half of it, of the lattice's rectangle that a point lies in."""
+        x, y = (along - start for along, start in zip(xy_um, self.origin_um, strict=True))
+        return int(y / self.grid.row_pitch_um), int(x / self.grid.pitch_um)
 
     def _wait(self, key: Numbers) -> None:
         """Keep pairs until there are enough of them to be counted."""
@@ -138,25 +158,18 @@ class Points:
             return
         waiting.sort()
         ends = np.append(np.flatnonzero(waiting[1:] != waiting[:-1]) + 1, len(waiting))
-        pairs = waiting[ends - 1]
-        self._sums.append(self._of_pairs(pairs, np.diff(ends, prepend=0)))
+        spot, gene = np.divmod(waiting[ends - 1], self._genes)
+        self._sums.append(self._sparse(np.bincount(spot, minlength=self._spots), gene, np.diff(ends, prepend=0)))
         while len(self._sums) > 1 and self._sums[-2].nnz <= 2 * self._sums[-1].nnz:
             self._sums.append(self._sums.pop() + self._sums.pop())
 
-    def _of_pairs(self, pairs: Numbers, counts: NDArray[np.int64]) -> sparse.csr_matrix:
-        """Sparse sums of pairs that are sorted; `counts` of them, or of every pair."""
-        spot, gene = np.divmod(pairs, self._genes)
+    def _sparse(self, pairs: Numbers, gene: Numbers, counts: Numbers) -> sparse.csr_matrix:
+        """Sums of pairs that are sorted by spot and gene: how many each spot has, the gene and the count of each."""
         starts = np.zeros(self._spots + 1, dtype=np.int32)
-        np.cumsum(np.bincount(spot, minlength=self._spots), out=starts[1:])
-        values = counts if len(counts) == len(pairs) else counts[pairs]
+        np.cumsum(pairs, out=starts[1:])
         kind = np.int32 if self._points <= LARGEST else np.int64  # no sum is larger than that of all points
         made = sparse.csr_matrix(
-            (values.astype(kind), gene.astype(np.int32), starts), shape=(self._spots, self._genes), copy=False
+            (counts.astype(kind), gene.astype(np.int32), starts), shape=(self._spots, self._genes), copy=False
         )
         made.has_canonical_format = True
         return made
-
-
-def _steps_um(grid: Grid) -> tuple[float, float]:
-    """um between neighbours of a row, and between rows."""
-    return grid.pitch_um, grid.row_pitch_um

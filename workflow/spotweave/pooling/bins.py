@@ -26,12 +26,13 @@ from spotweave.geometry import apply
 from spotweave.io import read_json
 from spotweave.pool import units as placed
 from spotweave.pool.sums import Sums
-from spotweave.pooling import GRID, PARTIAL, Options, Parts, Pooled
+from spotweave.pooling import BY_VENDOR, GRID, PARTIAL, Options, Parts, Pooled
 
 if TYPE_CHECKING:
     from spotweave.pool.grids import Grid
 
 GRIDS = True
+HAS_BINS = True
 
 ENTRIES_AT_ONCE = 1 << 23
 NAMES_COMPARED = 1000
@@ -169,6 +170,7 @@ def _pool(grid: Grid, found: placed.Assigned, counts: sparse.csr_matrix, var: pd
         "frame": grid.frame,
         "origin_um": np.asarray(found.origin_um),
         "preset": "hest" if grid.layout == "hest" else "",
+        "selected_by": BY_VENDOR,
     }
     return AnnData(X=counts, obs=obs, var=var, uns={GRID: of_grid})
 

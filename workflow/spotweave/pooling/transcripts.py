@@ -30,7 +30,7 @@ from spotweave.io import read_json
 from spotweave.pool.grids import Grid
 from spotweave.pool.points import Points, Summed
 from spotweave.pool.units import BETWEEN, OFF_PICTURE
-from spotweave.pooling import GRID, PARTIAL, Options, Parts, Pooled
+from spotweave.pooling import BY_PICTURE, GRID, PARTIAL, Options, Parts, Pooled
 from spotweave.xenium import calls
 from spotweave.xenium.warping import IMAGED, METADATA, X, Y
 
@@ -131,7 +131,13 @@ class _Table:
         return sorted(found)
 
     def box(self) -> NDArray[np.float64]:
-        """Smallest x, y and largest x, y of all positions, px; zeros without any."""
+        """Smallest x, y and largest x, y of all positions, px; zeros without any.
+
+        Parquet files note them for every group of rows; those of one that does not are read.
+        """
+        noted = self._noted()
+        if noted is not None:
+            return noted
         low, high = np.full(2, np.inf), np.full(2, -np.inf)
         for batch in self.batches([X, Y]):
             xy = np.column_stack(_positions(batch))
@@ -141,6 +147,18 @@ class _Table:
                 np.maximum(high, xy.max(axis=0, initial=-np.inf)),
             )
         return np.concatenate([low, high]) if np.isfinite(low).all() else np.zeros(4)
+
+    def _noted(self) -> NDArray[np.float64] | None:
+        """The box as the file notes it, None where it does not."""
+        found = self.file.metadata
+        at = [self.file.schema_arrow.names.index(name) for name in (X, Y)]
+        groups = [found.row_group(k) for k in range(found.num_row_groups)]
+        notes = [[group.column(k).statistics for k in at] for group in groups]
+        if not notes or not all(one is not None and one.has_min_max for both in notes for one in both):
+            return None
+        low = np.min([[one.min for one in both] for both in notes], axis=0)
+        high = np.max([[one.max for one in both] for both in notes], axis=0)
+        return np.concatenate([low, high]).astype(np.float64)
 
     def imaged(self) -> shapely.Geometry | None:
         """What the instrument saw, slide px, as the warping stage noted it."""
@@ -162,11 +180,13 @@ def _slide(alignment: Path, table: _Table) -> Slide:
 
 def _begin(grid: Grid, slide: Slide, table: _Table, coder: calls.Coder) -> _Pool:
     to_um = slide.pixel_size_um
-    if grid.layout != HEST:
-        wide, high = slide.size_px
-        return _Pool(Points(grid, (wide * to_um, high * to_um), len(coder.genes)), takes_all=False)
     left, top, right, bottom = (table.box() * to_um).tolist()
-    return _Pool(Points(grid, (right - left, bottom - top), len(coder.features), (left, top)), takes_all=True)
+    if grid.layout == HEST:
+        points = Points(grid, (left, top, right, bottom), len(coder.features), (left, top))
+        return _Pool(points, takes_all=True)
+    wide, high = slide.size_px[0] * to_um, slide.size_px[1] * to_um
+    on_picture = (max(left, 0), max(top, 0), min(max(right, 0), wide), min(max(bottom, 0), high))
+    return _Pool(Points(grid, on_picture, len(coder.genes)), takes_all=False)
 
 
 def _fill(table: _Table, slide: Slide, coder: calls.Coder, pools: Sequence[_Pool]) -> NDArray[np.int64]:
@@ -248,6 +268,7 @@ def _annotated(one: _Pool, slide: Slide, genes: pd.DataFrame) -> AnnData:
         "frame": grid.frame,
         "origin_um": np.asarray(one.points.origin_um),
         "preset": HEST if grid.layout == HEST else "",
+        "selected_by": BY_PICTURE,
     }
     return AnnData(X=summed.counts, obs=obs, var=genes.copy(), uns={GRID: of_grid})
 
@@ -268,11 +289,13 @@ def _partial(grid: Grid, slide: Slide, centres_px: NDArray[np.float64]) -> NDArr
         tolerance_px, join_style="mitre"
     )
     shapely.prepare(whole)
-    x, y = centres_px.T
-    if grid.layout == "hexagonal":
-        inside = shapely.contains_xy(whole, x, y)
-        return ~inside | (shapely.distance(shapely.boundary(whole), shapely.points(centres_px)) < half_px)
-    return ~shapely.covers(whole, shapely.box(x - half_px, y - half_px, x + half_px, y + half_px))
+    corners = [centres_px + half_px * np.array(corner) for corner in ((-1, -1), (1, -1), (1, 1), (-1, 1))]
+    partial = ~np.all([shapely.contains_xy(whole, corner) for corner in corners], axis=0)
+    if grid.layout == "hexagonal":  # a disc may be whole where the square around it is not
+        beside = np.flatnonzero(partial)
+        border_px = shapely.distance(shapely.boundary(whole), shapely.points(centres_px[beside]))
+        partial[beside] = ~shapely.contains_xy(whole, centres_px[beside]) | (border_px < half_px)
+    return np.asarray(partial, dtype=np.bool_)
 
 
 def _measures(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spotweave.geometry import Points, apply
+from spotweave.geometry import Points, apply, fit_affine
 from spotweave.register import fits, matches
 from spotweave.register.matches import Matches
 from spotweave.register.rasters import Raster
@@ -17,7 +17,10 @@ from spotweave.slide_map import SlideMap
 ROUNDS = 3
 SETTLED_PX = 0.3
 BLOCK_UM = matches.BLOCK_UM
+SMALL_SHARE = 0.85  # of a block: patches this small find room between held-out ones
 MOST_PATCHES = 3000
+WIDE_UM = 60.0  # how far a bent section may lie off a matrix
+EVENED_MIN = 60
 CONFIDENT = (
     0.2  # of patches looked for at wrong places have a peak as high; what is left of them is taken out by agreement
 )
@@ -40,7 +43,7 @@ def levels(working_um: float) -> tuple[Level, ...]:
         Level(8 * working_um, 40, 20, 14, 5.0),
         Level(4 * working_um, 48, 24, 14, 5.0),
         Level(2 * working_um, 48, 32, 14, 6.0),
-        Level(working_um, 64, 32, 16, 8.0),
+        Level(working_um, 40, 16, 12, 5.0),
     )
 
 
@@ -70,9 +73,7 @@ def affine(pair: Pair, start: NDArray[np.float64], steps: tuple[Level, ...]) -> 
         fixed, moving = pair.fixed.at(level.um_per_px), pair.moving.at(level.um_per_px)
         still = fixed.contrast()
         for _ in range(ROUNDS):
-            found = _found(
-                fixed, moving, still, SlideMap(matrix), level, held_out=False if level is steps[-1] else None
-            )
+            found = _found(fixed, moving, still, SlideMap(matrix), level)
             step = fits.correction(found, level.within_px, affine=len(found) >= 4 * fits.INLIERS_MIN)
             if step is None:
                 break
@@ -81,13 +82,35 @@ def affine(pair: Pair, start: NDArray[np.float64], steps: tuple[Level, ...]) -> 
             corners = np.array([[0, 0], [width, 0], [0, height], [width, height]], dtype=np.float64)
             if np.abs(apply(step, corners) - corners).max() < SETTLED_PX:
                 break
-    return matrix
+    return _evened(pair, matrix, steps[-1])
 
 
-def _found(
-    fixed: Raster, moving: Raster, still: NDArray[np.float32], found: SlideMap, level: Level, *, held_out: bool | None
-) -> Matches:
-    """Confident matches of one level: peaks higher than nearly all that are found at wrong places."""
+def _evened(pair: Pair, matrix: NDArray[np.float64], level: Level) -> NDArray[np.float64]:
+    """The matrix that is nearest to all patches whose neighbours agree, rather than to the largest part of them.
+
+    In a bent section the most patches that agree with one matrix are one corner of it, which it then follows as if the
+    whole were sheared like it.
+    """
+    fixed, moving = pair.fixed.at(level.um_per_px), pair.moving.at(level.um_per_px)
+    wide = replace(level, reach=round(WIDE_UM / fixed.um_per_px))
+    found = _found(fixed, moving, fixed.contrast(), SlideMap(matrix), wide)
+    found = found.of(fits.agreeing(found, 2 * level.within_px))
+    if len(found) < EVENED_MIN:
+        return matrix
+    try:
+        step = fit_affine(found.centre_px + found.shift_px, found.centre_px)
+    except ValueError:
+        return matrix
+    return np.asarray(fixed.to_native @ step @ np.linalg.inv(fixed.to_native) @ matrix, dtype=np.float64)
+
+
+def _found(fixed: Raster, moving: Raster, still: NDArray[np.float32], found: SlideMap, level: Level) -> Matches:
+    """Confident matches of one level: peaks higher than most that are found at wrong places.
+
+    Patches that are larger than what lies between the held-out blocks serve only to find a place for the smaller ones,
+    which every map is fitted to anew; those keep off the held-out blocks.
+    """
+    is_last = level.tile * fixed.um_per_px <= SMALL_SHARE * BLOCK_UM
     drawn, cover = onto(moving, fixed, found)
     moved = Raster(drawn, fixed.scale, fixed.um_per_px).contrast()
     corner = matches.centres(
@@ -96,7 +119,7 @@ def _found(
         level.tile,
         level.step,
         MOST_PATCHES,
-        held_out=held_out,
+        held_out=False if is_last else None,
         block=BLOCK_UM / fixed.um_per_px,
     )
     right = matches.find(still, moved, corner, level.tile, level.reach)
@@ -115,7 +138,7 @@ def field(
     found = SlideMap(matrix)
     for level in steps:
         fixed, moving = pair.fixed.at(level.um_per_px), pair.moving.at(level.um_per_px)
-        some = _found(fixed, moving, fixed.contrast(), found, level, held_out=False)
+        some = _found(fixed, moving, fixed.contrast(), found, level)
         some = some.of(fits.agreeing(some, level.within_px))
         if len(some) < 4 * fits.INLIERS_MIN:
             continue

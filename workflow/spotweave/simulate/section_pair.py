@@ -86,7 +86,9 @@ def draw_pair(
     turn_deg: float = 0.0,
     mirrored: bool = False,
     overlap: float = 1.0,
+    region_um: tuple[float, float, float, float] | None = None,
     tear_um: float = 0.0,
+    lost: float = 0.0,
     noise: float = 1.0,
     stain_spread: float = 0.0,
     donor: int = 0,
@@ -101,8 +103,13 @@ def draw_pair(
         The H&E is the section mirrored in x, then turned from x towards y.
     overlap
         Share of the section's nuclei that is on the H&E; what is missing is missing at its left.
+    region_um
+        Left, top, right and bottom of the part of the section that the instrument looked at, multiples of `GRID_UM`;
+        the H&E is of the whole. All of it if not given.
     tear_um
         Width of the gap by which one part of the section was torn off.
+    lost
+        Share of the nuclei that cannot be seen in DAPI, and share of the others that cannot be seen on the H&E.
     noise
         Strength of the noise in both pictures; 1 is that of a good scan.
     stain_spread
@@ -113,9 +120,9 @@ def draw_pair(
     Raises
     ------
     ValueError
-        The tissue would fold over itself.
+        The tissue would fold over itself, or the region's sides are no multiples of `GRID_UM`.
     """
-    tissue_rng, warp_rng, he_rng, dapi_rng = np.random.default_rng([20220701, seed, donor]).spawn(4)
+    tissue_rng, warp_rng, he_rng, dapi_rng, lost_rng = np.random.default_rng([20220701, seed, donor]).spawn(5)
     grown = tissues.grow(tissue_rng, *size_um)
     warp = draw_warp(
         warp_rng,
@@ -127,9 +134,36 @@ def draw_pair(
         tear_um=tear_um,
     )
     warp, shape = frame_of(warp, size_um, he_pixel_size_um, centroids(grown), overlap=overlap)
-    he = paint_he(he_rng, grown, warp, shape, he_pixel_size_um, noise=noise, stain_spread=stain_spread)
-    dapi = paint_dapi(dapi_rng, grown, dapi_pixel_size_um, noise=noise)
+    out_of_focus, unstained = lost_rng.random((2, len(grown.nuclei.x_um))) < lost
+    stained = chosen_nuclei(grown, out_of_focus | ~unstained)
+    he = paint_he(he_rng, stained, warp, shape, he_pixel_size_um, noise=noise, stain_spread=stain_spread)
+    in_focus = chosen_nuclei(grown, ~out_of_focus)
+    if region_um is not None:
+        grown, in_focus = part_of(grown, region_um), part_of(in_focus, region_um)
+        warp = dataclasses.replace(warp, origin=region_um[:2])
+    dapi = paint_dapi(dapi_rng, in_focus, dapi_pixel_size_um, noise=noise)
     return Pair(he, dapi, he_pixel_size_um, dapi_pixel_size_um, warp, grown)
+
+
+def chosen_nuclei(tissue: Tissue, chosen: NDArray[np.bool_]) -> Tissue:
+    """The tissue with some of its nuclei (n,) only."""
+    columns = {field.name: getattr(tissue.nuclei, field.name)[chosen] for field in dataclasses.fields(Nuclei)}
+    return dataclasses.replace(tissue, nuclei=Nuclei(**columns))
+
+
+def part_of(tissue: Tissue, box_um: tuple[float, float, float, float]) -> Tissue:
+    """The part in a box (left, top, right, bottom), um, with its own corner as the origin."""
+    left, top, right, bottom = box_um
+    cells = [side / GRID_UM for side in box_um]
+    if any(cell != round(cell) for cell in cells):
+        raise ValueError(f"{box_um}: a part's sides are multiples of {GRID_UM:g} um")
+    columns, rows = slice(round(cells[0]), round(cells[2])), slice(round(cells[1]), round(cells[3]))
+    x, y = tissue.nuclei.x_um, tissue.nuclei.y_um
+    part = chosen_nuclei(tissue, (x > left) & (x < right) & (y > top) & (y < bottom))
+    nuclei = dataclasses.replace(part.nuclei, x_um=part.nuclei.x_um - left, y_um=part.nuclei.y_um - top)
+    fields = ("domain", "level_um", "across_um", "along_um", "wall_um")
+    cut = {name: getattr(tissue, name)[rows, columns] for name in fields}
+    return Tissue(width_um=right - left, height_um=bottom - top, nuclei=nuclei, **cut)
 
 
 def frame_of(

@@ -26,9 +26,8 @@ from spotweave.simulate.tissue import Floats
 from spotweave.simulate.visium_hd import BASE_UM, Bins, Truth, Variant, write_bins, write_cells
 
 DRIFT_UM = 2.5  # standard deviation of how far a transcript is caught from where it was
-FIRST_ROW, FIRST_COL = 800, 1200  # of the corner, in bins of 2 um
 LARGEST_UM = 16  # the section's sides are multiples of it
-FIRMWARE_SHIFT_UM = 16.0  # of the counts against the picture, along the array's rows, before Space Ranger 3.1.2
+FIRMWARE_SHIFT_UM = 16.0  # of the counts against the picture, across the array's rows, before Space Ranger 3.1.2
 GENES_IN_ENSEMBL_FROM = 90_000_000_000  # as in the other simulated samples
 
 
@@ -118,6 +117,7 @@ def draw_section(
     transcripts_per_cell: float = 40.0,
     stripe_spread: float = 0.0,
     shift_um: float = 0.0,
+    corner: tuple[int, int] = (0, 0),
 ) -> SectionTruth:
     """Draw the counts of a section; the same arguments give the same truth.
 
@@ -128,7 +128,9 @@ def draw_section(
     stripe_spread
         Standard deviation of the log of the factor by which each row and each column of the array catches less.
     shift_um
-        How far counts are shifted along the array's rows, to the higher ones, against the picture.
+        How far counts are shifted, to higher rows of the array, against the picture; see `FIRMWARE_SHIFT_UM`.
+    corner
+        Row and column of the section's corner on the array, in bins of 2 um; multiples of 8.
 
     Raises
     ------
@@ -157,8 +159,8 @@ def draw_section(
     return SectionTruth(
         counts=counts,
         in_tissue=in_tissue,
-        first_row=FIRST_ROW,
-        first_col=FIRST_COL,
+        first_row=corner[0],
+        first_col=corner[1],
         cells={},
         pair=pair,
         polygons=polygons,

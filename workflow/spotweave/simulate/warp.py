@@ -25,23 +25,26 @@ class Warp:
 
     `matrix` (3, 3) is the similarity, um -> px; `waves` (k, 5) hold wave vector x, y in radians a um, phase, amplitude
     x, y in um; `removed` (2, 3) is the affine map taken from them; `tear` holds the line's normal x, y, its distance
-    from the origin along it and the width of the gap, um.
+    from the section's corner along it and the width of the gap, um; `origin` is the place on the section
+    where the instrument's um begin.
     """
 
     matrix: Floats
     waves: Floats
     removed: Floats
     tear: tuple[float, float, float, float] = (1.0, 0.0, np.inf, 0.0)
+    origin: tuple[float, float] = (0.0, 0.0)
 
     def to_slide(self, points_um: Floats) -> Floats:
         """Positions (n, 2) of the instrument, um, as slide px."""
         return self.whole(self.torn(points_um))
 
     def torn(self, points_um: Floats) -> Floats:
-        """Positions (n, 2) of the instrument after the tear, um."""
+        """Positions (n, 2) of the instrument as those of the section after the tear, um."""
         x, y, at, gap = self.tear
         normal = np.array([x, y])
-        return points_um + np.where(points_um @ normal > at, gap, 0.0)[:, None] * normal
+        points = points_um + np.array(self.origin)
+        return np.asarray(points + np.where(points @ normal > at, gap, 0.0)[:, None] * normal, dtype=np.float64)
 
     def whole(self, torn_um: Floats) -> Floats:
         """Positions (n, 2) after the tear, um, as slide px: smooth everywhere."""
@@ -64,7 +67,7 @@ class Warp:
         along = torn @ normal
         points = torn - np.where(along > at + gap, gap, 0.0)[:, None] * normal
         points[(along > at) & (along <= at + gap)] = np.nan
-        return points
+        return points - np.array(self.origin)
 
     def _waves(self, points_um: Floats) -> Floats:
         if not len(self.waves):

@@ -6,7 +6,7 @@ domains, and the alignment file holds the affine map nearest to the true one, as
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -181,7 +181,7 @@ def write_section(
     prefix: str = "",
     alignment: str | None = "matrix",
     he_states_size: bool = True,
-    he_packed: str = "jpeg",
+    he: Mapping[str, Any] | None = None,
     **others: Any,
 ) -> Written:
     """All files of a section, by role: those of `write_bundle`, `morphology` and `image`.
@@ -192,6 +192,8 @@ def write_section(
         `matrix`, `keypoints` or None.
     he_states_size
         Whether the H&E says how large its px are.
+    he
+        More of `write_ome` for the H&E.
     others
         Of `write_bundle`.
     """
@@ -200,5 +202,5 @@ def write_section(
     where = folder / morphology_name(version)
     files["morphology"] = write_ome(where.with_name(prefix + where.name), pair.dapi, pair.dapi_pixel_size_um)
     size = pair.he_pixel_size_um if he_states_size else None
-    files["image"] = write_ome(folder / f"{prefix}he_image.ome.tif", pair.he, size, packed=he_packed)
+    files["image"] = write_ome(folder / f"{prefix}he_image.ome.tif", pair.he, size, **{"packed": "jpeg", **(he or {})})
     return files

@@ -12,9 +12,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+from spotweave.errors import Refusal
+
+if TYPE_CHECKING:  # who only draws dots needs no tables
+    import pandas as pd
 
 SHAPES = ("hourglass", "hexagon_filled", "hexagon_open", "triangle")  # clockwise from the top left
 SIDES = ("top", "right", "bottom", "left")
@@ -227,3 +233,16 @@ def dots_of(area: CaptureArea, letter: str | None) -> NDArray[np.float64]:
         return area.dots_um
     others = [k for k, name in enumerate(GAP_COLUMN) if name != letter]
     return np.vstack([area.dots_um, area.gaps_um[others]])
+
+
+def refuse_twins(name: str, table: pd.DataFrame) -> None:
+    """Refuse two spots of one capture area in the same place."""
+    repeated = table.duplicated(["array_row", "array_col"])
+    if repeated.any():
+        row, col = table.loc[repeated, ["array_row", "array_col"]].iloc[0]
+        raise Refusal(
+            f"{name}: two spots are at row {row}, column {col} of the array ({int(repeated.sum()):,} such places); the"
+            " file holds several capture areas, or is damaged",
+            measured=int(repeated.sum()),
+            threshold=0,
+        )

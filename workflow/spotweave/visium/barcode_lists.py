@@ -1,9 +1,10 @@
-"""Space Ranger's lists of barcodes, which say where on a Visium array each barcode is.
+"""Space Ranger's lists of barcodes, which say where on a Visium array each barcode is: places without a positions file.
 
 They come with 10x Genomics' software and are not ours to hand on; they are found where it is installed. Slides of
 versions 1 and 2 share a map, and 3 (discontinued) and 4; version 5 is the 11 mm array.
 
     find() -> {"visium-v1": path, …}          matching(name, cores) -> BarcodeList
+    positions_by_list(name, cores, loupe) -> Positions
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,6 +26,9 @@ from numpy.typing import NDArray
 from spotweave.errors import Refusal
 from spotweave.matrices import barcodes
 from spotweave.visium.array import NAMES, capture_area
+from spotweave.visium.loupe import Loupe
+from spotweave.visium.positions import Positions
+from spotweave.visium.tissue import FROM_COUNTS
 
 VARIABLE = "SPACERANGER_BARCODES"
 NAME = re.compile(r"(visium-v\d+)_coordinates\.txt")
@@ -35,6 +40,7 @@ OF_SLIDES = {
     "V4": ("visium-v3", "visium-v4"),
     "V5": ("visium-v5",),
 }
+SAME_ARRAY_FROM = 0.5  # places that a list and the alignment share; 6.5 mm is .35 of 11 mm
 HOW = (
     f"install Space Ranger (10x Genomics' download page) so that `spaceranger` is on the PATH, or set {VARIABLE} to the"
     " folder with its visium-v*_coordinates.txt"
@@ -150,6 +156,62 @@ def matching(
         )
     _refuse_broken(agreeing, lists[agreeing.name])
     return agreeing
+
+
+def positions_by_list(name: str, cores: Collection[str], loupe: Loupe | None) -> Positions:
+    """Positions of the whole array of a sample's barcodes (`cores`, without suffix; `name` is their file's).
+
+    Pixels are the Loupe alignment's, or NaN: the aligner then takes them from the fiducial frame. Spots are in tissue
+    as Loupe has them; without, all have 0 and `in_tissue_from` in the report is `counts`, for `tissue_by_counts`.
+
+    Raises
+    ------
+    Refusal
+        What `matching` refuses, or the alignment is of another array.
+    """
+    found = matching(name, cores, serial_number="" if loupe is None else loupe.serial_number)
+    table = pd.DataFrame(
+        {
+            "barcode": list(found.barcodes),
+            "in_tissue": np.zeros(len(found.barcodes), dtype=np.int64),
+            "array_row": found.array[:, 0],
+            "array_col": found.array[:, 1],
+            "y_px": np.nan,
+            "x_px": np.nan,
+        }
+    )
+    report: dict[str, Any] = {
+        "positions_layout": found.name,
+        "positions_list_sha256": found.sha256,
+        "rows_in_positions": len(table),
+        "position_columns_unused": [],
+        "positions_from": "barcode list",
+        "in_tissue_from": FROM_COUNTS,
+        "in_tissue_known": False,
+    }
+    if loupe is None:
+        return Positions(f"{found.name} (Space Ranger's barcode list)", table, report)
+    report["positions_from"] = "loupe"
+    if loupe.table["in_tissue"].any():
+        report |= {"in_tissue_from": "loupe", "in_tissue_known": True}
+    return Positions(f"{loupe.name} and {found.name}", _with_pixels(table, loupe, found.name), report)
+
+
+def _with_pixels(table: pd.DataFrame, loupe: Loupe, list_name: str) -> pd.DataFrame:
+    """A list's places with pixels and tissue of the alignment; NaN and 0 where it lacks one."""
+    at = ["array_row", "array_col"]
+    merged = table[["barcode", *at]].merge(loupe.table, on=at, how="left")
+    shared = int(merged["x_px"].notna().sum())
+    share = shared / max(len(table), len(loupe.table))
+    if share < SAME_ARRAY_FROM:
+        raise Refusal(
+            f"{loupe.name}: of its {len(loupe.table):,} places {shared:,} are among the {len(table):,} of {list_name},"
+            " which the barcodes are of; is it the alignment of this slide?",
+            measured=round(share, 4),
+            threshold=SAME_ARRAY_FROM,
+        )
+    merged["in_tissue"] = merged["in_tissue"].fillna(0).astype(np.int64)
+    return merged[list(table.columns)]
 
 
 def _how() -> str:

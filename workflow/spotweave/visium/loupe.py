@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from spotweave.deposits.opening import parses, read_json
 from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
-from spotweave.visium.positions_columns import refuse_twins
+from spotweave.visium.array import refuse_twins
 
 
 @dataclass(frozen=True)

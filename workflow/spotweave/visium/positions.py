@@ -8,30 +8,27 @@ file, the result is the same; spots off the tissue without numbers are left out 
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from spotweave.deposits.opening import GZIP_MAGIC, check_parquet, parses, read_bytes
+from spotweave.deposits.opening import HDF5_MAGIC, first_bytes, parses, read_bytes
 from spotweave.deposits.raw import RawFile
+from spotweave.deposits.values import UNKNOWN
 from spotweave.errors import Refusal
-from spotweave.matrices.hdf5 import HDF5_MAGIC
-from spotweave.visium.positions_columns import (
-    FLAGS,
-    NAMES,
-    NEEDED,
-    checked,
-    header_name,
-    normal,
-    off_tissue_without_numbers,
-)
+from spotweave.visium.positions_columns import NEEDED, Filed, header_name
 from spotweave.visium.positions_text import read_text
+from spotweave.visium.positions_typed import read_h5ad, read_parquet
 
 PARQUET_MAGIC = b"PAR1"
+WHOLE = ("in_tissue", "array_row", "array_col")
+FARTHEST_PLACE = 1 << 24  # on an array; the whole 2 um bins of Visium HD are 3,350 on a side
+THOUSANDS = r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?"
+FLAGS = {"true": "1", "false": "0", "t": "1", "f": "0", "yes": "1", "no": "0"}
 
 
 @dataclass(frozen=True)
@@ -65,117 +62,115 @@ def read_positions(raw: RawFile) -> Positions:
     Raises
     ------
     Refusal
-        The file is damaged or of another layout, a number is missing in tissue or none, or a barcode comes twice.
+        The file is damaged or of another layout, a number is missing in tissue or none, or a barcode comes twice;
+        `NoPositions` where an AnnData file has none.
     """
-    with open(raw.path, "rb") as handle:
-        head = handle.read(len(HDF5_MAGIC))
-    if not head:
-        raise Refusal(f"{raw.name}: the file is empty; download it again")
-    content = read_bytes(raw) if head.startswith(GZIP_MAGIC) else None
-    if content is not None:
-        head = content[: len(HDF5_MAGIC)]
-    columns: dict[str, list[str]] = {}
-    left_out: dict[str, int] = {}
+    head, is_packed = first_bytes(raw)
     if head.startswith(HDF5_MAGIC):
-        table, unused, columns, left_out = _read_h5ad(raw)
-        layout = "h5ad"
+        filed = read_h5ad(raw)
     elif head.startswith(PARQUET_MAGIC):
-        table, unused, left_out = _read_parquet(raw, content)
-        layout = "parquet"
+        filed = read_parquet(raw, read_bytes(raw) if is_packed else None)
     else:
-        table, columns, layout, left_out = read_text(raw, read_bytes(raw) if content is None else content)
-        unused = list(columns)
+        filed = read_text(raw, read_bytes(raw))
+    off = _off_tissue_without_numbers(filed.table)
+    table = _numbers_of(raw, filed, off)
+    columns = {name: [values[row] for row in np.flatnonzero(~off)] for name, values in filed.others.items()}
     _check(raw, table, columns)
     report = {
-        "positions_layout": layout,
+        "positions_layout": filed.layout,
         "rows_in_positions": len(table),
         "spots_in_tissue": int(table["in_tissue"].sum()),
-        "position_columns_unused": unused,
-        **left_out,
+        "position_columns_unused": filed.unused,
+        "positions_without_numbers": int(off.sum()),
+        **filed.left_out,
     }
     return Positions(raw.name, table, report, columns)
 
 
-def _read_parquet(raw: RawFile, content: bytes | None) -> tuple[pd.DataFrame, list[str], dict[str, int]]:
-    """Parquet, only the columns needed; barcodes stay in Arrow's memory, as Visium HD has eleven million."""
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        file = pyarrow.parquet.ParquetFile(raw.path if content is None else io.BytesIO(content))
-        check_parquet(raw.name, file, raw.path.stat().st_size if content is None else len(content))
-        header = [str(name) for name in file.schema_arrow.names]
-        lower = [normal(name) for name in header]
-        places = {key: next((lower.index(n) for n in names if n in lower), None) for key, names in NAMES.items()}
-        index = "__index_level_0__"  # how pandas files an index without a name
-        if places["barcode"] is None and index in header:
-            places["barcode"] = header.index(index)
-        missing = [key for key, at in places.items() if at is None]
-        if missing:
-            raise Refusal(
-                f"{raw.name}: no column for {', '.join(header_name(key) for key in missing)}; the file has"
-                f" {', '.join(header)[:200]}"
-            )
-        wanted = {key: header[at] for key, at in places.items() if at is not None}
-        twice = [name for name in wanted.values() if header.count(name) > 1]
-        if twice:
-            raise Refusal(f"{raw.name}: two columns are called {twice[0]!r}; remove one")
-        read = file.read(columns=list(wanted.values()))
-    except (pyarrow.ArrowException, OSError) as error:
-        text = " ".join(str(error).split())[:200]
-        raise Refusal(f"{raw.name}: cut or damaged parquet ({text}); download it again") from error
-    columns = {key: read[wanted[key]].to_pandas() for key in NEEDED}
-    off = off_tissue_without_numbers(pd.DataFrame(columns))
-    barcode = pd.Series(pd.array(read[wanted["barcode"]], dtype=pd.StringDtype("pyarrow")))
-    done: dict[str, Any] = {"barcode": barcode[~off].reset_index(drop=True)}
-    for key, values in columns.items():
-        values.index += 1
-        kept = values[~off] if off.any() else values
-        done[key] = checked(raw, key, pd.to_numeric(kept, errors="coerce"), kept)
-    unused = [name for name in header if name not in wanted.values() and name != "__index_level_0__"]
-    return pd.DataFrame(done), unused, {"positions_without_numbers": int(off.sum())}
+def _off_tissue_without_numbers(table: pd.DataFrame) -> NDArray[np.bool_]:
+    """(rows,) bool: spots that are not in tissue and lack a number, as tables made by hand have them."""
+    lacks = np.zeros(len(table), dtype=bool)
+    for key in ("array_row", "array_col", "y_px", "x_px"):
+        lacks |= _is_missing(table[key])
+    if not lacks.any():
+        return lacks
+    flags = table["in_tissue"]
+    is_off = flags.astype(str).str.strip().str.lower().replace(FLAGS).isin(("0", "0.0")).to_numpy()
+    return lacks & (is_off | _is_missing(flags))
 
 
-def _read_h5ad(raw: RawFile) -> tuple[pd.DataFrame, list[str], dict[str, list[str]], dict[str, int]]:
-    """Positions that an AnnData file carries: places in `obs`, pixels in `obsm['spatial']` (x first) or `obs`."""
-    from anndata.io import read_elem
+def _is_missing(values: pd.Series) -> NDArray[np.bool_]:
+    if pd.api.types.is_numeric_dtype(values.dtype):
+        return values.isna().to_numpy(dtype=bool)
+    return (values.isna() | values.astype(str).str.strip().str.lower().isin(UNKNOWN)).to_numpy(dtype=bool)
 
-    from spotweave.matrices.h5ad import read_frame, text_columns
-    from spotweave.matrices.hdf5 import keys, open_file
 
-    with open_file(raw) as file:
-        if "obs" not in file:
-            raise Refusal(f"{raw.name}: an HDF5 file without positions; give tissue_positions.csv as the spots")
-        obs = read_frame(raw.name, file["obs"], "obs")
-        spatial = np.asarray(read_elem(file["obsm/spatial"])) if "spatial" in keys(file.get("obsm")) else None
-    lower = {normal(str(name)): str(name) for name in obs}
-    places = {
-        key: lower[next(n for n in names if n in lower)]
-        for key, names in NAMES.items()
-        if any(n in lower for n in names)
-    }
-    if not {"array_row", "array_col"} <= set(places) or not ({"y_px", "x_px"} <= set(places) or spatial is not None):
+def _numbers_of(raw: RawFile, filed: Filed, off: NDArray[np.bool_]) -> pd.DataFrame:
+    """A table's rows but those left out, in numbers; what is none is refused with its row, which the index counts."""
+    cut = filed.ends_early[filed.ends_early.index.isin(filed.table.index[off])]
+    if len(cut):
         raise Refusal(
-            f"{raw.name}: obs has no array_row and array_col, or there are no pixels in obsm['spatial']; give"
-            " tissue_positions.csv as the spots"
+            f"{raw.name}: row {cut.index[0]:,} has {cut.iloc[0]} fields where {filed.width} are expected; the table is"
+            " cut or damaged, download it again",
+            measured=int(cut.iloc[0]),
+            threshold=filed.width,
         )
-    if "in_tissue" not in places:
-        obs = obs.assign(in_tissue=1)
-        places["in_tissue"] = "in_tissue"
-    if spatial is not None:
-        if spatial.shape[0] != len(obs) or spatial.ndim != 2 or spatial.shape[1] < 2:
-            raise Refusal(f"{raw.name}: obsm['spatial'] has the shape {spatial.shape} for {len(obs):,} spots")
-        obs = obs.assign(spatial_x=spatial[:, 0], spatial_y=spatial[:, 1])
-        places["x_px"], places["y_px"] = "spatial_x", "spatial_y"
-    off = off_tissue_without_numbers(pd.DataFrame({key: obs[places[key]] for key in NEEDED}))
-    obs = obs[~off]
-    done: dict[str, Any] = {"barcode": pd.Series([str(name) for name in obs.index])}
+    table = filed.table[~off] if off.any() else filed.table
+    if filed.layout.startswith("text"):
+        table = pd.DataFrame({key: _with_points(raw, key, table[key]) for key in NEEDED})
+    done: dict[str, Any] = {"barcode": filed.barcodes[~off].reset_index(drop=True)}
     for key in NEEDED:
-        values = obs[places[key]].set_axis(np.flatnonzero(~off) + 1)
-        texts = values.astype(str).str.lower().replace(FLAGS) if key == "in_tissue" else values.astype(str)
-        done[key] = checked(raw, key, pd.to_numeric(texts, errors="coerce"), values)
-    others = text_columns(obs.drop(columns=list(places.values())))
-    return pd.DataFrame(done), [], others, {"positions_without_numbers": int(off.sum())}
+        done[key] = _checked(raw, key, _parsed(key, table[key], filed.layout), table[key])
+    return pd.DataFrame(done)
+
+
+def _with_points(raw: RawFile, key: str, texts: pd.Series) -> pd.Series:
+    """Numbers with a point before their decimals; refused where a comma may as well part thousands."""
+    commas = texts[texts.str.contains(",", regex=False)]
+    if commas.empty:
+        return texts
+    if commas.str.fullmatch(THOUSANDS).all():
+        raise Refusal(
+            f"{raw.name}: row {commas.index[0]:,}, {header_name(key)}: {commas.iloc[0]!r} may be thousands or"
+            " decimals; save the table with plain numbers such as 5546.12",
+            measured=len(commas),
+            threshold=0,
+        )
+    return texts.str.replace(",", ".", regex=False)
+
+
+def _parsed(key: str, filed: pd.Series, layout: str) -> pd.Series:
+    """Numbers, NaN where a value is none."""
+    if layout == "parquet":
+        return pd.to_numeric(filed, errors="coerce")
+    texts = filed.astype(str).str.lower().replace(FLAGS) if key == "in_tissue" else filed.astype(str)
+    if layout != "h5ad":  # pandas' own parser would be off by the last digit of many
+        try:
+            return texts.astype(np.float64)
+        except ValueError:
+            pass
+    return pd.to_numeric(texts, errors="coerce")
+
+
+def _checked(raw: RawFile, key: str, values: pd.Series, shown: pd.Series) -> NDArray[Any]:
+    """One column as int64 or float64; missing, infinite and, for places, broken numbers are refused."""
+    numbers = values.to_numpy(dtype=np.float64, na_value=np.nan)
+    good = np.isfinite(numbers)
+    if key in WHOLE:
+        good &= (numbers == np.floor(numbers)) & (np.abs(numbers) <= FARTHEST_PLACE)
+    if key == "in_tissue":
+        good &= (numbers == 0) | (numbers == 1)
+    bad = np.flatnonzero(~good)
+    if bad.size:
+        what = {"in_tissue": "neither 0 nor 1"}.get(key, "no whole number" if key in WHOLE else "no number")
+        more = f" (and {bad.size - 1:,} more such rows)" if bad.size > 1 else ""
+        raise Refusal(
+            f"{raw.name}: row {shown.index[bad[0]]:,}, {header_name(key)}: {str(shown.iloc[bad[0]])[:40]!r} is {what}"
+            f"{more}; correct the table or download it again",
+            measured=int(bad.size),
+            threshold=0,
+        )
+    return numbers.astype(np.int64) if key in WHOLE else numbers
 
 
 def _check(raw: RawFile, table: pd.DataFrame, columns: Mapping[str, list[str]]) -> None:

@@ -21,18 +21,7 @@ from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
 from spotweave.matrices.barcodes import looks_like_barcode
 from spotweave.matrices.features import is_summary
-from spotweave.visium.positions_columns import (
-    COLUMNS,
-    EXPECTED,
-    KNOWN_NAMES,
-    NEEDED,
-    columns_by_name,
-    columns_by_order,
-    normal,
-    numbers_of,
-    off_tissue_without_numbers,
-    with_points,
-)
+from spotweave.visium.positions_columns import COLUMNS, EXPECTED, KNOWN_NAMES, NAMES, NEEDED, Filed, header_name, normal
 
 DELIMITERS = (",", "\t", ";")
 FEWEST_FIELDS = len(COLUMNS) - 1  # R writes no name over its row names
@@ -102,8 +91,8 @@ def _find_layout(lines: Sequence[str]) -> _Layout | None:
     return None
 
 
-def read_text(raw: RawFile, content: bytes) -> tuple[pd.DataFrame, dict[str, list[str]], str, dict[str, int]]:
-    """Table as in `Positions`, further columns, name of the layout, and what was left out, counted."""
+def read_text(raw: RawFile, content: bytes) -> Filed:
+    """Find the table and its columns; rows that are sums of a spreadsheet are left out."""
     text = _decoded(raw, content)
     lines = text.splitlines()
     first = next((line for line in lines if line.strip()), "")
@@ -139,35 +128,27 @@ def read_text(raw: RawFile, content: bytes) -> tuple[pd.DataFrame, dict[str, lis
     width = frame.shape[1]
     if has_header and len(header) != width:
         raise Refusal(f"{raw.name}: {width} columns under a header of {len(header)}; download the file again")
-    places, unused = columns_by_name(raw, header, frame) if has_header else ({}, [])
+    places, unused = _columns_by_name(raw, header, frame) if has_header else ({}, [])
     if not places:
-        places, unused = columns_by_order(raw, header if has_header else [], frame)
+        places, unused = _columns_by_order(raw, header if has_header else [], frame)
+    last = frame.iloc[:, -1]
+    fields = {row: len(_fields(lines[row - 1], delimiter)) for row in frame.index[last.isna() | (last == "")]}
+    counted = pd.Series(fields, dtype="int64")
     table = pd.DataFrame({key: frame[at].str.strip() for key, at in places.items()})
-    others = {name: frame[header.index(name)] for name in unused}
     is_sum = np.array([is_summary(name) for name in table["barcode"]], dtype=bool)
-    off = off_tissue_without_numbers(table) & ~is_sum
-    for at in table.index[off] - 1:
-        there = len(_fields(lines[at], delimiter))
-        if there < width:
-            raise Refusal(
-                f"{raw.name}: row {at + 1:,} has {there} fields where {width} are expected; the table is cut or"
-                " damaged, download it again",
-                measured=there,
-                threshold=width,
-            )
-    table = table[~off & ~is_sum]
-    for key in NEEDED:
-        table[key] = with_points(raw, key, table[key])
-    left_out = {
-        "position_rows_blank": len(lines) - start - len(numbers),
-        "positions_without_numbers": int(off.sum()),
-        "summary_positions_left_out": int(is_sum.sum()),
-    }
-    return (
-        numbers_of(raw, table),
-        {name: values[~off & ~is_sum].tolist() for name, values in others.items()},
+    others = {name: frame[header.index(name)][~is_sum].tolist() for name in unused}
+    return Filed(
         "text with header" if has_header else "text",
-        left_out,
+        table["barcode"][~is_sum],
+        table.loc[~is_sum, list(NEEDED)],
+        others,
+        list(others),
+        {
+            "position_rows_blank": len(lines) - start - len(numbers),
+            "summary_positions_left_out": int(is_sum.sum()),
+        },
+        width,
+        counted[counted < width],
     )
 
 
@@ -182,3 +163,47 @@ def _without_blank_ends(header: list[str], frame: pd.DataFrame) -> tuple[list[st
             frame = frame.iloc[:, :-1]
         header = header[:-1]
     return header, frame
+
+
+def _columns_by_name(raw: RawFile, header: Sequence[str], frame: pd.DataFrame) -> tuple[dict[str, int], list[str]]:
+    """Where the columns of `COLUMNS` are; nothing if the header has none of their names (R's V1, V2 …)."""
+    lower = [normal(name) for name in header]
+    found = {key: [lower.index(name) for name in names if name in lower] for key, names in NAMES.items()}
+    twice = [
+        name for name in lower if name and lower.count(name) > 1 and any(name in known for known in NAMES.values())
+    ]
+    if twice:
+        raise Refusal(f"{raw.name}: two columns are called {twice[0]!r}; remove one")
+    places = {key: at[0] for key, at in found.items() if at}
+    if not set(places) & set(NEEDED):
+        return {}, []
+    if "barcode" not in places:
+        at = _barcode_column(frame)
+        if at is not None and at not in places.values():
+            places["barcode"] = at
+    missing = [key for key in COLUMNS if key not in places]
+    if missing:
+        raise Refusal(
+            f"{raw.name}: no column for {', '.join(header_name(key) for key in missing)}; the file has"
+            f" {', '.join(name or '(no name)' for name in header)[:200]}; expected are {EXPECTED}"
+        )
+    return places, [name for i, name in enumerate(header) if i not in places.values() and name]
+
+
+def _columns_by_order(raw: RawFile, header: Sequence[str], frame: pd.DataFrame) -> tuple[dict[str, int], list[str]]:
+    """The barcodes' column, by what it holds, and the five after it."""
+    at = _barcode_column(frame)
+    width = frame.shape[1]
+    if at is None or width - at != len(COLUMNS):
+        shown = " | ".join(map(str, header if header else frame.iloc[0]))[:200]
+        raise Refusal(f"{raw.name}: unknown layout, expected are {EXPECTED}; the first row is {shown}")
+    return {key: at + i for i, key in enumerate(COLUMNS)}, []
+
+
+def _barcode_column(frame: pd.DataFrame) -> int | None:
+    for at in range(frame.shape[1]):
+        names = frame[at]
+        sample = names.iloc[:: max(1, len(names) // 100)]
+        if sum(map(looks_like_barcode, sample)) > 0.5 * len(sample):
+            return at
+    return None

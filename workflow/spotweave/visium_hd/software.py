@@ -5,12 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from spotweave.deposits.opening import loads
+from spotweave.deposits.opening import HDF5_MAGIC, first_bytes, loads, open_hdf5
 from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
 from spotweave.matrices import mex
-from spotweave.matrices.hdf5 import HDF5_MAGIC, open_file
-from spotweave.matrices.read import read_head
 
 VERSION = re.compile(r"(?<!\d)(\d{1,4})\.(\d{1,4})(?:\.(\d{1,4}))?")
 METADATA = re.compile(rb"^%metadata_json:\s*(\{.*\})\s*$", re.MULTILINE)
@@ -31,9 +29,9 @@ def describe(counts: RawFile) -> dict[str, Any]:
 
 def _stated(counts: RawFile) -> str:
     """What HDF5 keeps in an attribute and Market Exchange in a comment."""
-    head, _ = read_head(counts)
+    head, _ = first_bytes(counts)
     if head.startswith(HDF5_MAGIC):
-        with open_file(counts) as file:
+        with open_hdf5(counts) as file:
             value = file.attrs.get("software_version", "")
         return value.decode() if isinstance(value, bytes) else str(value)
     if not head.startswith(mex.MAGIC):

@@ -128,13 +128,19 @@ class Coder:
 
     def tally(self) -> pd.DataFrame:
         """Transcripts by feature (index) and reason (columns, those of `reasons` in their order), int64."""
+        self._grow()
         return pd.DataFrame(self._tally[:, : len(self.reasons)], index=pd.Index(self.features), columns=self.reasons)
+
+    def _grow(self) -> None:
+        """Make room for every feature that is known."""
+        more = len(self.features) - len(self._tally)
+        if more:
+            self._tally = np.pad(self._tally, ((0, more), (0, 0)))
 
     def _features(self, column: pa.Array) -> NDArray[np.int32]:
         names, indices = encoded(column)
         codes = [self._index[name] if name in self._index else self._learn(name) for name in names]
-        if len(self._tally) < len(self.features):
-            self._tally = np.pad(self._tally, ((0, len(self.features) - len(self._tally)), (0, 0)))
+        self._grow()
         return np.asarray(codes, dtype=np.int32)[indices]
 
     def _categories(self, column: pa.Array) -> NDArray[np.int8]:

@@ -197,13 +197,22 @@ def _mapped(
         for batch in table.batches:
             xy_um = np.column_stack([arrow_tables.numbers(batch.column(column)) for column in at])
             seen.add(xy_um)
-            with np.errstate(invalid="ignore"):
-                on_slide = slide_map.to_slide(xy_um).astype(np.float32)
+            on_slide = _to_slide(slide_map, xy_um)
             with parsing(name):
                 columns = [_plain(column) for column in batch.columns]
             columns += [pa.array(np.ascontiguousarray(on_slide[:, axis]), from_pandas=True) for axis in (0, 1)]
             yield pa.record_batch(columns, names=[*batch.schema.names, X, Y])
             progress.update(len(batch))
+
+
+def _to_slide(slide_map: SlideMap, xy_um: Points) -> NDArray[np.float32]:
+    """Slide px (N, 2), NaN where there is no position."""
+    is_placed = np.isfinite(xy_um).all(axis=1)
+    if is_placed.all():
+        return slide_map.to_slide(xy_um).astype(np.float32)
+    on_slide = np.full(xy_um.shape, np.nan, dtype=np.float32)
+    on_slide[is_placed] = slide_map.to_slide(xy_um[is_placed])
+    return on_slide
 
 
 def _plain(column: pa.Array) -> pa.Array:

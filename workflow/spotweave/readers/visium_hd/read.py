@@ -18,13 +18,14 @@ from anndata import AnnData
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
+from spotweave.deposits.opening import first_bytes
 from spotweave.deposits.raw import RawFile
 from spotweave.deposits.redundancy import counts_off_tissue, places_missing
 from spotweave.errors import Refusal
 from spotweave.geometry import LatticeFit, apply, fit_lattice
 from spotweave.matrices import barcodes
 from spotweave.matrices.genes import gene_table
-from spotweave.matrices.read import read_head, read_matrix
+from spotweave.matrices.read import read_matrix
 from spotweave.matrices.reading import Reading, measures, spot_table, totals_of
 from spotweave.visium.positions import read_positions
 from spotweave.visium.scalefactors import read_scalefactors
@@ -131,7 +132,7 @@ def _read_bins(
 ) -> tuple[pd.DataFrame, NDArray[np.int64], dict[str, Any]]:
     """All bins by (row, column), the row of the counts of each (-1 without one), and what was found."""
     raw, counts = files["spots"], files["counts"].name
-    if read_head(raw)[0].lstrip()[:1] == b"{":
+    if first_bytes(raw)[0].lstrip()[:1] == b"{":
         raise Refusal(f"{raw.name}: outlines of cells for counts of bins; give tissue_positions.parquet as the spots")
     positions = read_positions(raw)
     table = positions.table
