@@ -1,7 +1,7 @@
 """Serve the simulated demo deposit while a command runs.
 
-The command finds the deposit through the mirror in SPOTWEAVE_MIRRORS, as if it were the
-publishers' servers: GEO's, 10x Genomics', and one of plain addresses. Without a command the deposit is served until interrupted.
+The command finds the deposit through the mirror in SPOTWEAVE_MIRRORS, as if it were the publishers' servers: GEO's,
+10x Genomics', and one of plain addresses. Without a command the deposit is served until interrupted.
 """
 
 import argparse

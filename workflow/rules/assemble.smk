@@ -60,46 +60,6 @@ rule extract_patches:
         " --record {output.record} --code {params.code} > {log} 2>&1"
 
 
-# Stages that only some samples have: the condition, and the rule's outputs that are released.
-SOMETIMES = (
-    (has_frame, rules.detect_fiducials.output, ()),
-    (
-        is_registered,
-        rules.register_sample.output,
-        ("registration", "field", "overlay", "checkerboard"),
-    ),
-    (
-        has_transcripts,
-        rules.warp_transcripts.output,
-        (
-            "transcripts",
-            "cell_seg",
-            "cell_seg_geojson",
-            "nucleus_seg",
-            "nucleus_seg_geojson",
-        ),
-    ),
-    (is_pooled, rules.pool_sample.output, ("other_pools",)),
-    (has_cells, rules.assemble_cells.output, ("cells",)),
-)
-
-
-def some_records(wildcards):
-    """Input function: the records of the stages that only some samples have."""
-    return [output.record for has, output, _ in SOMETIMES if has(wildcards)]
-
-
-def some_files(wildcards):
-    """Input function: the released files of the stages that only some samples have."""
-    found = [
-        getattr(output, name)
-        for has, output, names in SOMETIMES
-        if has(wildcards)
-        for name in names
-    ]
-    return [path for one in found for path in ([one] if isinstance(one, str) else one)]
-
-
 rule describe_sample:
     input:
         records=[

@@ -70,3 +70,39 @@ def fold_weights(wildcards):
     folds = range(TABLES.fold_count(TABLES.recipes[wildcards.encoder]["task"]))
     weights = rules.finetune_encoder.output.weights
     return expand(weights, recipe=wildcards.encoder, fold=folds)
+
+
+def stages_of_some():
+    """Stages that only some samples have: the condition, the rule's outputs, and which of them are released."""
+    warped = ("cell_seg", "cell_seg_geojson", "nucleus_seg", "nucleus_seg_geojson")
+    return (
+        (has_frame, rules.detect_fiducials.output, ()),
+        (
+            is_registered,
+            rules.register_sample.output,
+            ("registration", "field", "overlay", "checkerboard"),
+        ),
+        (
+            has_transcripts,
+            rules.warp_transcripts.output,
+            ("transcripts", *warped),
+        ),
+        (is_pooled, rules.pool_sample.output, ("other_pools",)),
+        (has_cells, rules.assemble_cells.output, ("cells",)),
+    )
+
+
+def some_records(wildcards):
+    """Input function: the records of the stages that only some samples have."""
+    return [output.record for has, output, _ in stages_of_some() if has(wildcards)]
+
+
+def some_files(wildcards):
+    """Input function: the released files of the stages that only some samples have."""
+    named = [
+        getattr(output, name)
+        for has, output, names in stages_of_some()
+        if has(wildcards)
+        for name in names
+    ]
+    return [path for one in named for path in ([one] if isinstance(one, str) else one)]

@@ -1,8 +1,7 @@
 """The demo deposit: simulated samples in a folder, and a server that hands them out as their publishers would.
 
 Three sections of Spatial Transcriptomics lie at plain addresses; one of Visium lies as GEO would hold it, to be found
-by its accession alone. Of Xenium and of Visium HD one section each lies as 10x Genomics files its own, and one at plain
-addresses.
+by its accession alone; one of Xenium and one of Visium HD lie as 10x Genomics files its own.
 
 Nothing heavy is imported before a sample has to be simulated, so that finding the deposit built costs no time.
 """
@@ -47,14 +46,6 @@ XENIUM: dict[str, dict[str, Any]] = {
         "filed_as": ("2.0.0", "Simulated_X1"),
         "pair": {"he_pixel_size_um": 0.55, "deformation_um": 8.0, "turn_deg": 91.0, "mirrored": True},
     },
-    "demo-x2": {
-        "seed": 11,
-        "donor": 5,
-        "onboard": "V3_0",
-        "alignment": None,
-        "filed_as": None,
-        "pair": {"he_pixel_size_um": 0.52, "deformation_um": 6.0, "turn_deg": -3.0, "stain_spread": 0.6},
-    },
 }
 VISIUM_HD: dict[str, dict[str, Any]] = {
     "demo-h1": {
@@ -64,14 +55,6 @@ VISIUM_HD: dict[str, dict[str, Any]] = {
         "software": "spaceranger-3.1.3",
         "filed_as": ("3.1.3", "Simulated_H1"),
         "pair": {"he_pixel_size_um": 0.54, "turn_deg": -90.8, "mirrored": True, "stain_spread": 0.3},
-    },
-    "demo-h2": {
-        "seed": 11,
-        "donor": 7,
-        "sizes": (8,),
-        "software": "spaceranger-4.0.1",
-        "filed_as": None,
-        "pair": {"he_pixel_size_um": 0.56, "turn_deg": 0.7, "mirrored": True, "stain_spread": 0.6},
     },
 }
 GEO_FOLDER = "geo/samples/{group}nnn/{accession}/suppl"
