@@ -19,7 +19,7 @@ ROUNDS = 3
 SETTLED_PX = 0.3
 BLOCK_UM = matches.BLOCK_UM
 SMALL_SHARE = 0.85  # of a block: patches this small find room between held-out ones
-MOST_PATCHES = 3000
+MOST_PATCHES, MOST_OF_FIELD = 3000, 20_000
 WIDE_UM = 60.0  # how far a bent section may lie off a matrix
 EVENED_MIN = 60
 ECC_LEVELS = ((4.0, 5), (2.0, 9))  # grids, in working um, and the px of the blur
@@ -136,7 +136,9 @@ def by_correlation(pair: Pair, matrix: NDArray[np.float64], working_um: float) -
     return matrix
 
 
-def _found(fixed: Raster, moving: Raster, still: NDArray[np.float32], found: SlideMap, level: Level) -> Matches:
+def _found(
+    fixed: Raster, moving: Raster, still: NDArray[np.float32], found: SlideMap, level: Level, most: int = MOST_PATCHES
+) -> Matches:
     """Confident matches of one level: peaks higher than most that are found at wrong places.
 
     Patches that are larger than what lies between the held-out blocks serve only to find a place for the smaller ones,
@@ -150,7 +152,7 @@ def _found(fixed: Raster, moving: Raster, still: NDArray[np.float32], found: Sli
         cover,
         level.tile,
         level.step,
-        MOST_PATCHES,
+        most,
         held_out=False if is_last else None,
         block=BLOCK_UM / fixed.um_per_px,
     )
@@ -170,7 +172,7 @@ def field(
     found = SlideMap(matrix)
     for level in steps:
         fixed, moving = pair.fixed.at(level.um_per_px), pair.moving.at(level.um_per_px)
-        some = _found(fixed, moving, fixed.contrast(), found, level)
+        some = _found(fixed, moving, fixed.contrast(), found, level, MOST_OF_FIELD)
         some = some.of(fits.agreeing(some, level.within_px))
         if len(some) < 4 * fits.INLIERS_MIN:
             continue
