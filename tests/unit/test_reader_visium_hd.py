@@ -24,7 +24,7 @@ from spotweave.readers.visium_hd import read as visium_hd
 from spotweave.simulate import visium_hd as simulate
 from spotweave.simulate.count_files import Block, write_h5_layout_3
 from spotweave.simulate.visium_hd import VARIANTS, Truth, Variant, cell_id, draw_truth
-from spotweave.visium_hd import names, outlines, software
+from spotweave.visium_hd import mappings, names, outlines, software, stripes
 
 SCHEMA = DATA / "visium_hd_schema"
 SQUARE = SCHEMA / "binned_outputs/square_002um"
@@ -542,3 +542,65 @@ def test_bins_in_cells_are_counted(tmp_path: Path) -> None:
     some = table.filter(pa.array([name != first for name in table["cell_id"].to_pylist()]))
     pyarrow.parquet.write_table(some, files["barcode_mappings"].path)
     assert visium_hd.read(files).report["cells_without_bins"] == 1
+
+
+# --- the released map of bins and cells -----------------------------------------------------------
+
+
+def manifest_of(folder: Path, mappings: Path | None) -> Path:
+    files = [] if mappings is None else [("barcode_mappings", mappings)]
+    entries = [
+        {"role": role, "name": path.name, "path": str(path), "bytes": path.stat().st_size} for role, path in files
+    ]
+    return write_text(folder / "raw.json", json.dumps({"files": entries})).path
+
+
+def test_the_map_of_bins_and_cells_is_that_of_the_truth(tmp_path: Path) -> None:
+    truth = draw_truth()
+    source = write("cells", tmp_path, truth)["barcode_mappings"].path
+    report = mappings.write_map(manifest_of(tmp_path, source), tmp_path / "map.parquet")
+    found = pd.read_parquet(tmp_path / "map.parquet")
+    expected = {}
+    for number, (r0, r1, c0, c1) in truth.cells.items():
+        for row in range(r0, r1):
+            for col in range(c0, c1):
+                name = f"s_002um_{row + truth.first_row:05d}_{col + truth.first_col:05d}-1"
+                expected[name] = (cell_id(number), r0 < row < r1 - 1 and c0 < col < c1 - 1)
+    assert list(found) == ["bin_id", "cell_id", "in_nucleus"]
+    assert dict(zip(found["bin_id"], zip(found["cell_id"], found["in_nucleus"], strict=True), strict=True)) == expected
+    assert report["bins_mapped"] == 64 * 64 and report["bins_in_cells"] == len(expected) == len(found)
+    assert report["bins_in_nuclei"] == sum(is_nucleus for _, is_nucleus in expected.values())
+    assert report["note"] is None
+    again = tmp_path / "again.parquet"
+    mappings.write_map(manifest_of(tmp_path, source), again)
+    assert again.read_bytes() == (tmp_path / "map.parquet").read_bytes()
+
+
+@pytest.mark.parametrize("what", ["absent", "cut", "other columns"])
+def test_without_a_good_map_the_table_is_empty_and_says_why(what: str, tmp_path: Path) -> None:
+    source = write("cells", tmp_path)["barcode_mappings"].path
+    if what == "cut":
+        source.write_bytes(source.read_bytes()[:-100])
+    elif what == "other columns":
+        pyarrow.parquet.write_table(pa.table({"cell_id": ["a"]}), source)
+    report = mappings.write_map(manifest_of(tmp_path, None if what == "absent" else source), tmp_path / "map.parquet")
+    assert len(pd.read_parquet(tmp_path / "map.parquet")) == report["bins_in_cells"] == 0
+    assert "barcode_mappings.parquet" in report["note"]
+    assert ("passed over" in report["note"]) == (what != "absent")
+
+
+def test_stripes_are_measured_and_chance_is_not_taken_for_them() -> None:
+    rng = np.random.default_rng(3)
+    side = 400
+    row, col = (axis.ravel() for axis in np.mgrid[:side, :side])
+    tissue = np.hypot(row - side / 2, col - side / 2) < side / 2.2
+    level = 0.6 + 0.4 * np.sin(row / 50)
+    by_row, by_col = np.exp(0.15 * rng.standard_normal(side)), np.exp(0.3 * rng.standard_normal(side))
+    counts = rng.poisson(level * by_row[row] * by_col[col])
+    found = stripes.measure((row, col), tissue, counts)
+    assert found["row_stripes"] == pytest.approx(0.15, rel=0.25)
+    assert found["column_stripes"] == pytest.approx(0.3, rel=0.25)
+    even = stripes.measure((row, col), tissue, rng.poisson(level))
+    assert even["row_stripes"] < 0.04 and even["column_stripes"] < 0.04
+    few = stripes.measure((row, col), (row < 20) & (col < 20), counts)
+    assert few["row_stripes"] is None and few["column_stripes_by_chance"] is None

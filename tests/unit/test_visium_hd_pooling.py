@@ -19,6 +19,7 @@ from spotweave.align.lattice import Picture
 from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
 from spotweave.geometry import apply
+from spotweave.matrices.reading import read_spots
 from spotweave.placing import transform
 from spotweave.pool import units as placed
 from spotweave.pool.grids import Grid
@@ -51,7 +52,7 @@ def chain(folder: Path, variant: str, grids: list[str]):
     reading.write(folder / "expression.h5ad", folder / "spots.csv")
     scale = (SIDE_PX / 100, SIDE_PX / 100)
     placement = transform.place_units(
-        pd.read_csv(folder / "spots.csv", converters={"spot_id": str}, float_precision="round_trip"),
+        read_spots(folder / "spots.csv"),
         reading.report,
         Picture("he.tif", (SIDE_PX, SIDE_PX)),
         lambda factor: (WHITE, scale),

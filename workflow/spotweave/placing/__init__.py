@@ -111,12 +111,11 @@ class Deposit:
         These are `raw.json`, `spots.csv`, the read stage's record, `fiducials.json`, and `registration.json` with
         `registration_field.npy`.
         """
-        import pandas as pd
-
         from spotweave.io import read_json
+        from spotweave.matrices.reading import read_spots
         from spotweave.slide_map import SlideMap
 
-        table = pd.read_csv(spots, converters={"spot_id": str}, float_precision="round_trip")
+        table = read_spots(spots)
         frame = None if fiducials is None else read_json(fiducials)
         found = None if registered is None else SlideMap.read(*registered)
         registration = None if registered is None else read_json(registered[0])

@@ -21,10 +21,10 @@ FILED_AT_10X = "{product}/{version}/{name}/{name}_{ending}"
 
 
 def write_xenium(files: Path, truth_folder: Path, sample_id: str, arguments: dict[str, Any]) -> None:
-    """One Xenium section: as 10x Genomics files it where `filed_as` names version and dataset, else file by file.
+    """One Xenium section as 10x Genomics files it.
 
-    `arguments`: `seed`, `donor`, `onboard` (name of a `Version` in `simulate.xenium`), `alignment`, `filed_as`, `pair`
-    (more of `draw_pair`).
+    `arguments`: `seed`, `donor`, `onboard` (name of a `Version` in `simulate.xenium`), `alignment` (as in
+    `write_section`), `filed_as` (version and name of the dataset), `pair` (more of `draw_pair`).
     """
     from spotweave.simulate import xenium
     from spotweave.simulate.xenium_section import draw_section, write_section
@@ -35,23 +35,23 @@ def write_xenium(files: Path, truth_folder: Path, sample_id: str, arguments: dic
     folder = files / sample_id
     version = getattr(xenium, arguments["onboard"])
     written = write_section(folder, section, version, alignment=arguments["alignment"])
-    if arguments["filed_as"]:
-        number, name = arguments["filed_as"]
-        apart = {"image": "he_image.ome.tif", "alignment": "he_imagealignment.csv"}
-        target = files / FILED_AT_10X.format(product="xenium", version=number, name=name, ending="outs.zip")
-        target.parent.mkdir(parents=True)
-        for role, ending in apart.items():
-            if role in written:
-                written[role].rename(target.with_name(f"{name}_{ending}"))
-        _zip(target, folder, sorted(path for role, path in written.items() if role not in apart))
-        shutil.rmtree(folder)
+    number, name = arguments["filed_as"]
+    apart = {"image": "he_image.ome.tif", "alignment": "he_imagealignment.csv"}
+    target = files / FILED_AT_10X.format(product="xenium", version=number, name=name, ending="outs.zip")
+    target.parent.mkdir(parents=True)
+    for role, ending in apart.items():
+        if role in written:
+            written[role].rename(target.with_name(f"{name}_{ending}"))
+    _zip(target, folder, sorted(path for role, path in written.items() if role not in apart))
+    shutil.rmtree(folder)
     _write_truth(truth_folder / f"{sample_id}.json", pair, seed, donor)
 
 
 def write_visium_hd(files: Path, truth_folder: Path, sample_id: str, arguments: dict[str, Any]) -> None:
-    """One Visium HD section: as 10x Genomics files it where `filed_as` names version and dataset, else file by file.
+    """One Visium HD section as 10x Genomics files it.
 
-    `arguments`: `seed`, `donor`, `sizes` (um), `software`, `filed_as`, `pair` (more of `draw_pair`).
+    `arguments`: `seed`, `donor`, `sizes` (um), `software`, `filed_as` (version and name of the dataset), `pair` (more
+    of `draw_pair`).
     """
     from spotweave.simulate.visium_hd_section import draw_section, write_section
 
@@ -60,15 +60,14 @@ def write_visium_hd(files: Path, truth_folder: Path, sample_id: str, arguments: 
     section = draw_section(pair, seed, donor=donor)
     folder = files / sample_id
     written = write_section(folder, section, sizes=arguments["sizes"], software=arguments["software"])
-    if arguments["filed_as"]:
-        number, name = arguments["filed_as"]
-        ending = "binned_outputs.tar.gz"
-        target = files / FILED_AT_10X.format(product="spatial-exp", version=number, name=name, ending=ending)
-        target.parent.mkdir(parents=True)
-        (folder / "tissue_image.tif").rename(target.with_name(f"{name}_tissue_image.tif"))
-        own = (path for roles in written.values() for role, path in roles.items() if role != "image")
-        _tar(target, folder, sorted(own))
-        shutil.rmtree(folder)
+    number, name = arguments["filed_as"]
+    ending = "binned_outputs.tar.gz"
+    target = files / FILED_AT_10X.format(product="spatial-exp", version=number, name=name, ending=ending)
+    target.parent.mkdir(parents=True)
+    (folder / "tissue_image.tif").rename(target.with_name(f"{name}_tissue_image.tif"))
+    own = (path for roles in written.values() for role, path in roles.items() if role != "image")
+    _tar(target, folder, sorted(own))
+    shutil.rmtree(folder)
     _write_truth(truth_folder / f"{sample_id}.json", pair, seed, donor)
 
 
