@@ -152,10 +152,9 @@ def warp_outlines(raw: RawFile | None, slide_map: SlideMap, role: str, target: P
     seen = Seen()
     with arrow_tables.open_table(raw, OUTLINES, boundaries.NEEDED, whole=True) as table:
         _write(target, _mapped(raw.name, table, slide_map, ("vertex_x", "vertex_y"), seen), table, seen, None)
-    found = boundaries.read_boundaries(raw)
-    polygons = shapely.transform(found.polygons, slide_map.to_slide)
-    _write_geojson(geojson, zip(found.cell_id.tolist(), polygons, strict=True), what)
-    return found.report
+    with boundaries.stream(raw) as outlines:
+        _write_geojson(geojson, _on_slide(outlines, slide_map), what)
+    return outlines.report()
 
 
 @dataclass
@@ -274,6 +273,12 @@ def _round_trip_um(slide_map: SlideMap, seen: Seen) -> NDArray[np.float64]:
     points = np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, 2)
     back = slide_map.to_um(slide_map.to_slide(points).astype(np.float32).astype(np.float64))
     return np.asarray(np.linalg.norm(back - points, axis=1), dtype=np.float64)
+
+
+def _on_slide(outlines: boundaries.Outlines, slide_map: SlideMap) -> Iterator[tuple[str, shapely.Polygon]]:
+    """Cell and polygon, slide px, one after the other."""
+    for part in outlines:
+        yield from zip(part.cell_id.tolist(), shapely.transform(part.polygons, slide_map.to_slide), strict=True)
 
 
 def _write_geojson(
