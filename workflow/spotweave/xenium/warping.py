@@ -194,6 +194,7 @@ def _mapped(
         raise Refusal(f"{name}: has a column {ours[0]!r} already, so it is not the vendor's own table; give that one")
     with tqdm(total=table.rows, desc=name, unit=" rows", disable=None) as progress:
         for batch in table.batches:
+            _refuse_text(name, batch, (*at, "qv"))
             xy_um = np.column_stack([arrow_tables.numbers(batch.column(column)) for column in at])
             seen.add(xy_um)
             on_slide = _to_slide(slide_map, xy_um)
@@ -202,6 +203,13 @@ def _mapped(
             columns += [pa.array(np.ascontiguousarray(on_slide[:, axis]), from_pandas=True) for axis in (0, 1)]
             yield pa.record_batch(columns, names=[*batch.schema.names, X, Y])
             progress.update(len(batch))
+
+
+def _refuse_text(name: str, batch: pa.RecordBatch, columns: Iterable[str]) -> None:
+    """Refuse a table in which what is measured is no number."""
+    for one in batch.schema:
+        if one.name in columns and not (pa.types.is_integer(one.type) or pa.types.is_floating(one.type)):
+            raise Refusal(f"{name}: the column {one.name} holds {one.type}, not numbers; give the vendor's own table")
 
 
 def _to_slide(slide_map: SlideMap, xy_um: Points) -> NDArray[np.float32]:
