@@ -142,6 +142,10 @@ def test_what_is_no_table_of_the_vendor_is_refused(tmp_path):
     pq.write_table(vendor().set_column(6, "qv", pa.array(["high"] * 300)), path)
     with pytest.raises(Refusal, match=r"a\.parquet: the column qv holds dictionary<.*>, not numbers"):
         warp_transcripts(raw(path), TURNED, target)
+    far = pa.array([5.0] * 299 + [1e30], pa.float32())
+    pq.write_table(vendor().set_column(4, "x_location", far), path)
+    with pytest.raises(Refusal, match=r"a\.parquet: a position is 1,000,000,0.* um from the origin"):
+        warp_transcripts(raw(path), TURNED, target)
     names = pa.array([b"GENE1"] * 299 + [b"\xff\xfe"])
     pq.write_table(vendor().set_column(3, "feature_name", names), path)
     with pytest.raises(Refusal, match=r"a\.parquet: a cut, damaged or incomplete file"):

@@ -41,6 +41,8 @@ CHECKED = 101  # points along each axis of the imaged box that are mapped there 
 # Beyond, the field folds: two places of the section come to one of the slide. What it bends comes back to nanometres.
 MAX_ROUND_TRIP_UM = 0.5
 
+MOST_UM = 200_000.0  # from the instrument's origin: a slide is 75 mm long
+
 TRANSCRIPTS: Mapping[str, pa.DataType] = {
     "transcript_id": pa.uint64(),
     "cell_id": pa.string(),
@@ -197,6 +199,7 @@ def _mapped(
             _refuse_text(name, batch, (*at, "qv"))
             xy_um = np.column_stack([arrow_tables.numbers(batch.column(column)) for column in at])
             seen.add(xy_um)
+            _refuse_far(name, seen)
             on_slide = _to_slide(slide_map, xy_um)
             with parsing(name):
                 columns = [_plain(column) for column in batch.columns]
@@ -210,6 +213,17 @@ def _refuse_text(name: str, batch: pa.RecordBatch, columns: Iterable[str]) -> No
     for one in batch.schema:
         if one.name in columns and not (pa.types.is_integer(one.type) or pa.types.is_floating(one.type)):
             raise Refusal(f"{name}: the column {one.name} holds {one.type}, not numbers; give the vendor's own table")
+
+
+def _refuse_far(name: str, seen: Seen) -> None:
+    """Refuse positions that lie on no slide."""
+    furthest = float(np.abs([seen.low, seen.high]).max()) if np.isfinite(seen.low).all() else 0.0
+    if furthest > MOST_UM:
+        raise Refusal(
+            f"{name}: a position is {furthest:,.0f} um from the origin, and no slide is as long; download it again",
+            measured=furthest,
+            threshold=MOST_UM,
+        )
 
 
 def _to_slide(slide_map: SlideMap, xy_um: Points) -> NDArray[np.float32]:
