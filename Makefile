@@ -5,7 +5,7 @@ RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
 SNAKEMAKE := $(RUN) snakemake --profile profiles/local
 HER2ST := $(if $(wildcard ../shared/data/her2st),config/her2st_local.yaml,config/her2st.yaml)
 
-.PHONY: setup demo her2st mob new-cohort test fuzz mutants lint bench bench-fiducials bench-placement detector clean
+.PHONY: setup demo her2st mob new-cohort test fuzz mutants lint bench bench-fiducials bench-placement bench-registration detector clean
 
 setup: $(READY)
 
@@ -64,6 +64,10 @@ bench-fiducials: $(READY)
 # What of wrongly placed spots is seen without a frame, on real sections.
 bench-placement: $(READY)
 	$(RUN) python tests/bench/placement.py --out docs/placement-measured.md
+
+# How well DAPI is registered with H&E, on simulated pairs and a real one.
+bench-registration: $(READY)
+	$(RUN) python tests/bench/registration.py --out docs/registration-measured.md
 
 # Train the corner detector again (about 50 minutes on one core).
 detector: $(READY)

@@ -177,12 +177,18 @@ def bench_bins(folder: Path) -> list[str]:
     return bench_visium_hd(folder)
 
 
+def bench_transcripts(folder: Path) -> list[str]:
+    from transcripts import bench_transcripts
+
+    return bench_transcripts(folder)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     out = parser.parse_args().out
     lines = []
-    for part in (bench_plan, bench_tables, bench_patches, bench_ridge, bench_bins):
+    for part in (bench_plan, bench_tables, bench_patches, bench_ridge, bench_bins, bench_transcripts):
         with tempfile.TemporaryDirectory() as folder:
             lines += part(Path(folder))
     print(*lines, sep="\n")

@@ -28,9 +28,9 @@ def test_all_rows_of_the_hest_benchmark_have_a_way_to_its_tasks(tmp_path):
     ("technology", "unit", "own"),
     [
         ("Xenium", "", {"register_sample", "warp_transcripts", "pool_sample", "assemble_cells"}),
-        ("Visium HD", "", {"pool_sample"}),
-        ("Visium HD", "square_008um", {"pool_sample"}),
-        ("Visium HD", "cell", {"pool_sample", "assemble_cells"}),
+        ("Visium HD", "", {"pool_sample", "map_bins"}),
+        ("Visium HD", "square_008um", {"pool_sample", "map_bins"}),
+        ("Visium HD", "cell", {"pool_sample", "assemble_cells", "map_bins"}),
     ],
 )
 def test_a_sample_has_the_jobs_of_its_technology_and_unit(tmp_path, technology, unit, own):
@@ -50,5 +50,5 @@ def test_a_sample_has_the_jobs_of_its_technology_and_unit(tmp_path, technology, 
         writer.writeheader()
         writer.writerow(row)
     jobs = project.planned()
-    every = {"register_sample", "warp_transcripts", "pool_sample", "assemble_cells", "detect_fiducials"}
+    every = {"register_sample", "warp_transcripts", "pool_sample", "assemble_cells", "detect_fiducials", "map_bins"}
     assert set(jobs) & every == own

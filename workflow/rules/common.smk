@@ -187,6 +187,10 @@ def has_cells(wildcards):
     return options.has_cells(TABLES, wildcards.sample)
 
 
+def maps_bins(wildcards):
+    return options.maps_bins(TABLES, wildcards.sample)
+
+
 def settings_of(wildcards):
     """The configuration that shaped a sample; what only other technologies use is left out."""
     names = ["limits", "patch", "slide"]

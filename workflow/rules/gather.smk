@@ -89,6 +89,7 @@ def stages_of_some():
         ),
         (is_pooled, rules.pool_sample.output, ("other_pools",)),
         (has_cells, rules.assemble_cells.output, ("cells",)),
+        (maps_bins, rules.map_bins.output, ("bin_cell_map",)),
     )
 
 

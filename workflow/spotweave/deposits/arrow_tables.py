@@ -132,10 +132,19 @@ def _guarded(raw: RawFile, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Rec
 def _of_parquet(raw: RawFile, file: pyarrow.parquet.ParquetFile, wish: _Wish) -> Table:
     header = [str(name) for name in file.schema_arrow.names]
     columns = _columns(raw, header, wish)
-    batches = file.iter_batches(batch_size=ROWS_AT_ONCE, columns=list(columns))
+    batches = in_batches(file, columns, ROWS_AT_ONCE)
     unused = [name for name in header if name not in columns and not name.startswith("__index_level_")]
     packed = file.metadata.row_group(0).column(0).compression.lower() if file.metadata.num_row_groups else "none"
     return Table(raw.name, columns, unused, file.metadata.num_rows, batches, packed)
+
+
+def in_batches(file: pyarrow.parquet.ParquetFile, columns: Sequence[str], rows: int) -> Iterator[pa.RecordBatch]:
+    """Batches of some columns, at most so many rows each, in bounded memory.
+
+    Asked for group after group of rows: over a whole file, Arrow keeps what it has read of every group until the end.
+    """
+    for group in range(file.metadata.num_row_groups):
+        yield from file.iter_batches(batch_size=rows, row_groups=[group], columns=list(columns))
 
 
 def _of_text(raw: RawFile, stream: BinaryIO, wish: _Wish) -> Table:

@@ -25,6 +25,7 @@ from anndata.io import read_elem
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from spotweave.deposits.arrow_tables import in_batches
 from spotweave.errors import Refusal
 from spotweave.io import read_json
 from spotweave.pool.grids import Grid
@@ -119,7 +120,7 @@ class _Table:
         """Those of the columns that there are, some hundred thousand rows at a time."""
         there = [name for name in columns if name in self.file.schema_arrow.names]
         with tqdm(total=self.file.metadata.num_rows, desc="pool", unit=" transcripts", disable=None) as progress:
-            for batch in self.file.iter_batches(ROWS_AT_ONCE, columns=there):
+            for batch in in_batches(self.file, there, ROWS_AT_ONCE):
                 yield batch
                 progress.update(len(batch))
 

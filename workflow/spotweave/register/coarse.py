@@ -25,7 +25,7 @@ OVERLAP_MIN = 0.25  # of the smaller picture
 APART_PX, APART_DEG = 8.0, 12.0  # two poses nearer than this are one
 PEAKS_A_POSE = 2
 SCALE_STEP = 0.05
-QUICK_SIDE_PX, QUICK_TURN_DEG = 96, 10.0
+QUICK_SIDE_PX, QUICK_TURN_DEG = 96, 12.0
 
 
 @dataclass(frozen=True)

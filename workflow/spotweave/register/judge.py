@@ -29,6 +29,7 @@ PATCHES_MAX = 1200
 PATCHES_MIN = 8
 BY_CHANCE = 0.02  # of patches at wrong places have a peak as high as one that counts as found
 PLANE_PX_MAX = 16e6
+SPREAD_MIN = 5e-4  # of correlations of moved copies; less has only an overlap in which there is next to nothing
 TURNS_DEG = (-6.0, -3.0, 3.0, 6.0)
 
 
@@ -170,7 +171,7 @@ def _gain(fixed: Raster, moving: Raster, found: SlideMap, working_um: float) -> 
     null = window[(distance >= min(NEAR_UM, distance.max() / 2)) & (distance <= FAR_UM)]
     here = float(window[far, far])
     best = float(distance.ravel()[int(window.argmax())])
-    return here, float((here - null.mean()) / max(float(null.std()), 1e-6)), best
+    return here, float((here - null.mean()) / max(float(null.std()), SPREAD_MIN)), best
 
 
 def _both(

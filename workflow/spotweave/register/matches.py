@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from spotweave.geometry import Points
 
-STRENGTH_MIN = 0.35  # mean square contrast of a patch that shows enough to be found; tissue has about 0.5 to 1
+STRENGTH_MIN = 0.25  # mean square contrast of a patch that shows enough to be found; tissue has about 0.5 to 1
 COVER_MIN = 0.9
 BLOCK_UM = 100.0  # side of the blocks that are fitted to or held out
-CHANCE_PATCHES, CHANCE_MIN = 150, 20
+CHANCE_PATCHES, CHANCE_MIN = 50, 20
 PEAK_UNKNOWN = 0.5  # where too few patches can be looked for at wrong places
 
 
@@ -148,11 +148,12 @@ def chance_peak(
     reach: int,
     share: float,
 ) -> float:
-    """The peak that this share of the patches reaches where they do not belong: a patch and twice the reach away."""
+    """The peak that this share of the patches reaches where they do not belong, on all sides around."""
     away = tile + 2 * reach
     some = corner[:: max(1, len(corner) // CHANCE_PATCHES)]
     peaks: list[float] = []
-    for offset in ((away, 0), (-away, 0), (0, away), (0, -away)):
+    around = [(x, y) for x in (-1, 0, 1) for y in (-1, 0, 1) if x or y]
+    for offset in [(x * far, y * far) for far in (away, 2 * away) for x, y in around]:
         wrong = find(fixed, moved, some, tile, reach, offset)
         peaks += wrong.peak[np.abs(wrong.shift_px).max(axis=1, initial=0.0) > 0].tolist()
     return float(np.quantile(peaks, 1 - share)) if len(peaks) >= CHANCE_MIN else PEAK_UNKNOWN

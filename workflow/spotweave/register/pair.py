@@ -26,7 +26,8 @@ from spotweave.slide_map import SlideMap
 POSES = 6
 STIFFNESS = 0.02  # squared px: how much a bend of the field counts against a patch
 FIELD_GAIN_UM, FIELD_GAIN_SE = 0.1, 2.0  # a field lowers the distances by more than this, and this many standard errors
-HOPEFUL_SHARE = 0.25  # of held-out patches found: below, a start is not worth a field
+# Held-out patches found, or gain: a start with neither is not worth more work.
+HOPEFUL_SHARE, HOPEFUL_GAIN = 0.25, 8.0
 VALIS_SIDE_PX = 1400
 TURNS_DEG = (0, 90, 180, 270)
 SAME_UM = 0.1
@@ -77,7 +78,7 @@ class Candidate:
     @property
     def is_hopeful(self) -> bool:
         """Whether enough patches are found for it to be worth more work."""
-        return self.judged.matched_share >= HOPEFUL_SHARE
+        return self.judged.matched_share >= HOPEFUL_SHARE or self.judged.gain >= HOPEFUL_GAIN
 
     @property
     def has_field(self) -> bool:
@@ -155,6 +156,7 @@ def register(
             bar.update()
         poses = work.add_search(scales)
         bar.update()
+        work.add_by_correlation()
         best = work.best()
         if best is not None and best.is_hopeful:
             work.add_field(best)
@@ -204,6 +206,13 @@ class _Work:
     def add_affine(self, name: str, start: NDArray[np.float64]) -> None:
         steps = refine.levels(self.settings.working_um_per_px)
         self.add(name, SlideMap(refine.affine(self.pair, start, steps)))
+
+    def add_by_correlation(self) -> None:
+        """From the best matrix, the one near it at which the whole of both correlates most."""
+        best = self.best()
+        if best is not None and best.is_hopeful:
+            found = refine.by_correlation(self.pair, best.found.matrix, self.settings.working_um_per_px)
+            self.add(f"{best.name}, correlated", SlideMap(found))
 
     def add_field(self, start: Candidate) -> None:
         steps = refine.field_levels(self.settings.working_um_per_px, self.settings.finest_um_per_px)
@@ -287,17 +296,19 @@ def distance_um(first: SlideMap, second: SlideMap, moving: Raster) -> NDArray[np
 
 def _verdict(candidates: tuple[Candidate, ...], limits: Mapping[str, float], notes: tuple[str, ...]) -> Registration:
     """The best that is within all limits; a field only where it is better than the best matrix by more than chance."""
-    best = min(candidates, key=lambda one: one.judged.loss_um)
     fit = [one for one in candidates if not one.judged.faults(limits)]
-    if not fit:
-        return Registration(candidates, None, best, notes)
-    flat = min((one for one in fit if not one.has_field), key=lambda one: one.judged.loss_um, default=None)
-    fields = sorted((one for one in fit if one.has_field), key=lambda one: one.judged.loss_um)
-    chosen = flat
-    for field in fields:
+    best = _best(candidates)
+    assert best is not None
+    return Registration(candidates, _best(fit), best, notes)
+
+
+def _best(candidates: Sequence[Candidate]) -> Candidate | None:
+    by_loss = sorted(candidates, key=lambda one: one.judged.loss_um)
+    chosen = next((one for one in by_loss if not one.has_field), None)
+    for field in (one for one in by_loss if one.has_field):
         if chosen is None or is_better(field.judged, chosen.judged):
             chosen = field
-    return Registration(candidates, chosen, best, notes)
+    return chosen
 
 
 def is_better(first: Judged, second: Judged) -> bool:

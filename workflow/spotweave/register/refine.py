@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from spotweave.geometry import Points, apply, fit_affine
 from spotweave.register import fits, matches
 from spotweave.register.matches import Matches
-from spotweave.register.rasters import Raster
+from spotweave.register.rasters import Raster, local_contrast
 from spotweave.register.warping import onto
 from spotweave.slide_map import SlideMap
 
@@ -18,9 +19,11 @@ ROUNDS = 3
 SETTLED_PX = 0.3
 BLOCK_UM = matches.BLOCK_UM
 SMALL_SHARE = 0.85  # of a block: patches this small find room between held-out ones
-MOST_PATCHES = 3000
+MOST_PATCHES, MOST_OF_FIELD = 3000, 20_000
 WIDE_UM = 60.0  # how far a bent section may lie off a matrix
 EVENED_MIN = 60
+ECC_LEVELS = ((4.0, 5), (2.0, 9))  # grids, in working um, and the px of the blur
+ECC_SIDE_PX, ECC_STEPS, ECC_SETTLED = 2000, 80, 1e-5
 CONFIDENT = (
     0.2  # of patches looked for at wrong places have a peak as high; what is left of them is taken out by agreement
 )
@@ -104,7 +107,38 @@ def _evened(pair: Pair, matrix: NDArray[np.float64], level: Level) -> NDArray[np
     return np.asarray(fixed.to_native @ step @ np.linalg.inv(fixed.to_native) @ matrix, dtype=np.float64)
 
 
-def _found(fixed: Raster, moving: Raster, still: NDArray[np.float32], found: SlideMap, level: Level) -> Matches:
+def by_correlation(pair: Pair, matrix: NDArray[np.float64], working_um: float) -> NDArray[np.float64]:
+    """The affine map (3, 3) near a matrix at which the whole of both pictures correlates most; the matrix if none does.
+
+    Evangelidis & Psarakis, IEEE PAMI 30 (2008), as OpenCV has it. Of neighbouring sections single patches are often not
+    to be found again, and the whole is.
+    """
+    size_um = float(np.sqrt(np.prod(pair.fixed.size_px))) * pair.fixed.um_per_px
+    for factor, blur_px in ECC_LEVELS:
+        um = max(factor * working_um, size_um / ECC_SIDE_PX)
+        fixed, moving = pair.fixed.at(um), pair.moving.at(um)
+        drawn, cover = onto(moving, fixed, SlideMap(matrix))
+        moved = local_contrast(drawn.astype(np.float32), fixed.um_per_px)
+        stop = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, ECC_STEPS, ECC_SETTLED)
+        start = np.eye(2, 3, dtype=np.float32)
+        mask = cover.astype(np.uint8)
+        try:
+            _, warp = cv2.findTransformECC(fixed.contrast(), moved, start, cv2.MOTION_AFFINE, stop, mask, blur_px)
+        except cv2.error:  # it says so where it does not converge: what it started from is judged anyway
+            return matrix
+        half = np.array([[1.0, 0.0, 0.5], [0.0, 1.0, 0.5], [0.0, 0.0, 1.0]])
+        # From px of the fixed grid to where the moved one has the same, by their indices.
+        there = half @ np.vstack([warp, [0.0, 0.0, 1.0]]) @ np.linalg.inv(half)
+        largest, smallest = np.linalg.svd(there[:2, :2], compute_uv=False)
+        if smallest <= 0 or largest / smallest - 1 > fits.ANISOTROPY_MAX:
+            return matrix
+        matrix = fixed.to_native @ np.linalg.inv(there) @ np.linalg.inv(fixed.to_native) @ matrix
+    return matrix
+
+
+def _found(
+    fixed: Raster, moving: Raster, still: NDArray[np.float32], found: SlideMap, level: Level, most: int = MOST_PATCHES
+) -> Matches:
     """Confident matches of one level: peaks higher than most that are found at wrong places.
 
     Patches that are larger than what lies between the held-out blocks serve only to find a place for the smaller ones,
@@ -118,7 +152,7 @@ def _found(fixed: Raster, moving: Raster, still: NDArray[np.float32], found: Sli
         cover,
         level.tile,
         level.step,
-        MOST_PATCHES,
+        most,
         held_out=False if is_last else None,
         block=BLOCK_UM / fixed.um_per_px,
     )
@@ -138,7 +172,7 @@ def field(
     found = SlideMap(matrix)
     for level in steps:
         fixed, moving = pair.fixed.at(level.um_per_px), pair.moving.at(level.um_per_px)
-        some = _found(fixed, moving, fixed.contrast(), found, level)
+        some = _found(fixed, moving, fixed.contrast(), found, level, MOST_OF_FIELD)
         some = some.of(fits.agreeing(some, level.within_px))
         if len(some) < 4 * fits.INLIERS_MIN:
             continue
