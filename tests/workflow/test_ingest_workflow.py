@@ -63,12 +63,18 @@ def test_an_accession_alone_leads_to_a_released_sample(ingested):
     assert all(file["location"].startswith("geo:GSM9000000001/") for file in raw["files"])
 
 
-@pytest.mark.parametrize(("sample", "unit"), [("xe1", "cell"), ("hd1", "bin")])
-def test_cells_and_bins_are_read_and_stop_where_they_cannot_be_placed(ingested, sample, unit):
+@pytest.mark.parametrize(
+    ("sample", "unit", "stage", "said"),
+    [
+        ("xe1", "cell", "register_sample", ""),
+        ("hd1", "bin", "align_array", "outside tissue_image.tif (64 x 64 px)"),
+    ],
+)
+def test_cells_and_bins_are_read_and_stop_where_the_picture_is_none_of_theirs(ingested, sample, unit, stage, said):
     assert record(ingested, sample, "read_expression")["measures"]["unit"] == unit
     refused = {row["sample_id"]: row for row in ingested.rows("quarantine.csv")}
-    assert refused[sample]["stage"] == "align_array"
-    assert "cannot be placed on the H&E yet" in refused[sample]["reason"]
+    assert refused[sample]["stage"] == stage
+    assert said in refused[sample]["reason"]
 
 
 def test_a_folder_without_the_files_needed_is_refused_with_what_is_there(ingested):

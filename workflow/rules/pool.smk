@@ -88,3 +88,24 @@ rule assemble_cells:
         "python scripts/assemble_cells.py --expression {input.expression}"
         " --alignment {input.alignment} --units {input.units} --cells {output.cells}"
         " --record {output.record} --code {params.code} > {log} 2>&1"
+
+
+rule map_bins:
+    input:
+        manifest=rules.fetch_sample.output.manifest,
+    output:
+        bin_cell_map="<samples>/{sample}/bin_cell_map.parquet",
+        record="<samples>/{sample}/records/map_bins.json",
+    log:
+        "<logs>/map_bins/{sample}.log",
+    conda:
+        "../../envs/core.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled_mem(2000),
+        runtime="1h",
+    params:
+        code=code("map_bins"),
+    shell:
+        "python scripts/map_bins.py --manifest {input.manifest} --bin-cell-map {output.bin_cell_map}"
+        " --record {output.record} --code {params.code} > {log} 2>&1"

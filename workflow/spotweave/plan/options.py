@@ -56,6 +56,11 @@ def has_cells(tables: Tables, sample: str) -> bool:
     return (tables.samples[sample].get("unit") or unit) == "cell"
 
 
+def maps_bins(tables: Tables, sample: str) -> bool:
+    """Whether a sample's deposit may say which bin lies in which cell."""
+    return bool(READERS.constant(tables.reader_of(sample), "MAPS_BINS", False))
+
+
 def with_donors(tables: Tables, samples: Iterable[str]) -> dict[str, list[str]]:
     """Samples and, in their order, their donors: the options of scripts that gather over donors."""
     samples = list(samples)

@@ -1,1 +1,3 @@
 """Visium HD: what its files are called (`layout`) and how they are read (`read`)."""
+
+MAPS_BINS = True
