@@ -10,6 +10,7 @@ from spotweave.errors import TableFaults
 from spotweave.plan import tables
 from spotweave.plan.models import kind_faults, recipe_columns
 from spotweave.recipes import RECIPES
+from spotweave.tables.config import overlaid
 
 DEMO = {"cohorts": ["config/cohorts/demo.csv"], "tasks": ["demo"]}
 
@@ -20,7 +21,7 @@ def faults(tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
 
     def found(changes=(), **config):
-        merged = {**yaml.safe_load((ROOT / "config/config.yaml").read_text()), **DEMO, **config}
+        merged = {**overlaid(yaml.safe_load((ROOT / "config/config.yaml").read_text()), DEMO), **config}
         for table, name, cells in changes:
             path = tmp_path / f"{table}.csv"
             with open(ROOT / f"config/{table}.csv", newline="") as handle:

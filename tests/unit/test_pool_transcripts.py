@@ -328,6 +328,12 @@ def test_what_cannot_be_pooled_is_refused(parts, monkeypatch):
         Refusal, match="2 transcripts are of features that the counts of the cells do not have, 'X' first"
     ):
         pool_sample("transcripts", parts(other), ["square_55um"])
+    far = table_of(he_x=[5.0, 4e7], he_y=[5.0, 4e7])
+    with pytest.raises(Refusal, match=r"spots of hest_100um cover the transcripts, which span 20,000 x 20,000 mm"):
+        pool_sample("transcripts", parts(far), ["hest_100um"])
+    assert pool_sample("transcripts", parts(far), ["square_55um"])[0]["square_55um"].X.sum() == 1
+    with pytest.raises(Refusal, match=r"spots of square_1um cover the transcripts"):
+        pool_sample("transcripts", parts(far, size_px=(60_000, 60_000)), ["square_1um"])
     monkeypatch.setattr(calls, "MOST_FEATURES", 4)
     with pytest.raises(Refusal, match="more than 4 different features"):
         pool_sample("transcripts", parts(other), ["square_55um"])

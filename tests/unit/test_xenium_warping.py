@@ -20,7 +20,7 @@ from spotweave.errors import Refusal
 from spotweave.simulate.xenium import cell_names, draw_truth
 from spotweave.simulate.xenium_layouts import VARIANTS
 from spotweave.slide_map import SlideMap
-from spotweave.xenium import warping
+from spotweave.xenium import boundaries, warping
 from spotweave.xenium.warping import IMAGED, METADATA, warp_outlines, warp_transcripts
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -139,6 +139,9 @@ def test_what_is_no_table_of_the_vendor_is_refused(tmp_path):
     pq.write_table(vendor().drop_columns(["qv"]), path)
     with pytest.raises(Refusal, match=r"a\.parquet: no column qv"):
         warp_transcripts(raw(path), TURNED, target)
+    pq.write_table(vendor().set_column(6, "qv", pa.array(["high"] * 300)), path)
+    with pytest.raises(Refusal, match=r"a\.parquet: the column qv holds dictionary<.*>, not numbers"):
+        warp_transcripts(raw(path), TURNED, target)
     names = pa.array([b"GENE1"] * 299 + [b"\xff\xfe"])
     pq.write_table(vendor().set_column(3, "feature_name", names), path)
     with pytest.raises(Refusal, match=r"a\.parquet: a cut, damaged or incomplete file"):
@@ -184,6 +187,20 @@ def test_outlines_keep_their_columns_and_are_polygons_on_the_slide(name, what, t
     again = tmp_path / "again.geojson"
     warp_outlines(raw(files[role]), bent(), role, tmp_path / "again.parquet", again)
     assert again.read_bytes() == geojson.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["xoa_1_0", "xoa_2_0", "xoa_2_0_early"])
+@pytest.mark.parametrize("at_once", [1, 4, 7])
+def test_polygons_are_the_same_whatever_the_pieces(name, at_once, tmp_path, monkeypatch):
+    """A polygon goes on from one batch to the next; merged ones are taken apart all the same."""
+    file = raw(VARIANTS[name].write(tmp_path / "raw", draw_truth(2))["nucleus_boundaries"])
+    whole = boundaries.read_boundaries(file)
+    monkeypatch.setattr(arrow_tables, "ROWS_AT_ONCE", at_once)
+    pieces = boundaries.read_boundaries(file)
+    assert pieces.report == whole.report
+    assert pieces.cell_id.tolist() == whole.cell_id.tolist()
+    assert shapely.equals_exact(pieces.polygons, whole.polygons).all()
+    assert (pieces.label_id is None) == (whole.label_id is None)
 
 
 def test_a_bundle_without_outlines_has_empty_ones(tmp_path):

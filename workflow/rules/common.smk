@@ -158,39 +158,6 @@ def reader_of(wildcards):
     return technology_of(wildcards)["reader"]
 
 
-def when(condition, *paths):
-    """Input function: `paths` for samples that meet a condition; nothing for others."""
-    return lambda wildcards: list(paths) * condition(wildcards)
-
-
-def has_frame(wildcards):
-    """Whether a frame of dots is printed around the sample's array."""
-    return technology_of(wildcards)["fiducial_frame"] == "yes"
-
-
-def is_registered(wildcards):
-    """Whether the sample is placed by registering the instrument's own picture."""
-    return options.takes(LIBRARY, placing_of(wildcards), "registration")
-
-
-def has_transcripts(wildcards):
-    """Whether the sample is pooled from transcripts."""
-    return options.takes(LIBRARY, pooling_of(wildcards), "transcripts")
-
-
-def is_pooled(wildcards):
-    """Whether the sample is pooled into the grids of the configuration."""
-    return has_grids(technology_of(wildcards)["pooling"])
-
-
-def has_cells(wildcards):
-    return options.has_cells(TABLES, wildcards.sample)
-
-
-def maps_bins(wildcards):
-    return options.maps_bins(TABLES, wildcards.sample)
-
-
 def settings_of(wildcards):
     """The configuration that shaped a sample; what only other technologies use is left out."""
     names = ["limits", "patch", "slide"]

@@ -1,4 +1,4 @@
-"""What is gathered: files of the samples of a cohort, a task or a recipe, weights, predictions and scores."""
+"""What is gathered: files of the stages that a sample has, of samples, weights, predictions and scores."""
 
 
 def per_sample(file):
@@ -70,6 +70,39 @@ def fold_weights(wildcards):
     folds = range(TABLES.fold_count(TABLES.recipes[wildcards.encoder]["task"]))
     weights = rules.finetune_encoder.output.weights
     return expand(weights, recipe=wildcards.encoder, fold=folds)
+
+
+def when(condition, *paths):
+    """Input function: `paths` for samples that meet a condition; nothing for others."""
+    return lambda wildcards: list(paths) * condition(wildcards)
+
+
+def has_frame(wildcards):
+    """Whether a frame of dots is printed around the sample's array."""
+    return technology_of(wildcards)["fiducial_frame"] == "yes"
+
+
+def is_registered(wildcards):
+    """Whether the sample is placed by registering the instrument's own picture."""
+    return options.takes(LIBRARY, placing_of(wildcards), "registration")
+
+
+def has_transcripts(wildcards):
+    """Whether the sample is pooled from transcripts."""
+    return options.takes(LIBRARY, pooling_of(wildcards), "transcripts")
+
+
+def is_pooled(wildcards):
+    """Whether the sample is pooled into the grids of the configuration."""
+    return has_grids(technology_of(wildcards)["pooling"])
+
+
+def has_cells(wildcards):
+    return options.has_cells(TABLES, wildcards.sample)
+
+
+def maps_bins(wildcards):
+    return options.maps_bins(TABLES, wildcards.sample)
 
 
 def stages_of_some():

@@ -9,6 +9,7 @@ from pathlib import Path
 import yaml
 
 from spotweave.plan import tables
+from spotweave.tables import config as configuration
 from spotweave.tables import selection
 
 SHOWN = ("sample_id", "donor", "technology", "species", "organ", "oncotree_code", "licence", "source", "accession")
@@ -32,10 +33,10 @@ def choose(root: Path, configfile: Path, query: Iterable[str], licences: Iterabl
     TableFaults
         With every fault of configuration, query and tables.
     """
-    config = {
-        **yaml.safe_load((root / "config/config.yaml").read_text(encoding="utf-8")),
-        **yaml.safe_load(configfile.read_text(encoding="utf-8")),
-    }
+    base, over = (
+        yaml.safe_load(path.read_text(encoding="utf-8")) for path in (root / "config/config.yaml", configfile)
+    )
+    config = configuration.overlaid(base, over)
     config["cohorts"] = [str(root / path) for path in config["cohorts"]]
     config |= {key: str(root / config[key]) for key in TABLES}
     config["allow_licences"] = list(licences)

@@ -53,6 +53,11 @@ class Points:
         How many there are.
     origin_um
         Of the grid.
+
+    Attributes
+    ----------
+    spots
+        Places of the grid that cover the box; sums take up to some 20 bytes for each.
     """
 
     def __init__(
@@ -70,8 +75,8 @@ class Points:
         around = 1 if grid.layout == "hexagonal" else 0
         self._first = (max(first[0] - around, 0), max(first[1] - around, 0))
         self._shape = (last[0] + around - self._first[0] + 1, last[1] + around - self._first[1] + 1)
-        self._spots = self._shape[0] * self._shape[1]
-        pairs = self._spots * self._genes
+        self.spots = self._shape[0] * self._shape[1]
+        pairs = self.spots * self._genes
         self._kind = np.int32 if pairs <= LARGEST else np.int64
         self._waiting = np.empty(POINTS_AT_ONCE, dtype=self._kind)
         self._filled = 0
@@ -104,17 +109,17 @@ class Points:
         self._count()
         self._waiting = np.empty(0, dtype=self._kind)
         if self._table is not None:
-            is_there = self._table.reshape(self._spots, self._genes) != 0
+            is_there = self._table.reshape(self.spots, self._genes) != 0
             gene = np.flatnonzero(is_there) % self._genes
             total = self._sparse(is_there.sum(axis=1), gene, self._table[is_there.ravel()])
             self._table = None
         else:
-            total = sparse.csr_matrix((self._spots, self._genes), dtype=np.int32)
+            total = sparse.csr_matrix((self.spots, self._genes), dtype=np.int32)
             while self._sums:
                 total = total + self._sums.pop()
         total.sum_duplicates()
         spots = np.flatnonzero(np.diff(total.indptr))
-        starts = total.indptr[np.append(spots, self._spots)]  # spots without points take up no room before the next
+        starts = total.indptr[np.append(spots, self.spots)]  # spots without points take up no room before the next
         kind = np.int64 if total.nnz and total.data.max() > LARGEST else np.int32
         values = total.data.astype(kind, copy=False)
         counts = sparse.csr_matrix((values, total.indices, starts), shape=(len(spots), self._genes), copy=False)
@@ -153,23 +158,23 @@ class Points:
             return
         self._points += len(waiting)
         if self._uses_table:
-            counted = np.bincount(waiting, minlength=self._spots * self._genes)
+            counted = np.bincount(waiting, minlength=self.spots * self._genes)
             self._table = counted if self._table is None else np.add(self._table, counted, out=self._table)
             return
         waiting.sort()
         ends = np.append(np.flatnonzero(waiting[1:] != waiting[:-1]) + 1, len(waiting))
         spot, gene = np.divmod(waiting[ends - 1], self._genes)
-        self._sums.append(self._sparse(np.bincount(spot, minlength=self._spots), gene, np.diff(ends, prepend=0)))
+        self._sums.append(self._sparse(np.bincount(spot, minlength=self.spots), gene, np.diff(ends, prepend=0)))
         while len(self._sums) > 1 and self._sums[-2].nnz <= 2 * self._sums[-1].nnz:
             self._sums.append(self._sums.pop() + self._sums.pop())
 
     def _sparse(self, pairs: Numbers, gene: Numbers, counts: Numbers) -> sparse.csr_matrix:
         """Sums of pairs that are sorted by spot and gene: how many each spot has, the gene and the count of each."""
-        starts = np.zeros(self._spots + 1, dtype=np.int32)
+        starts = np.zeros(self.spots + 1, dtype=np.int32)
         np.cumsum(pairs, out=starts[1:])
         kind = np.int32 if self._points <= LARGEST else np.int64  # no sum is larger than that of all points
         made = sparse.csr_matrix(
-            (counts.astype(kind), gene.astype(np.int32), starts), shape=(self._spots, self._genes), copy=False
+            (counts.astype(kind), gene.astype(np.int32), starts), shape=(self.spots, self._genes), copy=False
         )
         made.has_canonical_format = True
         return made

@@ -41,6 +41,7 @@ TAKES = ("transcripts",)
 HEST = "hest"
 ROWS_AT_ONCE = 1 << 19
 MAX_SHARE_OF_OTHER_PANEL = 0.5  # counts and transcripts of two bundles share few genes, or none
+MOST_SPOTS = 1 << 26  # squares of 3 um over a slide of 25 x 24 mm
 TOLERANCE_UM = 0.01  # a spot that reaches this far beyond what was imaged lacks nothing
 
 Numbers = NDArray[np.floating[Any]]
@@ -182,12 +183,22 @@ def _slide(alignment: Path, table: _Table) -> Slide:
 def _begin(grid: Grid, slide: Slide, table: _Table, coder: calls.Coder) -> _Pool:
     to_um = slide.pixel_size_um
     left, top, right, bottom = (table.box() * to_um).tolist()
-    if grid.layout == HEST:
+    takes_all = grid.layout == HEST
+    if takes_all:
         points = Points(grid, (left, top, right, bottom), len(coder.features), (left, top))
-        return _Pool(points, takes_all=True)
-    wide, high = slide.size_px[0] * to_um, slide.size_px[1] * to_um
-    on_picture = (max(left, 0), max(top, 0), min(max(right, 0), wide), min(max(bottom, 0), high))
-    return _Pool(Points(grid, on_picture, len(coder.genes)), takes_all=False)
+    else:
+        wide, high = slide.size_px[0] * to_um, slide.size_px[1] * to_um
+        on_picture = (max(left, 0), max(top, 0), min(max(right, 0), wide), min(max(bottom, 0), high))
+        points = Points(grid, on_picture, len(coder.genes))
+    if points.spots > MOST_SPOTS:
+        raise Refusal(
+            f"{table.name}: {points.spots:,} spots of {grid.name} cover the transcripts, which span"
+            f" {(right - left) / 1000:,.0f} x {(bottom - top) / 1000:,.0f} mm; choose larger spots, or look at the"
+            " alignment if no section is as large",
+            measured=points.spots,
+            threshold=MOST_SPOTS,
+        )
+    return _Pool(points, takes_all)
 
 
 def _fill(table: _Table, slide: Slide, coder: calls.Coder, pools: Sequence[_Pool]) -> NDArray[np.int64]:

@@ -90,6 +90,19 @@ class _Strict(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+def overlaid(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """One configuration over another, as Snakemake lays them: mappings are merged, lists and values replaced."""
+    return {
+        **base,
+        **{
+            key: overlaid(base[key], value)
+            if isinstance(value, Mapping) and isinstance(base.get(key), Mapping)
+            else value
+            for key, value in over.items()
+        },
+    }
+
+
 def read(path: Path) -> tuple[dict[str, Any], list[str]]:
     """Read one configuration file; what is wrong with it as a file (its values are `check`'s) in one line."""
     try:

@@ -152,10 +152,9 @@ def warp_outlines(raw: RawFile | None, slide_map: SlideMap, role: str, target: P
     seen = Seen()
     with arrow_tables.open_table(raw, OUTLINES, boundaries.NEEDED, whole=True) as table:
         _write(target, _mapped(raw.name, table, slide_map, ("vertex_x", "vertex_y"), seen), table, seen, None)
-    found = boundaries.read_boundaries(raw)
-    polygons = shapely.transform(found.polygons, slide_map.to_slide)
-    _write_geojson(geojson, zip(found.cell_id.tolist(), polygons, strict=True), what)
-    return found.report
+    with boundaries.stream(raw) as outlines:
+        _write_geojson(geojson, _on_slide(outlines, slide_map), what)
+    return outlines.report()
 
 
 @dataclass
@@ -195,6 +194,7 @@ def _mapped(
         raise Refusal(f"{name}: has a column {ours[0]!r} already, so it is not the vendor's own table; give that one")
     with tqdm(total=table.rows, desc=name, unit=" rows", disable=None) as progress:
         for batch in table.batches:
+            _refuse_text(name, batch, (*at, "qv"))
             xy_um = np.column_stack([arrow_tables.numbers(batch.column(column)) for column in at])
             seen.add(xy_um)
             on_slide = _to_slide(slide_map, xy_um)
@@ -203,6 +203,13 @@ def _mapped(
             columns += [pa.array(np.ascontiguousarray(on_slide[:, axis]), from_pandas=True) for axis in (0, 1)]
             yield pa.record_batch(columns, names=[*batch.schema.names, X, Y])
             progress.update(len(batch))
+
+
+def _refuse_text(name: str, batch: pa.RecordBatch, columns: Iterable[str]) -> None:
+    """Refuse a table in which what is measured is no number."""
+    for one in batch.schema:
+        if one.name in columns and not (pa.types.is_integer(one.type) or pa.types.is_floating(one.type)):
+            raise Refusal(f"{name}: the column {one.name} holds {one.type}, not numbers; give the vendor's own table")
 
 
 def _to_slide(slide_map: SlideMap, xy_um: Points) -> NDArray[np.float32]:
@@ -274,6 +281,12 @@ def _round_trip_um(slide_map: SlideMap, seen: Seen) -> NDArray[np.float64]:
     points = np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, 2)
     back = slide_map.to_um(slide_map.to_slide(points).astype(np.float32).astype(np.float64))
     return np.asarray(np.linalg.norm(back - points, axis=1), dtype=np.float64)
+
+
+def _on_slide(outlines: boundaries.Outlines, slide_map: SlideMap) -> Iterator[tuple[str, shapely.Polygon]]:
+    """Cell and polygon, slide px, one after the other."""
+    for part in outlines:
+        yield from zip(part.cell_id.tolist(), shapely.transform(part.polygons, slide_map.to_slide), strict=True)
 
 
 def _write_geojson(
