@@ -48,7 +48,7 @@ rule align_array:
         "../../envs/core.yaml"
     threads: 1
     resources:
-        mem_mb=scaled_mem(2000),
+        mem_mb=scaled_mem(4000),
         runtime="30m",
     params:
         placing=lambda wildcards: technology_of(wildcards)["placing"],
