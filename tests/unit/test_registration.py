@@ -16,6 +16,7 @@ import pytest
 import tifffile
 import yaml
 
+from real_data import needs_real, real
 from spotweave.errors import Refusal
 from spotweave.geometry import apply
 from spotweave.io import write_json
@@ -243,6 +244,21 @@ def test_the_error_of_held_out_patches_is_the_true_one(moved_um: float, other: P
     said = " ".join(text for text, _, _ in found.faults(LIMITS))
     assert ("um (median) off" in said) == (moved_um > LIMITS["registration_error_max_um"])
     assert (found.gain > LIMITS["registration_gain_min"]) == (moved_um <= 3)
+
+
+@needs_real("data/xenium_fragments")
+def test_centres_of_real_cells_agree_with_their_real_dapi_and_nowhere_else() -> None:
+    picture = cv2.imread(str(real("data/xenium_fragments/xenium_data_DAPI.png")), cv2.IMREAD_GRAYSCALE)
+    cells_px = pd.read_csv(real("data/xenium_fragments/xenium_data_coords.csv"))[["x", "y_img"]].to_numpy(dtype=float)
+    um = 0.85  # unknown; that of the pyramid's third level
+    fixed = rasters.of_fluorescence(picture, (1.0, 1.0), um)
+    moving = rasters.of_centres(cells_px * um, um, (picture.shape[1] * um, picture.shape[0] * um))
+    right = np.diag([1 / um, 1 / um, 1.0])
+    moved, mirrored = right.copy(), np.diag([-1 / um, 1 / um, 1.0])
+    moved[0, 2], mirrored[0, 2] = 30, picture.shape[1]
+    found = [judge.judge(fixed, moving, SlideMap(matrix), 2.0) for matrix in (right, moved, mirrored)]
+    assert found[0].gain > 4 * LIMITS["registration_gain_min"] and found[0].peak_offset_um < 2
+    assert max(one.gain for one in found[1:]) < LIMITS["registration_gain_min"] / 2
 
 
 def test_held_out_patches_share_no_px_with_those_that_are_fitted_to() -> None:
