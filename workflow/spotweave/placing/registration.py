@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from spotweave.align import lattice
 from spotweave.errors import Refusal
 from spotweave.geometry import Points, apply
 from spotweave.placing import SLIDE, Deposit, Placement, Transform
@@ -39,7 +38,7 @@ def place(deposit: Deposit) -> Placement:
     um = table[["x_px", "y_px"]].to_numpy(dtype=float) * float(deposit.reading["pixel_size_um"])
     xy_px = found.to_slide(um)
     size_px = (int(registration["image_width_px"]), int(registration["image_height_px"]))
-    outside = lattice.outside_picture(xy_px, size_px)
+    outside = ~((xy_px >= 0) & (xy_px < np.asarray(size_px))).all(axis=1)  # also what has no place
     share = float(outside.mean())
     if share > limits["cells_outside_max"]:
         raise Refusal(

@@ -26,7 +26,7 @@ from spotweave.slide_map import SlideMap
 NEAR_UM, FAR_UM = 40.0, 200.0
 REACH_UM = 40.0
 PATCHES_MAX = 1200
-PATCHES_MIN = 8
+PATCHES_MIN = 6
 BY_CHANCE = 0.02  # of patches at wrong places have a peak as high as one that counts as found
 PLANE_PX_MAX = 16e6
 SPREAD_MIN = 5e-4  # of correlations of moved copies; less has only an overlap in which there is next to nothing
@@ -96,12 +96,13 @@ class Judged:
         if self.gain < least_gain:
             text = f"nuclei agree no better than in copies moved at will ({self.gain:.1f} standard deviations)"
             found.append((text, round(self.gain, 2), least_gain))
-        if self.matched_share < least_share:
+        is_lost = not np.isfinite(self.error_um)  # none is found: there are no distances
+        if is_lost or self.matched_share < least_share:
             text = f"{self.matched_share:.0%} of the patches are found again"
             found.append((text, round(self.matched_share, 4), least_share))
-        if not self.error_um <= most_um:
+        if self.error_um > most_um:
             found.append((f"patches lie {self.error_um:.1f} um (median) off", round(self.error_um, 2), most_um))
-        if not self.error_p95_um <= limits["registration_error_p95_max_um"]:
+        if self.error_p95_um > limits["registration_error_p95_max_um"]:
             text = f"patches lie {self.error_p95_um:.1f} um (95th percentile) off"
             found.append((text, round(self.error_p95_um, 2), limits["registration_error_p95_max_um"]))
         if self.peak_offset_um > 2 * most_um:

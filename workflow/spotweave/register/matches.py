@@ -18,7 +18,7 @@ from spotweave.geometry import Points
 STRENGTH_MIN = 0.25  # mean square contrast of a patch that shows enough to be found; tissue has about 0.5 to 1
 COVER_MIN = 0.9
 BLOCK_UM = 100.0  # side of the blocks that are fitted to or held out
-CHANCE_PATCHES, CHANCE_MIN = 50, 20
+CHANCE_PATCHES, CHANCE_MIN = 25, 20
 PEAK_UNKNOWN = 0.5  # where too few patches can be looked for at wrong places
 
 

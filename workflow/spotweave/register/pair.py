@@ -31,6 +31,7 @@ HOPEFUL_SHARE, HOPEFUL_GAIN = 0.25, 8.0
 VALIS_SIDE_PX = 1400
 TURNS_DEG = (0, 90, 180, 270)
 SAME_UM = 0.1
+AREA_MIN, AREA_PERCENTILE = 0.2, 1.0  # of a field; the last percent lies on glass, where it means nothing
 
 
 @dataclass(frozen=True)
@@ -259,7 +260,21 @@ class _Work:
         self.add(f"VALIS rigid from {name}", SlideMap(to_native @ rigid @ np.linalg.inv(to_native) @ matrix))
         shift = (found.full - nodes.reshape(rows, columns, 2)) * fixed.scale
         spacing = found.step * float(np.sqrt(fixed.scale[0] * fixed.scale[1]))
-        self.add(f"VALIS from {name}", SlideMap(matrix, shift.astype(np.float32), spacing))
+        full = SlideMap(matrix, shift.astype(np.float32), spacing)
+        least = _least_area(full)
+        if least < AREA_MIN:  # unrelated pictures are made alike by tearing one apart
+            self.notes.append(f"VALIS from {name}: its field folds or shrinks the section to {least:.2f} of its area")
+            return
+        self.add(f"VALIS from {name}", full)
+
+
+def _least_area(found: SlideMap) -> float:
+    """The least that a field leaves of a small area, as a share: 1 for none, 0 and less where it folds."""
+    assert found.field_px is not None
+    field = found.field_px.astype(np.float64) / found.spacing_px
+    along_x, along_y = np.gradient(field, axis=1), np.gradient(field, axis=0)
+    area = (1 + along_x[..., 0]) * (1 + along_y[..., 1]) - along_x[..., 1] * along_y[..., 0]
+    return float(np.percentile(area, AREA_PERCENTILE))
 
 
 def _all_turns(matrix: NDArray[np.float64], pair: refine.Pair) -> list[tuple[str, NDArray[np.float64]]]:
