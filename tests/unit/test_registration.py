@@ -231,6 +231,14 @@ def test_a_failing_valis_is_written_down_and_fails_nothing(
     assert found.notes == (f"VALIS from {found.chosen.name}: RuntimeError: no features at all",)
 
 
+def test_a_field_that_folds_is_told_from_one_that_bends() -> None:
+    j, i = np.meshgrid(np.arange(40) * 50.0, np.arange(30) * 50.0)
+    bent = np.stack([20 * np.sin(i / 200), 15 * np.cos(j / 250)], axis=-1).astype(np.float32)
+    folded = np.stack([-1.2 * np.abs(j - 1000), 0 * j], axis=-1).astype(np.float32)
+    assert 0.95 < pair._least_area(SlideMap(np.eye(3), bent, 50.0)) <= 1.05
+    assert pair._least_area(SlideMap(np.eye(3), folded, 50.0)) == pytest.approx(-0.2, abs=0.01)
+
+
 # --- the judge ----------------------------------------------------------------------------------------
 
 
