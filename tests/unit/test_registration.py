@@ -171,8 +171,6 @@ def test_a_stated_identity_is_judged(other: Pair, tmp_path: Path) -> None:
     assert content["candidates"][0]["name"] == "stated identity" and content["candidates"][0]["beyond_limits"]
     assert content["flags"][0].startswith("alignment-offset: the stated identity")
     # An H&E that is on DAPI's grid: the same um, the same origin.
-    nuclei = other.tissue
-    assert nuclei is not None
     size = tuple(round(side * DAPI_UM) for side in other.dapi.shape[::-1])
     grid = Raster(np.zeros(size[::-1], np.uint8), (1.0, 1.0), 1.0)
     still, moving = signals(other)
