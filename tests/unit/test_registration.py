@@ -216,6 +216,15 @@ def test_a_picture_without_a_pixel_size_is_registered_at_the_size_that_fits(othe
     assert content["pixel_size_um"] == pytest.approx(other.he_pixel_size_um, rel=0.01)
 
 
+def test_a_pixel_size_said_wrongly_is_not_the_last_word(other: Pair, tmp_path: Path) -> None:
+    """The row states twice the size; the picture's tag is right."""
+    manifest = write_bundle(tmp_path / "raw", other)
+    outputs = sample.Outputs(*(tmp_path / name for name in ("registration.json", "field.npy", "a.png", "b.png")))
+    content = sample.register(manifest, None, 1.8, QUICK, LIMITS, outputs)
+    assert content["pixel_size_um"] == pytest.approx(0.9, rel=0.01)
+    assert content["pixel_sizes_said_um"] == pytest.approx({"stated": 1.8, "tag": 0.9})
+
+
 def test_a_failing_valis_is_written_down_and_fails_nothing(
     other: Pair, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
