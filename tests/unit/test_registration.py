@@ -171,8 +171,6 @@ def test_a_stated_identity_is_judged(other: Pair, tmp_path: Path) -> None:
     assert content["candidates"][0]["name"] == "stated identity" and content["candidates"][0]["beyond_limits"]
     assert content["flags"][0].startswith("alignment-offset: the stated identity")
     # An H&E that is on DAPI's grid: the same um, the same origin.
-    nuclei = other.tissue
-    assert nuclei is not None
     size = tuple(round(side * DAPI_UM) for side in other.dapi.shape[::-1])
     grid = Raster(np.zeros(size[::-1], np.uint8), (1.0, 1.0), 1.0)
     still, moving = signals(other)
@@ -218,6 +216,15 @@ def test_a_picture_without_a_pixel_size_is_registered_at_the_size_that_fits(othe
     assert content["pixel_size_um"] == pytest.approx(other.he_pixel_size_um, rel=0.01)
 
 
+def test_a_pixel_size_said_wrongly_is_not_the_last_word(other: Pair, tmp_path: Path) -> None:
+    """The row states twice the size; the picture's tag is right."""
+    manifest = write_bundle(tmp_path / "raw", other)
+    outputs = sample.Outputs(*(tmp_path / name for name in ("registration.json", "field.npy", "a.png", "b.png")))
+    content = sample.register(manifest, None, 1.8, QUICK, LIMITS, outputs)
+    assert content["pixel_size_um"] == pytest.approx(0.9, rel=0.01)
+    assert content["pixel_sizes_said_um"] == pytest.approx({"stated": 1.8, "tag": 0.9})
+
+
 def test_a_failing_valis_is_written_down_and_fails_nothing(
     other: Pair, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -229,6 +236,14 @@ def test_a_failing_valis_is_written_down_and_fails_nothing(
     found = pair.register(still, moving, [], Settings(), LIMITS)
     assert found.chosen is not None
     assert found.notes == (f"VALIS from {found.chosen.name}: RuntimeError: no features at all",)
+
+
+def test_a_field_that_folds_is_told_from_one_that_bends() -> None:
+    j, i = np.meshgrid(np.arange(40) * 50.0, np.arange(30) * 50.0)
+    bent = np.stack([20 * np.sin(i / 200), 15 * np.cos(j / 250)], axis=-1).astype(np.float32)
+    folded = np.stack([-1.2 * np.abs(j - 1000), 0 * j], axis=-1).astype(np.float32)
+    assert 0.95 < pair._least_area(SlideMap(np.eye(3), bent, 50.0)) <= 1.05
+    assert pair._least_area(SlideMap(np.eye(3), folded, 50.0)) == pytest.approx(-0.2, abs=0.01)
 
 
 # --- the judge ----------------------------------------------------------------------------------------

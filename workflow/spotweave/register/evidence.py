@@ -32,14 +32,13 @@ MARGIN_UM = 50.0
 class Files:
     """The raw files of a sample by role, those that are there."""
 
-    manifest: Path
     roles: Mapping[str, RawFile]
 
     @classmethod
     def of(cls, manifest: Path) -> Files:
         """From `raw.json`."""
         names = {entry["role"]: entry["name"] for entry in read_json(manifest)["files"]}
-        return cls(manifest, {role: RawFile(name, raw_file(manifest, role)) for role, name in names.items()})
+        return cls({role: RawFile(name, raw_file(manifest, role)) for role, name in names.items()})
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from spotweave.register.matches import Matches
 
 INLIERS_MIN = 6
 ANISOTROPY_MAX = 0.12  # of one correction; sections that were cut apart are stretched by up to .08
-NODES_MAX = 30_000
+NODES_MAX = 150_000  # solved in some seconds and half a GB
 
 
 def correction(found: Matches, within_px: float, *, affine: bool) -> NDArray[np.float64] | None:

@@ -25,6 +25,7 @@ from spotweave.slide_map import SlideMap
 
 POSES = 6
 STIFFNESS = 0.02  # squared px: how much a bend of the field counts against a patch
+FIELD_SHARE = 0.4  # of held-out patches found: with fewer, as of neighbouring sections, a field follows mistakes
 FIELD_GAIN_UM, FIELD_GAIN_SE = 0.1, 2.0  # a field lowers the distances by more than this, and this many standard errors
 # Held-out patches found, or gain: a start with neither is not worth more work.
 HOPEFUL_SHARE, HOPEFUL_GAIN = 0.25, 8.0
@@ -320,7 +321,7 @@ def _verdict(candidates: tuple[Candidate, ...], limits: Mapping[str, float], not
 def _best(candidates: Sequence[Candidate]) -> Candidate | None:
     by_loss = sorted(candidates, key=lambda one: one.judged.loss_um)
     chosen = next((one for one in by_loss if not one.has_field), None)
-    for field in (one for one in by_loss if one.has_field):
+    for field in (one for one in by_loss if one.has_field and one.judged.matched_share >= FIELD_SHARE):
         if chosen is None or is_better(field.judged, chosen.judged):
             chosen = field
     return chosen

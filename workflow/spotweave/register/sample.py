@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -91,9 +91,13 @@ def register(
     header = read_header(image.path)
     sizes = evidence.pixel_sizes(header, stated_pixel_size_um, {one.name: _size_um(one) for one in given})
     tried: list[Registration] = []
-    for size_um in _distinct(list(sizes.values())) or _likely(image.path, seen, settings, limits):
+    to_try = _distinct(list(sizes.values())) or _likely(image.path, seen, settings, limits)
+    for size_um in to_try:
         slide = evidence.read_slide(image.path, size_um, settings.finest_um_per_px)
-        found = pair.register(slide.raster, seen.raster, given, settings, limits, SCALES)
+        # VALIS from all turns is the last resort.
+        starts = settings.valis_starts_max if size_um == to_try[-1] else 0
+        some = replace(settings, valis_starts_max=starts)
+        found = pair.register(slide.raster, seen.raster, given, some, limits, SCALES)
         tried.append(found)
         if found.chosen is not None:
             break
