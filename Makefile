@@ -56,6 +56,7 @@ lint: $(READY)
 
 bench: $(READY)
 	$(RUN) python tests/bench/run.py --out docs/benchmarks.md
+	$(MAKE) --no-print-directory bench-registration
 
 # How well the fiducial fit does, on real and rendered frames.
 bench-fiducials: $(READY)
