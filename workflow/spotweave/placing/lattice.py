@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from spotweave.align import agreement, lattice, pixel_size
 from spotweave.align import frame as by_frame
-from spotweave.deposits.raw import raw_file
 from spotweave.errors import Refusal
 from spotweave.geometry import LatticeFit, Points, apply, fit_lattice
-from spotweave.pictures.header import read_header
-from spotweave.pictures.reduced import read_reduced
 from spotweave.placing import SLIDE, Deposit, Options, Placement, Transform
+from spotweave.placing._picture import ReadReduced, open_picture
 
 LIMITS = (
     "pixel_size_max_um",
@@ -36,8 +32,6 @@ LIMITS = (
 ARRAY = "array, um, x right along the columns, y down along the rows, origin at array position (0, 0)"
 FILED = "px of the picture that the deposit's positions were measured on, x right, y down"
 
-ReadReduced = Callable[[float], tuple[NDArray[np.uint8], tuple[float, float]]]
-
 
 def place(deposit: Deposit) -> Placement:
     """Place the spots of one array on its picture.
@@ -47,14 +41,13 @@ def place(deposit: Deposit) -> Placement:
     Refusal
         With the number and its limit.
     """
-    image = raw_file(deposit.manifest, "image")
-    header = read_header(image)
+    picture, read_picture = open_picture(deposit.manifest)
     return align_sample(
         deposit.table,
         deposit.reading,
         deposit.frame,
-        lattice.Picture(image.name, (header.width_px, header.height_px), header.pixel_size_um),
-        partial(read_reduced, image),
+        picture,
+        read_picture,
         deposit.options,
         deposit.limits,
     )

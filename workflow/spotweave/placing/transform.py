@@ -8,9 +8,8 @@ for steps too small to be seen there (`align.offset`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,12 +17,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from spotweave.align import agreement, lattice, offset, pixel_size, squares
-from spotweave.deposits.raw import raw_file
 from spotweave.errors import Refusal
 from spotweave.geometry import LatticeFit, Points, apply
-from spotweave.pictures.header import read_header
-from spotweave.pictures.reduced import read_reduced
 from spotweave.placing import SLIDE, Deposit, Options, Placement, Transform
+from spotweave.placing._picture import ReadReduced, open_picture
 
 LIMITS = (
     "pixel_size_max_um",
@@ -47,8 +44,6 @@ JUDGED_UM = 64.0  # a multiple of all bins of the vendor
 OFFSET_UM = 16.0  # squares in which small steps show
 WORKING_UM = 8.0  # um per px that the picture is reduced to
 NO_OFFSET: Mapping[str, Any] = {"counts_offset_um": None, "counts_offset_rho": None, "counts_offset_told": False}
-
-ReadReduced = Callable[[float], tuple[NDArray[np.uint8], tuple[float, float]]]
 
 
 @dataclass(frozen=True)
@@ -77,13 +72,12 @@ def place(deposit: Deposit) -> Placement:
     Refusal
         With the number and its limit.
     """
-    image = raw_file(deposit.manifest, "image")
-    header = read_header(image)
+    picture, read_picture = open_picture(deposit.manifest)
     return place_units(
         deposit.table,
         deposit.reading,
-        lattice.Picture(image.name, (header.width_px, header.height_px), header.pixel_size_um),
-        partial(read_reduced, image),
+        picture,
+        read_picture,
         deposit.options,
         deposit.limits,
     )

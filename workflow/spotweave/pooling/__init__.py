@@ -29,6 +29,7 @@ UNITS = "units"  # the name of the one pool of a way without grids
 NO_PLACE = "units without a place on the slide"
 CONSERVATION = "conservation"  # in `uns` of a pool: counts of every feature, in, out, and by reason of exclusion
 GRID = "grid"  # in `uns` of a pool: name, layout, size_um, pitch_um, frame, preset, selected_by
+HEST = "hest"  # the layout that pools as HEST-Library does, and the name of that preset
 BY_VENDOR, BY_PICTURE = "vendor", "picture"  # who says which spots are in tissue: the deposit, or the tissue found
 PARTIAL = "is_partial"  # in obs of a pool: the spot reaches beyond what was imaged, so counts are missing in it
 COUNTS_IN, COUNTS_OUT = "counts_in", "counts_out"
@@ -99,6 +100,22 @@ class Way(Protocol):
     def pool(self, parts: Parts, grids: Sequence[Grid], options: Options) -> Pooled:
         """Pool one sample; `Refusal` where its data do not let it be pooled."""
         ...
+
+
+def describe_grid(grid: Grid, origin_um: Sequence[float], selected_by: str) -> dict[str, Any]:
+    """What a pool of a grid has in `uns[GRID]`; `selected_by` is `BY_VENDOR` or `BY_PICTURE`."""
+    import numpy as np
+
+    return {
+        "name": grid.name,
+        "layout": grid.layout,
+        "size_um": grid.size_um,
+        "pitch_um": grid.pitch_um,
+        "frame": grid.frame,
+        "origin_um": np.asarray(origin_um),
+        "preset": HEST if grid.layout == HEST else "",
+        "selected_by": selected_by,
+    }
 
 
 def has_grids(way: str) -> bool:

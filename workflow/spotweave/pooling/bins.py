@@ -26,7 +26,7 @@ from spotweave.geometry import apply
 from spotweave.io import read_json
 from spotweave.pool import units as placed
 from spotweave.pool.sums import Sums
-from spotweave.pooling import BY_VENDOR, GRID, PARTIAL, Options, Parts, Pooled
+from spotweave.pooling import BY_VENDOR, GRID, PARTIAL, Options, Parts, Pooled, describe_grid
 
 if TYPE_CHECKING:
     from spotweave.pool.grids import Grid
@@ -162,16 +162,7 @@ def _pool(grid: Grid, found: placed.Assigned, counts: sparse.csr_matrix, var: pd
         }
     )
     obs.index = pd.Index(spots["name"].tolist(), dtype=object)
-    of_grid = {
-        "name": grid.name,
-        "layout": grid.layout,
-        "size_um": grid.size_um,
-        "pitch_um": grid.pitch_um,
-        "frame": grid.frame,
-        "origin_um": np.asarray(found.origin_um),
-        "preset": "hest" if grid.layout == "hest" else "",
-        "selected_by": BY_VENDOR,
-    }
+    of_grid = describe_grid(grid, found.origin_um, BY_VENDOR)
     return AnnData(X=counts, obs=obs, var=var, uns={GRID: of_grid})
 
 

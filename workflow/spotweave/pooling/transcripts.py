@@ -31,14 +31,13 @@ from spotweave.io import read_json
 from spotweave.pool.grids import Grid
 from spotweave.pool.points import Points, Summed
 from spotweave.pool.units import BETWEEN, OFF_PICTURE
-from spotweave.pooling import BY_PICTURE, GRID, PARTIAL, Options, Parts, Pooled
+from spotweave.pooling import BY_PICTURE, GRID, HEST, PARTIAL, Options, Parts, Pooled, describe_grid
 from spotweave.xenium import calls
 from spotweave.xenium.warping import IMAGED, METADATA, X, Y
 
 GRIDS = True
 TAKES = ("transcripts",)
 
-HEST = "hest"
 ROWS_AT_ONCE = 1 << 19
 MAX_SHARE_OF_OTHER_PANEL = 0.5  # counts and transcripts of two bundles share few genes, or none
 MOST_SPOTS = 1 << 26  # squares of 3 um over a slide of 25 x 24 mm
@@ -272,16 +271,7 @@ def _annotated(one: _Pool, slide: Slide, genes: pd.DataFrame) -> AnnData:
         },
         index=_names(grid, summed),
     )
-    of_grid = {
-        "name": grid.name,
-        "layout": grid.layout,
-        "size_um": grid.size_um,
-        "pitch_um": grid.pitch_um,
-        "frame": grid.frame,
-        "origin_um": np.asarray(one.points.origin_um),
-        "preset": HEST if grid.layout == HEST else "",
-        "selected_by": BY_PICTURE,
-    }
+    of_grid = describe_grid(grid, one.points.origin_um, BY_PICTURE)
     return AnnData(X=summed.counts, obs=obs, var=genes.copy(), uns={GRID: of_grid})
 
 
