@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +35,18 @@ def describe_sample(
     write_json(metadata, known)
     made = {}
     if known["status"] == "accepted":
+        without = describe.models_without_nuclei(recorded)
+        stored = {layout.store_name(path.parts): path for path in files}
         made = provenance.describe_files(
-            {layout.released(sample, layout.store_name(path.parts)): path for path in files}
+            {layout.released(sample, name): (name, path) for name, path in stored.items() if _has_content(name, without)}
         )
     raw = provenance.describe_raw(manifest)
     write_json(origin, provenance.describe_origin(raw, made, recorded, settings, row.get("licence")))
+
+
+def _has_content(name: str, without: Collection[str]) -> bool:
+    """Whether a file of the store is one to release: empty tables of models that could not be run are not."""
+    return layout.model_of(name) not in without
 
 
 def gather_cohort(metadata: Iterable[Path]) -> dict[str, Any]:
@@ -59,11 +66,11 @@ def _entry(path: Path) -> dict[str, Any]:
     if metadata["status"] != "accepted":
         return entry
     sample = metadata["sample_id"]
-    hashes = {path: known["sha256"] for path, known in read_json(store / "provenance.json")["files"].items()}
+    made = {path: (known["stored"], known["sha256"]) for path, known in read_json(store / "provenance.json")["files"].items()}
     for name in ("metadata.json", "provenance.json"):
-        hashes[layout.released(sample, name)] = file_hash(store / name)
+        made[layout.released(sample, name)] = (name, file_hash(store / name))
     files = [
-        {"released": path, "store": str(store / layout.stored(sample, path)), "sha256": digest}
-        for path, digest in sorted(hashes.items())
+        {"released": path, "store": str(store / name), "sha256": digest}
+        for path, (name, digest) in sorted(made.items())
     ]
     return {**entry, "files": files}

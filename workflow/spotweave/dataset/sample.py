@@ -39,6 +39,8 @@ class Parts:
         `slide.tif` and `tissue.geojson`.
     pool
         The first of the pools, of technologies that pool into grids; its spots are the sample's units.
+    nuclei
+        The nuclei of the configuration's first model.
     """
 
     expression: Path
@@ -47,6 +49,7 @@ class Parts:
     slide: Path
     tissue: Path
     pool: Path | None = None
+    nuclei: Path | None = None
 
 
 @dataclass(frozen=True)
