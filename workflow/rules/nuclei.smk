@@ -13,7 +13,7 @@ rule segment_nuclei:
     benchmark:
         "<benchmarks>/segment_nuclei/{sample}.{nuclei}.tsv"
     conda:
-        lambda wildcards: f"../../envs/{TABLES.nuclei[wildcards.nuclei]['env']}.yaml"
+        lambda wildcards: f"../../envs/{TABLES.nuclei[wildcards.nuclei].get('env', 'core')}.yaml"
     threads: 2
     resources:
         gpu=lambda wildcards: int(TABLES.nuclei[wildcards.nuclei]["gpu"]),

@@ -16,7 +16,7 @@ import yaml
 from spotweave.errors import TableFaults
 from spotweave.placing import PLACINGS
 from spotweave.plan.benchmark import task_faults
-from spotweave.plan.models import environment_faults, model_faults, nuclei_faults, recipe_columns
+from spotweave.plan.models import cellvit_faults, environment_faults, model_faults, nuclei_faults, recipe_columns
 from spotweave.plan.samples import read_cohorts, sample_faults
 from spotweave.pooling import POOLINGS
 from spotweave.readers import layout_fault
@@ -194,6 +194,7 @@ def load(config: Mapping[str, Any], root: Path, config_source: str = "config", f
     if not unread & {"encoders", "recipes"}:
         faults += model_faults(config, config_source, encoders, recipes, rows_at, faults, root / "envs")
     faults += nuclei_faults(nuclei, rows_at, faults, root / "envs")
+    faults += cellvit_faults(config["nuclei"], nuclei, config_source)
     faults += pool_faults(config, config_source, samples, technologies)
     for name in config["tasks"]:
         if name in tasks:
