@@ -26,7 +26,9 @@ def write_detections(
     members
         Further members of the collection, which readers of GeoJSON leave alone.
     """
-    head = "".join(f" {json.dumps(name)}: {json.dumps(value, sort_keys=True)}," for name, value in (members or {}).items())
+    head = "".join(
+        f" {json.dumps(name)}: {json.dumps(value, sort_keys=True)}," for name, value in (members or {}).items()
+    )
     with open(path, "w", encoding="utf-8", newline="\n") as handle:
         handle.write(f'{{"type": "FeatureCollection",{head} "features": [')
         separator = "\n"

@@ -15,7 +15,6 @@ separated into nuclei by worker processes, and writes what lies in the core of e
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -41,7 +40,6 @@ class NucleiSpec:
     variant: str = ""
     weights: str = "none"
     source: str = ""
-    revision: str = ""
     sha256: str = ""
 
     @classmethod
@@ -174,12 +172,8 @@ def _weights_faults(row: Mapping[str, str]) -> list[tuple[str, str]]:
     """Whatever the method, a row says where its weights come from."""
     weights, source = row.get("weights", ""), row.get("source", "")
     faults: list[tuple[str, str]] = []
-    if weights == "hub" and not re.fullmatch(r"[\w.-]+/[\w.-]+", source):
-        faults.append(("source", f"{source!r}, weights from the hub allow: owner/repository"))
     if weights == "file" and not source:
         faults.append(("source", "empty, weights from a file need its path"))
     if weights == "none":
         faults += [(name, "there are no weights, allowed: empty") for name in ("source", "sha256") if row.get(name)]
-    if row.get("revision") and weights != "hub":
-        faults.append(("revision", "is for weights from the hub, allowed: empty; the hash of a file goes into sha256"))
     return faults

@@ -24,9 +24,7 @@ class SlideOverview:
         Polygons in slide px.
     """
 
-    def __init__(
-        self, windows: Windows, grid: Grid, tissue: Sequence[shapely.Polygon], pixel_size_um: float
-    ) -> None:
+    def __init__(self, windows: Windows, grid: Grid, tissue: Sequence[shapely.Polygon], pixel_size_um: float) -> None:
         self.windows, self.tissue_px, self.pixel_size_um = windows, list(tissue), pixel_size_um
         self.grid = Grid(grid.step, grid.core_px, grid.margin_px)
 
