@@ -116,7 +116,7 @@ def _with_copies(tiff: tifffile.TiffFile, number: int) -> list[tuple[int | None,
     except DAMAGE:
         return []
     found: list[tuple[int | None, tifffile.TiffPage]] = [(None, page)]
-    with contextlib.suppress(DAMAGE):  # those before the damaged one stay
+    with contextlib.suppress(*DAMAGE):  # those before the damaged one stay
         for index, copy in enumerate(page.pages or ()):
             found.append((index, copy.aspage()))
     return found
