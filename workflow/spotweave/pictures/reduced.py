@@ -8,7 +8,7 @@ import numpy as np
 import pyvips
 from numpy.typing import NDArray
 
-from spotweave.pictures.files import as_rgb, load_page, open_picture, undecodable
+from spotweave.pictures.files import Picture, as_rgb, open_picture, undecodable
 
 ANY_HEIGHT = 10_000_000
 
@@ -38,12 +38,24 @@ def read_reduced(slide: Path, factor: float) -> tuple[NDArray[np.uint8], tuple[f
             picture = pyvips.Image.thumbnail(
                 str(slide), width, height=ANY_HEIGHT, size="down", no_rotate=True, fail_on="warning"
             )
+            rgb = as_rgb(picture).numpy()
         else:
-            levels = [as_rgb(load_page(slide, page, opened.fail_on)) for page in opened.levels]
-            fine_enough = [level for level in levels if level.width >= 2 * factor * full.width]
-            level = min(fine_enough, key=lambda level: level.width, default=full)
-            picture = level.thumbnail_image(width, height=ANY_HEIGHT, size="down", no_rotate=True)
-        rgb = as_rgb(picture).numpy()
+            rgb = _from_levels(opened, width, 2 * factor * full.width)
     except pyvips.Error as error:
         raise undecodable(slide, error) from error
     return rgb, (full.width / rgb.shape[1], full.height / rgb.shape[0])
+
+
+def _from_levels(opened: Picture, width: int, fine_enough_px: float) -> NDArray[np.uint8]:
+    """The coarsest level that is so wide, reduced; where it is damaged a finer one, and at last the picture itself."""
+    fine_enough = [level for level in opened.levels if level.width_px >= fine_enough_px]
+    for level in sorted(fine_enough, key=lambda level: level.width_px):
+        try:
+            return _shrunk(level.load(), width)
+        except pyvips.Error:
+            continue
+    return _shrunk(opened.image, width)
+
+
+def _shrunk(picture: pyvips.Image, width: int) -> NDArray[np.uint8]:
+    return as_rgb(picture.thumbnail_image(width, height=ANY_HEIGHT, size="down", no_rotate=True)).numpy()
