@@ -104,12 +104,9 @@ def load(path: Path) -> DeepLabV3:
     from spotweave.networks.deeplabv3 import DeepLabV3
 
     try:
-        content: dict[str, Any]
-        if path.suffix == ".safetensors":
-            content = safetensors.torch.load_file(path)
-        else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-        tensors: dict[str, Any] = content.get("state_dict", content)
+        is_safe = path.suffix == ".safetensors"
+        content: Any = safetensors.torch.load_file(path) if is_safe else torch.load(path, "cpu", weights_only=True)
+        tensors = content.get("state_dict", content)
         named = {name.removeprefix("model."): tensor for name, tensor in tensors.items()}
         state = {name: tensor for name, tensor in named.items() if not name.startswith("aux_classifier.")}
         with torch.device("meta"):
