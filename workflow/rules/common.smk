@@ -22,7 +22,7 @@ from spotweave.pooling import has_grids
 from spotweave.readers import modules as reader_modules
 from spotweave.recipes import RECIPES
 from spotweave.sources import SOURCES
-from spotweave.tissue.methods import TISSUE_METHODS
+from spotweave.tissue.methods import NO_WEIGHTS, TISSUE_METHODS
 
 try:
     TABLES = tables.load(
