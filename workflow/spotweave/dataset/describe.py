@@ -44,7 +44,7 @@ def measures(records: Sequence[Record]) -> dict[str, Any]:
 
 
 def models_without_nuclei(records: Sequence[Record]) -> set[str]:
-    """The nuclei models that could not be run on a sample: their weights are not to be had, or its px are too coarse."""
+    """The nuclei models that could not be run on a sample: without their weights, or on px too coarse for them."""
     found = measures(records).get("segment_nuclei", {})
     return {model for model, measured in found.items() if measured["nuclei"] is None}
 
@@ -71,7 +71,12 @@ def _measured_if(stage: str, name: str) -> Column:
 
 def _of_first_model(stage: str, name: str) -> Column:
     """A measure of a stage that runs once a nuclei model: of the first model of the configuration."""
-    return lambda _, measured: _text(next(iter(measured.get(stage, {}).values()), {}).get(name))
+
+    def column(_: Mapping[str, str], measured: Mapping[str, Mapping[str, Any]]) -> Any:
+        by_model = list(measured.get(stage, {}).values())
+        return _text(by_model[0].get(name)) if by_model else None
+
+    return column
 
 
 def _text(value: Any) -> Any:
@@ -181,7 +186,8 @@ COLUMNS: dict[str, Column] = {
     "nuclei_class_shares": _of_first_model("segment_nuclei", "class_shares"),
     "nuclei_um_per_px": _of_first_model("segment_nuclei", "um_per_px"),
     "nuclei_note": _of_first_model("segment_nuclei", "note"),
-    "nuclei_matched_share": _of_first_model("match_cells", "matched_share"),
+    "nuclei_matched_share": _of_first_model("match_cells", "kept_share"),
+    "nuclei_unique_share": _of_first_model("match_cells", "unique_share"),
 }
 
 

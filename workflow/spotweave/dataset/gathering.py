@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,16 +37,11 @@ def describe_sample(
     if known["status"] == "accepted":
         without = describe.models_without_nuclei(recorded)
         stored = {layout.store_name(path.parts): path for path in files}
-        made = provenance.describe_files(
-            {layout.released(sample, name): (name, path) for name, path in stored.items() if _has_content(name, without)}
-        )
+        # Empty tables of models that could not be run are not released.
+        kept = {name: path for name, path in stored.items() if layout.model_of(name) not in without}
+        made = provenance.describe_files({layout.released(sample, name): (name, kept[name]) for name in kept})
     raw = provenance.describe_raw(manifest)
     write_json(origin, provenance.describe_origin(raw, made, recorded, settings, row.get("licence")))
-
-
-def _has_content(name: str, without: Collection[str]) -> bool:
-    """Whether a file of the store is one to release: empty tables of models that could not be run are not."""
-    return layout.model_of(name) not in without
 
 
 def gather_cohort(metadata: Iterable[Path]) -> dict[str, Any]:
@@ -66,7 +61,8 @@ def _entry(path: Path) -> dict[str, Any]:
     if metadata["status"] != "accepted":
         return entry
     sample = metadata["sample_id"]
-    made = {path: (known["stored"], known["sha256"]) for path, known in read_json(store / "provenance.json")["files"].items()}
+    described = read_json(store / "provenance.json")["files"]
+    made = {path: (known["stored"], known["sha256"]) for path, known in described.items()}
     for name in ("metadata.json", "provenance.json"):
         made[layout.released(sample, name)] = (name, file_hash(store / name))
     files = [

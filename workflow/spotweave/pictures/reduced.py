@@ -80,7 +80,7 @@ Way = Callable[[], pyvips.Image]
 
 
 def _ways(slide: Path, opened: Picture, width: int, height: int, size: str) -> list[Way]:
-    """Ways to the picture at a size, the cheapest first: a damaged level leaves a finer one, and at last the picture."""
+    """Ways to the picture at a size, the cheapest first: behind a damaged level a finer one, and the picture itself."""
     if opened.is_plain and not opened.is_tiff:
         # The decoder itself reduces, which for JPEG is several times faster; what it warns of, it left out.
         return [
