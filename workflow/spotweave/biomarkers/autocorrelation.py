@@ -72,4 +72,5 @@ def correlograms(expression: Floats, features: Floats, xy_um: Floats, seed: int)
             pairs = csr_matrix((np.ones(many), (first[own], second[own])), shape=(len(chosen),) * 2)
             found[index] = np.einsum("ng,ng->g", values, pairs @ values) / many
     genes = expression.shape[1]
-    return Correlograms((np.arange(classes) + 1) * width, weight, found[:, :genes], found[:, genes:], units)
+    farther_um = np.asarray((np.arange(classes) + 1) * width, dtype=np.float64)
+    return Correlograms(farther_um, weight, found[:, :genes], found[:, genes:], units)

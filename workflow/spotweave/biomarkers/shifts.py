@@ -88,7 +88,8 @@ def shifted(expression: Floats, features: Floats, xy_um: Floats, *, permutations
     farthest = FARTHEST * float(np.ptp(xy_um, axis=0).min())
     genes, own = standardised(expression) * np.sqrt(len(xy_um)), standardised(features) * np.sqrt(len(xy_um))
     squares = genes**2
-    found, overlap = [], []
+    found: list[Floats] = []
+    overlap: list[int] = []
     for _ in range(TRIES * permutations):
         if len(found) == permutations:
             return Null(np.stack(found), np.array(overlap), len(xy_um))
