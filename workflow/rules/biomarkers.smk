@@ -71,7 +71,7 @@ rule explore_biomarkers:
         mem_mb=scaled_mem(4000),
         runtime="1h",
     params:
-        given=as_json(config["biomarkers"]),
+        given=as_json({"settings": config["biomarkers"]}),
         seed=config["seed"],
         code=code("explore_biomarkers"),
     shell:

@@ -118,9 +118,7 @@ def picture(path, what):
 
 def biomarker_picture(what):
     """A picture of morphology against expression, in the report like a sample's others."""
-    return picture(
-        f"<samples>/{{sample}}/biomarkers_{what}.png", f"biomarkers, {what}"
-    )
+    return picture(f"<samples>/{{sample}}/biomarkers_{what}.png", f"biomarkers, {what}")
 
 
 def wanted_files(wildcards):

@@ -20,11 +20,13 @@ rule segment_nuclei:
         mem_mb=scaled_mem(6000),
         runtime="8h",
     params:
-        spec=lambda wildcards: row_json(TABLES.nuclei[wildcards.nuclei]),
+        given=lambda wildcards: as_json(
+            {"spec": row_json(TABLES.nuclei[wildcards.nuclei])}
+        ),
         seed=config["seed"],
         code=code("segment_nuclei", nuclei_code),
     shell:
         "python scripts/segment_nuclei.py --slide {input.slide} --tissue {input.tissue}"
         " --alignment {input.alignment} --given - --seed {params.seed} --threads {threads}"
         " --nuclei {output.nuclei} --geojson {output.geojson} --overlay {output.overlay}"
-        " --record {output.record} --code {params.code} <<< {params.spec:q} > {log} 2>&1"
+        " --record {output.record} --code {params.code} <<< {params.given:q} > {log} 2>&1"
