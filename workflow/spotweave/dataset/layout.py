@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
-# File in the sample's store -> path in the release. What is pooled is under `pools/`, by the name of its grid.
+# File in the sample's store -> path in the release. Those of `MANY` are in folders of their own, by their names.
 RELEASE = {
     "st.h5ad": "st/{sample}.h5ad",
     "slide.tif": "wsis/{sample}.tif",
@@ -28,16 +29,36 @@ RELEASE = {
     "registration.png": "registration_vis/{sample}_registration.png",
     "checkerboard.png": "registration_vis/{sample}_checkerboard.png",
 }
-POOLS = "pools"
-POOLED = "pooled/{sample}_{grid}.h5ad"
 
-FOLDERS = tuple(sorted({path.partition("/")[0] for path in (*RELEASE.values(), POOLED)}))
+
+@dataclass(frozen=True)
+class Many:
+    """Files whose number the configuration sets: `folder` of the store, the release's path by the name of one."""
+
+    folder: str
+    ending: str
+    path: str
+
+
+POOLS, PATCHES_MORE = "pools", "patches_more"
+MANY = (
+    Many(POOLS, ".h5ad", "pooled/{sample}_{name}.h5ad"),
+    Many(PATCHES_MORE, ".h5", "patches_{name}/{sample}.h5"),
+)
+
+# Names of the release's folders, or patterns of them.
+FOLDERS = tuple(
+    sorted(
+        {path.partition("/")[0] for path in RELEASE.values()}
+        | {many.path.partition("/")[0].format(name="*um_*px") for many in MANY}
+    )
+)
 
 
 def store_name(path: Iterable[str]) -> str:
     """The name of a file in a sample's store, from the parts of any path to it."""
     *_, folder, name = ("", *path)
-    return f"{POOLS}/{name}" if folder == POOLS else name
+    return f"{folder}/{name}" if folder in {many.folder for many in MANY} else name
 
 
 def released(sample: str, name: str) -> str:
@@ -48,9 +69,10 @@ def released(sample: str, name: str) -> str:
     KeyError
         It is none that is released.
     """
-    if name.startswith(f"{POOLS}/"):
-        grid = name.removeprefix(f"{POOLS}/").removesuffix(".h5ad")
-        return POOLED.format(sample=sample, grid=grid)
+    for many in MANY:
+        if name.startswith(f"{many.folder}/"):
+            one = name.removeprefix(f"{many.folder}/").removesuffix(many.ending)
+            return many.path.format(sample=sample, name=one)
     return RELEASE[name].format(sample=sample)
 
 
@@ -59,5 +81,8 @@ def stored(sample: str, path: str) -> str:
     for name in RELEASE:
         if released(sample, name) == path:
             return name
-    grid = path.removeprefix(f"pooled/{sample}_").removesuffix(".h5ad")
-    return f"{POOLS}/{grid}.h5ad"
+    for many in MANY:
+        before, after = many.path.format(sample=sample, name="\n").split("\n")
+        if path.startswith(before) and path.endswith(after):
+            return f"{many.folder}/{path.removeprefix(before).removesuffix(after)}{many.ending}"
+    raise KeyError(path)
