@@ -115,7 +115,7 @@ def _cut(
             writer.put(row, patch)
         sharp[row] = focus(_on_slide(cut[0], grids[0], row, pyramid), grids[0].target_pixel_size_um)
         if row in on_sheet:
-            shown[row] = cut[0], bool(padded[row])
+            shown[row] = cut[0].copy(), bool(padded[row])
     return sharp, [shown[row] for row in on_sheet]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spotweave.slide.levels import Pyramid
-from spotweave.slide.resample import Pixels, margin_px, resample
+from spotweave.slide.resample import Pixels, Resampler, margin_px
 
 
 @dataclass(frozen=True)
@@ -69,50 +69,49 @@ class Cutter:
     def __init__(self, pyramid: Pyramid, grids: Sequence[PatchGrid]) -> None:
         self.pyramid = pyramid
         self.centres_px = grids[0].centres_px
-        self.squares = [_Square.of(pyramid, grid) for grid in grids]
-        self.levels = sorted({square.level for square in self.squares})
-        for level in self.levels:
-            of_level = [square for square in self.squares if square.level == level]
-            pyramid.keep_rows(level, max(math.ceil(one.side) + 2 * one.margin + 1 for one in of_level))
+        squares = [_Square.of(pyramid, grid) for grid in grids]
+        resamplers = [Resampler(square.step, square.size_px) for square in squares]
+        self.finest = min(squares, key=lambda square: square.level)
+        self.levels = {
+            level: [
+                (square, resampler)
+                for square, resampler in zip(squares, resamplers, strict=True)
+                if square.level == level
+            ]
+            for level in sorted({square.level for square in squares})
+        }
+        for level, of_level in self.levels.items():
+            height_px = max(math.ceil(one.side) + 2 * one.margin + 1 for one, _ in of_level)
+            # Between two rows of the finest level's tiles, blocks of other levels move by what lies between them.
+            moved_px = pyramid.tile_px * self.finest.factor / pyramid.downsamples[level]
+            pyramid.keep_rows(level, height_px + math.ceil(moved_px if level != self.finest.level else 0))
+        self.found: list[Pixels] = [resampler.square for resampler in resamplers]
 
     def order(self, rows: NDArray[np.integer] | None = None) -> NDArray[np.int64]:
         """`rows` (all of them) in an order in which each tile is decoded once: by row of tiles, then from the left."""
         chosen = np.arange(len(self.centres_px)) if rows is None else np.asarray(rows)
         centres = self.centres_px[chosen]
-        finest = min(self.squares, key=lambda square: square.level)
-        tops = np.floor((centres[:, 1] / finest.factor - finest.side / 2) / self.pyramid.tile_px)
+        tops = np.floor((centres[:, 1] / self.finest.factor - self.finest.side / 2) / self.pyramid.tile_px)
         return np.asarray(chosen[np.lexsort((chosen, centres[:, 0], tops))])
 
     def cut(self, row: int) -> list[Pixels]:
-        """The patches around one centre, (size, size, 3) uint8, in the order of the grids."""
-        centre = self.centres_px[row]
-        found: dict[int, Pixels] = {}
-        for level in self.levels:
-            places = {index: one.place(centre) for index, one in enumerate(self.squares) if one.level == level}
-            left, top = (min(place.block[axis] for place in places.values()) for axis in (0, 1))
-            right, bottom = (max(place.block[axis] for place in places.values()) for axis in (2, 3))
+        """The patches around one centre, (size, size, 3) uint8, in the order of the grids; the next cut reuses them."""
+        x_px, y_px = self.centres_px[row].tolist()
+        for level, of_level in self.levels.items():
+            places = [square.place(x_px, y_px) for square, _ in of_level]
+            left, top = min(place[2] for place in places), min(place[3] for place in places)
+            right, bottom = max(place[4] for place in places), max(place[5] for place in places)
             block = self.pyramid.read(level, left, top, right - left, bottom - top)
-            for index, place in places.items():
-                x0, y0, x1, y1 = place.block
-                part, square = block[y0 - top : y1 - top, x0 - left : x1 - left], self.squares[index]
-                found[index] = resample(part, place.x - x0, place.y - y0, square.step, square.size_px)
-        return [found[index] for index in range(len(self.squares))]
+            for (_, resampler), (x, y, x0, y0, x1, y1) in zip(of_level, places, strict=True):
+                resampler(block[y0 - top : y1 - top, x0 - left : x1 - left], x - x0, y - y0)
+        return self.found
 
 
 def cut(pyramid: Pyramid, grid: PatchGrid) -> Iterator[Pixels]:
     """Yield each patch of one size, (size, size, 3) uint8, in the order of its centres."""
     cutter = Cutter(pyramid, [grid])
     for row in range(len(grid.centres_px)):
-        yield cutter.cut(row)[0]
-
-
-@dataclass(frozen=True)
-class _Place:
-    """A square on a level: its corner, and the block (left, top, right, bottom) that it is resampled from."""
-
-    x: float
-    y: float
-    block: tuple[int, int, int, int]
+        yield cutter.cut(row)[0].copy()
 
 
 @dataclass(frozen=True)
@@ -136,8 +135,9 @@ class _Square:
         step = side / grid.size_px
         return cls(grid.size_px, level, factor, source_px, side, step, margin_px(step))
 
-    def place(self, centre_px: NDArray[np.float64]) -> _Place:
-        x, y = ((centre_px - self.source_px / 2) / self.factor).tolist()
+    def place(self, x_px: float, y_px: float) -> tuple[float, float, int, int, int, int]:
+        """Its corner on the level (x, y), and the block (left, top, right, bottom) that it is resampled from."""
+        x, y = (x_px - self.source_px / 2) / self.factor, (y_px - self.source_px / 2) / self.factor
         left, top = math.floor(x) - self.margin, math.floor(y) - self.margin
         right, bottom = math.ceil(x + self.side) + self.margin, math.ceil(y + self.side) + self.margin
-        return _Place(x, y, (left, top, right, bottom))
+        return x, y, left, top, right, bottom
