@@ -63,7 +63,9 @@ class Picture:
     is_plain
         Whether the file's first page is the picture, in 8 bits, so that any decoder shows the same.
     page
-        The page of a TIFF whose samples are those of `image` and whose damage libvips sees; None where there is none.
+        The page of a TIFF that libvips decodes as the picture, None where there is none.
+    is_unchanged
+        Whether the samples of `image` are that page's.
     """
 
     image: pyvips.Image
@@ -74,6 +76,7 @@ class Picture:
     is_plain: bool
     is_tiff: bool
     page: int | None = None
+    is_unchanged: bool = False
 
 
 def open_picture(path: Path) -> Picture:
@@ -103,7 +106,7 @@ def _open(path: Path) -> Picture:
     if kinds.is_jpeg2000(head):
         return _of_tiles(path, [jpeg2000.open_jpeg2000(path)], None, None, None)
     tags = read_tags(path) if kinds.is_tiff(head) else None
-    if kinds.is_for_openslide(path, head) or (tags is not None and tags.scanner is not None):
+    if kinds.is_for_openslide(path, head, tags):
         scanned = scanners.open_scanned(path)
         note = f"read by OpenSlide ({scanned.vendor})"
         return _of_tiles(path, scanned.levels, scanned.pixel_size_um, scanned.icc_profile, note)
@@ -153,7 +156,6 @@ def _of_tiff(path: Path, tags: TiffTags | None) -> Picture:
     rgb, converted = in_srgb(eight, None if header is None else profile_of(header))
     is_8_bit = image.format == "uchar" and not left_out and not converted
     turned = [] if header is None else _orientation(header)
-    unchanged = is_8_bit and image.bands == 3 and chosen.page is not None and chosen.page.fail_on == "warning"
     return Picture(
         image=rgb,
         description=chosen.description,
@@ -162,7 +164,8 @@ def _of_tiff(path: Path, tags: TiffTags | None) -> Picture:
         note=_said(*chosen.notes, *turned, left_out, converted),
         is_plain=is_8_bit and chosen.is_first and chosen.page is not None,
         is_tiff=True,
-        page=chosen.page.number if unchanged and chosen.page is not None else None,
+        page=None if chosen.page is None else chosen.page.number,
+        is_unchanged=is_8_bit and image.bands == 3,
     )
 
 

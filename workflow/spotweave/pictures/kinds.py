@@ -8,6 +8,7 @@ import pyvips
 
 from spotweave.errors import Refusal
 from spotweave.pictures import czi, jpeg2000, scanners
+from spotweave.pictures.tiff_tags import TiffTags
 
 # Of formats with parsers made for pictures alone: no SVG, PDF or ImageMagick, which read other files or run scripts.
 LOADERS = ("Jpeg", "Png", "Tiff", "Webp")
@@ -43,8 +44,11 @@ def is_tiff(head: bytes) -> bool:
     return head[:4] in TIFF_MARKS
 
 
-def is_for_openslide(path: Path, head: bytes) -> bool:
-    return scanners.is_for_openslide(path, head)
+def is_for_openslide(path: Path, head: bytes, tags: TiffTags | None) -> bool:
+    """Whether only OpenSlide makes a slide of the file; `tags` are those of a TIFF."""
+    if not is_tiff(head):
+        return scanners.is_for_openslide(path, head)
+    return tags.scanner is not None if tags is not None else scanners.is_known_tiff(path)
 
 
 def is_czi(head: bytes) -> bool:

@@ -44,6 +44,13 @@ def is_for_openslide(path: Path, head: bytes) -> bool:
     return is_dicom or path.suffix.lower() in SUFFIXES or (head.startswith(SQLITE_MARK))
 
 
+def is_known_tiff(path: Path) -> bool:
+    """Whether OpenSlide tells a TIFF for that of a scanner whose pages libvips does not put together."""
+    import openslide
+
+    return openslide.OpenSlide.detect_format(path) not in (None, "aperio", "generic-tiff")
+
+
 def open_scanned(path: Path) -> ScannedSlide:
     """Open a slide with OpenSlide; transparent px, where nothing was scanned, are white.
 

@@ -12,7 +12,7 @@ import pyvips
 from spotweave.errors import Refusal
 from spotweave.pictures.channels import as_colours, check_rgb, joined
 from spotweave.pictures.pages import Page, page_of_tags
-from spotweave.pictures.tiff_tags import BLACK_IS_ZERO, OPACITY, PAGES_MAX, Tags, TiffTags
+from spotweave.pictures.tiff_tags import BLACK_IS_ZERO, JPEG, OPACITY, PAGES_MAX, Tags, TiffTags
 
 Load = Callable[[], pyvips.Image]
 COUNTS = {2: "two", 3: "three", 4: "four"}
@@ -110,7 +110,7 @@ def choose(path: Path, tags: TiffTags | None, check: Callable[[int, pyvips.Image
         chosen.notes.append(f"page {best.number + 1} of {tags.count} is the picture: {size}, the largest")
     elif len(alike) > 1:
         chosen.notes.append(f"the first of {len(alike)} pages of the same size is taken")
-    if page.fail_on != "warning":
+    if page.fail_on != "warning" and best.compression != JPEG:  # `jpeg_tiles` looks at these
         chosen.notes.append("tags that libtiff warns of: damage of single tiles is not seen")
     chosen.levels = _loads(path, _copies(tags, best, pages), page.fail_on)
     if best.samples >= 3 and best.photometric <= BLACK_IS_ZERO:

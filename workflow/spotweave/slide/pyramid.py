@@ -11,6 +11,7 @@ from spotweave.deposits.raw import raw_file
 from spotweave.io import read_json
 from spotweave.pictures.files import open_picture, undecodable
 from spotweave.pictures.header import read_header
+from spotweave.pictures.jpeg_tiles import jpeg_tiles_are_whole
 from spotweave.pictures.magnification import magnification
 from spotweave.slide.pass_through import encoded_level, write_passed_through
 
@@ -64,7 +65,9 @@ def build_pyramid(source: Path, target: Path, *, pixel_size_um: float, tile_px: 
         When the picture is truncated or cannot be decoded.
     """
     picture = open_picture(source)
-    filed = None if picture.page is None else encoded_level(source, picture.page)
+    filed = None
+    if picture.page is not None and jpeg_tiles_are_whole(source, picture.page) and picture.is_unchanged:
+        filed = encoded_level(source, picture.page)
     try:
         if filed is not None:
             write_passed_through(filed, picture.image, target, pixel_size_um=pixel_size_um, jpeg_quality=jpeg_quality)
