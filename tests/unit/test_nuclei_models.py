@@ -1,11 +1,13 @@
 """Rows of the nuclei table, and models that come as a file of code."""
 
 import hashlib
+import re
 
 import numpy as np
 import pytest
 import torch
 
+from project import ROOT
 from spotweave.nuclei import NUCLEI, NucleiSpec, NucleiUnavailable, check_row
 from spotweave.nuclei.methods import instanseg
 
@@ -104,3 +106,26 @@ def test_what_is_no_script_is_said_to_be_none(tmp_path):
     spec = NucleiSpec("i", "instanseg", 0.5, "", "file", "m.pt", hashlib.sha256(b"no").hexdigest())
     with pytest.raises(NucleiUnavailable, match=r"m.pt cannot be opened as TorchScript"):
         instanseg.load(spec, folder=tmp_path, device="cpu", seed=0)
+
+
+def test_the_example_of_the_page_is_a_method():
+    page = (ROOT / "docs/adding-a-nuclei-method.md").read_text(encoding="utf-8")
+    example = {"__name__": "example"}
+    exec(re.search(r"^```python\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)[1], example)
+    assert example["check"]({"weights": "none"}) == []
+    model = example["load"](NucleiSpec("dark", "dark", 0.5), folder=None, device="cpu", seed=0)
+
+    class Slide:
+        def read(self, um_per_px):
+            return np.full((20, 20, 3), 200, np.uint8)
+
+        def tissue(self, um_per_px):
+            return np.ones((20, 20), bool)
+
+    model.prepare(Slide())
+    tiles = np.full((1, 64, 64, 3), 180, np.uint8)
+    tiles[0, 20:30, 20:30] = 60
+    found = model.separator()(model.predict(tiles)[0])
+    assert (found.labels == 1).sum() == 100
+    assert len(found.classes) == len(found.probabilities) == 1
+    assert model.tile_px > 2 * model.margin_px

@@ -1,9 +1,9 @@
 """InstanSeg (Goldsborough et al. 2024) from a TorchScript file, which is code: opened only with the SHA-256 of its row.
 
 The file takes (1, 3, H, W) float32 RGB in which each channel runs from 0 to 1 between its 0.1th and 99.9th percentile,
-and gives (1, 1, H, W), a label for every nucleus. Percentiles are taken once a slide, from tiles spread over its tissue,
-where the authors' program takes them from every tile: what is found does not depend on how the slide is cut, and glass
-is not stretched into nuclei.
+and gives (1, 1, H, W), a label for every nucleus. Percentiles are taken once a slide, from tiles spread over its
+tissue, where the authors' program takes them from every tile: what is found does not depend on how the slide is cut,
+and glass is not stretched into nuclei.
 """
 
 from __future__ import annotations
