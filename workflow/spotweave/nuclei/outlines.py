@@ -2,7 +2,8 @@
 
 They are those of marching squares at one half (Lorensen & Cline 1987; `skimage.measure.find_contours`): of a piece of
 n px without holes the polygon has n - 1/2 px, where one through pixel centres loses 5 to 15 % of a nucleus. Traced here
-on a picture of twice the size, in which these middles are pixels: one call of OpenCV a nucleus.
+on a picture of twice the size, in which these middles are pixels: one call of OpenCV a nucleus. Where only corners of a
+nucleus touch, the outline runs around both.
 """
 
 from __future__ import annotations

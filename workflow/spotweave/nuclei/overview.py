@@ -59,7 +59,7 @@ class SlideOverview:
 
 
 def drawn(polygons: Sequence[shapely.Polygon], shape: tuple[int, int], step: float) -> NDArray[np.bool_]:
-    """Polygons in slide px as a mask of px of `step` slide px, holes left out."""
+    """Polygons in slide px as a mask of px of `step` slide px; what an edge runs through is inside, holes are not."""
     mask = np.zeros(shape, np.uint8)
     for polygon in polygons:
         rings = [polygon.exterior, *polygon.interiors]

@@ -64,7 +64,7 @@ def segment_sample(
     """
     spec = NucleiSpec.from_row(row)
     pixel_size_um = read_json(alignment).get("pixel_size_um")
-    windows = Windows(slide)
+    windows, polygons = Windows(slide), read_geojson(tissue)
     said = {"model": spec.nuclei, "method": spec.method, "variant": spec.variant or None}
     note = unfit(spec, pixel_size_um)
     model: Model | None = None
@@ -76,10 +76,9 @@ def segment_sample(
     if model is None:
         made_by = {**said, "um_per_px": None, "slide_pixel_size_um": pixel_size_um, "classes": [], "note": note}
         write_nuclei(outputs.nuclei, outputs.geojson, (), made_by)
-        write_picture(outputs.overlay, windows, outputs.nuclei, np.empty((0, 2)), pixel_size_um or 1.0)
+        write_picture(outputs.overlay, windows, outputs.nuclei, np.empty((0, 2)), polygons, pixel_size_um or 1.0)
         return {**said, "nuclei": None, "note": note}
     step = step_for(model, pixel_size_um)
-    polygons = read_geojson(tissue)
     with tempfile.TemporaryDirectory(prefix="nuclei-") as shards:
         found, tiles = through(model, windows, polygons, pixel_size_um, threads=threads, folder=Path(shards))
         made_by = {
@@ -91,7 +90,8 @@ def segment_sample(
         }
         parts = found.parts(model.classes, polygons, pixel_size_um)
         write_nuclei(outputs.nuclei, outputs.geojson, parts, made_by)
-    write_picture(outputs.overlay, windows, outputs.nuclei, np.column_stack([found.x_px, found.y_px]), pixel_size_um)
+    xy_px = np.column_stack([found.x_px, found.y_px])
+    write_picture(outputs.overlay, windows, outputs.nuclei, xy_px, polygons, pixel_size_um)
     area_mm2 = sum(polygon.area for polygon in polygons) * pixel_size_um**2 / 1e6
     return {
         **said,
