@@ -72,9 +72,11 @@ def plant(rng: np.random.Generator, cells: Cells, area_um2: Floats, calls: Calls
         xy.append(points)
         cell.append(at)
         in_nucleus.append(inner & (at >= 0))
-    parts = (np.concatenate(gene), np.concatenate(xy), np.concatenate(cell), np.concatenate(in_nucleus))
-    inside = (parts[1] > 0).all(axis=1)
-    return Calls(*(part[inside] for part in parts))
+    points = np.concatenate(xy)
+    inside = (points > 0).all(axis=1)
+    return Calls(
+        np.concatenate(gene)[inside], points[inside], np.concatenate(cell)[inside], np.concatenate(in_nucleus)[inside]
+    )
 
 
 def _smooth(rng: np.random.Generator, points_um: Floats, length_um: float) -> Floats:
