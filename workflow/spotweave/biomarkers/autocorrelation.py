@@ -60,9 +60,10 @@ def correlograms(expression: Floats, features: Floats, xy_um: Floats, seed: int)
     farthest = FARTHEST * float(np.ptp(xy_um, axis=0).min())
     width = max(pitch_of(xy_um), farthest / CLASSES)
     distance = pdist(xy_um[chosen])
-    kind = (distance / width).astype(np.int64)
+    # Classes around multiples of the width: neighbours on a lattice are exactly one pitch apart.
+    kind = np.maximum(np.floor(distance / width - 0.5).astype(np.int64), 0)
     first, second = np.triu_indices(len(chosen), 1)
-    classes = max(int(farthest / width), 1)
+    classes = max(int(farthest / width - 0.5), 1)
     found, weight = np.zeros((classes, values.shape[1])), np.zeros(classes)
     for index in range(classes):
         own = kind == index
@@ -72,5 +73,5 @@ def correlograms(expression: Floats, features: Floats, xy_um: Floats, seed: int)
             pairs = csr_matrix((np.ones(many), (first[own], second[own])), shape=(len(chosen),) * 2)
             found[index] = np.einsum("ng,ng->g", values, pairs @ values) / many
     genes = expression.shape[1]
-    farther_um = np.asarray((np.arange(classes) + 1) * width, dtype=np.float64)
+    farther_um = np.asarray((np.arange(classes) + 1.5) * width, dtype=np.float64)
     return Correlograms(farther_um, weight, found[:, :genes], found[:, genes:], units)

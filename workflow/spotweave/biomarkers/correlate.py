@@ -57,7 +57,9 @@ def correlate(units: Units, settings: Settings, seed: int) -> tuple[pd.DataFrame
     genes, features, xy_um = units.expression, units.morphology, units.xy_um
     null = shifted(genes, features, xy_um, permutations=settings.permutations, seed=seed)
     if null is None:
-        return empty(), {"note": "the units lie so that no shift keeps a quarter of them on others; nothing to compare"}
+        return empty(), {
+            "note": "the units lie on a line or so that no shift keeps a quarter of them on others: no test"
+        }
     r = np.clip(standardised(genes).T @ standardised(features), -1, 1)
     alike = correlograms(genes, features, xy_um, seed)
     range_um = alike.range_um()

@@ -54,6 +54,11 @@ def p_text(value: float, permutations: int | None = None) -> str:
     return f"P = {value:.2g}"
 
 
+def q_text(value: float) -> str:
+    """A q as it is printed; so far out the tail is no more than a guess."""
+    return "q < 1e-6" if value < 1e-6 else f"q = {value:.2g}"
+
+
 def nothing(target: Path, sample: str, note: str) -> None:
     """A figure that says why there is none."""
     figure = Figure(figsize=(7, 2), dpi=100)
@@ -103,7 +108,7 @@ def heatmaps(target: Path, sample: str, pair: pd.Series, units: Units, slide: Sl
         discs = EllipseCollection(
             size, size, np.zeros(len(values)), units="xy", offsets=units.xy_px, offset_transform=axes.transData
         )
-        discs.set(cmap="RdBu_r", norm=norm, array=values, alpha=0.85, linewidth=0)
+        discs.set(cmap="RdBu_r", norm=norm, array=values, alpha=0.85, linewidth=0.2, edgecolor="#888888")
         axes.add_collection(discs)
         axes.set_title(name, fontsize=11)
         axes.set_axis_off()
@@ -125,12 +130,14 @@ def scatter(target: Path, sample: str, pair: pd.Series, units: Units, permutatio
         axes.scatter(x, y, s=5 if units.level == SPOT else 2.5, color="#444444", alpha=0.35, linewidths=0)
     slope, offset = np.polyfit(x, y, 1)
     ends = np.array([x.min(), x.max()])
+    axes.set_xlim(*np.quantile(x, (0.001, 0.999)))
+    axes.set_ylim(*(y.min() + np.ptp(y) * np.array([-0.04, 1.04])))
     axes.plot(ends, slope * ends + offset, color="#d62728", linewidth=1.5)
     axes.set_xlabel(f"nuclear {label_of(feature)}")
     axes.set_ylabel(f"{gene}, ln(1 + 10⁴ share)")
     axes.set_title(
         f"{sample}: R = {pair['r']:.2f} [{pair['r_low']:.2f}, {pair['r_high']:.2f}], "
-        f"{p_text(float(pair['p_permutation']), permutations)}, q = {pair['q']:.2g}\n"
+        f"{p_text(float(pair['p_permutation']), permutations)}, {q_text(float(pair['q']))}\n"
         f"{len(x):,} {units.level}s, worth {pair['effective_size']:,.0f} independent ones",
         fontsize=9,
     )

@@ -20,6 +20,7 @@ from spotweave.correlation import standardised
 
 FARTHEST = 0.5  # of the shorter side of what the units cover
 LEAST_OVERLAP = 0.25  # share of the units that a shift must leave a partner
+LEAST_PITCHES = 2.0  # that the farthest shift must be long
 TRIES = 20  # shifts drawn for one that is used
 REACH = 0.75  # of the pitch: how far from a unit's moved place its partner may be
 CELLS_OF_TABLE = 2000  # a side, at most
@@ -81,11 +82,14 @@ def shifted(expression: Floats, features: Floats, xy_um: Floats, *, permutations
 
     Returns
     -------
-    None where the units lie so that hardly any shift leaves `LEAST_OVERLAP` of them a partner.
+    None where the units lie nearly on a line, or so that hardly any shift leaves `LEAST_OVERLAP` of them a partner.
     """
     rng = np.random.default_rng([20260831, seed])
-    partners = Partners(xy_um, pitch_of(xy_um))
+    pitch_um = pitch_of(xy_um)
     farthest = FARTHEST * float(np.ptp(xy_um, axis=0).min())
+    if farthest < LEAST_PITCHES * pitch_um:
+        return None
+    partners = Partners(xy_um, pitch_um)
     genes, own = standardised(expression) * np.sqrt(len(xy_um)), standardised(features) * np.sqrt(len(xy_um))
     squares = genes**2
     found: list[Floats] = []
