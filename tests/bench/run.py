@@ -183,12 +183,18 @@ def bench_transcripts(folder: Path) -> list[str]:
     return bench_transcripts(folder)
 
 
+def bench_slides(folder: Path) -> list[str]:
+    from slides import bench_slides
+
+    return bench_slides(folder)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     out = parser.parse_args().out
     lines = []
-    for part in (bench_plan, bench_tables, bench_patches, bench_ridge, bench_bins, bench_transcripts):
+    for part in (bench_plan, bench_tables, bench_slides, bench_patches, bench_ridge, bench_bins, bench_transcripts):
         with tempfile.TemporaryDirectory() as folder:
             lines += part(Path(folder))
     print(*lines, sep="\n")
