@@ -3,14 +3,13 @@
 import hashlib
 import json
 
-import cv2
 import numpy as np
 import pytest
 import torch
 from scipy import ndimage
-from skimage.segmentation import watershed
 from torch.nn import functional as F
 
+from cellvit_published import published
 from real_data import needs_real, real
 from spotweave.nuclei import NucleiSpec, NucleiUnavailable
 from spotweave.nuclei.cellvit import checkpoint, maps
@@ -258,32 +257,6 @@ def test_a_file_of_another_hash_is_not_opened(tmp_path):
     spec = NucleiSpec("cellvit-256", "cellvit", 0.25, "256", "file", "random.pth", "0" * 64)
     with pytest.raises(NucleiUnavailable, match=r"has the SHA-256 2d711642.* expected is 000"):
         cellvit.load(spec, folder=tmp_path, device="cpu", seed=0)
-
-
-def published(mask, offsets, kernel_px=21, least_px=10):
-    """The published separation, step by step over the whole tile: labels renumbered, markers and distance."""
-    pieces, _ = ndimage.label(mask)
-    kept = np.bincount(pieces.ravel()) >= 10
-    kept[0] = False
-    blob = kept[pieces].astype(np.int32)
-    edges = []
-    for axis in (0, 1):
-        scaled = cv2.normalize(offsets[axis].astype(np.float32), None, 0, 1, cv2.NORM_MINMAX, cv2.CV_32F)
-        slope = cv2.Sobel(scaled, cv2.CV_64F, 1 - axis, axis, ksize=kernel_px)
-        edges.append(1 - cv2.normalize(slope, None, 0, 1, cv2.NORM_MINMAX, cv2.CV_32F))
-    edge = np.maximum(*edges) - (1 - blob)
-    edge[edge < 0] = 0
-    distance = -cv2.GaussianBlur((1 - edge) * blob, (3, 3), 0)
-    marker = blob - (edge >= 0.4)
-    marker[marker < 0] = 0
-    marker = ndimage.binary_fill_holes(marker).astype(np.uint8)
-    marker = cv2.morphologyEx(marker, cv2.MORPH_OPEN, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5)))
-    markers, _ = ndimage.label(marker)
-    kept = np.bincount(markers.ravel()) >= least_px
-    kept[0] = False
-    labels = watershed(distance, markers=markers * kept[markers], mask=blob)
-    values, numbered = np.unique(labels, return_inverse=True)
-    return numbered.reshape(labels.shape) + (values[0] != 0)
 
 
 @needs_real(ORACLE)
