@@ -3,7 +3,8 @@
     python tests/bench/nuclei_scale.py --nuclei 1e6 --threads 3
 
 Simulated: ellipses of 3.5 to 7.5 um on a shaken lattice, their offsets with noise; six tiles of maps that come again
-and again, as a network would hand them on. Separating, outlines, shapes, seams, neighbourhood and both files are measured.
+and again, as a network would hand them on. Separating, outlines, shapes, seams, neighbourhood and both files are
+measured.
 """
 
 from __future__ import annotations

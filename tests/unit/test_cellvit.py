@@ -175,6 +175,8 @@ CONFIG = {
     "data.num_nuclei_classes": 6,
     "data.num_tissue_classes": 19,
     "model.backbone": "ViT256",
+    "dataset_config.nuclei_types.Background": 0,
+    **{f"dataset_config.nuclei_types.{name}": number for number, name in enumerate(checkpoint.CLASSES, start=1)},
     "transformations.normalize.mean": [0.7, 0.6, 0.5],
     "transformations.normalize.std": [0.5, 0.25, 0.5],
     "training.mixed_precision": True,
@@ -224,6 +226,10 @@ def without(state, name):
         (lambda state: {"arch": None}, "random.pth is no checkpoint of CellViT: it has no arch"),
         (lambda state: {"config": {**CONFIG, "model.backbone": "SAM-H"}}, "says backbone 'SAM-H'"),
         (lambda state: {"config": {**CONFIG, "data.num_nuclei_classes": 7}}, "says num_nuclei_classes 7"),
+        (
+            lambda state: {"config": {**CONFIG, "dataset_config.nuclei_types.Mitotic": 1}},
+            "says nuclei_types ('Mitotic', 'Inflammatory', 'Connective', 'Dead', 'Epithelial'), CellViT-256 has ('Neo",
+        ),
         (lambda state: {"model_state_dict": without(state, "encoder.cls_token")}, "it lacks encoder.cls_token."),
         (lambda state: {"model_state_dict": {**state, "one.more": torch.ones(1)}}, "it has beyond it one.more."),
         (
