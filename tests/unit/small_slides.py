@@ -27,8 +27,8 @@ def _entry(place: int, left: int, top: int, width: int, height: int, index: int)
 def write_czi(path: Path, rgb: np.ndarray, pixel_size_um: float, tile_px: int = 200) -> None:
     """A mosaic of uncompressed subblocks that begins at 1000, 500, as scanners' do; layout of the published ZISRAW."""
     xml = (
-        "<ImageDocument><Metadata><Scaling><Items>"
-        f'<Distance Id="X"><Value>{pixel_size_um * 1e-6}</Value></Distance></Items></Scaling></Metadata></ImageDocument>'
+        '<ImageDocument><Metadata><Scaling><Items><Distance Id="X">'
+        f"<Value>{pixel_size_um * 1e-6}</Value></Distance></Items></Scaling></Metadata></ImageDocument>"
     ).encode()
     height, width = rgb.shape[:2]
     header_bytes = 32 + 512
@@ -49,13 +49,13 @@ def write_czi(path: Path, rgb: np.ndarray, pixel_size_um: float, tile_px: int = 
 
 
 def write_ndpi(path: Path, rgb: np.ndarray, pixel_size_um: float) -> None:
-    """One level as one JPEG, in a TIFF whose offsets have their upper halves behind the directory, as Hamamatsu's do."""
+    """One level as one JPEG, in a TIFF whose offsets have their upper halves behind the directory: Hamamatsu's way."""
     jpeg = io.BytesIO()
     Image.fromarray(rgb).save(jpeg, "jpeg", quality=95)
     packed = jpeg.getvalue()
     height, width = rgb.shape[:2]
     per_cm, maker = round(1e4 / pixel_size_um), b"Hamamatsu\0"
-    short, long, ratio, text, single = 3, 4, 5, 2, 11
+    short, long, ratio, text, single, signed = 3, 4, 5, 2, 11, 9
     data_at = 16
     ratio_at = data_at + len(packed)
     maker_at = ratio_at + 8
@@ -70,7 +70,13 @@ def write_ndpi(path: Path, rgb: np.ndarray, pixel_size_um: float) -> None:
     ]
     entries += [(271, text, len(maker), maker_at), (273, long, 1, data_at), (277, short, 1, 3), (278, long, 1, height)]
     entries += [(279, long, 1, len(packed)), (282, ratio, 1, ratio_at), (283, ratio, 1, ratio_at), (296, short, 1, 3)]
-    entries += [(65420, long, 1, 1), (65421, single, 1, lens)]
+    entries += [
+        (65420, long, 1, 1),
+        (65421, single, 1, lens),
+        (65422, signed, 1, 0),
+        (65423, signed, 1, 0),
+        (65424, signed, 1, 0),
+    ]
     directory = struct.pack("<H", len(entries)) + b"".join(struct.pack("<HHII", *entry) for entry in entries)
     directory += bytes(8) + bytes(4 * len(entries))
     content = struct.pack("<2sHQ", b"II", 42, directory_at).ljust(data_at, b"\0") + packed

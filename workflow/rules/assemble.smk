@@ -90,6 +90,7 @@ rule describe_sample:
             rules.build_pyramid.output.slide,
             rules.build_pyramid.output.thumbnail,
             rules.segment_tissue.output.tissue,
+            rules.segment_tissue.output.marks,
             rules.extract_patches.output.patches,
             rules.extract_patches.output.more,
             rules.extract_patches.output.patches_plot,

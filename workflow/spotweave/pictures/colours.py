@@ -30,11 +30,14 @@ def in_srgb(rgb: pyvips.Image, profile: bytes | None) -> tuple[pyvips.Image, str
     """
     if profile is None:
         return rgb, None
+    from PIL import ImageCms
+
     try:
+        ImageCms.ImageCmsProfile(io.BytesIO(profile))  # libvips takes sRGB for what it cannot read
         levels = np.linspace(0, 255, STEPS).round().astype(np.uint8)
         lattice = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(STEPS, -1, 3)
         colours = _converted(pyvips.Image.new_from_array(lattice).copy(interpretation="srgb"), profile).numpy()
-    except pyvips.Error:
+    except (pyvips.Error, OSError):
         return rgb, "its colour profile cannot be used: colours as filed"
     if np.abs(colours.astype(int) - lattice).max() <= SAME_COLOUR:
         return rgb, None

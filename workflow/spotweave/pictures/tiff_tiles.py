@@ -92,7 +92,8 @@ class _Decoder:
             if data is None or shape[:1] != (1,):
                 raise TileDamaged(f"{what} is not in the file")
             part: NDArray = data.reshape(shape[1:])
-            return part.astype(np.float32) if self.tags.bits > 32 else part
+            with np.errstate(over="ignore"):  # what is too large becomes infinite, which is refused
+                return part.astype(np.float32) if self.tags.bits > 32 else part
         except DAMAGE as error:
             raise TileDamaged(f"{what}: {' '.join(str(error).split())[:120]}") from error
 

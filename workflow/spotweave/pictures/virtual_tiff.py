@@ -26,7 +26,7 @@ SHORT, LONG8 = 3, 16
 KEPT_TILES = 4
 TILE_SIDE_MAX_PX = 4096
 # What was wrong with a tile, by file: libvips passes on only that reading failed.
-_damage: dict[str, str] = {}
+_damage: dict[str, Exception] = {}
 
 
 class TileDamaged(Exception):
@@ -72,8 +72,11 @@ class Tiles:
 
 
 def damage_of(path: Path) -> str | None:
-    """What was wrong with a tile of this file, None where nothing was."""
-    return _damage.get(str(path))
+    """What was wrong with a tile of this file, None where nothing was; raises what is a failure of ours."""
+    error = _damage.get(str(path))
+    if error is not None and not isinstance(error, TileDamaged):
+        raise error
+    return None if error is None else str(error)
 
 
 def open_tiles(tiles: Tiles, access: str = "sequential") -> pyvips.Image:
@@ -128,8 +131,8 @@ class _VirtualFile:
             number, start = divmod(self.at - len(self.header), self.tile_bytes)
             try:
                 piece = memoryview(self._tile(number))[start : start + size]
-            except TileDamaged as error:
-                _damage[str(self.tiles.path)] = str(error)
+            except Exception as error:  # libvips calls this and would swallow it: `damage_of` does not
+                _damage[str(self.tiles.path)] = error
                 return None
         self.at += len(piece)
         return piece
@@ -141,9 +144,11 @@ class _VirtualFile:
         for wanted in range(number, min(number + ahead, self.count - 1) + 1):
             if wanted not in self.decoded:
                 self.decoded[wanted] = self.pool.submit(self._decode, wanted)
+        tile = self.decoded[number]
+        self.decoded.move_to_end(number)
         while len(self.decoded) > KEPT_TILES + ahead:
             self.decoded.popitem(last=False)
-        return self.decoded[number].result()
+        return tile.result()
 
     def _decode(self, number: int) -> bytes:
         row, column = divmod(number, self.tiles.columns)
