@@ -114,6 +114,8 @@ def bench_patches(folder: Path) -> list[str]:
     import pyvips
 
     from spotweave.slide import patches, pyramid
+    from spotweave.slide.levels import Pyramid
+    from spotweave.slide.patch_files import PatchWriter
 
     source, slide = folder / "source.jpg", folder / "slide.tif"
     noise = pyvips.Image.worley(SLIDE_PX, SLIDE_PX, cell_size=48, seed=1).linear([-1.2, -2.0, -1.0], [245, 235, 245])
@@ -136,10 +138,13 @@ def bench_patches(folder: Path) -> list[str]:
             region.fetch(int(x - side / 2), int(y - side / 2), side, side)
 
     def cut() -> None:
-        opened = patches.Pyramid(slide)
-        target = folder / "patches.h5"
         names = [str(index) for index in range(SPOTS)]
-        patches.write_patches(target, patches.cut(opened, grid), grid, names, grid.padded(SLIDE_PX, SLIDE_PX), "bench")
+        opened = Pyramid(slide)
+        cutter = patches.Cutter(opened, [grid])
+        padded = grid.padded(SLIDE_PX, SLIDE_PX)
+        with PatchWriter(folder / "patches.h5", grid, names, padded, "bench") as writer:
+            for row in cutter.order():
+                writer.put(row, cutter.cut(row)[0])
 
     cut_s, fetch_s = best(cut), best(fetch)
     return [
