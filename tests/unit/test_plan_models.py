@@ -74,6 +74,10 @@ def test_the_committed_tables_are_sound(faults):
         ("recipes", "infonce-demo", {"genes": "-1"}, "recipes.csv:2:genes: '-1', allowed: a whole number above 0"),
         ("recipes", "infonce-demo", {"gens": "1"}, "recipes.csv:1:gens: unknown column, did you mean 'genes'?"),
         ("recipes", "infonce-demo", {"env": "none"}, "recipes.csv:2:env: 'none' has no file envs/none.yaml, "),
+        ("nuclei", "classical", {"method": "clasical"}, "nuclei.csv:2:method: 'clasical' is no nuclei method, did you"),
+        ("nuclei", "cellvit-256", {"um_per_px": "0.5"}, "nuclei.csv:3:um_per_px: 0.5, allowed: 0.25; the checkpoints"),
+        ("nuclei", "cellvit-256", {"um_per_px": "5"}, "nuclei.csv:3:um_per_px: '5', allowed: a number from 0.1 to 2"),
+        ("nuclei", "cellvit-256", {"env": "tonch"}, "nuclei.csv:3:env: 'tonch' has no file envs/tonch.yaml, did you"),
         (
             "recipes",
             "infonce-demo",

@@ -6,6 +6,7 @@ rule assemble_sample:
         slide=rules.build_pyramid.output.slide,
         tissue=rules.segment_tissue.output.tissue,
         pool=when(is_pooled, rules.pool_sample.output.pool),
+        nuclei=of_first_model(rules.segment_nuclei.output.nuclei),
     output:
         st="<samples>/{sample}/st.h5ad",
         spatial_plot=picture("<samples>/{sample}/spatial_plot.png", "counts"),
@@ -26,7 +27,7 @@ rule assemble_sample:
     shell:
         "python scripts/assemble_sample.py --sample {wildcards.sample} --expression {input.expression}"
         " --alignment {input.alignment} --units {input.units} --slide {input.slide} --tissue {input.tissue}"
-        " --pool {input.pool} --pooling {params.pooling} --spots-min {params.spots_min} --st {output.st} --spatial-plot {output.spatial_plot}"
+        " --pool {input.pool} --nuclei {input.nuclei} --pooling {params.pooling} --spots-min {params.spots_min} --st {output.st} --spatial-plot {output.spatial_plot}"
         " --pixel-size-plot {output.pixel_size_plot} --record {output.record} --code {params.code} > {log} 2>&1"
 
 
@@ -89,6 +90,7 @@ rule describe_sample:
             rules.build_pyramid.output.slide,
             rules.build_pyramid.output.thumbnail,
             rules.segment_tissue.output.tissue,
+            rules.segment_tissue.output.marks,
             rules.extract_patches.output.patches,
             rules.extract_patches.output.more,
             rules.extract_patches.output.patches_plot,

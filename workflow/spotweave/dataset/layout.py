@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
-# File in the sample's store -> path in the release. Those of `MANY` are in folders of their own, by their names.
+# File in the sample's store -> path in the release. What is pooled is under `pools/`, by the name of its grid.
 RELEASE = {
     "st.h5ad": "st/{sample}.h5ad",
     "slide.tif": "wsis/{sample}.tif",
@@ -28,37 +27,35 @@ RELEASE = {
     "registration_field.npy": "registration/{sample}_field.npy",
     "registration.png": "registration_vis/{sample}_registration.png",
     "checkerboard.png": "registration_vis/{sample}_checkerboard.png",
+    "tissue_marks.geojson": "tissue_seg/{sample}_marks.geojson",
+    "biomarkers.parquet": "biomarkers/{sample}.parquet",
+    "biomarkers_matrix.png": "biomarkers_vis/{sample}_matrix.png",
+    "biomarkers_heatmaps.png": "biomarkers_vis/{sample}_heatmaps.png",
+    "biomarkers_scatter.png": "biomarkers_vis/{sample}_scatter.png",
 }
+# What is made of a model's nuclei has its name with one of these endings.
+OF_NUCLEI = ("_spots", "_cells")
+# Folders of the store with a file for each grid, size of patches or model; `stem` and `suffix` are those of the file.
+POOLS, NUCLEI, PATCHES = "pools", "nuclei", "patches_more"
+MANY = {
+    POOLS: "pooled/{sample}_{stem}{suffix}",
+    NUCLEI: "nuclei_seg/{sample}_{stem}{suffix}",
+    PATCHES: "patches_{stem}/{sample}{suffix}",
+}
+# A name that readers of HEST-1k know, for what CellViT made and for nothing else.
+CELLVIT = "cellvit"
+CELLVIT_SEG = "cellvit_seg/{sample}_cellvit_seg{suffix}"
+NUCLEI_PICTURE = "nuclei_vis/{sample}_{stem}{suffix}"
 
-
-@dataclass(frozen=True)
-class Many:
-    """Files whose number the configuration sets: `folder` of the store, the release's path by the name of one."""
-
-    folder: str
-    ending: str
-    path: str
-
-
-POOLS, PATCHES_MORE = "pools", "patches_more"
-MANY = (
-    Many(POOLS, ".h5ad", "pooled/{sample}_{name}.h5ad"),
-    Many(PATCHES_MORE, ".h5", "patches_{name}/{sample}.h5"),
-)
-
-# Names of the release's folders, or patterns of them.
-FOLDERS = tuple(
-    sorted(
-        {path.partition("/")[0] for path in RELEASE.values()}
-        | {many.path.partition("/")[0].format(name="*um_*px") for many in MANY}
-    )
-)
+# Patterns of the folders of a release.
+_PATHS = (*RELEASE.values(), *MANY.values(), CELLVIT_SEG, NUCLEI_PICTURE)
+FOLDERS = tuple(sorted({path.partition("/")[0].replace("{stem}", "*") for path in _PATHS}))
 
 
 def store_name(path: Iterable[str]) -> str:
     """The name of a file in a sample's store, from the parts of any path to it."""
     *_, folder, name = ("", *path)
-    return f"{folder}/{name}" if folder in {many.folder for many in MANY} else name
+    return f"{folder}/{name}" if folder in MANY else name
 
 
 def released(sample: str, name: str) -> str:
@@ -69,20 +66,22 @@ def released(sample: str, name: str) -> str:
     KeyError
         It is none that is released.
     """
-    for many in MANY:
-        if name.startswith(f"{many.folder}/"):
-            one = name.removeprefix(f"{many.folder}/").removesuffix(many.ending)
-            return many.path.format(sample=sample, name=one)
-    return RELEASE[name].format(sample=sample)
+    folder, _, file = name.rpartition("/")
+    if not folder:
+        return RELEASE[name].format(sample=sample)
+    stem, dot, suffix = file.partition(".")
+    pattern = MANY[folder]
+    if folder == NUCLEI and suffix == "jpg":
+        pattern = NUCLEI_PICTURE
+    elif folder == NUCLEI and stem.split("-")[0] == CELLVIT and not stem.endswith(OF_NUCLEI):
+        pattern = CELLVIT_SEG
+    return pattern.format(sample=sample, stem=stem, suffix=dot + suffix)
 
 
-def stored(sample: str, path: str) -> str:
-    """The inverse of `released`: the name in the store of a file of the release."""
-    for name in RELEASE:
-        if released(sample, name) == path:
-            return name
-    for many in MANY:
-        before, after = many.path.format(sample=sample, name="\n").split("\n")
-        if path.startswith(before) and path.endswith(after):
-            return f"{many.folder}/{path.removeprefix(before).removesuffix(after)}{many.ending}"
-    raise KeyError(path)
+def model_of(name: str) -> str | None:
+    """The nuclei model that made a file of the store; None of files that none made."""
+    folder, _, file = name.rpartition("/")
+    stem = file.partition(".")[0]
+    for ending in OF_NUCLEI:
+        stem = stem.removesuffix(ending)
+    return stem if folder == NUCLEI else None
