@@ -15,6 +15,7 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from real_data import real
+from spotweave import finetune
 from spotweave.dataset import layout, patch_quality, patches
 from spotweave.embeddings import write_embeddings
 from spotweave.encoders import ENCODERS
@@ -210,6 +211,18 @@ def test_embeddings_do_not_depend_on_where_the_pixels_are(store, extracted, tmp_
         named = {"embeddings": encoder}
         write_embeddings(tmp_path / f"{number}.h5", path, named, slide=slide, sample="s1", encoder="e", batch=8)
     assert (tmp_path / "0.h5").read_bytes() == (tmp_path / "1.h5").read_bytes()
+
+
+def test_pairs_to_train_on_do_not_depend_on_where_the_pixels_are(store, extracted):
+    with_pictures, without, _ = extracted
+    found = [
+        finetune.read_pairs(finetune.samples_at(["s1"], [folder / "patches.h5"], [store.st], slides), 2, lambda x: x)
+        for folder, slides in ((with_pictures, None), (without, str(store.slide)))
+    ]
+    assert len(found[0].images) == 30
+    assert (found[0].images == found[1].images).all()
+    named = finetune.samples_at(["a", "b"], [store.st] * 2, [store.st] * 2, "x/{sample}/slide.tif")
+    assert [str(one.slide) for one in named] == ["x/a/slide.tif", "x/b/slide.tif"]
 
 
 def test_patches_without_pictures_or_slide_are_refused(extracted):
