@@ -157,15 +157,13 @@ CASES = {
         of_page("adding-a-nuclei-method.md"),
         {
             **dict.fromkeys(("segment_nuclei", "measure_spots", "describe_sample"), 3),
-            **dict.fromkeys(("assemble_cohort", "assemble_dataset", "summarise_quality", "make_splits"), 1),
-            **{"choose_genes": 1, **PREDICTIONS},
+            **dict.fromkeys(("assemble_cohort", "assemble_dataset", "summarise_quality", "all"), 1),
         },
         row=(
             "config/nuclei.csv",
             {"nuclei": "dark", "method": "dark", "weights": "none", "um_per_px": "0.5", "gpu": "0"},
         ),
         config={"nuclei": ["classical", "dark"]},
-        made=("samples/demo-a1/nuclei/dark.parquet",),
     ),
     "encoder builder": Case(
         "adding-an-encoder.md",
