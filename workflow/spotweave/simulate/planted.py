@@ -63,6 +63,8 @@ def plant(rng: np.random.Generator, cells: Cells, area_um2: Floats, calls: Calls
     others = np.bincount(own[own >= 0], minlength=len(cells.centre))
     size = (area_um2 - area_um2.mean()) / area_um2.std()
     apart = rng.standard_normal(len(size))
+    apart -= apart.mean() + (apart @ size / len(size)) * size  # so that `r` is that of these cells, not of such cells
+    apart /= apart.std()
     logs = {
         follows: planted.r * size + np.sqrt(1 - planted.r**2) * apart,
         free: _smooth(rng, cells.centre, planted.length_um),
