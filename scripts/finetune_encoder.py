@@ -10,10 +10,15 @@ stage = Stage("finetune_encoder", __doc__, inputs=["splits", "patches@", "expres
 stage.option("--fold", type=int, required=True)
 stage.option("--recipe", required=True, type=json.loads, help="JSON: the recipe's row")
 stage.option("--base", required=True, type=json.loads, help="JSON: the row of the base encoder")
+stage.option("--slides", help="path of a slide, with {sample} in it; for patches without pictures")
 stage.option("--weights-folder", type=Path, help="where a relative path of the base's weights lies; the working folder")
 stage.option("--threads", type=int, default=1, help="results are equal to the last bit for equal numbers of threads")
 stage.option("--seed", type=int, default=0)
 stage.option("--device", default="auto", help="auto, cpu or cuda")
+
+
+def slide_of(pattern, sample):
+    return None if pattern is None else Path(pattern.replace("{sample}", sample))
 
 
 def work(args):
@@ -30,7 +35,10 @@ def work(args):
     return RECIPES.load(args.recipe["kind"]).train(
         read_json(args.splits),
         args.fold,
-        [Sample(*paths) for paths in zip(args.samples, args.patches, args.expression, strict=True)],
+        [
+            Sample(name, patches, expression, slide_of(args.slides, name))
+            for name, patches, expression in zip(args.samples, args.patches, args.expression, strict=True)
+        ],
         args.recipe,
         EncoderSpec.from_row(args.base),
         weights=args.weights,

@@ -346,3 +346,59 @@ def test_a_row_says_which_network_it_is():
     assert cellvit.check({"variant": "SAM-H", "weights": "file", "um_per_px": "0.25"}) == []
     assert set(cellvit.ALLOWED) == set(VARIANTS)
     assert len(checkpoint.CLASSES) == 5
+
+
+def seeing(network):
+    """Weights by hand, with which a network finds dark nuclei: red ones Neoplastic, blue ones Inflammatory.
+
+    The stem of the picture carries darkness and redness; a nucleus is what is dark, and its offsets are the slopes of
+    darkness, turned round: left of its centre negative.
+    """
+    weights = network.state_dict()
+    for name, tensor in weights.items():
+        if tensor.dtype.is_floating_point:
+            is_norm = ".block." in name and name.endswith("weight") and tensor.ndim == 1
+            tensor.fill_(float(is_norm or name.endswith("running_var")))
+    weights["decoder0.0.block.0.weight"][0, :, 1, 1] = -1 / 3
+    weights["decoder0.0.block.0.weight"][1, :, 1, 1] = torch.tensor([0.5, 0, -0.5])
+    weights["decoder0.0.block.0.bias"][:2] = 1
+    weights["decoder0.1.block.0.weight"][[0, 1], [0, 1], 1, 1] = 1
+    for name in ("nuclei_binary_map", "hv_map", "nuclei_type_maps"):
+        first, second, last, bias = (
+            weights[f"{name}_decoder.decoder0_header.{part}"]
+            for part in ("0.block.0.weight", "1.block.0.weight", "2.weight", "2.bias")
+        )
+        second[range(4), range(4), 1, 1] = 1
+        first[[0, 1], [0, 1], 1, 1] = 1
+        bias[0] = 1
+        last[1:, 0] = 1
+        if name == "nuclei_type_maps":
+            last[1:3, 1] = torch.tensor([1.0, -1]).view(2, 1, 1)
+            bias[1:] = torch.tensor([-1.0, 1, -9, -9, -9])
+        if name == "hv_map":
+            slope = torch.tensor([[0.0, 0, 0], [1, 0, -1], [0, 0, 0]])
+            first[:4, 0] = torch.stack([slope, -slope, slope.T, -slope.T])
+            first[1, 1] = 0
+            last[:2, :4] = torch.tensor([[0.5, -0.5, 0, 0], [0, 0, 0.5, -0.5]]).view(2, 4, 1, 1)
+            bias[0] = 0
+    return network
+
+
+def test_nuclei_are_found_from_a_file_and_pixels(tmp_path, tiny):
+    """Two that touch side by side and two one above the other, by weights in the published layout."""
+    config = {**CONFIG, **{f"transformations.normalize.{name}": [0.5] * 3 for name in ("mean", "std")}}
+    model = saved(tmp_path, seeing(tiny), config=config)
+    y, x = np.mgrid[:96, :96] + 0.5
+    tile = np.full((96, 96, 3), 230, np.uint8)
+    discs = [(20, 20, 1), (34, 20, 1), (60, 20, 2), (60, 34, 2), (20, 70, 2), (70, 75, 1)]
+    for across, down, kind in discs:
+        inside = (x - across) ** 2 + (y - down) ** 2 <= 64
+        tile[inside] = (120, 40, 40) if kind == 1 else (40, 40, 120)
+    (maps_of_tile,) = model.predict(tile[None])
+    found = model.separator()(maps_of_tile)
+    centres = np.array(ndimage.center_of_mass(found.labels > 0, found.labels, range(1, 7)))[:, ::-1] + 0.5
+    nearest = np.linalg.norm(centres[:, None] - np.array(discs)[None, :, :2], axis=2)
+    assert nearest.min(axis=1).max() < 0.5
+    assert [discs[place][2] for place in nearest.argmin(axis=1)] == found.classes.tolist()
+    assert (found.probabilities == 1).all()
+    assert sorted(nearest.argmin(axis=1)) == list(range(6))

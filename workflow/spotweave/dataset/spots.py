@@ -10,10 +10,13 @@ import anndata
 import h5py
 import numpy as np
 
+from spotweave.nuclei.spots import counts
+from spotweave.nuclei.table import read_made_by
 from spotweave.pooling import CONSERVATION, GRID, PARTIAL
 
 # HEST-1k's name of the reduced picture, and the name that scanpy and squidpy know such a picture by. Not `hires`: where
 # there is a `tissue_hires_scalef`, HEST's conversion to SpatialData looks for a picture that its samples do not have.
+NUCLEI = "nuclei"
 PICTURE, SCANPY_PICTURE = "downscaled_fullres", "lowres"
 
 
@@ -72,6 +75,27 @@ def release_spots(
     }
     released.uns |= {name: units.uns[name] for name in (GRID, CONSERVATION) if name in units.uns}
     return released
+
+
+def add_nuclei(released: anndata.AnnData, nuclei: Path, diameter_px: float) -> None:
+    """Count the nuclei in every spot's disc: into `obs`, with the model that found them in `uns['nuclei']`.
+
+    Adds nothing where the model could not be run.
+
+    Parameters
+    ----------
+    nuclei
+        `nuclei/<model>.parquet`.
+    diameter_px
+        Of the discs, slide px.
+    """
+    made_by = read_made_by(nuclei)
+    if made_by.get("note"):
+        return
+    found = counts(nuclei, released.obsm["spatial"], diameter_px)
+    for column in found:
+        released.obs[column] = found[column].to_numpy()
+    released.uns[NUCLEI] = {name: made_by[name] for name in ("model", "method", "um_per_px")}
 
 
 def write(path: Path, released: anndata.AnnData) -> None:

@@ -26,6 +26,7 @@ from spotweave.nuclei.separation import Separation, Shard
 from spotweave.nuclei.tiles import Grid, Tile, Windows
 
 IN_FLIGHT = 2  # tiles a worker has before it
+FEW = 8  # tiles that are done before a worker has started
 
 
 def find(
@@ -49,7 +50,7 @@ def find(
     pixel_size_um
         Of the slide.
     threads
-        Processes: this one, and workers where there is more than one.
+        Processes: this one, and workers where there is more than one and more than `FEW` tiles.
     folder
         Where the files of tiles go.
 
@@ -60,9 +61,10 @@ def find(
     model.prepare(SlideOverview(windows, grid, tissue, pixel_size_um))
     work = Separation(model.separator(), grid, grid.step * pixel_size_um, folder)
     tiles = grid.tiles(tissue)
-    said = _answers(model, windows, grid, tiles, reads_ahead=threads > 1)
+    is_alone = threads == 1 or len(tiles) <= FEW
+    said = _answers(model, windows, grid, tiles, reads_ahead=not is_alone)
     progress = tqdm(said, total=len(tiles), desc="nuclei", unit="tile", disable=None)
-    if threads == 1:
+    if is_alone:
         return [work(number, tile, maps) for number, (tile, maps) in enumerate(progress)]
     return list(_by_workers(work, progress, threads - 1))
 

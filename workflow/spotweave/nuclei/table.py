@@ -45,9 +45,14 @@ class NucleiTable:
         return NucleiTable(self.xy_px[chosen], self.columns[chosen].reset_index(drop=True), self.made_by)
 
 
+def read_made_by(path: Path) -> dict[str, Any]:
+    """What `nuclei/<model>.parquet` says of itself; no nucleus is read."""
+    found: dict[str, Any] = json.loads((pq.read_schema(path).metadata or {}).get(MADE_BY.encode(), b"{}"))
+    return found
+
+
 def read_nuclei(path: Path, columns: Sequence[str]) -> NucleiTable:
     """Read the centroids and some columns of `nuclei/<model>.parquet`; outlines are not touched unless asked for."""
     table = pq.read_table(path, columns=["x_px", "y_px", *columns])
-    made_by = json.loads((table.schema.metadata or {}).get(MADE_BY.encode(), b"{}"))
     xy_px = np.stack([table[name].to_numpy() for name in ("x_px", "y_px")], axis=1).astype(np.float64)
-    return NucleiTable(xy_px, table.select(list(columns)).to_pandas(), made_by)
+    return NucleiTable(xy_px, table.select(list(columns)).to_pandas(), read_made_by(path))

@@ -16,7 +16,7 @@ import shapely
 from numpy.typing import NDArray
 from scipy import sparse
 
-from spotweave.slide.patches import Pyramid
+from spotweave.slide.levels import Pyramid
 
 if TYPE_CHECKING:
     from spotweave.nuclei import Model

@@ -12,6 +12,8 @@ from spotweave.recipes import RECIPES
 from spotweave.registry import nearest
 from spotweave.tables.rows import Checker, Row
 
+CELLVIT = "cellvit"
+
 
 def model_faults(
     config: Mapping[str, Any],
@@ -79,6 +81,24 @@ def nuclei_faults(
             own += [f"{where}:{column}: {fault}" for column, fault in check_nuclei(row)]
         found += own
     return found
+
+
+def cellvit_faults(chosen: Iterable[str], models: Mapping[str, Row], config_source: str) -> list[str]:
+    """CellViT's nuclei are released under the one name that HEST-1k gave them, and no other model's are."""
+    rows = {name: models[name] for name in chosen if name in models}
+    made = [name for name, row in rows.items() if row["method"] == CELLVIT]
+    faults = [
+        f"{config_source}:nuclei: {name!r} is a model of {row['method']}, allowed: names that start with {CELLVIT} for "
+        f"models of {CELLVIT}, and for no other"
+        for name, row in rows.items()
+        if (row["method"] == CELLVIT) != (name.split("-")[0] == CELLVIT)
+    ]
+    if len(made) > 1:
+        faults.append(
+            f"{config_source}:nuclei: {', '.join(made)} would be released under one name (cellvit_seg/), allowed: one "
+            f"model of {CELLVIT} a dataset"
+        )
+    return faults
 
 
 def patch_faults(name: str, row: Row, where: str, size_px: int, config_source: str) -> list[str]:

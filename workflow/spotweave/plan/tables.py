@@ -16,7 +16,7 @@ import yaml
 from spotweave.errors import TableFaults
 from spotweave.placing import PLACINGS
 from spotweave.plan.benchmark import task_faults
-from spotweave.plan.models import environment_faults, model_faults, nuclei_faults, recipe_columns
+from spotweave.plan.models import cellvit_faults, environment_faults, model_faults, nuclei_faults, recipe_columns
 from spotweave.plan.samples import read_cohorts, sample_faults
 from spotweave.pooling import POOLINGS
 from spotweave.readers import layout_fault
@@ -25,7 +25,7 @@ from spotweave.sources import source_fault
 from spotweave.tables import config as configuration
 from spotweave.tables import selection
 from spotweave.tables.rows import Row, read_table
-from spotweave.tissue.methods import TISSUE_METHODS
+from spotweave.tissue.methods import faults as tissue_faults
 
 MIN_DONORS = 2  # a fold trains on one and tests on another
 
@@ -189,11 +189,12 @@ def load(config: Mapping[str, Any], root: Path, config_source: str = "config", f
     for key, what in (("probes", "probe"), ("protocols", "protocol"), ("metrics", "metric")):
         for name in config[key]:
             faults += entry_faults(f"{config_source}:{key}", Registry(key, what, library), name)
-    faults += entry_faults(f"{config_source}:tissue.method", TISSUE_METHODS, config["tissue"]["method"])
+    faults += [f"{config_source}:tissue.{key}: {fault}" for key, fault in tissue_faults(config["tissue"])]
     faults += environment_faults(f"{config_source}:tissue.env", config["tissue"]["env"], root / "envs")
     if not unread & {"encoders", "recipes"}:
         faults += model_faults(config, config_source, encoders, recipes, rows_at, faults, root / "envs")
     faults += nuclei_faults(nuclei, rows_at, faults, root / "envs")
+    faults += cellvit_faults(config["nuclei"], nuclei, config_source)
     faults += pool_faults(config, config_source, samples, technologies)
     for name in config["tasks"]:
         if name in tasks:

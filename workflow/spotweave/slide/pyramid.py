@@ -11,7 +11,9 @@ from spotweave.deposits.raw import raw_file
 from spotweave.io import read_json
 from spotweave.pictures.files import open_picture, undecodable
 from spotweave.pictures.header import read_header
+from spotweave.pictures.jpeg_tiles import jpeg_tiles_are_whole
 from spotweave.pictures.magnification import magnification
+from spotweave.slide.pass_through import encoded_level, write_passed_through
 
 THUMBNAIL_PX = 1000  # as HEST-1k released them
 
@@ -33,21 +35,29 @@ def build_sample(
     Measures of the record.
     """
     aligned, picture = read_json(alignment), raw_file(manifest, "image")
-    build_pyramid(picture, slide, pixel_size_um=aligned["pixel_size_um"], tile_px=tile_px, jpeg_quality=jpeg_quality)
+    is_passed_through = build_pyramid(
+        picture, slide, pixel_size_um=aligned["pixel_size_um"], tile_px=tile_px, jpeg_quality=jpeg_quality
+    )
     write_thumbnail(slide, thumbnail, THUMBNAIL_PX)
     return {
         "width_px": aligned["image_width_px"],
         "height_px": aligned["image_height_px"],
         "magnification": magnification(aligned["pixel_size_um"]),
         "picture_note": read_header(picture).note,
+        "passed_through": is_passed_through,
         "slide_bytes": slide.stat().st_size,
     }
 
 
-def build_pyramid(source: Path, target: Path, *, pixel_size_um: float, tile_px: int, jpeg_quality: int) -> None:
+def build_pyramid(source: Path, target: Path, *, pixel_size_um: float, tile_px: int, jpeg_quality: int) -> bool:
     """Write `source` as a tiled pyramidal BigTIFF (RGB, 8 bit, JPEG) that OpenSlide and QuPath open.
 
-    Transparent pixels become white. Decoding and writing stream: memory does not grow with the picture's height.
+    Transparent pixels become white. Decoding and writing stream: memory does not grow with the picture's height. Tiles
+    that are JPEG already are copied (`pass_through`), with their own sides and quality.
+
+    Returns
+    -------
+    Whether the tiles of the full size were copied.
 
     Raises
     ------
@@ -55,7 +65,13 @@ def build_pyramid(source: Path, target: Path, *, pixel_size_um: float, tile_px: 
         When the picture is truncated or cannot be decoded.
     """
     picture = open_picture(source)
+    filed = None
+    if picture.page is not None and jpeg_tiles_are_whole(source, picture.page) and picture.is_unchanged:
+        filed = encoded_level(source, picture.page)
     try:
+        if filed is not None:
+            write_passed_through(filed, picture.image, target, pixel_size_um=pixel_size_um, jpeg_quality=jpeg_quality)
+            return True
         picture.image.tiffsave(
             str(target),
             tile=True,
@@ -74,6 +90,7 @@ def build_pyramid(source: Path, target: Path, *, pixel_size_um: float, tile_px: 
         )
     except pyvips.Error as error:
         raise undecodable(source, error) from error
+    return False
 
 
 def write_thumbnail(slide: Path, target: Path, longest_px: int) -> None:

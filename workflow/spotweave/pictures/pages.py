@@ -1,0 +1,73 @@
+"""The pages of a file as libvips pictures, whoever decodes them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pyvips
+
+from spotweave.errors import Refusal
+from spotweave.pictures.tiff_tags import Tags
+from spotweave.pictures.tiff_tiles import tiles_of
+from spotweave.pictures.virtual_tiff import Tiles, damage_of, open_tiles
+
+
+@dataclass(frozen=True)
+class Page:
+    """One picture of a file; `load` opens it anew, since a picture streams only once.
+
+    Attributes
+    ----------
+    number, subifd
+        Which page of a TIFF, from 0, and which of the reduced copies that hang on it.
+    tiles
+        How it is decoded where libvips does not.
+    tags
+        Of a TIFF's page, None where they are not known.
+    fail_on
+        What a decoder's word stops at. Decoders go on over corrupt data with grey blocks and only warn: that counts.
+    """
+
+    path: Path
+    number: int = 0
+    subifd: int | None = None
+    tiles: Tiles | None = None
+    tags: Tags | None = None
+    fail_on: str = "warning"
+
+    def load(self) -> pyvips.Image:
+        """(H, W) px as filed; its header is read, its px are decoded when they are used."""
+        if self.tiles is not None:
+            return open_tiles(self.tiles)
+        where = {"page": self.number} if self.number else {}
+        if self.subifd is not None:
+            where["subifd"] = self.subifd
+        return pyvips.Image.new_from_file(str(self.path), access="sequential", fail_on=self.fail_on, **where)
+
+    def with_fail_on(self, fail_on: str) -> Page:
+        return replace(self, fail_on=fail_on)
+
+
+def page_of_tags(path: Path, tags: Tags, fail_on: str = "warning") -> Page:
+    """A page of a TIFF.
+
+    Raises
+    ------
+    Refusal
+        Neither libvips nor imagecodecs decodes it: libvips shows black px for what it does not know.
+    """
+    if tags.by_libvips:
+        return Page(path, tags.number, tags.subifd, tags=tags, fail_on=fail_on)
+    if tags.by_imagecodecs:
+        return Page(path, tags.number, tags.subifd, tiles=tiles_of(path, tags), tags=tags)
+    raise Refusal(
+        f"{path.name}: a TIFF packed by {tags.compression_name} with samples of {tags.bits} bits, which is not read;"
+        " save it packed by JPEG, Deflate, LZW, Zstandard, WebP or JPEG 2000"
+    )
+
+
+def undecodable(path: Path, error: Exception) -> Refusal:
+    """The refusal of a file that a decoder cannot read, in one line."""
+    detail = damage_of(path) or " ".join(str(error).split())[-200:]
+    return Refusal(f"{path.name}: the picture cannot be decoded ({detail}); fetch it again or convert it to TIFF")
