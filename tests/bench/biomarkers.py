@@ -180,12 +180,15 @@ def planted() -> None:
     kept = os.environ.get("KEEP")
     for seed in (3, 4, 5):
         pair = draw_pair(seed, size_um=(1504.0, 1504.0), he_pixel_size_um=0.5, dapi_pixel_size_um=2.0)
-        section = draw_section(pair, seed, planted=Planted())
+        section = draw_section(pair, seed, transcripts_per_cell=120.0, planted=Planted())
         share = section.counts / np.maximum(section.counts.sum(axis=1), 1)[:, None]
-        value = np.log1p(1e4 * share[:, section.genes.index("SIMH001")])
-        truth = np.corrcoef(value, pair.nucleus_area_um2)[0, 1]
+        truth = []
+        for gene in ("SIMH001", "SIMH002"):
+            value = np.log1p(1e4 * share[:, section.genes.index(gene)])
+            truth.append(f"{np.corrcoef(value, pair.nucleus_area_um2)[0, 1]:.2f}")
         with tempfile.TemporaryDirectory() as temporary:
-            folder = Path(kept or temporary)
+            folder = Path(kept or temporary) / str(seed)
+            folder.mkdir(exist_ok=True)
             true, _ = write_store(folder, section)
             for what, store in (("true", true), (name, segmented(true, section, row))):
                 for level in ("cell", "spot"):
@@ -194,7 +197,7 @@ def planted() -> None:
                     for gene in ("SIMH001", "SIMH002"):
                         one = area.loc[gene]
                         cells += [f"{one['r']:.2f} [{one['r_low']:.2f}, {one['r_high']:.2f}]", f"{one['q']:.2g}"]
-                    at = f"{truth:.2f}" if level == "cell" else ""
+                    at = ", ".join(truth) if level == "cell" else ""
                     print(f"| {seed} | {level} | {what} | {matched:.3f} | {at} | {' | '.join(cells)} |", flush=True)
 
 
