@@ -109,27 +109,6 @@ def catalogue_costs(folder: Path) -> tuple[float, float]:
     return cost_of(query, folder).cpu_s, cost_of(bare, folder).cpu_s
 
 
-def bench_pyramid(folder: Path) -> list[str]:
-    import pyvips
-
-    from spotweave.slide import pyramid
-
-    source, slide = folder / "source.jpg", folder / "slide.tif"
-    noise = pyvips.Image.worley(SLIDE_PX, SLIDE_PX, cell_size=48, seed=1).linear([-1.2, -2.0, -1.0], [245, 235, 245])
-    noise.cast("uchar").copy(interpretation="srgb").jpegsave(str(source), Q=88)
-
-    def decode() -> None:
-        pyvips.Image.new_from_file(str(source), access="sequential").avg()
-
-    def build() -> None:
-        pyramid.build_pyramid(source, slide, pixel_size_um=0.69, tile_px=512, jpeg_quality=85)
-
-    build_s, decode_s = best(build), best(decode)
-    return [
-        f"| pyramid of a {SLIDE_PX:,} px JPEG | {build_s:.2f} s, {build_s / decode_s:.1f} times decoding the JPEG |"
-    ]
-
-
 def bench_patches(folder: Path) -> list[str]:
     from patches import bench_patches
 

@@ -1,4 +1,4 @@
-"""Nuclei looked for in a finished build: what runs for them, what is released, what is said of a model that cannot run."""
+"""Nuclei looked for in a finished build: what runs for them, what is released, what of a model that cannot be run."""
 
 import json
 
