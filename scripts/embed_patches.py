@@ -5,7 +5,7 @@ from pathlib import Path
 
 from _stage import Stage
 
-stage = Stage("embed_patches", __doc__, inputs=["patches"], outputs=["embeddings"])
+stage = Stage("embed_patches", __doc__, inputs=["patches", "slide*"], outputs=["embeddings"])
 stage.option("--sample", required=True, help="sample id")
 stage.option("--encoder", required=True, help="name of the encoder or recipe")
 stage.option(
@@ -39,6 +39,7 @@ def work(args):
         args.embeddings,
         args.patches,
         args.spec,
+        slide=next(iter(args.slide), None),
         sample=args.sample,
         encoder=args.encoder,
         folds=args.folds,

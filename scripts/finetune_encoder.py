@@ -10,6 +10,7 @@ stage = Stage("finetune_encoder", __doc__, inputs=["splits", "patches@", "expres
 stage.option("--fold", type=int, required=True)
 stage.option("--recipe", required=True, type=json.loads, help="JSON: the recipe's row")
 stage.option("--base", required=True, type=json.loads, help="JSON: the row of the base encoder")
+stage.option("--slides", help="path of a slide, with {sample} in it; for patches without pictures")
 stage.option("--weights-folder", type=Path, help="where a relative path of the base's weights lies; the working folder")
 stage.option("--threads", type=int, default=1, help="results are equal to the last bit for equal numbers of threads")
 stage.option("--seed", type=int, default=0)
@@ -22,7 +23,7 @@ def work(args):
     limit_threads(args.threads)
     # What cuBLAS needs to be deterministic; read when the GPU is first used.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    from spotweave.finetune import Sample
+    from spotweave.finetune import samples_at
     from spotweave.io import read_json
     from spotweave.networks.spec import EncoderSpec
     from spotweave.recipes import RECIPES
@@ -30,7 +31,7 @@ def work(args):
     return RECIPES.load(args.recipe["kind"]).train(
         read_json(args.splits),
         args.fold,
-        [Sample(*paths) for paths in zip(args.samples, args.patches, args.expression, strict=True)],
+        samples_at(args.samples, args.patches, args.expression, args.slides),
         args.recipe,
         EncoderSpec.from_row(args.base),
         weights=args.weights,

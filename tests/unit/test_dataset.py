@@ -3,6 +3,7 @@
 import csv
 import json
 import subprocess
+from fnmatch import fnmatch
 
 import anndata
 import matplotlib as mpl
@@ -208,12 +209,27 @@ def test_the_first_refusal_in_the_order_of_the_stages_is_the_reason():
     assert describe.first_refusal(records[:1]) is None
 
 
+OF_A_MODEL = (".parquet", ".geojson", ".jpg", "_spots.parquet", "_cells.parquet")
+
+
+def test_only_what_cellvit_made_has_its_name():
+    assert layout.released("s1", "nuclei/cellvit-sam-h.geojson") == "cellvit_seg/s1_cellvit_seg.geojson"
+    assert layout.released("s1", "nuclei/classical.parquet") == "nuclei_seg/s1_classical.parquet"
+    made = {ending: layout.released("s1", f"nuclei/cellvitlike{ending}") for ending in OF_A_MODEL}
+    assert not any("cellvit_seg" in path for path in made.values())
+    assert {layout.model_of(f"nuclei/cellvit-256{ending}") for ending in OF_A_MODEL} == {"cellvit-256"}
+    assert layout.model_of("pools/square_100um.h5ad") is None
+
+
 def test_every_released_file_has_a_place_of_its_own():
-    names = [*layout.RELEASE, "pools/square_100um.h5ad", "pools/hest_100um.h5ad"]
+    names = [*layout.RELEASE, "pools/square_100um.h5ad", "pools/hest_100um.h5ad", "patches_more/55um_224px.h5"]
+    names += [f"nuclei/{model}{ending}" for model in ("cellvit-256", "classical") for ending in OF_A_MODEL]
     paths = {name: layout.released("s1", name) for name in names}
+    assert paths.pop("st_nuclei.h5ad") == paths["st.h5ad"]  # one or the other
     assert len(set(paths.values())) == len(paths)
-    assert all("s1" in path and path.partition("/")[0] in layout.FOLDERS for path in paths.values())
-    assert [layout.stored("s1", path) for path in paths.values()] == names
+    folders = {path.partition("/")[0] for path in paths.values()}
+    assert all("s1" in path for path in paths.values())
+    assert all(any(fnmatch(folder, pattern) for pattern in layout.FOLDERS) for folder in folders)
     stores = [layout.store_name(("results", "x", "samples", "s1", *name.split("/"))) for name in names]
     assert stores == names
 

@@ -35,8 +35,14 @@ rule extract_patches:
         st=rules.assemble_sample.output.st,
         slide=rules.build_pyramid.output.slide,
         alignment=rules.align_array.output.alignment,
+        tissue=rules.segment_tissue.output.tissue,
+        marks=rules.segment_tissue.output.marks,
     output:
         patches="<samples>/{sample}/patches.h5",
+        more=[
+            f"<samples>/{{sample}}/patches_more/{size}.h5"
+            for size in config["patch"]["also"]
+        ],
         patches_plot=picture("<samples>/{sample}/patches.jpg", "patches"),
         record="<samples>/{sample}/records/extract_patches.json",
     log:
@@ -52,11 +58,16 @@ rule extract_patches:
     params:
         size_px=config["patch"]["size_px"],
         pixel_size_um=config["patch"]["pixel_size_um"],
+        also=" ".join(config["patch"]["also"]),
+        pictures="" if config["patch"]["pictures"] else "--coordinates-only",
+        quality_flag=config["patch"]["quality_flag"],
         code=code("extract_patches"),
     shell:
         "python scripts/extract_patches.py --sample {wildcards.sample} --st {input.st} --slide {input.slide}"
-        " --alignment {input.alignment} --size-px {params.size_px} --target-pixel-size-um {params.pixel_size_um}"
-        " --patches {output.patches} --patches-plot {output.patches_plot}"
+        " --alignment {input.alignment} --tissue {input.tissue} --marks {input.marks}"
+        " --size-px {params.size_px} --target-pixel-size-um {params.pixel_size_um} --also {params.also}"
+        " {params.pictures} --quality-flag {params.quality_flag}"
+        " --patches {output.patches} {output.more} --patches-plot {output.patches_plot}"
         " --record {output.record} --code {params.code} > {log} 2>&1"
 
 
@@ -73,12 +84,14 @@ rule describe_sample:
         ],
         some_records=some_records,
         manifest=rules.fetch_sample.output.manifest,
+        st=released_st,
         files=[
-            rules.assemble_sample.output.st,
             rules.build_pyramid.output.slide,
             rules.build_pyramid.output.thumbnail,
             rules.segment_tissue.output.tissue,
+            rules.segment_tissue.output.marks,
             rules.extract_patches.output.patches,
+            rules.extract_patches.output.more,
             rules.extract_patches.output.patches_plot,
             rules.assemble_sample.output.spatial_plot,
             rules.assemble_sample.output.pixel_size_plot,
@@ -106,7 +119,7 @@ rule describe_sample:
     shell:
         "python scripts/describe_sample.py --sample {wildcards.sample} --given -"
         " --records {input.records} {input.some_records} --manifest {input.manifest}"
-        " --files {input.files} {input.some_files}"
+        " --files {input.st} {input.files} {input.some_files}"
         " --metadata {output.metadata} --provenance {output.provenance} <<< {params.given:q} > {log} 2>&1"
 
 

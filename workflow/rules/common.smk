@@ -16,12 +16,13 @@ from spotweave.addresses import public_row
 from spotweave.arguments import as_json
 from spotweave.codehash import code_hash
 from spotweave.errors import TableFaults
+from spotweave.nuclei import NUCLEI
 from spotweave.plan import closing, options, requests, tables
 from spotweave.pooling import has_grids
 from spotweave.readers import modules as reader_modules
 from spotweave.recipes import RECIPES
 from spotweave.sources import SOURCES
-from spotweave.tissue.methods import TISSUE_METHODS
+from spotweave.tissue.methods import NO_WEIGHTS, TISSUE_METHODS
 
 try:
     TABLES = tables.load(
@@ -72,6 +73,7 @@ wildcard_constraints:
     recipe=one_of(config["recipes"]),
     protocol=one_of(config["protocols"]),
     probe=one_of(config["probes"]),
+    nuclei=one_of(config["nuclei"]),
     fold=r"\d+",
 
 
@@ -112,6 +114,11 @@ def picture(path, what):
         caption="../report/pictures.rst",
         labels={"sample": "{sample}", "what": what},
     )
+
+
+def biomarker_picture(what):
+    """A picture of morphology against expression, in the report like a sample's others."""
+    return picture(f"<samples>/{{sample}}/biomarkers_{what}.png", f"biomarkers, {what}")
 
 
 def wanted_files(wildcards):
@@ -163,6 +170,7 @@ def settings_of(wildcards):
     names = ["limits", "patch", "slide"]
     names += ["registration"] * is_registered(wildcards)
     names += ["pool"] * is_pooled(wildcards)
+    names += ["biomarkers"] * has_biomarkers(wildcards)
     return {name: config[name] for name in names}
 
 

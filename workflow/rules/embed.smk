@@ -1,6 +1,8 @@
 rule embed_patches:
     input:
         patches=rules.extract_patches.output.patches,
+        # Only where patches hold no pictures.
+        slide=[] if config["patch"]["pictures"] else rules.build_pyramid.output.slide,
         folds=fold_weights,
     output:
         embeddings="<samples>/{sample}/embeddings/{encoder}.h5",
@@ -33,5 +35,5 @@ rule embed_patches:
     shell:
         "python scripts/embed_patches.py --sample {wildcards.sample} --encoder {wildcards.encoder}"
         " --given - --seed {params.seed} --threads {threads}"
-        " --patches {input.patches} --embeddings {output.embeddings}"
+        " --patches {input.patches} --slide {input.slide} --embeddings {output.embeddings}"
         " --record {output.record} --code {params.code} <<< {params.given:q} > {log} 2>&1"

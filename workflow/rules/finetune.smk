@@ -4,6 +4,11 @@ rule finetune_encoder:
             rules.make_splits.output.splits, task=recipe_task(wildcards)
         ),
         patches=recipe_members(rules.extract_patches.output.patches),
+        slides=(
+            []
+            if config["patch"]["pictures"]
+            else recipe_members(rules.build_pyramid.output.slide)
+        ),
         expression=recipe_members(rules.assemble_sample.output.st),
     output:
         weights="<results>/finetune/{recipe}/fold{fold}.safetensors",
@@ -29,6 +34,11 @@ rule finetune_encoder:
             }
         ),
         patches=per_sample("patches.h5"),
+        slides=(
+            ""
+            if config["patch"]["pictures"]
+            else lambda wildcards: f"--slides {per_sample('slide.tif')(wildcards)}"
+        ),
         expression=per_sample("st.h5ad"),
         seed=config["seed"],
         code=code(
@@ -40,7 +50,7 @@ rule finetune_encoder:
         ),
     shell:
         "python scripts/finetune_encoder.py --splits {input.splits} --fold {wildcards.fold}"
-        " --given - --patches {params.patches} --expression {params.expression}"
+        " --given - --patches {params.patches} --expression {params.expression} {params.slides}"
         " --seed {params.seed} --threads {threads}"
         " --weights {output.weights} --history {output.history}"
         " --record {output.record} --code {params.code} <<< {params.given:q} > {log} 2>&1"

@@ -105,9 +105,48 @@ def maps_bins(wildcards):
     return options.maps_bins(TABLES, wildcards.sample)
 
 
+def of_each_model(path):
+    """A path for every nuclei model of the configuration; paths of no model as they are."""
+    if "{nuclei}" not in path:
+        return [path]
+    return expand(path, nuclei=config["nuclei"], allow_missing=True)
+
+
+def of_first_model(path):
+    """A path for the nuclei model whose nuclei go into the spots; nothing where no nuclei are looked for."""
+    return of_each_model(path)[:1]
+
+
+def nuclei_code(wildcards):
+    """The entry of the registry of nuclei methods that a job loads."""
+    return [NUCLEI.module(TABLES.nuclei[wildcards.nuclei]["method"])]
+
+
+def has_nuclei(wildcards):
+    return bool(config["nuclei"])
+
+
+def released_st(wildcards):
+    """Input function: the AnnData to release, with nuclei counted where they are looked for."""
+    if has_nuclei(wildcards):
+        return rules.count_nuclei.output.counted
+    return rules.assemble_sample.output.st
+
+
+def has_matches(wildcards):
+    """Whether nuclei are matched with the sample's cells."""
+    return has_nuclei(wildcards) and has_cells(wildcards)
+
+
+def has_biomarkers(wildcards):
+    """Whether the sample's morphology is held against its expression."""
+    return has_nuclei(wildcards) and bool(config["biomarkers"]["genes"])
+
+
 def stages_of_some():
     """Stages that only some samples have: the condition, the rule's outputs, and which of them are released."""
     warped = ("cell_seg", "cell_seg_geojson", "nucleus_seg", "nucleus_seg_geojson")
+    biomarkers = ("correlations", "matrix", "heatmaps", "scatter")
     return (
         (has_frame, rules.detect_fiducials.output, ()),
         (
@@ -123,12 +162,22 @@ def stages_of_some():
         (is_pooled, rules.pool_sample.output, ("other_pools",)),
         (has_cells, rules.assemble_cells.output, ("cells",)),
         (maps_bins, rules.map_bins.output, ("bin_cell_map",)),
+        (has_nuclei, rules.segment_nuclei.output, ("nuclei", "geojson", "overlay")),
+        (has_nuclei, rules.count_nuclei.output, ()),
+        (has_nuclei, rules.measure_spots.output, ("spots",)),
+        (has_matches, rules.match_cells.output, ("matches",)),
+        (has_biomarkers, rules.explore_biomarkers.output, biomarkers),
     )
 
 
 def some_records(wildcards):
     """Input function: the records of the stages that only some samples have."""
-    return [output.record for has, output, _ in stages_of_some() if has(wildcards)]
+    return [
+        path
+        for has, output, _ in stages_of_some()
+        if has(wildcards)
+        for path in of_each_model(output.record)
+    ]
 
 
 def some_files(wildcards):
@@ -139,4 +188,5 @@ def some_files(wildcards):
         if has(wildcards)
         for name in names
     ]
-    return [path for one in named for path in ([one] if isinstance(one, str) else one)]
+    paths = [path for one in named for path in ([one] if isinstance(one, str) else one)]
+    return [of_model for path in paths for of_model in of_each_model(path)]

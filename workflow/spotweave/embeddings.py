@@ -13,6 +13,7 @@ from tqdm import tqdm
 from spotweave.encoders import ENCODERS, Encoder
 from spotweave.errors import Refusal
 from spotweave.networks.spec import EncoderSpec
+from spotweave.slide.patch_files import PatchReader
 
 
 def embed_sample(
@@ -20,6 +21,7 @@ def embed_sample(
     patches: Path,
     row: Mapping[str, str],
     *,
+    slide: Path | None = None,
     sample: str,
     encoder: str,
     folds: Sequence[Path] = (),
@@ -32,7 +34,7 @@ def embed_sample(
 
     Parameters
     ----------
-    path, patches, sample, encoder, batch
+    path, patches, slide, sample, encoder, batch
         As for `write_embeddings`.
     row
         The encoder's row; for a recipe that of its base, with the builder `finetuned`.
@@ -68,7 +70,7 @@ def embed_sample(
         named = {f"fold{fold}/embeddings": build(spec.at(file)) for fold, file in builder.fold_files(folds)}
     else:
         named = {"embeddings": build(spec)}
-    count = write_embeddings(path, patches, named, sample=sample, encoder=encoder, batch=batch)
+    count = write_embeddings(path, patches, named, slide=slide, sample=sample, encoder=encoder, batch=batch)
     return {
         "patches": count,
         "dims": {name: one.dim for name, one in named.items()},
@@ -77,7 +79,14 @@ def embed_sample(
 
 
 def write_embeddings(
-    path: Path, patches: Path, named: Mapping[str, Encoder], *, sample: str, encoder: str, batch: int
+    path: Path,
+    patches: Path,
+    named: Mapping[str, Encoder],
+    *,
+    slide: Path | None = None,
+    sample: str,
+    encoder: str,
+    batch: int,
 ) -> int:
     """Stream one sample's patches through encoders and write the embeddings, in the order of the patches.
 
@@ -87,7 +96,9 @@ def write_embeddings(
         HDF5 file to write: `barcode` (N, 1) str and one dataset (N, dim) float32 an encoder; attributes
         `sample` and `encoder`.
     patches
-        HDF5 file with `img` (N, H, W, 3) uint8 and `barcode` (N, 1) str.
+        HDF5 file with `barcode` (N, 1) str, and `img` (N, H, W, 3) uint8 or the places of the patches.
+    slide
+        The sample's pyramid, from which patches are cut where `patches` holds only their places.
     named
         Dataset name -> encoder: `embeddings`, or `fold{k}/embeddings` for one trained per fold.
     batch
@@ -100,19 +111,19 @@ def write_embeddings(
     Raises
     ------
     Refusal
-        If an encoder yields a number that is not finite.
+        If an encoder yields a number that is not finite, or there are neither pictures nor a slide.
     """
-    with h5py.File(patches, "r") as read, h5py.File(path, "w") as written:
-        count = len(read["img"])
+    with PatchReader(patches, slide) as read, h5py.File(path, "w") as written:
+        count = len(read)
         written.attrs["sample"] = sample
         written.attrs["encoder"] = encoder
-        written.create_dataset("barcode", data=read["barcode"][:], dtype=h5py.string_dtype())
+        written.create_dataset("barcode", data=read.barcodes, dtype=h5py.string_dtype())
         for name, one in named.items():
             written.create_dataset(name, (count, one.dim), "float32")
         for rows in tqdm(list(_slices(count, batch)), desc=f"{encoder} {sample}", unit="batch", disable=None):
-            images = read["img"][rows]
+            images = read.images(rows.start, rows.stop)
             for name, one in named.items():
-                written[name][rows] = _finite(one.encode(images), f"{encoder} ({name})", read["barcode"], rows)
+                written[name][rows] = _finite(one.encode(images), f"{encoder} ({name})", read.barcodes, rows)
     return count
 
 
@@ -120,12 +131,12 @@ def _slices(count: int, batch: int) -> Iterator[slice]:
     return (slice(start, min(start + batch, count)) for start in range(0, count, batch))
 
 
-def _finite(embeddings: np.ndarray, what: str, barcodes: h5py.Dataset, rows: slice) -> np.ndarray:
+def _finite(embeddings: np.ndarray, what: str, barcodes: np.ndarray, rows: slice) -> np.ndarray:
     bad = ~np.isfinite(embeddings).all(axis=1)
     if bad.any():
-        first = barcodes.asstr()[rows.start + int(bad.argmax())]
+        first = barcodes[rows.start + int(bad.argmax()), 0].decode()
         raise Refusal(
-            f"encoder {what} gives numbers that are not finite, first for patch {first.item()}: check its weights, "
+            f"encoder {what} gives numbers that are not finite, first for patch {first}: check its weights, "
             "or set its dtype to float32",
             measured=int(bad.sum()),
             threshold=0,

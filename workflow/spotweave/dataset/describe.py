@@ -10,6 +10,9 @@ from spotweave.dataset.harmonise import harmonise
 from spotweave.tables import vocabulary
 
 Record = dict[str, Any]
+# Stages that run once a nuclei model, which their measures name.
+OF_MODELS = ("segment_nuclei", "measure_spots", "match_cells")
+MODEL = "model"
 Column = Callable[[Mapping[str, str], Mapping[str, Mapping[str, Any]]], Any]
 
 
@@ -28,8 +31,22 @@ def first_refusal(records: Sequence[Record]) -> Record | None:
 
 
 def measures(records: Sequence[Record]) -> dict[str, Any]:
-    """What every stage measured, by stage."""
-    return {record["stage"]: record["measures"] for record in records if record["status"] == "accepted"}
+    """What every stage measured, by stage; of a stage that ran once a nuclei model, by model within it."""
+    measured: dict[str, Any] = {}
+    for record in records:
+        if record["status"] != "accepted":
+            continue
+        if record["stage"] in OF_MODELS:
+            measured.setdefault(record["stage"], {})[record["measures"][MODEL]] = record["measures"]
+        else:
+            measured[record["stage"]] = record["measures"]
+    return measured
+
+
+def models_without_nuclei(records: Sequence[Record]) -> set[str]:
+    """The nuclei models that could not be run on a sample: without their weights, or on px too coarse for them."""
+    found = measures(records).get("segment_nuclei", {})
+    return {model for model, measured in found.items() if measured["nuclei"] is None}
 
 
 def _cell(name: str, default: str | None = None) -> Column:
@@ -50,6 +67,16 @@ def _measure(stage: str, name: str) -> Column:
 def _measured_if(stage: str, name: str) -> Column:
     """A measure of a stage that only some technologies have; lists and mappings as text."""
     return lambda _, measured: _text(measured.get(stage, {}).get(name))
+
+
+def _of_first_model(stage: str, name: str) -> Column:
+    """A measure of a stage that runs once a nuclei model: of the first model of the configuration."""
+
+    def column(_: Mapping[str, str], measured: Mapping[str, Mapping[str, Any]]) -> Any:
+        by_model = list(measured.get(stage, {}).values())
+        return _text(by_model[0].get(name)) if by_model else None
+
+    return column
 
 
 def _text(value: Any) -> Any:
@@ -153,6 +180,14 @@ COLUMNS: dict[str, Column] = {
     "registration_flags": _measured_if("register_sample", "flags"),
     "patches": _measure("extract_patches", "patches"),
     "patches_padded": _measure("extract_patches", "patches_padded"),
+    "nuclei_model": _of_first_model("segment_nuclei", MODEL),
+    "nuclei": _of_first_model("segment_nuclei", "nuclei"),
+    "nuclei_per_mm2": _of_first_model("segment_nuclei", "nuclei_per_mm2"),
+    "nuclei_class_shares": _of_first_model("segment_nuclei", "class_shares"),
+    "nuclei_um_per_px": _of_first_model("segment_nuclei", "um_per_px"),
+    "nuclei_note": _of_first_model("segment_nuclei", "note"),
+    "nuclei_matched_share": _of_first_model("match_cells", "kept_share"),
+    "nuclei_unique_share": _of_first_model("match_cells", "unique_share"),
 }
 
 

@@ -35,9 +35,11 @@ def describe_sample(
     write_json(metadata, known)
     made = {}
     if known["status"] == "accepted":
-        made = provenance.describe_files(
-            {layout.released(sample, layout.store_name(path.parts)): path for path in files}
-        )
+        without = describe.models_without_nuclei(recorded)
+        stored = {layout.store_name(path.parts): path for path in files}
+        # Empty tables of models that could not be run are not released.
+        kept = {name: path for name, path in stored.items() if layout.model_of(name) not in without}
+        made = provenance.describe_files({layout.released(sample, name): (name, kept[name]) for name in kept})
     raw = provenance.describe_raw(manifest)
     write_json(origin, provenance.describe_origin(raw, made, recorded, settings, row.get("licence")))
 
@@ -59,11 +61,12 @@ def _entry(path: Path) -> dict[str, Any]:
     if metadata["status"] != "accepted":
         return entry
     sample = metadata["sample_id"]
-    hashes = {path: known["sha256"] for path, known in read_json(store / "provenance.json")["files"].items()}
+    described = read_json(store / "provenance.json")["files"]
+    made = {path: (known["stored"], known["sha256"]) for path, known in described.items()}
     for name in ("metadata.json", "provenance.json"):
-        hashes[layout.released(sample, name)] = file_hash(store / name)
+        made[layout.released(sample, name)] = (name, file_hash(store / name))
     files = [
-        {"released": path, "store": str(store / layout.stored(sample, path)), "sha256": digest}
-        for path, digest in sorted(hashes.items())
+        {"released": path, "store": str(store / name), "sha256": digest}
+        for path, (name, digest) in sorted(made.items())
     ]
     return {**entry, "files": files}

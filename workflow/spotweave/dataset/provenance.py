@@ -27,10 +27,11 @@ LIBRARIES = (
 )
 
 
-def describe_files(files: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
-    """Released path -> sha256 and size of the file as it is in the store."""
+def describe_files(files: Mapping[str, tuple[str, Path]]) -> dict[str, dict[str, Any]]:
+    """Released path -> name in the sample's store, sha256 and size of a file; `files`: released path -> name, where."""
     return {
-        released: {"sha256": file_hash(path), "bytes": path.stat().st_size} for released, path in sorted(files.items())
+        released: {"stored": name, "sha256": file_hash(path), "bytes": path.stat().st_size}
+        for released, (name, path) in sorted(files.items())
     }
 
 

@@ -96,7 +96,7 @@ def place(source: Path, target: Path) -> None:
 def leftovers(root: Path, wanted: Iterable[str]) -> list[Path]:
     """Files in the release's folders that belong to no accepted sample."""
     keep = {root / path for path in wanted}
-    return sorted(path for name in FOLDERS for path in (root / name).glob("*") if path not in keep)
+    return sorted(path for name in FOLDERS for path in root.glob(f"{name}/*") if path not in keep)
 
 
 def write_table(target: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from spotweave.errors import Refusal
@@ -21,6 +20,7 @@ from spotweave.expression.scales import log_share
 from spotweave.expression.variable import most_variable_within_samples
 from spotweave.folds import NoSuchFold, split_of
 from spotweave.io import is_refused
+from spotweave.slide.patch_files import PatchReader
 
 # Patches read at a time.
 CHUNK = 256
@@ -28,11 +28,22 @@ CHUNK = 256
 
 @dataclass(frozen=True)
 class Sample:
-    """Where one sample's pairs lie."""
+    """Where one sample's pairs lie; `slide` is read where its patches hold no pictures."""
 
     sample: str
     patches: Path
     expression: Path
+    slide: Path | None = None
+
+
+def samples_at(
+    names: Sequence[str], patches: Sequence[Path], expression: Sequence[Path], slides: str | None
+) -> list[Sample]:
+    """The samples whose files these are; `slides` is the path of a slide with `{sample}` in it, or None."""
+    return [
+        Sample(name, one, counts, None if slides is None else Path(slides.replace("{sample}", name)))
+        for name, one, counts in zip(names, patches, expression, strict=True)
+    ]
 
 
 @dataclass(frozen=True)
@@ -114,7 +125,7 @@ def read_pairs(samples: Sequence[Sample], n_genes: int, shrink: Callable[[np.nda
         log_share(columns(table, genes), table.totals())[rows].toarray()
         for table, rows in zip(tables, kept, strict=True)
     ]
-    images = [_read_images(sample.patches, rows, shrink) for sample, rows in zip(samples, kept, strict=True)]
+    images = [_read_images(sample, rows, shrink) for sample, rows in zip(samples, kept, strict=True)]
     return Pairs(
         images=np.concatenate(images),
         expression=np.concatenate(expression).astype(np.float32),
@@ -126,8 +137,8 @@ def read_pairs(samples: Sequence[Sample], n_genes: int, shrink: Callable[[np.nda
 
 def _read_expression(sample: Sample) -> Expression:
     """The spots that have a patch, in the order of the patches."""
-    with h5py.File(sample.patches, "r") as opened:
-        barcodes = opened["barcode"].asstr()[:, 0].tolist()
+    with PatchReader(sample.patches, sample.slide) as opened:
+        barcodes = opened.names()
     table = read_expression(sample.expression, sample.sample)
     there = set(table.barcodes.tolist())
     unknown = [barcode for barcode in barcodes if barcode not in there]
@@ -138,7 +149,7 @@ def _read_expression(sample: Sample) -> Expression:
     return table.spots(barcodes)
 
 
-def _read_images(path: Path, rows: np.ndarray, shrink: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    with h5py.File(path, "r") as opened:
-        chunks = [shrink(opened["img"][start : start + CHUNK]) for start in range(0, len(rows), CHUNK)]
+def _read_images(sample: Sample, rows: np.ndarray, shrink: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    with PatchReader(sample.patches, sample.slide) as opened:
+        chunks = [shrink(opened.images(start, start + CHUNK)) for start in range(0, len(rows), CHUNK)]
     return np.concatenate(chunks)[rows]

@@ -1,4 +1,4 @@
-"""One row of the encoder table, typed, and what is said when its weights cannot be had."""
+"""One row of the encoder table, typed, and what is said when a model's weights cannot be had."""
 
 from __future__ import annotations
 
@@ -11,23 +11,30 @@ from typing import Any
 from spotweave.errors import Refusal
 
 
-class EncoderUnavailable(Refusal):
-    """An encoder's weights cannot be had here.
+class ModelUnavailable(Refusal):
+    """A model's weights cannot be had here.
 
     Parameters
     ----------
-    encoder
-        Its name in the table.
+    model
+        What it is and its name (`tissue method deeplabv3`).
     problem
         What is missing.
     steps
         What to do, in order; they become part of the reason.
     """
 
-    def __init__(self, encoder: str, problem: str, steps: Sequence[str]) -> None:
+    def __init__(self, model: str, problem: str, steps: Sequence[str]) -> None:
         numbered = " ".join(f"({number}) {step}" for number, step in enumerate(steps, start=1))
-        super().__init__(f"encoder {encoder} is unavailable: {problem} To get it: {numbered}")
+        super().__init__(f"{model} is unavailable: {problem} To get it: {numbered}")
         self.steps = tuple(steps)
+
+
+class EncoderUnavailable(ModelUnavailable):
+    """The weights of `encoder`, by its name in the table, cannot be had here."""
+
+    def __init__(self, encoder: str, problem: str, steps: Sequence[str]) -> None:
+        super().__init__(f"encoder {encoder}", problem, steps)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,9 @@
-"""Where the weights of a row are, a file or the hub and its cache; held against their SHA-256 before opening."""
+"""Where the weights of a model are, a file or the hub and its cache; held against their SHA-256 before opening."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import huggingface_hub
@@ -9,6 +11,7 @@ import huggingface_hub.constants
 import huggingface_hub.errors
 import requests
 
+from spotweave.errors import Refusal
 from spotweave.io import file_hash
 from spotweave.networks.spec import EncoderSpec, EncoderUnavailable
 
@@ -18,15 +21,50 @@ HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 RERUN = "run again with --forcerun embed_patches finetune_encoder, which tries refused encoders anew"
 
 
-def weights_path(spec: EncoderSpec, folder: Path | None) -> Path | None:
-    """The file with the weights, fetched from the hub where the row says so; None for random weights.
+@dataclass(frozen=True)
+class Wanted:
+    """Weights as a row or a configuration names them.
 
-    A file whose SHA-256 is not the row's is not opened.
-
-    Parameters
+    Attributes
     ----------
-    folder
-        Where a relative `source` of weights = file lies; None is the working folder.
+    model
+        What they are for, in words ("encoder uni").
+    weights
+        `file` or `hub`.
+    source
+        A path, or owner/repository on the hub.
+    revision, sha256
+        Of the hub's repository and of the file; empty where not stated.
+    files
+        Names of the file on the hub, in the order of preference.
+    licence, gated
+        Of the hub's page.
+    hash_at
+        Where the SHA-256 is stated, for the message.
+    instead
+        How to say that a file is used instead of the hub.
+    rerun
+        What to type once the weights are there.
+    unavailable
+        Makes the refusal of a problem and the steps out of it.
+    """
+
+    model: str
+    weights: str
+    source: str
+    revision: str
+    sha256: str
+    files: tuple[str, ...]
+    licence: str
+    gated: bool
+    hash_at: str
+    instead: str
+    rerun: str
+    unavailable: Callable[[str, Sequence[str]], Refusal]
+
+
+def weights_path(spec: EncoderSpec, folder: Path | None) -> Path | None:
+    """The file with the weights of an encoder; None for random weights. As `located`.
 
     Raises
     ------
@@ -35,60 +73,91 @@ def weights_path(spec: EncoderSpec, folder: Path | None) -> Path | None:
     """
     if spec.weights == "random":
         return None
-    if spec.weights == "file":
-        return _checked(spec, _local_file(spec, folder))
-    if spec.weights == "hub":
-        return _checked(spec, _hub_file(spec))
-    raise ValueError(f"encoder {spec.encoder}: weights {spec.weights!r}, a network allows: hub, random, file")
+    wanted = Wanted(
+        model=f"encoder {spec.encoder}",
+        weights=spec.weights,
+        source=spec.source,
+        revision=spec.revision,
+        sha256=spec.sha256,
+        files=HUB_FILES,
+        licence=spec.licence,
+        gated=spec.gated,
+        hash_at="the column sha256 of the encoder table",
+        instead="give the encoder's row weights=file and the path of a safetensors or state-dict file as source",
+        rerun=RERUN,
+        unavailable=lambda problem, steps: EncoderUnavailable(spec.encoder, problem, steps),
+    )
+    return located(wanted, folder)
 
 
-def _checked(spec: EncoderSpec, path: Path) -> Path:
-    if not spec.sha256:
+def located(wanted: Wanted, folder: Path | None) -> Path:
+    """The file with the weights, fetched from the hub where that is asked for.
+
+    A file whose SHA-256 is not the stated one is not opened.
+
+    Parameters
+    ----------
+    folder
+        Where a relative `source` of weights = file lies; None is the working folder.
+
+    Raises
+    ------
+    Refusal
+        What `wanted.unavailable` makes, if there is no such file here, or it is another one than stated.
+    ConnectionError
+        If the hub cannot be reached: a failure, which the next run tries again.
+    """
+    if wanted.weights == "file":
+        return _checked(wanted, _local_file(wanted, folder))
+    if wanted.weights == "hub":
+        return _checked(wanted, _hub_file(wanted))
+    raise ValueError(f"{wanted.model}: weights {wanted.weights!r}, a network allows: hub, random, file")
+
+
+def _checked(wanted: Wanted, path: Path) -> Path:
+    if not wanted.sha256:
         return path
     found = file_hash(path)
-    if found != spec.sha256:
-        raise EncoderUnavailable(
-            spec.encoder,
-            f"{path} has the SHA-256 {found}, expected is {spec.sha256}.",
-            ["get the file again, or correct the column sha256 of the encoder table", RERUN],
+    if found != wanted.sha256:
+        raise wanted.unavailable(
+            f"{path} has the SHA-256 {found}, expected is {wanted.sha256}.",
+            [f"get the file again, or correct {wanted.hash_at}", wanted.rerun],
         )
     return path
 
 
-def _local_file(spec: EncoderSpec, folder: Path | None) -> Path:
-    path = (folder or Path()) / spec.source
+def _local_file(wanted: Wanted, folder: Path | None) -> Path:
+    path = (folder or Path()) / wanted.source
     if not path.is_file():
-        raise EncoderUnavailable(
-            spec.encoder,
-            f"no file {path}.",
-            [f"put its weights (safetensors, or a torch state dict) at {path}", RERUN],
+        raise wanted.unavailable(
+            f"no file {path}.", [f"put its weights (safetensors, or a torch state dict) at {path}", wanted.rerun]
         )
     return path
 
 
-def _hub_file(spec: EncoderSpec) -> Path:
-    revision = spec.revision or None
-    for name in HUB_FILES:
+def _hub_file(wanted: Wanted) -> Path:
+    revision = wanted.revision or None
+    for name in wanted.files:
         # What is here is used as it is: a run does not depend on what the hub holds today.
         cached = huggingface_hub.try_to_load_from_cache(
-            spec.source, name, revision=revision, cache_dir=huggingface_hub.constants.HF_HUB_CACHE
+            wanted.source, name, revision=revision, cache_dir=huggingface_hub.constants.HF_HUB_CACHE
         )
         if isinstance(cached, str):
             return Path(cached)
     if huggingface_hub.constants.HF_HUB_OFFLINE:
-        problem = f"{spec.source} is not in the local cache, and HF_HUB_OFFLINE is set."
-        raise EncoderUnavailable(spec.encoder, problem, _hub_steps(spec, gated=spec.gated))
+        problem = f"{wanted.source} is not in the local cache, and HF_HUB_OFFLINE is set."
+        raise wanted.unavailable(problem, _hub_steps(wanted, gated=wanted.gated))
     if not _hub_answers():
-        # The network is the world's trouble, not the encoder's: the job fails and the next run tries again.
+        # The network is the world's trouble, not the model's: the job fails and the next run tries again.
         raise ConnectionError(
-            f"the hub cannot be reached for the weights of {spec.encoder} ({spec.source}). Run again with network,"
-            " or set HF_HUB_OFFLINE=1 to have the encoder listed as unavailable and the others ranked"
+            f"the hub cannot be reached for the weights of {wanted.model} ({wanted.source}). Run again with network,"
+            " or set HF_HUB_OFFLINE=1 to have it listed as unavailable"
         )
-    for name in HUB_FILES:
+    for name in wanted.files:
         try:
             return Path(
                 huggingface_hub.hf_hub_download(
-                    spec.source,
+                    wanted.source,
                     name,
                     revision=revision,
                     etag_timeout=HUB_TIMEOUT_S,
@@ -99,12 +168,12 @@ def _hub_file(spec: EncoderSpec) -> Path:
             continue
         except huggingface_hub.errors.GatedRepoError as error:
             problem = "its weights are gated, and no token with access was found."
-            raise EncoderUnavailable(spec.encoder, problem, _hub_steps(spec, gated=True)) from error
+            raise wanted.unavailable(problem, _hub_steps(wanted, gated=True)) from error
         except (huggingface_hub.errors.RepositoryNotFoundError, huggingface_hub.errors.RevisionNotFoundError) as error:
-            problem = f"the hub has no {spec.source} at {spec.revision or 'main'} for this user."
-            raise EncoderUnavailable(spec.encoder, problem, _hub_steps(spec, gated=spec.gated)) from error
-    problem = f"{spec.source} holds none of {', '.join(HUB_FILES)}."
-    raise EncoderUnavailable(spec.encoder, problem, _hub_steps(spec, gated=False)[-2:])
+            problem = f"the hub has no {wanted.source} at {wanted.revision or 'main'} for this user."
+            raise wanted.unavailable(problem, _hub_steps(wanted, gated=wanted.gated)) from error
+    problem = f"{wanted.source} holds none of {', '.join(wanted.files)}."
+    raise wanted.unavailable(problem, _hub_steps(wanted, gated=False)[-2:])
 
 
 def _hub_answers() -> bool:
@@ -116,18 +185,18 @@ def _hub_answers() -> bool:
     return True
 
 
-def _hub_steps(spec: EncoderSpec, *, gated: bool) -> list[str]:
+def _hub_steps(wanted: Wanted, *, gated: bool) -> list[str]:
     steps = []
     if gated:
         steps = [
-            f"accept the licence ({spec.licence or 'see the page'}) at https://huggingface.co/{spec.source}",
+            f"accept the licence ({wanted.licence or 'see the page'}) at https://huggingface.co/{wanted.source}",
             "make a read token at https://huggingface.co/settings/tokens and put it into HF_TOKEN",
         ]
-    revision = f" --revision {spec.revision}" if spec.revision else ""
+    revision = f" --revision {wanted.revision}" if wanted.revision else ""
     return [
         *steps,
-        f"on a machine with network run: hf download {spec.source}{revision} (HF_HUB_OFFLINE unset, HF_HOME on a "
+        f"on a machine with network run: hf download {wanted.source}{revision} (HF_HUB_OFFLINE unset, HF_HOME on a "
         "shared disk where compute nodes are offline)",
-        "or give the encoder's row weights=file and the path of a safetensors or state-dict file as source",
-        RERUN,
+        f"or {wanted.instead}",
+        wanted.rerun,
     ]

@@ -1,4 +1,4 @@
-"""What the schemas cannot say of the tables of encoders and recipes, whose entries say it of themselves."""
+"""What the schemas cannot say of the tables of encoders, recipes and nuclei models: entries say it of themselves."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from spotweave.encoders import check_row, patch_fault
+from spotweave.nuclei import check_row as check_nuclei
 from spotweave.recipes import RECIPES
 from spotweave.registry import nearest
 from spotweave.tables.rows import Checker, Row
+
+CELLVIT = "cellvit"
 
 
 def model_faults(
@@ -36,7 +39,7 @@ def model_faults(
     known = len(found)
 
     def is_sound(table: str, name: str) -> bool:
-        return not any(fault.startswith(f"{rows_at[table, name]}:") for fault in found)
+        return is_clear(rows_at[table, name], found)
 
     for name, row in encoders.items():
         where = rows_at["encoders", name]
@@ -58,6 +61,44 @@ def model_faults(
             size_px = config["patch"]["size_px"]
             found += patch_faults(name, encoders[name], rows_at["encoders", name], size_px, config_source)
     return found[known:]
+
+
+def is_clear(where: str, found: Iterable[str]) -> bool:
+    """Whether nothing was found at a row (`file:row`)."""
+    return not any(fault.startswith(f"{where}:") for fault in found)
+
+
+def nuclei_faults(
+    models: Mapping[str, Row], rows_at: Mapping[tuple[str, str], str], said: Iterable[str], envs: Path
+) -> list[str]:
+    """What is wrong with the models that look for nuclei, a line each; parameters as in `model_faults`."""
+    said = list(said)
+    found = []
+    for name, row in models.items():
+        where = rows_at["nuclei", name]
+        own = environment_faults(f"{where}:env", row.get("env"), envs)
+        if is_clear(where, [*said, *own]):
+            own += [f"{where}:{column}: {fault}" for column, fault in check_nuclei(row)]
+        found += own
+    return found
+
+
+def cellvit_faults(chosen: Iterable[str], models: Mapping[str, Row], config_source: str) -> list[str]:
+    """CellViT's nuclei are released under the one name that HEST-1k gave them, and no other model's are."""
+    rows = {name: models[name] for name in chosen if name in models}
+    made = [name for name, row in rows.items() if row["method"] == CELLVIT]
+    faults = [
+        f"{config_source}:nuclei: {name!r} is a model of {row['method']}, allowed: names that start with {CELLVIT} for "
+        f"models of {CELLVIT}, and for no other"
+        for name, row in rows.items()
+        if (row["method"] == CELLVIT) != (name.split("-")[0] == CELLVIT)
+    ]
+    if len(made) > 1:
+        faults.append(
+            f"{config_source}:nuclei: {', '.join(made)} would be released under one name (cellvit_seg/), allowed: one "
+            f"model of {CELLVIT} a dataset"
+        )
+    return faults
 
 
 def patch_faults(name: str, row: Row, where: str, size_px: int, config_source: str) -> list[str]:

@@ -13,7 +13,7 @@ from spotweave.tables import config as configuration
 from spotweave.tables import selection
 
 SHOWN = ("sample_id", "donor", "technology", "species", "organ", "oncotree_code", "licence", "source", "accession")
-TABLES = ("technologies_table", "encoders_table", "tasks_table", "recipes_table")
+TABLES = ("technologies_table", "encoders_table", "tasks_table", "recipes_table", "nuclei_table")
 
 
 def choose(root: Path, configfile: Path, query: Iterable[str], licences: Iterable[str]) -> tables.Tables:

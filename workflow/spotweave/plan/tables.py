@@ -16,7 +16,7 @@ import yaml
 from spotweave.errors import TableFaults
 from spotweave.placing import PLACINGS
 from spotweave.plan.benchmark import task_faults
-from spotweave.plan.models import environment_faults, model_faults, recipe_columns
+from spotweave.plan.models import cellvit_faults, environment_faults, model_faults, nuclei_faults, recipe_columns
 from spotweave.plan.samples import read_cohorts, sample_faults
 from spotweave.pooling import POOLINGS
 from spotweave.readers import layout_fault
@@ -25,7 +25,7 @@ from spotweave.sources import source_fault
 from spotweave.tables import config as configuration
 from spotweave.tables import selection
 from spotweave.tables.rows import Row, read_table
-from spotweave.tissue.methods import TISSUE_METHODS
+from spotweave.tissue.methods import faults as tissue_faults
 
 MIN_DONORS = 2  # a fold trains on one and tests on another
 
@@ -45,6 +45,7 @@ class Tables:
     file_columns: tuple[str, ...] = ()
     identities: tuple[Row, ...] = ()
     downloads_at_once: dict[str, int] = field(default_factory=dict)
+    nuclei: dict[str, Row] = field(default_factory=dict)
 
     def technology_of(self, sample: str) -> Row:
         """The row of the sample's technology."""
@@ -172,13 +173,14 @@ def load(config: Mapping[str, Any], root: Path, config_source: str = "config", f
     encoders = table(config["encoders_table"], "encoders", "encoder")
     tasks = table(config["tasks_table"], "tasks", "task")
     recipes = table(config["recipes_table"], "recipes", "recipe", recipe_columns())
+    nuclei = table(config["nuclei_table"], "nuclei", "nuclei")
 
     samples, cohorts, found = read_cohorts(config["cohorts"], schemas / "cohort.schema.yaml", config_source)
     faults += found
     for where, row in samples.values():
         faults += sample_faults(where, row, None if "technologies" in unread else technologies, sources)
 
-    for key, known in (("encoders", encoders), ("tasks", tasks), ("recipes", recipes)):
+    for key, known in (("encoders", encoders), ("tasks", tasks), ("recipes", recipes), ("nuclei", nuclei)):
         faults += [
             f"{config_source}:{key}: {name!r} is in no table, {nearest(name, known)}"
             for name in config[key]
@@ -187,10 +189,12 @@ def load(config: Mapping[str, Any], root: Path, config_source: str = "config", f
     for key, what in (("probes", "probe"), ("protocols", "protocol"), ("metrics", "metric")):
         for name in config[key]:
             faults += entry_faults(f"{config_source}:{key}", Registry(key, what, library), name)
-    faults += entry_faults(f"{config_source}:tissue.method", TISSUE_METHODS, config["tissue"]["method"])
+    faults += [f"{config_source}:tissue.{key}: {fault}" for key, fault in tissue_faults(config["tissue"])]
     faults += environment_faults(f"{config_source}:tissue.env", config["tissue"]["env"], root / "envs")
     if not unread & {"encoders", "recipes"}:
         faults += model_faults(config, config_source, encoders, recipes, rows_at, faults, root / "envs")
+    faults += nuclei_faults(nuclei, rows_at, faults, root / "envs")
+    faults += cellvit_faults(config["nuclei"], nuclei, config_source)
     faults += pool_faults(config, config_source, samples, technologies)
     for name in config["tasks"]:
         if name in tasks:
@@ -215,6 +219,7 @@ def load(config: Mapping[str, Any], root: Path, config_source: str = "config", f
         tuple(column.removesuffix("_checksum") for column in columns if column.endswith("_checksum")),
         tuple(identities.values()),
         {name: int(row["downloads_at_once"]) for name, row in sources.items() if "downloads_at_once" in row},
+        nuclei,
     )
 
 

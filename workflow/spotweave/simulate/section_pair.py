@@ -60,6 +60,12 @@ class Pair:
         return centroids(self.tissue)
 
     @property
+    def nucleus_area_um2(self) -> Floats:
+        """Areas (n,) of the nuclei as both pictures show them."""
+        nuclei = self.tissue.nuclei
+        return np.asarray(np.pi * nuclei.semi_major_um * nuclei.semi_minor_um, dtype=np.float64)
+
+    @property
     def on_he(self) -> NDArray[np.bool_]:
         """Which nuclei (n,) are on the H&E."""
         places = self.um_to_he(self.nuclei_um)

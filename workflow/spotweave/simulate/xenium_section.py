@@ -19,6 +19,7 @@ from spotweave.simulate.cells import Calls, Cells, cells_of, draw_calls, draw_wi
 from spotweave.simulate.count_files import Written
 from spotweave.simulate.expression import panel
 from spotweave.simulate.ome_files import write_ome
+from spotweave.simulate.planted import Planted, plant
 from spotweave.simulate.section_pair import Pair
 from spotweave.simulate.tissue import Floats
 from spotweave.simulate.xenium import CONTROLS, MIN_QV, Truth, Version
@@ -73,7 +74,9 @@ def probed_genes() -> NDArray[np.int64]:
     return np.sort(np.concatenate([panel().of(group)[:many] for group, many in PROBED.items()])).astype(np.int64)
 
 
-def draw_section(pair: Pair, seed: int, *, donor: int = 0, transcripts_per_cell: float = 35.0) -> SectionTruth:
+def draw_section(
+    pair: Pair, seed: int, *, donor: int = 0, transcripts_per_cell: float = 35.0, planted: Planted | None = None
+) -> SectionTruth:
     """Draw the transcripts of a section; the same arguments give the same truth.
 
     Parameters
@@ -82,11 +85,16 @@ def draw_section(pair: Pair, seed: int, *, donor: int = 0, transcripts_per_cell:
         Whose genes: donors differ by the factors that they have in every simulated technology.
     transcripts_per_cell
         In a cell of tumour.
+    planted
+        Genes that do and do not follow the nuclei's size; all else is the same with and without.
     """
     call_rng, noise_rng = np.random.default_rng([20230701, seed, donor]).spawn(2)
     indices = probed_genes()
     cells = cells_of(pair.tissue)
     calls = draw_calls(call_rng, donor, cells, indices, transcripts_per_cell)
+    if planted is not None:
+        plant_rng = np.random.default_rng([20260903, seed, donor])
+        calls = plant(plant_rng, cells, pair.nucleus_area_um2, calls, planted)
     genes = [panel().genes[index] for index in indices]
     table = _table(noise_rng, cells, calls, np.array(genes, dtype=object), indices)
     counts = count(table, genes, len(cells.centre))

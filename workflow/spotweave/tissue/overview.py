@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +25,11 @@ def write_overlay(
     polygons: Sequence[shapely.Polygon],
     scale: tuple[float, float],
     max_side_px: int = 1000,
+    marks: Mapping[str, Sequence[shapely.Polygon]] | None = None,
 ) -> None:
-    """Draw the outlines on a picture of at most `max_side_px` and write it, PNG or JPEG by the suffix of `path`.
+    """Draw outlines on a picture of at most `max_side_px` and write it, PNG or JPEG by the suffix of `path`.
+
+    Marks are drawn in the colours of their kinds.
 
     `rgb` (H, W, 3) uint8 and `scale` are what `read_reduced` returned; `polygons` are in level-0 px.
     """
@@ -37,6 +40,8 @@ def write_overlay(
     drawn = as_rgb(small).numpy().copy()
     height, width = drawn.shape[:2]
     small_scale = (scale[0] * rgb.shape[1] / width, scale[1] * rgb.shape[0] / height)
-    mask = outlines.to_mask(polygons, (height, width), small_scale)
-    drawn[ndimage.binary_dilation(segmentation.find_boundaries(mask, mode="inner"))] = CONTOUR_RGB
+    for kind, found in {"tissue": polygons, **(marks or {})}.items():
+        mask = outlines.to_mask(found, (height, width), small_scale)
+        edge = segmentation.find_boundaries(mask, mode="inner")
+        drawn[ndimage.binary_dilation(edge)] = outlines.MARK_COLOURS.get(kind, CONTOUR_RGB)
     pyvips.Image.new_from_array(drawn, interpretation="srgb").write_to_file(str(path))

@@ -112,7 +112,7 @@ class Picture:
         (H, W, 3) float32 optical density against the glass; 0 where the picture was painted over.
     valid
         (H, W) bool, False where it was painted over and where there is ink.
-    painted_over
+    painted_over, ink
         (H, W) bool.
     sees_glass
         Whether the colour of the glass was found rather than assumed.
@@ -141,7 +141,8 @@ class Picture:
         self.density = optical_density(rgb, self._background_colour(rgb))
         self.density[~self.valid] = 0
         self.blacked_out_share = 1 - float(self.valid.mean())
-        self.valid &= ~self._ink()
+        self.ink: Mask = self._ink()
+        self.valid &= ~self.ink
         self._weights.clear()
 
     def look(self) -> Look:

@@ -6,7 +6,7 @@ Polygons are in level-0 px of the slide: x right, y down, origin at the top-left
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,14 @@ from spotweave.io import write_json
 
 DECIMALS = 2
 QUPATH_COLOUR = [0, 160, 0]
+MARK_COLOURS = {
+    "pen": [0, 0, 255],
+    "painted": [60, 60, 60],
+    "fold": [255, 140, 0],
+    "blur": [200, 0, 200],
+    "fiducials": [0, 200, 200],
+}
+"""Kinds of marks, and the colour of each in QuPath and on the overlay."""
 
 
 def from_mask(
@@ -72,7 +80,10 @@ def to_mask(
 
 
 def write_geojson(path: Path, polygons: Sequence[shapely.Polygon], pixel_size_um: float) -> None:
-    """Write a FeatureCollection with one annotation a piece: properties `tissue_id` (from 0) and `area_um2`."""
+    """Write a FeatureCollection with one annotation a piece: `tissue_id` (from 0), `area_um2`, `area_mm2`.
+
+    QuPath shows `measurements` in its tables.
+    """
     features = [
         {
             "type": "Feature",
@@ -83,9 +94,32 @@ def write_geojson(path: Path, polygons: Sequence[shapely.Polygon], pixel_size_um
                 "classification": {"name": "Tissue", "color": QUPATH_COLOUR},
                 "tissue_id": number,
                 "area_um2": round(polygon.area * pixel_size_um**2, 1),
+                "area_mm2": _mm2(polygon, pixel_size_um),
+                "measurements": {"Area mm^2": _mm2(polygon, pixel_size_um)},
             },
         }
         for number, polygon in enumerate(polygons)
+    ]
+    write_json(path, {"type": "FeatureCollection", "features": features})
+
+
+def write_marks(path: Path, marks: Mapping[str, Sequence[shapely.Polygon]], pixel_size_um: float) -> None:
+    """Write a FeatureCollection of what lies on a slide: one annotation a polygon, properties `kind` and `area_mm2`."""
+    features = [
+        {
+            "type": "Feature",
+            "geometry": mapping(polygon),
+            "properties": {
+                "objectType": "annotation",
+                "name": kind,
+                "classification": {"name": kind, "color": MARK_COLOURS[kind]},
+                "kind": kind,
+                "area_mm2": _mm2(polygon, pixel_size_um),
+                "measurements": {"Area mm^2": _mm2(polygon, pixel_size_um)},
+            },
+        }
+        for kind in MARK_COLOURS
+        for polygon in marks.get(kind, ())
     ]
     write_json(path, {"type": "FeatureCollection", "features": features})
 
@@ -107,6 +141,10 @@ def read_geojson(path: Path) -> list[shapely.Polygon]:
     if others:
         raise Refusal(f"{path.name} holds {', '.join(others)}; only polygons can be tissue", measured=len(others))
     return [piece for geometry in geometries for piece in _pieces(geometry)]
+
+
+def _mm2(polygon: shapely.Polygon, pixel_size_um: float) -> float:
+    return round(polygon.area * pixel_size_um**2 / 1e6, 6)
 
 
 def _pieces(geometry: Any) -> list[shapely.Polygon]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,24 @@ from spotweave.tissue.section import find_tissue
 UNITS_COMPARED = 50_000  # of the millions of bins and cells of a section, evenly: shares need no more
 
 
+@dataclass(frozen=True)
+class Made:
+    """Where the outlines and the marks (GeoJSON, level-0 px) and the picture of them (JPEG) go."""
+
+    tissue: Path
+    marks: Path
+    overlay: Path
+
+
 def segment(
     manifest: Path,
     alignment: Path,
     units: Path,
     limits: Mapping[str, float],
-    tissue: Path,
-    overlay: Path,
+    made: Made,
     *,
     method: str,
+    weights: Mapping[str, str],
     min_hole_um2: float,
     simplify_um: float,
 ) -> dict[str, Any]:
@@ -35,10 +45,10 @@ def segment(
         `raw.json`, `alignment.json` and `units.parquet`.
     limits
         Those of `section.LIMITS`.
-    tissue, overlay
-        Where the outlines (GeoJSON, level-0 px) and the picture of them (JPEG) go.
-    method
-        The way tissue is found, a module of `tissue.methods`.
+    made
+        Where results go.
+    method, weights
+        The way tissue is found, a module of `tissue.methods`, and the weights of one that is trained.
     min_hole_um2
         Smaller holes are filled.
     simplify_um
@@ -63,9 +73,11 @@ def segment(
         aligned["spot_diameter_um"] or 0.0,
         limits,
         method=method,
+        weights=weights,
         min_hole_um2=min_hole_um2,
         simplify_um=simplify_um,
     )
-    polygons.write_geojson(tissue, found.outlines, aligned["pixel_size_um"])
-    overview.write_overlay(overlay, found.rgb, found.outlines, found.scale)
+    polygons.write_geojson(made.tissue, found.outlines, aligned["pixel_size_um"])
+    polygons.write_marks(made.marks, found.marks, aligned["pixel_size_um"])
+    overview.write_overlay(made.overlay, found.rgb, found.outlines, found.scale, marks=found.marks)
     return found.measures

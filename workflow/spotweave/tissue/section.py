@@ -14,31 +14,41 @@ from numpy.typing import NDArray
 from spotweave.errors import Refusal
 from spotweave.pictures.reduced import read_reduced
 from spotweave.tissue import agreement, polygons
-from spotweave.tissue.methods import TISSUE_METHODS
+from spotweave.tissue.marks import find_marks, shares
+from spotweave.tissue.methods import NO_WEIGHTS, TISSUE_METHODS, Slide, takes
 from spotweave.tissue.picture import Look, Picture
+from spotweave.tissue.strength import stain_strength
 
 LIMITS = (
     "tissue_min_mm2",
     "stain_share_min",
+    "stain_strength_flag",
     "glass_share_flag",
     "blacked_out_share_flag",
     "spots_on_tissue_min",
     "spots_on_tissue_flag",
     "spots_off_tissue_min",
     "spots_off_tissue_flag",
+    "pen_share_flag",
+    "fold_share_flag",
+    "blur_share_flag",
 )
 """The limits of the configuration that are used here, read without importing this."""
 MIN_PIECE_UM2 = 50_000.0
 """Smaller pieces are no tissue."""
+MIN_MARK_UM2 = 2_000.0
+"""Smaller marks are not drawn: a printed dot has 6,000."""
+MARKED_SHARES = ("pen_share", "fold_share", "blur_share")
 COMPARED_MIN = 20
 """Fewer spots than this give no share to judge by."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """Tissue outlines in level-0 px, the reduced picture they were found on with its scale, and what was measured."""
+    """Outlines of tissue and of marks by kind, level-0 px; the reduced picture with its scale; what was measured."""
 
     outlines: list[shapely.Polygon]
+    marks: dict[str, list[shapely.Polygon]]
     rgb: NDArray[np.uint8]
     scale: tuple[float, float]
     measures: dict[str, Any]
@@ -53,6 +63,7 @@ def find_tissue(
     limits: Mapping[str, float],
     *,
     method: str = "classical",
+    weights: Mapping[str, str] = NO_WEIGHTS,
     min_hole_um2: float,
     simplify_um: float,
 ) -> Found:
@@ -64,21 +75,25 @@ def find_tissue(
         The H&E picture as deposited: recoded ones have lost part of their colours.
     xy_px, in_tissue
         (N, 2) spot centres, px of `picture`, NaN without a place; (N,) 0/1 the selection.
-    method
-        The way tissue is found, a module of `spotweave.tissue.methods`.
+    method, weights
+        The way tissue is found, a module of `spotweave.tissue.methods`, and the weights of one that is trained.
     limits
         Those of `LIMITS`.
 
     Raises
     ------
     Refusal
-        For a picture without stain, with too little tissue, or with too many spots on the wrong side of its edge.
+        For a picture without stain, with too little tissue, or with too many spots on the wrong side of its edge; and
+        where the weights of the method cannot be had.
     """
     chosen = TISSUE_METHODS.load(method)
     rgb, scale = read_reduced(picture, pixel_size_um / chosen.WORKING_PIXEL_SIZE_UM)
     reduced = Picture(rgb, pixel_size_um * (scale[0] * scale[1]) ** 0.5)
-    mask = chosen.segment(reduced, min_hole_um2=min_hole_um2, min_piece_um2=MIN_PIECE_UM2)
-    look = reduced.look()
+    slide = Slide(picture, pixel_size_um)
+    more: dict[str, Any] = {"slide": slide, "weights": weights}
+    wanted = {name: value for name, value in more.items() if takes(method, name)}
+    mask = chosen.segment(reduced, min_hole_um2=min_hole_um2, min_piece_um2=MIN_PIECE_UM2, **wanted)
+    look, strength = reduced.look(), stain_strength(reduced)
     outlines = polygons.from_mask(
         mask,
         scale,
@@ -96,6 +111,15 @@ def find_tissue(
             threshold=limits["tissue_min_mm2"],
         )
     scores = agreement.against_spots(outlines, xy_px[:, 0], xy_px[:, 1], in_tissue, spot_diameter_um / pixel_size_um)
+    found = find_marks(reduced, mask, slide)
+    marked = shares(found, mask, reduced)
+    drawn = {
+        kind: polygons.from_mask(
+            one, scale, simplify_px=simplify_um / pixel_size_um, min_piece_px2=MIN_MARK_UM2 / pixel_size_um**2
+        )
+        for kind, one in found.items()
+        if one is not None
+    }
     picture_mm2 = rgb.shape[0] * rgb.shape[1] * scale[0] * scale[1] * pixel_size_um**2 / 1e6
     measures = {
         "tissue_area_mm2": round(area_mm2, 4),
@@ -103,14 +127,20 @@ def find_tissue(
         "pieces": len(outlines),
         "holes": sum(len(outline.interiors) for outline in outlines),
         "stain_share": round(look.stain_share, 3),
+        "stain_strength": None if strength is None else round(strength, 3),
+        "pale_flagged": strength is not None and strength < limits["stain_strength_flag"],
         "glass_share": round(look.glass_share, 4),
         "blacked_out_share": round(look.blacked_out_share, 4),
         **scores,
+        **marked,
+        "method": method,
+        **({"weights_licence": chosen.LICENCE} if takes(method, "weights") else {}),
         "tissue_flagged": judge(picture.name, scores, limits),
         "glass_flagged": look.glass_share < limits["glass_share_flag"]
         or look.blacked_out_share > limits["blacked_out_share_flag"],
+        "marks_flagged": any((marked.get(name) or 0.0) > limits[f"{name}_flag"] for name in MARKED_SHARES),
     }
-    return Found(outlines, rgb, scale, measures)
+    return Found(outlines, drawn, rgb, scale, measures)
 
 
 def _check_stain(picture: Path, look: Look, limits: Mapping[str, float]) -> None:

@@ -20,6 +20,7 @@ import shapely
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from spotweave.annotations import write_detections
 from spotweave.deposits import arrow_tables
 from spotweave.deposits.opening import parsing
 from spotweave.deposits.raw import RawFile, find_raw
@@ -68,7 +69,6 @@ OF_OUTLINES = {  # role -> what QuPath calls it, and its colour
     "cell_boundaries": ("Cell", (80, 80, 220)),
     "nucleus_boundaries": ("Nucleus", (220, 60, 60)),
 }
-DECIMALS = 2
 
 
 @dataclass(frozen=True)
@@ -149,13 +149,13 @@ def warp_outlines(raw: RawFile | None, slide_map: SlideMap, role: str, target: P
     if raw is None:
         nothing = pa.schema({**OUTLINES, X: pa.float32(), Y: pa.float32()})
         pq.write_table(nothing.empty_table(), target, compression=OTHER_PACKING)
-        _write_geojson(geojson, (), what)
+        write_detections(geojson, ())
         return {"polygons": 0}
     seen = Seen()
     with arrow_tables.open_table(raw, OUTLINES, boundaries.NEEDED, whole=True) as table:
         _write(target, _mapped(raw.name, table, slide_map, ("vertex_x", "vertex_y"), seen), table, seen, None)
     with boundaries.stream(raw) as outlines:
-        _write_geojson(geojson, _on_slide(outlines, slide_map), what)
+        write_detections(geojson, _on_slide(outlines, slide_map, what))
     return outlines.report()
 
 
@@ -297,27 +297,11 @@ def _round_trip_um(slide_map: SlideMap, seen: Seen) -> NDArray[np.float64]:
     return np.asarray(np.linalg.norm(back - points, axis=1), dtype=np.float64)
 
 
-def _on_slide(outlines: boundaries.Outlines, slide_map: SlideMap) -> Iterator[tuple[str, shapely.Polygon]]:
-    """Cell and polygon, slide px, one after the other."""
+def _on_slide(
+    outlines: boundaries.Outlines, slide_map: SlideMap, what: tuple[str, tuple[int, int, int]]
+) -> Iterator[tuple[Any, list[dict[str, Any]]]]:
+    """Polygons in slide px and what QuPath is told of each, part by part."""
+    kind = {"name": what[0], "color": what[1]}
     for part in outlines:
-        yield from zip(part.cell_id.tolist(), shapely.transform(part.polygons, slide_map.to_slide), strict=True)
-
-
-def _write_geojson(
-    path: Path, polygons: Iterable[tuple[str, shapely.Polygon]], what: tuple[str, tuple[int, int, int]]
-) -> None:
-    """Write a FeatureCollection, a feature a line, coordinates to a hundredth of a px."""
-    name, colour = what
-    kind = json.dumps({"name": name, "color": colour})
-    with open(path, "w", encoding="utf-8", newline="\n") as handle:
-        handle.write('{"type": "FeatureCollection", "features": [')
-        separator = "\n"
-        for cell, polygon in polygons:
-            ring = json.dumps(np.round(shapely.get_coordinates(polygon), DECIMALS).tolist())
-            handle.write(
-                f'{separator}{{"type": "Feature", "geometry": {{"type": "Polygon", "coordinates": [{ring}]}},'
-                f' "properties": {{"objectType": "detection", "cell_id": {json.dumps(cell)},'
-                f' "classification": {kind}}}}}'
-            )
-            separator = ",\n"
-        handle.write("\n]}\n")
+        properties = [{"cell_id": cell, "classification": kind} for cell in part.cell_id.tolist()]
+        yield shapely.transform(part.polygons, slide_map.to_slide), properties

@@ -1,0 +1,1 @@
+"""One module here is one way to find nuclei; the contract is in `spotweave.nuclei`."""
