@@ -34,7 +34,7 @@ class Pyramid:
         self.levels = [first, *(pyvips.Image.tiffload(str(path), page=page) for page in range(1, pages))]
         self.regions = [pyvips.Region.new(level) for level in self.levels]
         self.width_px, self.height_px = first.width, first.height
-        self.downsamples = [first.width / level.width for level in self.levels]
+        self.downsamples = [_downsample(first, level) for level in self.levels]
         self.tiles_px = [_tile_height(level) for level in self.levels]
 
     def level_for(self, reduction: float) -> int:
@@ -66,6 +66,14 @@ class Pyramid:
     def _fetch(self, level: int, x0: int, y0: int, x1: int, y1: int) -> NDArray[np.uint8]:
         pixels = self.regions[level].fetch(x0, y0, x1 - x0, y1 - y0)
         return np.frombuffer(pixels, dtype=np.uint8).reshape(y1 - y0, x1 - x0, 3)
+
+
+def _downsample(first: Any, level: Any) -> float:
+    """Level-0 px per px. Where sides were halved the last odd row or column fell away: the rest is halved exactly."""
+    halved = round(math.log2(first.width / level.width))
+    if (level.width, level.height) == (first.width >> halved, first.height >> halved):
+        return float(2**halved)
+    return float(first.width / level.width)
 
 
 def _tile_height(image: Any) -> int:
