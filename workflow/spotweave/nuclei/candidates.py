@@ -2,10 +2,10 @@
 
 No threshold fits all nuclei of a slide, and no threshold tells touching ones apart. So:
 
-1. The red channel, which haematoxylin absorbs and eosin hardly does, is cut at evenly spaced levels. The sets are nested
-   (small holes filled and thin spurs opened away, which keeps them nested).
-2. The distance to the edge, averaged over the levels, is high in the middle of every nucleus, whether a neck, a gap or a
-   step of darkness parts it from the next one. Its watershed gives zones (Meyer 1994, Signal Processing 38:113).
+1. The red channel, which haematoxylin absorbs and eosin hardly does, is cut at evenly spaced levels. The sets are
+   nested (small holes filled and thin spurs opened away, which keeps them nested).
+2. The distance to the edge, averaged over the levels, is high in the middle of every nucleus, whether a neck, a gap or
+   a step of darkness parts it from the next one. Its watershed gives zones (Meyer 1994, Signal Processing 38:113).
 3. Neighbouring zones are merged in the order of how shallow the pass between their summits is: a binary tree of zones
    (single linkage, as in hierarchical watersheds: Najman and Schmitt 1996, IEEE TPAMI 18:1163).
 
@@ -107,7 +107,7 @@ def _nested(
     red: NDArray[np.float32], thresholds: Floats, um_per_px: float
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """The darkest level that holds each pixel, and its distance to the edge averaged over the levels, um."""
-    height, width = red.shape
+    rows, columns = red.shape
     first = np.full(red.shape, len(thresholds), dtype=np.int32)
     distance = np.zeros(red.shape, dtype=np.float32)
     spur = _disc(SPUR_UM / um_per_px)
@@ -116,13 +116,14 @@ def _nested(
         _, gaps, boxes, _ = cv2.connectedComponentsWithStats(1 - mask, connectivity=4)
         left, top, across, down, area = boxes.T
         hole = area < HOLE_UM2 / um_per_px**2
-        hole &= (left > 0) & (top > 0) & (left + across < width) & (top + down < height)
+        hole &= (left > 0) & (top > 0) & (left + across < columns) & (top + down < rows)
         hole[0] = False
         mask |= hole[gaps]
-        mask = cv2.morphologyEx(mask, cv2.MORPH_OPEN, spur)
-        first -= mask
+        mask = cv2.morphologyEx(mask, cv2.MORPH_OPEN, spur).astype(np.uint8)
+        first -= mask.astype(np.int32)
         distance += np.minimum(cv2.distanceTransform(mask, cv2.DIST_L2, 5) * um_per_px, FARTHEST_UM)
-    return first, cv2.GaussianBlur(distance / len(thresholds), (0, 0), SUMMIT_SMOOTHING_UM / um_per_px)
+    height = cv2.GaussianBlur(distance / len(thresholds), (0, 0), SUMMIT_SMOOTHING_UM / um_per_px)
+    return first, height.astype(np.float32)
 
 
 def _summits(height: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -132,7 +133,7 @@ def _summits(height: NDArray[np.float32]) -> NDArray[np.bool_]:
 def _neighbours(
     zone: NDArray[np.int32], first: NDArray[np.int32], height: NDArray[np.float32]
 ) -> tuple[NDArray[np.int64], NDArray[np.float32], Floats]:
-    """Pairs (P, 2) of zones that touch, the highest pass (P,) between them, their wall (P, LEVELS) at each level, px."""
+    """Pairs (P, 2) of zones that touch, highest pass (P,) between them, their wall (P, LEVELS) at each level, px."""
     sides = []
     for one, other in (np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:]):
         meet = (zone[one] != zone[other]) & (zone[one] > 0) & (zone[other] > 0)

@@ -2,8 +2,8 @@
 
 Candidates come from `nuclei.candidates`. Each gets a mark between 0 and 1, the product of how well its shape fits an
 ellipse, how sharp its whole outline is, how much darker than its surroundings it is, and whether nuclei have its size.
-Along the tree of candidates, a whole is kept where its mark is at least the mean of its parts' (by area), else its parts
-(as in component trees: Jones 1999, CVIU 75:215).
+Along the tree of candidates, a whole is kept where its mark is at least the mean of its parts' (by area), else its
+parts (as in component trees: Jones 1999, CVIU 75:215).
 
 What differs between slides is measured once a slide: the red of nuclei and of what lies between, and how sharp outlines
 are. All else is one set of numbers in um for all slides. Seen at .5 um/px.
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from spotweave.nuclei.candidates import Candidates
 
 SAMPLED_TILES = 12
+SHARPNESS_PX = 512  # the middle of each that tells how sharp outlines are
+COARSE_UM_PER_PX = 0.7  # slides of coarser pixels hold too little of small nuclei and of gaps between them
 DARK, LIGHT = 0.005, 0.75  # quantiles of red on stained tissue
 GLASS = 0.92  # of the lightest: what is lighter in red is glass, lumen or fat
 LEAST_CONTRAST = 12.0  # grey levels: with less between dark and light, nothing is stained
@@ -63,16 +65,20 @@ class Classical:
 
     tile_px, margin_px, batch = 1536, 80, 1
     classes = (NO_CLASS,)
-    provenance: Mapping[str, str] = {}
 
     def __init__(self, um_per_px: float) -> None:
         self.um_per_px = um_per_px
         self.native_um_per_px = (0.95 * um_per_px, 1.05 * um_per_px)
         self.stain: Stain | None = None
+        self.provenance: Mapping[str, str] = {}
 
     def prepare(self, overview: Overview) -> None:
         """Measure the stain on tiles from all over the tissue."""
         self.stain = measure_stain(overview.sample_tiles(SAMPLED_TILES), self.um_per_px)
+        if overview.pixel_size_um > COARSE_UM_PER_PX:
+            self.provenance = {
+                "quality": f"low: the slide has {overview.pixel_size_um:.3g} um a pixel, best is {COARSE_UM_PER_PX} or less"
+            }
 
     def predict(self, tiles: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
         """The pixels: all is done by the separator."""
@@ -99,7 +105,10 @@ def measure_stain(tiles: Sequence[NDArray[np.uint8]], um_per_px: float) -> Stain
     dark, light = (float(one) for one in np.quantile(stained, [DARK, LIGHT]))
     if light - dark < LEAST_CONTRAST:
         return None
-    return Stain(dark, light, _gradient(reds, um_per_px, dark, light))
+    middles = [
+        red[tuple(slice(max(0, (n - SHARPNESS_PX) // 2), (n + SHARPNESS_PX) // 2) for n in red.shape)] for red in reds
+    ]
+    return Stain(dark, light, _gradient(middles, um_per_px, dark, light))
 
 
 def _gradient(reds: Sequence[NDArray[np.float32]], um_per_px: float, dark: float, light: float) -> float:
