@@ -3,14 +3,13 @@
 import hashlib
 import json
 
-import cv2
 import numpy as np
 import pytest
 import torch
 from scipy import ndimage
-from skimage.segmentation import watershed
 from torch.nn import functional as F
 
+from cellvit_published import published
 from real_data import needs_real, real
 from spotweave.nuclei import NucleiSpec, NucleiUnavailable
 from spotweave.nuclei.cellvit import checkpoint, maps
@@ -63,7 +62,7 @@ def test_every_key_has_the_published_shape(name):
     assert {key: list(tensor.shape) for key, tensor in network.state_dict().items()} == expected
 
 
-@pytest.mark.parametrize(("grid", "side"), [(4, 4), (3, 5), (4, 3)])
+@pytest.mark.parametrize(("grid", "side"), [(3, 3), (2, 4), (3, 2)])
 def test_relative_attention_is_its_definition(grid, side, monkeypatch):
     """Scores added up pair by pair, tables of another side interpolated; whatever is computed at a time."""
     monkeypatch.setattr("spotweave.nuclei.cellvit.attention.MOST_BIAS", 2 * grid**4)
@@ -176,6 +175,8 @@ CONFIG = {
     "data.num_nuclei_classes": 6,
     "data.num_tissue_classes": 19,
     "model.backbone": "ViT256",
+    "dataset_config.nuclei_types.Background": 0,
+    **{f"dataset_config.nuclei_types.{name}": number for number, name in enumerate(checkpoint.CLASSES, start=1)},
     "transformations.normalize.mean": [0.7, 0.6, 0.5],
     "transformations.normalize.std": [0.5, 0.25, 0.5],
     "training.mixed_precision": True,
@@ -225,6 +226,10 @@ def without(state, name):
         (lambda state: {"arch": None}, "random.pth is no checkpoint of CellViT: it has no arch"),
         (lambda state: {"config": {**CONFIG, "model.backbone": "SAM-H"}}, "says backbone 'SAM-H'"),
         (lambda state: {"config": {**CONFIG, "data.num_nuclei_classes": 7}}, "says num_nuclei_classes 7"),
+        (
+            lambda state: {"config": {**CONFIG, "dataset_config.nuclei_types.Mitotic": 1}},
+            "says nuclei_types ('Mitotic', 'Inflammatory', 'Connective', 'Dead', 'Epithelial'), CellViT-256 has ('Neo",
+        ),
         (lambda state: {"model_state_dict": without(state, "encoder.cls_token")}, "it lacks encoder.cls_token."),
         (lambda state: {"model_state_dict": {**state, "one.more": torch.ones(1)}}, "it has beyond it one.more."),
         (
@@ -258,32 +263,6 @@ def test_a_file_of_another_hash_is_not_opened(tmp_path):
     spec = NucleiSpec("cellvit-256", "cellvit", 0.25, "256", "file", "random.pth", "0" * 64)
     with pytest.raises(NucleiUnavailable, match=r"has the SHA-256 2d711642.* expected is 000"):
         cellvit.load(spec, folder=tmp_path, device="cpu", seed=0)
-
-
-def published(mask, offsets, kernel_px=21, least_px=10):
-    """The published separation, step by step over the whole tile: labels renumbered, markers and distance."""
-    pieces, _ = ndimage.label(mask)
-    kept = np.bincount(pieces.ravel()) >= 10
-    kept[0] = False
-    blob = kept[pieces].astype(np.int32)
-    edges = []
-    for axis in (0, 1):
-        scaled = cv2.normalize(offsets[axis].astype(np.float32), None, 0, 1, cv2.NORM_MINMAX, cv2.CV_32F)
-        slope = cv2.Sobel(scaled, cv2.CV_64F, 1 - axis, axis, ksize=kernel_px)
-        edges.append(1 - cv2.normalize(slope, None, 0, 1, cv2.NORM_MINMAX, cv2.CV_32F))
-    edge = np.maximum(*edges) - (1 - blob)
-    edge[edge < 0] = 0
-    distance = -cv2.GaussianBlur((1 - edge) * blob, (3, 3), 0)
-    marker = blob - (edge >= 0.4)
-    marker[marker < 0] = 0
-    marker = ndimage.binary_fill_holes(marker).astype(np.uint8)
-    marker = cv2.morphologyEx(marker, cv2.MORPH_OPEN, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5)))
-    markers, _ = ndimage.label(marker)
-    kept = np.bincount(markers.ravel()) >= least_px
-    kept[0] = False
-    labels = watershed(distance, markers=markers * kept[markers], mask=blob)
-    values, numbered = np.unique(labels, return_inverse=True)
-    return numbered.reshape(labels.shape) + (values[0] != 0)
 
 
 @needs_real(ORACLE)

@@ -342,5 +342,5 @@ def test_a_model_sees_the_whole_slide_and_tiles_of_tissue(slide):
     assert not tissue[37, 37]
     tiles = overview.sample_tiles(3)
     assert [tile.shape for tile in tiles] == [(160, 160, 3)] * 3
-    np.testing.assert_array_equal(tiles[0], Grid(1.0, 96, 32).read(windows, Tile(0, 0, 0)))
+    np.testing.assert_array_equal(tiles[0], Grid(1.0, 96, 32).reader(windows)(Tile(0, 0, 0)))
     assert len(overview.sample_tiles(100)) < 16

@@ -78,6 +78,11 @@ LOSSLESS = {
     "planes in tiles": (FIRST, {**PLANES, **TILE}),
     "planes in tiles, Deflate": (FIRST, {"compression": "zlib", **PLANES, **TILE}),
     "planes in tiles, JPEG 2000": (FIRST, {"compression": "jpeg2000", **PLANES, **TILE}),
+    "planes in strips": (FIRST, {**PLANES, **ROWS}),
+    "planes in one strip each, big-endian, 16 bits": (
+        np.moveaxis(DEEP, -1, 0).copy(),
+        {**PLANES, "byteorder": ">", "rowsperstrip": HEIGHT},
+    ),
     "planes called grey": (FIRST, {"photometric": "minisblack", **PLANES}),
     "bands called grey": (RGB, {"photometric": "minisblack", "planarconfig": "contig"}),
     "64-bit floats": (RGB / 255.0, {}),
@@ -232,6 +237,28 @@ def test_a_tile_of_jpeg_2000_cannot_ask_for_more_than_its_size(tmp_path):
     path.write_bytes(content)
     with pytest.raises(Refusal, match="tile 0, 0 of page 1 holds no codestream of its size"):
         pyramid.build_pyramid(path, tmp_path / "slide.tif", pixel_size_um=0.5, tile_px=256, jpeg_quality=90)
+
+
+@pytest.mark.parametrize("rows", [HEIGHT, 100])
+def test_rows_of_large_strips_are_read_in_parts(tmp_path, monkeypatch, rows):
+    monkeypatch.setattr("spotweave.pictures.tiff_tiles.ROWS_BYTES", 330 * 3 * 17)
+    path = tiff(tmp_path / "a.tif", FIRST, rowsperstrip=rows, **PLANES)
+    np.testing.assert_array_equal(shown(path), RGB)
+    path.write_bytes(path.read_bytes()[:-70_000])
+    with pytest.raises(Refusal, match=r"a\.tif: the picture cannot be decoded \((rows|unable)"):
+        pyramid.build_pyramid(path, tmp_path / "slide.tif", pixel_size_um=0.5, tile_px=256, jpeg_quality=90)
+
+
+def test_one_packed_strip_is_read_up_to_a_size(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 255, (5000, 4000, 3), dtype=np.uint8)
+    path = tmp_path / "a.tif"
+    Image.fromarray(noise).save(path, compression="tiff_lzw", tiffinfo={278: 5000})
+    row = open_picture(path).image.crop(0, 4990, 4000, 1).numpy()
+    np.testing.assert_array_equal(row, noise[4990:4991])
+    monkeypatch.setattr("spotweave.pictures.pages.PACKED_STRIP_BYTES_MAX", 1_000_000)
+    with pytest.raises(Refusal, match=r"a\.tif: a strip of .* bytes packed by LZW, which is read as a whole"):
+        open_picture(path)
 
 
 def test_strips_too_large_to_be_decoded_whole_are_refused(tmp_path, monkeypatch):

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
@@ -27,6 +28,7 @@ from spotweave.nuclei.tiles import Grid, Tile, Windows
 
 IN_FLIGHT = 2  # tiles a worker has before it
 FEW = 8  # tiles that are done before a worker has started
+WORKERS_FED = 4  # by one thread that reads tiles
 
 
 def find(
@@ -62,7 +64,7 @@ def find(
     work = Separation(model.separator(), grid, grid.step * pixel_size_um, folder)
     tiles = grid.tiles(tissue)
     is_alone = threads == 1 or len(tiles) <= FEW
-    said = _answers(model, windows, grid, tiles, reads_ahead=not is_alone)
+    said = _answers(model, windows, grid, tiles, 0 if is_alone else 1 + threads // WORKERS_FED)
     progress = tqdm(said, total=len(tiles), desc="nuclei", unit="tile", disable=None)
     if is_alone:
         return [work(number, tile, maps) for number, (tile, maps) in enumerate(progress)]
@@ -70,26 +72,36 @@ def find(
 
 
 def _answers(
-    model: Model, windows: Windows, grid: Grid, tiles: Iterable[Tile], *, reads_ahead: bool
+    model: Model, windows: Windows, grid: Grid, tiles: Sequence[Tile], readers: int
 ) -> Iterator[tuple[Tile, Any]]:
-    """Each tile and what the model says of it."""
+    """Each tile and what the model says of it; with readers, the next tiles are read meanwhile."""
+    pixels = (
+        _pixels(windows, grid, tiles, readers, ahead=2 * model.batch) if readers else map(grid.reader(windows), tiles)
+    )
+    rest = iter(zip(tiles, pixels, strict=True))
+    while batch := list(islice(rest, model.batch)):
+        said = model.predict(np.stack([read for _, read in batch]))
+        yield from zip((tile for tile, _ in batch), said, strict=True)
 
-    def batch(chosen: list[Tile]) -> tuple[list[Tile], NDArray[np.uint8]]:
-        return chosen, np.stack([grid.read(windows, tile) for tile in chosen])
 
-    rest = iter(tiles)
-    chunks = iter(lambda: list(islice(rest, model.batch)), [])
-    for chosen, pixels in _ahead(batch, chunks) if reads_ahead else map(batch, chunks):
-        yield from zip(chosen, model.predict(pixels), strict=True)
+def _pixels(
+    windows: Windows, grid: Grid, tiles: Iterable[Tile], readers: int, *, ahead: int
+) -> Iterator[NDArray[np.uint8]]:
+    """The pixels of tiles in their order, read by threads of which each has opened the slide by itself."""
+    own = threading.local()
 
+    def opened() -> None:
+        own.read = grid.reader(Windows(windows.path))
 
-def _ahead(work: Callable[[Any], Any], given: Iterable[Any]) -> Iterator[Any]:
-    """As `map`, with the next one read while this one is used."""
-    with ThreadPoolExecutor(1) as reader:
-        waiting: deque[Future[Any]] = deque()
-        for one in given:
-            waiting.append(reader.submit(work, one))
-            if len(waiting) > 1:
+    def read(tile: Tile) -> NDArray[np.uint8]:
+        pixels: NDArray[np.uint8] = own.read(tile)
+        return pixels
+
+    with ThreadPoolExecutor(readers, initializer=opened) as pool:
+        waiting: deque[Future[NDArray[np.uint8]]] = deque()
+        for tile in tiles:
+            waiting.append(pool.submit(read, tile))
+            if len(waiting) > ahead:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

@@ -51,7 +51,8 @@ class SlideOverview:
         shares = _shares(self.tissue_px, x, y, side)
         best = np.flatnonzero(shares >= 0.5 * shares.max(initial=0))
         chosen = best[np.unique(np.linspace(0, len(best) - 1, min(count, len(best))).round().astype(int))]
-        return [self.grid.read(self.windows, tiles[one]) for one in chosen]
+        read = self.grid.reader(self.windows)
+        return [read(tiles[one]) for one in chosen]
 
     def _shape(self, um_per_px: float) -> tuple[int, int]:
         step = um_per_px / self.pixel_size_um

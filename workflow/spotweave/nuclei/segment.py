@@ -83,7 +83,7 @@ def segment_sample(
         found, tiles = through(model, windows, polygons, pixel_size_um, threads=threads, folder=Path(shards))
         made_by = {
             **said,
-            "um_per_px": step * pixel_size_um,
+            "um_per_px": round(step * pixel_size_um, 6),
             "slide_pixel_size_um": pixel_size_um,
             "classes": list(model.classes),
             **model.provenance,

@@ -6,7 +6,7 @@ is read in, and its value does not depend on the window: what is found does not 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,7 +42,7 @@ class Windows:
     """
 
     def __init__(self, path: Path) -> None:
-        self.pyramid = Pyramid(path)
+        self.path, self.pyramid = path, Pyramid(path)
         self.width_px, self.height_px = self.pyramid.width_px, self.pyramid.height_px
         self.factors = [_whole(factor) for factor in self.pyramid.downsamples]
 
@@ -149,10 +149,14 @@ class Grid:
             found += [Tile(int(lefts[one]), top, row) for one in np.unique(hit)]
         return found
 
-    def read(self, windows: Windows, tile: Tile) -> NDArray[np.uint8]:
-        """The pixels of a tile, (tile_px, tile_px, 3)."""
-        left, top = tile.left - self.margin_px, tile.top - self.margin_px
-        return windows.read(left, top, self.tile_px, self.tile_px, self.step)
+    def reader(self, windows: Windows) -> Callable[[Tile], NDArray[np.uint8]]:
+        """What reads the pixels of a tile, (tile_px, tile_px, 3)."""
+
+        def read(tile: Tile) -> NDArray[np.uint8]:
+            left, top = tile.left - self.margin_px, tile.top - self.margin_px
+            return windows.read(left, top, self.tile_px, self.tile_px, self.step)
+
+        return read
 
 
 def _first(edge: float, origin: int, grid: Grid) -> int:

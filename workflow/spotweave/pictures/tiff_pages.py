@@ -196,7 +196,7 @@ def _fail_on(page: Page, image: pyvips.Image) -> str:
         try:
             # Read anew: libvips would hand out the opened file again, which remembers that it failed.
             again = pyvips.Image.tiffload(
-                str(page.path), page=page.number, access=access, fail_on="warning", revalidate=True
+                str(page.path), page=page.number, access=access, fail_on="warning", revalidate=True, **page.limits
             )
             again.crop(x, y, 1, 1).avg()
         except pyvips.Error:

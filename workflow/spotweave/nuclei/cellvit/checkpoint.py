@@ -79,6 +79,7 @@ def load(path: Path, spec: NucleiSpec) -> Loaded:
         ("arch", content["arch"], variant.arch),
         ("backbone", config.get("model.backbone", variant.backbone), variant.backbone),
         ("num_nuclei_classes", int(config.get("data.num_nuclei_classes", len(CLASSES) + 1)), len(CLASSES) + 1),
+        ("nuclei_types", _named(config) or CLASSES, CLASSES),
     ):
         if found != expected:
             raise unavailable(f"says {what} {found!r}, CellViT-{spec.variant} has {expected!r}")
@@ -127,6 +128,15 @@ def _opened(path: Path) -> Any:
             if "mmap" not in str(error):
                 raise
             return torch.load(path, map_location="cpu", weights_only=True)  # torch's format before 1.6
+
+
+def _named(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Classes from id 1 on, of a flattened configuration; empty where it names none."""
+    start = "dataset_config.nuclei_types."
+    named = {
+        int(number): name.removeprefix(start).capitalize() for name, number in config.items() if name.startswith(start)
+    }
+    return tuple(named[number] for number in sorted(named) if number > 0)
 
 
 def _numbers(config: Mapping[str, Any], name: str) -> tuple[float, ...]:
