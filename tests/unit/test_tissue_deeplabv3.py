@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from torch import nn
 
 from real_data import SHARED, needs_real
 from spotweave import torchvision_shim
@@ -20,38 +19,40 @@ from spotweave.tissue import tiled
 from spotweave.tissue.methods import NO_WEIGHTS, Slide, deeplabv3, faults
 from spotweave.tissue.picture import Picture
 
+AREAS = {"min_hole_um2": 1.0, "min_piece_um2": 1.0}
 
-def random_state(seed: int = 0) -> dict[str, torch.Tensor]:
-    """Weights whose every tensor matters."""
-    torch.manual_seed(seed)
-    network = DeepLabV3()
-    for layer in network.modules():
-        if isinstance(layer, nn.Conv2d):
-            nn.init.kaiming_normal_(layer.weight)
-        if isinstance(layer, nn.BatchNorm2d):
-            layer.running_mean.normal_(0, 0.1)
-            layer.running_var.uniform_(0.5, 1.5)
-            nn.init.uniform_(layer.weight, 0.5, 1.5)
-            nn.init.normal_(layer.bias, 0, 0.1)
-    return network.state_dict()
+
+def empty_network() -> DeepLabV3:
+    """Without memory for its tensors, which `load_state_dict(assign=True)` gives it."""
+    with torch.device("meta"):
+        return DeepLabV3().eval()
 
 
 @pytest.fixture(scope="module")
 def state() -> dict[str, torch.Tensor]:
-    return random_state()
+    """Weights whose every tensor matters, of a size that keeps the signal's."""
+    random = torch.Generator().manual_seed(0)
+    found = {}
+    for name, tensor in empty_network().state_dict().items():
+        values = torch.randn(tensor.shape, generator=random) if tensor.shape else torch.tensor(0)
+        if tensor.ndim == 4:
+            found[name] = values * (2 / tensor[0].numel()) ** 0.5
+        elif name.endswith("running_var") or (name.endswith("weight") and tensor.ndim == 1):
+            found[name] = 1 + 0.3 * values.clamp(-1, 1)
+        else:
+            found[name] = 0.1 * values if tensor.ndim else values
+    return found
 
 
 @needs_real("facts", "deeplabv3_state_dict_shapes.json")
 def test_tensors_are_named_and_shaped_as_published():
-    with torch.device("meta"):
-        network = DeepLabV3()
+    network = empty_network()
     published = json.loads((SHARED / "facts/deeplabv3_state_dict_shapes.json").read_text())
     assert {name: list(tensor.shape) for name, tensor in network.state_dict().items()} == published
 
 
 def test_there_are_as_many_parameters_as_published():
-    with torch.device("meta"):
-        network = DeepLabV3()
+    network = empty_network()
     assert sum(parameter.numel() for parameter in network.parameters()) == 39_633_986
     assert len(network.state_dict()) == 362
 
@@ -61,10 +62,11 @@ def test_it_computes_what_torchvisions_network_does(state):
         pytest.skip("torchvision is not installed")
     from torchvision.models.segmentation import deeplabv3_resnet50
 
-    theirs = deeplabv3_resnet50(weights=None, weights_backbone=None, num_classes=2, aux_loss=False).eval()
-    theirs.load_state_dict(state, strict=True)
-    ours = DeepLabV3().eval()
-    ours.load_state_dict(state, strict=True)
+    with torch.device("meta"):
+        theirs = deeplabv3_resnet50(weights=None, weights_backbone=None, num_classes=2, aux_loss=False).eval()
+    ours = empty_network()
+    for network in (theirs, ours):
+        network.load_state_dict(state, strict=True, assign=True)
     images = torch.randn(1, 3, 72, 104)
     with torch.inference_mode():
         expected, found = theirs(images)["out"], ours(images)
@@ -95,19 +97,22 @@ class Runs:
 
 
 @pytest.mark.parametrize(
-    ("damage", "said"),
+    ("content", "said"),
     [
-        (lambda tensors: tensors.pop("classifier.4.bias"), "classifier.4.bias"),
-        (lambda tensors: tensors.update({"extra.weight": torch.zeros(1)}), "extra.weight"),
-        (lambda tensors: tensors.update({"classifier.4.weight": torch.zeros(21, 256, 1, 1)}), "21"),
-        (lambda tensors: tensors.update({"classifier.4.bias": Runs()}), "Weights only load failed"),
+        (
+            lambda state: {name: tensor for name, tensor in state.items() if name != "classifier.4.bias"},
+            "classifier.4.bias",
+        ),
+        (lambda state: {**state, "extra.weight": torch.zeros(1)}, "extra.weight"),
+        (lambda state: {**state, "classifier.4.weight": torch.zeros(21, 256, 1, 1)}, "21, 256"),
+        (lambda state: {"classifier.4.bias": Runs()}, "Weights only load failed"),
+        (lambda state: [1, 2], "list"),
     ],
-    ids=["missing", "left over", "of another network", "code"],
+    ids=["missing", "left over", "of another network", "code", "no tensors"],
 )
-def test_a_file_with_other_tensors_is_unavailable_and_runs_no_code(tmp_path, state, damage, said, capsys):
-    tensors = dict(state)
-    damage(tensors)
-    torch.save({"state_dict": tensors}, tmp_path / "a.ckpt")
+def test_a_file_with_other_tensors_is_unavailable_and_runs_no_code(tmp_path, state, content, said, capsys):
+    light = {name: tensor.to(torch.float16) for name, tensor in state.items()}
+    torch.save(content(light), tmp_path / "a.ckpt")
     with pytest.raises(ModelUnavailable, match=r"a\.ckpt does not hold weights") as caught:
         deeplabv3.load(tmp_path / "a.ckpt")
     assert said in caught.value.reason and "ran" not in capsys.readouterr().out
@@ -199,23 +204,19 @@ def test_tiles_that_disagree_are_blended_without_a_step():
     assert np.abs(np.diff(found, axis=1)).max() <= tiled.CELL_PX / tiled.OVERLAP_PX + 1e-6
 
 
-def test_a_section_is_segmented_with_the_weights_of_a_file(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("bias", "expected"), [(5.0, True), (-5.0, False)])
+def test_a_section_is_segmented_with_the_weights_of_a_file(tmp_path, monkeypatch, state, bias, expected):
     """Weights that make the network look at nothing but its last bias: all tissue, or none."""
-    for bias, expected in ((5.0, True), (-5.0, False)):
-        state = {name: torch.zeros_like(tensor) for name, tensor in random_state().items()}
-        state["classifier.4.bias"] = torch.tensor([0.0, bias])
-        path = tmp_path / f"{bias}.safetensors"
-        safetensors.torch.save_file(state, path)
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        rgb = np.full((160, 96, 3), 200, np.uint8)
-        slide = picture_of(rgb, tmp_path)
-        weights = settings(weights="file", source=str(path), sha256=digest)
-        picture = Picture(rgb[::8, ::8].copy(), 8.0)
-        monkeypatch.setattr(tiled, "TILE_PX", 128)
-        monkeypatch.setattr(tiled, "OVERLAP_PX", 32)
-        monkeypatch.setattr(tiled, "STEP_PX", 96)
-        mask = deeplabv3.segment(picture, min_hole_um2=1, min_piece_um2=1, slide=slide, weights=weights)
-        assert mask.shape == (20, 12) and mask.dtype == bool and (mask == expected).all()
+    zeros = {name: torch.zeros_like(tensor, dtype=torch.float16) for name, tensor in state.items()}
+    safetensors.torch.save_file({**zeros, "classifier.4.bias": torch.tensor([0.0, bias])}, tmp_path / "w.safetensors")
+    digest = hashlib.sha256((tmp_path / "w.safetensors").read_bytes()).hexdigest()
+    rgb = np.full((160, 96, 3), 200, np.uint8)
+    given = {"picture": Picture(rgb[::8, ::8].copy(), 8.0), "slide": picture_of(rgb, tmp_path), **AREAS}
+    weights = settings(weights="file", source=str(tmp_path / "w.safetensors"), sha256=digest)
+    monkeypatch.setattr(tiled, "TILE_PX", 128)
+    monkeypatch.setattr(tiled, "OVERLAP_PX", 32)
+    monkeypatch.setattr(tiled, "STEP_PX", 96)
+    mask = deeplabv3.segment(**given, weights=weights)
+    assert mask.shape == (20, 12) and mask.dtype == bool and (mask == expected).all()
     with pytest.raises(ModelUnavailable, match="expected is"):
-        wrong = {**weights, "sha256": "0" * 64}
-        deeplabv3.segment(picture, min_hole_um2=1, min_piece_um2=1, slide=slide, weights=wrong)
+        deeplabv3.segment(**given, weights={**weights, "sha256": "0" * 64})

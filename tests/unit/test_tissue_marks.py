@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +10,7 @@ import pyvips
 from scipy import ndimage
 from test_tissue import FINE_UM, INKS, SCENE_UM, draw_scene
 
-from real_data import DATA, NOT_HERE
+from real_data import real
 from spotweave.io import read_json
 from spotweave.pictures.reduced import read_reduced
 from spotweave.tissue import marks, polygons
@@ -149,15 +148,11 @@ def test_marks_are_written_as_annotations_by_kind(tmp_path):
     assert json.loads((tmp_path / "none.geojson").read_text())["features"] == []
 
 
-@pytest.mark.parametrize("name", ["dlpfc/151669", "visium_mouse_brain_anterior/spatial"])
-def test_a_real_frame_is_dots_and_its_section_has_hardly_a_mark(name):
-    path = DATA.joinpath(*name.split("/"), "tissue_lowres_image.png")
-    if not path.exists():
-        pytest.skip(f"{NOT_HERE}{name}")
-    pixel_size_um = 16.1 if name.startswith("dlpfc") else 14.0
-    picture = Picture(read_reduced(Path(path), 1)[0], pixel_size_um)
+def test_a_real_frame_is_dots_and_its_section_has_hardly_a_mark():
+    path = real("data", "dlpfc", "151669", "tissue_lowres_image.png")
+    picture = Picture(read_reduced(path, 1)[0], 16.1)
     tissue = classical.segment(picture, **AREAS)
-    found = marks.find_marks(picture, tissue, Slide(path, pixel_size_um))
+    found = marks.find_marks(picture, tissue, Slide(path, 16.1))
     shares = marks.shares(found, tissue, picture)
     assert shares["pen_share"] == 0 and shares["fold_share"] < 0.01 and shares["blur_share"] is None
     assert ndimage.label(found["fiducials"])[1] > 300  # of 660 printed ones, those that no tissue hides
