@@ -106,7 +106,9 @@ def _write_spots(path: Path, section: SectionTruth, counts: scipy.sparse.csr_mat
     place = np.floor(xy_px / side_px).astype(int)
     squares, own = np.unique(place, axis=0, return_inverse=True)
     sums = scipy.sparse.csr_matrix((np.ones(len(own)), (own.ravel(), np.arange(len(own))))) @ counts
-    obs = pd.DataFrame({"in_tissue": True}, index=[f"{row}x{column}" for column, row in squares])
+    obs = pd.DataFrame(
+        {"in_tissue": True, "tissue_fraction": 1.0}, index=[f"{row}x{column}" for column, row in squares]
+    )
     spots = anndata.AnnData(
         scipy.sparse.csr_matrix(sums.astype(np.float32)), obs=obs, var=pd.DataFrame(index=section.genes)
     )

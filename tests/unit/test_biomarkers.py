@@ -323,8 +323,10 @@ def test_classes_of_nuclei_are_picked_per_spot_and_per_cell(planted: tuple[Store
     whole = run(store, tmp_path, files)[1]["units"]
     some = run(store, tmp_path, files, classes=["Neoplastic"])[1]["units"]
     assert some == pytest.approx(whole * (nuclei["class"] == "Neoplastic").mean(), rel=0.03)
-    per_spot = run(store, tmp_path, files, classes=["Neoplastic"], level="spot", features=["area_um2"])
-    assert 50 <= per_spot[1]["units"] < run(store, tmp_path, files, level="spot", features=["area_um2"])[1]["units"]
+    features = ["area_um2", "nuclei_per_mm2"]
+    per_spot = run(store, tmp_path, files, classes=["Neoplastic"], level="spot", features=features)
+    assert 50 <= per_spot[1]["units"] < run(store, tmp_path, files, level="spot", features=features)[1]["units"]
+    assert per_spot[1]["features"] == 2
 
 
 def test_words_of_figures() -> None:
