@@ -51,7 +51,7 @@ def build_sample(
 
 @dataclass(frozen=True)
 class Built:
-    """Whether the tiles of the full size were copied as filed; what was chosen of the picture, None where nothing was."""
+    """Whether the tiles of the full size were copied as filed; what was chosen of the picture, None for nothing."""
 
     is_passed_through: bool
     note: str | None
