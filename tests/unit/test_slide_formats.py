@@ -1,5 +1,6 @@
 """Containers and codecs of slides: the px that were written, or one line that says which file, what and what to do."""
 
+import gc
 import importlib.util
 import struct
 
@@ -17,7 +18,7 @@ from spotweave.errors import Refusal
 from spotweave.pictures import jpeg2000
 from spotweave.pictures.files import open_picture
 from spotweave.pictures.header import read_header
-from spotweave.pictures.reduced import read_reduced
+from spotweave.pictures.reduced import read_reduced, strips
 from spotweave.slide import pyramid
 
 WIDTH, HEIGHT = 330, 280
@@ -106,6 +107,11 @@ def test_a_pyramid_in_subifds_is_read_from_its_reduced_copies(tmp_path, options)
     np.testing.assert_array_equal(open_picture(path).image.numpy(), RGB)
     reduced, scale = read_reduced(path, 0.2)
     assert (reduced == (0, 0, 255)).all()
+    in_strips = []
+    for _, strip in strips(path, *reduced.shape[1::-1], 20):
+        gc.collect()  # what nobody holds any more must not be needed
+        in_strips.append(strip)
+    np.testing.assert_array_equal(np.concatenate(in_strips), reduced)
     assert scale == pytest.approx((WIDTH / reduced.shape[1], HEIGHT / reduced.shape[0]))
 
 

@@ -82,6 +82,9 @@ def damage_of(path: Path) -> str | None:
 def open_tiles(tiles: Tiles, access: str = "sequential") -> pyvips.Image:
     """(H, W) px of these tiles, which are decoded when they are needed.
 
+    Who makes a `pyvips.Region` of the picture, or of one made of it, keeps the picture as long: the region alone does
+    not keep our functions alive.
+
     Raises
     ------
     Refusal
