@@ -121,6 +121,7 @@ class _VirtualFile:
         self.decoded: OrderedDict[int, Future[bytes]] = OrderedDict()
         threads = max(1, int(os.environ.get("VIPS_CONCURRENCY") or os.cpu_count() or 1))
         self.ahead = min(2 * threads, AHEAD_BYTES // self.tile_bytes) if threads > 1 else 0
+        self.kept = max(1, min(KEPT_TILES, AHEAD_BYTES // self.tile_bytes))
         self.pool = ThreadPoolExecutor(threads)
 
     def seek(self, offset: int, whence: int) -> int:
@@ -151,7 +152,7 @@ class _VirtualFile:
                 self.decoded[wanted] = self.pool.submit(self._decode, wanted)
         tile = self.decoded[number]
         self.decoded.move_to_end(number)
-        while len(self.decoded) > KEPT_TILES + ahead:
+        while len(self.decoded) > self.kept + ahead:
             self.decoded.popitem(last=False)
         return tile.result()
 
