@@ -11,7 +11,7 @@ import pytest
 import pyvips
 import tifffile
 from PIL import Image
-from small_slides import write_czi, write_ndpi
+from small_slides import write_czi, write_dicom, write_ndpi
 
 from real_data import real
 from spotweave.errors import Refusal
@@ -177,12 +177,15 @@ def test_a_czi_says_which_package_would_read_it(tmp_path, monkeypatch):
         open_picture(tmp_path / "a.czi")
 
 
-def test_a_slide_of_hamamatsu_is_read_by_openslide(tmp_path):
-    write_ndpi(tmp_path / "a.ndpi", RGB, 0.46)
-    assert openslide.OpenSlide.detect_format(tmp_path / "a.ndpi") == "hamamatsu"
-    assert np.abs(open_picture(tmp_path / "a.ndpi").image.numpy().astype(float) - RGB).mean() < 3
-    header = read_header(tmp_path / "a.ndpi")
-    assert (header.width_px, header.height_px, header.note) == (WIDTH, HEIGHT, "read by OpenSlide (hamamatsu)")
+@pytest.mark.parametrize(
+    ("write", "name", "vendor"), [(write_ndpi, "a.ndpi", "hamamatsu"), (write_dicom, "a.dcm", "dicom")]
+)
+def test_slides_of_scanners_are_read_by_openslide(tmp_path, write, name, vendor):
+    write(tmp_path / name, RGB, 0.46)
+    assert openslide.OpenSlide.detect_format(tmp_path / name) == vendor
+    assert np.abs(open_picture(tmp_path / name).image.numpy().astype(float) - RGB).mean() < 3
+    header = read_header(tmp_path / name)
+    assert (header.width_px, header.height_px, header.note) == (WIDTH, HEIGHT, f"read by OpenSlide ({vendor})")
     assert header.pixel_size_um == pytest.approx(0.46, rel=1e-3)
 
 
