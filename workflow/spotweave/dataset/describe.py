@@ -158,6 +158,10 @@ COLUMNS: dict[str, Column] = {
     "glass_share": _measure("segment_tissue", "glass_share"),
     "blacked_out_share": _measure("segment_tissue", "blacked_out_share"),
     "glass_flagged": _measure("segment_tissue", "glass_flagged"),
+    **{
+        name: _measure("segment_tissue", name)
+        for name in ("stain_strength", "pale_flagged", "pen_share", "fold_share", "blur_share", "marks_flagged")
+    },
     "picture_note": _measure("build_pyramid", "picture_note"),
     "tissue_fraction_mean": _measure("assemble_sample", "tissue_fraction_mean"),
     "counts_in": _conserved("counts_in"),
