@@ -37,7 +37,7 @@ USUAL_GRADIENT = 0.4  # per um, of a sharp slide; only for finding those outline
 ELLIPSE = (0.85, 1.0)
 SHARPNESS = (0.1, 1.2)  # gradient, in units of the slide's own
 CONTRAST = (0.1, 0.7)
-SMALL_UM2, LARGE_UM2 = (4.0, 18.0), (150.0, 400.0)
+SMALL_UM2, LARGE_UM2 = (4.0, 20.0), (120.0, 300.0)
 LEAST_MARK = 0.12
 LEAST_UM2 = 6.0
 
