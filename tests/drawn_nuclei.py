@@ -16,7 +16,7 @@ import shapely
 from skimage import draw
 
 from spotweave.io import write_json
-from spotweave.nuclei.files import write_nuclei
+from spotweave.nuclei.files import SCHEMA, write_nuclei
 from spotweave.nuclei.morphology import neighbourhood, of_labels
 from spotweave.simulate.section_pair import Pair, on_slide
 from spotweave.simulate.xenium_section import SectionTruth
@@ -67,12 +67,10 @@ def write_table(path: Path, nuclei: pd.DataFrame, pixel_size_um: float, **said: 
         "geometry": shapely.to_wkb(outlines),
         "class": whole["class"] if "class" in whole else ["Nucleus"] * len(whole),
         "class_probability": np.full(len(whole), np.nan, np.float32),
-        **{name: whole[name] for name in whole if name != "class"},
+        **{name: whole[name].to_numpy() for name in whole if name != "class"},  # NaN, not null
     }
     made_by = {"model": "truth", "classes": ["Nucleus"], "slide_pixel_size_um": pixel_size_um, **said}
     names = pa.table(dict(columns))
-    from spotweave.nuclei.files import SCHEMA
-
     parts = [names.select(SCHEMA.names).cast(SCHEMA)] if len(whole) else []
     write_nuclei(path, path.with_suffix(".geojson"), parts, made_by)
 
