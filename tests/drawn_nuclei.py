@@ -47,7 +47,7 @@ def true_nuclei(pair: Pair) -> tuple[pd.DataFrame, np.ndarray]:
         rows, columns = draw.ellipse(*centre, *axes, shape=labels.shape, rotation=-there.angle_rad[index])
         free = labels[rows, columns] == 0
         labels[rows[free], columns[free]] = index + 1
-    table = pd.DataFrame(of_labels(np.append(labels, labels[:1] * 0, axis=0), size))
+    table = pd.DataFrame(of_labels(labels, size))
     table = table.reindex(range(len(there.x_um)))
     table.insert(0, "x_px", there.x_um / size)
     table.insert(1, "y_px", there.y_um / size)
@@ -90,6 +90,7 @@ def write_store(folder: Path, section: SectionTruth) -> tuple[Store, np.ndarray]
     names = [f"cell{number}" for number in range(counts.shape[0])]
     xy_px = section.he_xy_px
     placed = pd.DataFrame({"pxl_col_in_fullres": xy_px[:, 0], "pxl_row_in_fullres": xy_px[:, 1]}, index=names)
+    placed["nucleus_area_um2"] = section.nucleus_area_um2
     var = pd.DataFrame(index=section.genes)
     cells = anndata.AnnData(counts, obs=placed, var=var, obsm={"spatial": xy_px})
     cells.write_h5ad(store.cells)

@@ -163,6 +163,7 @@ def test_cells_of_a_simulated_section_are_found_again(tmp_path: Path) -> None:
     assert found.mean() > 0.97
     assert found.sum() > 0.9 * seen.sum()
     assert measures["matched"] == len(pairs)
+    assert measures["area_r"] > 0.8
     assert measures["kept_share"] == pytest.approx(len(pairs) / len(truth), abs=1e-4)
     assert (pairs["distance_um"] <= 5).all()
     assert read_json(store.alignment)["pixel_size_um"] == 0.5
