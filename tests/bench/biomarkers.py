@@ -149,12 +149,7 @@ def segmented(store: Store, section: SectionTruth, row: dict[str, str]) -> Store
     )
     found = folder / "found.parquet"
     made = Made(found, folder / "found.geojson", folder / "found.jpg")
-    print(
-        "|",
-        segment_sample(folder / "slide.tif", store.tissue, store.alignment, made, row)["nuclei"],
-        "nuclei |",
-        end=" ",
-    )
+    segment_sample(folder / "slide.tif", store.tissue, store.alignment, made, row)
     return Store(store.st, store.cells, store.alignment, store.tissue, found)
 
 
