@@ -25,7 +25,6 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 SAMPLES = 1229
 REPEATS = 3
-SLIDE_PX = 9000
 
 
 def best(work: Callable[[], object]) -> float:

@@ -2,10 +2,10 @@
 
     python tests/bench/tissue.py
 
-First, through the script of the workflow on the deposited picture: balanced accuracy against the spots (the share of the
-selected ones on tissue where no other is listed), area, bare glass, marks. Then, a row a section, share of the selected
-spots on tissue, and of the others off it, on the deposited picture, on a copy as JPEG of quality 85 with halved colours,
-and on the pyramid that the workflow writes (which it does not segment).
+First, through the script of the workflow on the deposited picture: balanced accuracy against the spots (the share of
+the selected ones on tissue where no other is listed), area, bare glass, marks. Then, a row a section, share of the
+selected spots on tissue, and of the others off it, on the deposited picture, on a copy as JPEG of quality 85 with halved
+colours, and on the pyramid that the workflow writes (which it does not segment).
 """
 
 from __future__ import annotations
@@ -116,9 +116,7 @@ def main() -> None:
     for name in ("B4", "C2", "C3", "C4", "C5"):
         folder = DATA / "her2st"
         sections[name] = (*first_generation(folder / f"{name}.jpg", folder / f"{name}_selection.tsv", 200.0), 100.0)
-    print(
-        "| section | um/px | balanced accuracy | mm2 | glass | stain | pen / fold / blur |\n|---|---|---|---|---|---|---|"
-    )
+    print("| section | um/px | balanced accuracy | mm2 | glass | stain | pen / fold / blur |\n" + "|---" * 7 + "|")
     with tempfile.TemporaryDirectory() as temporary:
         for name, section in sections.items():
             print(f"| {name} | {section[2]:.3g} | {through_the_workflow(Path(temporary), *section)} |", flush=True)

@@ -341,6 +341,22 @@ def test_coordinates_are_of_the_px_as_filed_whatever_a_tag_says_of_turning(tmp_p
     assert np.abs(shown(tmp_path / f"a.{suffix}").astype(float) - RGB).mean() < 3
 
 
+@pytest.mark.parametrize(
+    ("tag", "field", "value", "said"),
+    [(262, 8, 3, "bands that are no colours"), (256, 2, 1, "the tags of its first page are damaged")],
+    ids=["a palette of four bands", "a width of another type"],
+)
+def test_tags_that_contradict_the_px_are_damage(tmp_path, tag, field, value, said):
+    path = tiff(tmp_path / "a.tif", np.dstack([RGB, np.full(RGB.shape[:2], 255, np.uint8)]), extrasamples=[2])
+    with tifffile.TiffFile(path) as file:
+        entry = file.pages[0].tags[tag].offset
+    content = bytearray(path.read_bytes())
+    content[entry + field : entry + field + 2] = struct.pack("<H", value)
+    path.write_bytes(content)
+    with pytest.raises(Refusal, match=rf"a\.tif: .*{said}"):
+        open_picture(path)
+
+
 def test_five_bands_are_refused_whoever_decodes_them(tmp_path):
     samples = np.dstack([RGB, RGB[..., :2]])
     for compression in (None, "zstd"):

@@ -6,6 +6,7 @@ Glands, vessels and follicles are as dark, but bluer than what surrounds them, o
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 from skimage import filters, measure, morphology
 
@@ -19,7 +20,7 @@ STRONG, WEAK = 1.8, 1.5
 DARKEST_SHARE = 0.1
 """A fold is as dark as the darkest tenth of the tissue."""
 HUE_MAX = 0.15
-"""Most that the shares of red and blue in the density differ from those around, relatively."""
+"""Most that the shares of red and blue in a fold's density differ from those around, relatively, in its median."""
 WIDTH_MIN_UM, WIDTH_MAX_UM = 24.0, 300.0
 LENGTH_MIN_UM = 300.0
 ELONGATION_MIN = 3.5
@@ -40,10 +41,13 @@ def folds(picture: Picture, tissue: Mask) -> Mask:
         usual = local[GREEN][others if others.any() else tissue]
         dark = tissue & (local[GREEN] > np.quantile(usual, 1 - DARKEST_SHARE))
         candidate = filters.apply_hysteresis_threshold(np.where(dark, ratio, 0), WEAK, STRONG)
+    labels, count = ndimage.label(closed(candidate, WIDTH_MIN_UM / px) & tissue, np.ones((3, 3)))
+    kept = _are_bands(labels, count, px)
     for channel in (RED, BLUE):
         hue, hue_around = (of[channel] / np.maximum(of[GREEN], 0.02) for of in (local, around))
-        candidate &= np.abs(hue / np.maximum(hue_around, 0.02) - 1) < HUE_MAX
-    return _bands(closed(candidate, WIDTH_MIN_UM / px) & tissue, px)
+        differs = np.abs(hue / np.maximum(hue_around, 0.02) - 1)
+        kept[1:] &= np.asarray(ndimage.median(differs, labels, np.arange(1, count + 1))) < HUE_MAX
+    return kept[labels]
 
 
 def _within(plane: Plane, mask: Mask, sigma_px: float) -> Plane:
@@ -51,9 +55,8 @@ def _within(plane: Plane, mask: Mask, sigma_px: float) -> Plane:
     return (gaussian(plane * mask, sigma_px) / np.maximum(weight, 1e-4)).astype(np.float32)
 
 
-def _bands(mask: Mask, pixel_size_um: float) -> Mask:
-    """The pieces that are long and narrow."""
-    labels, count = ndimage.label(mask, np.ones((3, 3)))
+def _are_bands(labels: NDArray[np.int32], count: int, pixel_size_um: float) -> Mask:
+    """(count + 1,) bool by label: the pieces that are long and narrow."""
     kept = np.zeros(count + 1, bool)
     for piece in measure.regionprops(labels):
         area_um2 = piece.area * pixel_size_um**2
@@ -66,4 +69,4 @@ def _bands(mask: Mask, pixel_size_um: float) -> Mask:
             and WIDTH_MIN_UM <= width_um <= WIDTH_MAX_UM
             and length_um >= ELONGATION_MIN * width_um
         )
-    return kept[labels]
+    return kept
