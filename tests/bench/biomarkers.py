@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -36,9 +37,10 @@ from spotweave.biomarkers.units import Files, Units
 from spotweave.nuclei.matching import match_cells
 from spotweave.nuclei.measuring import measure_spots
 from spotweave.nuclei.morphology import FEATURES, of_labels
+from spotweave.nuclei.table import read_nuclei
 from spotweave.simulate.planted import Planted
 from spotweave.simulate.section_pair import draw_pair
-from spotweave.simulate.xenium_section import draw_section
+from spotweave.simulate.xenium_section import SectionTruth, draw_section
 
 PITCH_UM = 100.0
 PAIRS, SECTIONS = 30, 10
@@ -129,7 +131,7 @@ def intervals() -> None:
         print(f"| {width:g} | {' | '.join(cells)} | {np.mean(wide):.2f} |", flush=True)
 
 
-def segmented(store: Store, section: Any, row: dict[str, str]) -> Store:
+def segmented(store: Store, section: SectionTruth, row: dict[str, str]) -> Store:
     """The store with the nuclei that a model finds on the H&E."""
     from spotweave.nuclei.segment import Outputs as Made
     from spotweave.nuclei.segment import segment_sample
@@ -147,58 +149,60 @@ def segmented(store: Store, section: Any, row: dict[str, str]) -> Store:
     )
     found = folder / "found.parquet"
     made = Made(found, folder / "found.geojson", folder / "found.jpg")
-    print(
-        "|",
-        segment_sample(folder / "slide.tif", store.tissue, store.alignment, made, row)["nuclei"],
-        "nuclei |",
-        end=" ",
-    )
+    segment_sample(folder / "slide.tif", store.tissue, store.alignment, made, row)
     return Store(store.st, store.cells, store.alignment, store.tissue, found)
 
 
-def explored(store: Store, level: str) -> tuple[Any, float | None]:
-    """Area against both planted genes, by gene, and the share of nuclei that were matched."""
+def explored(store: Store, level: str) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Area against both planted genes, by gene, and how nuclei were matched."""
     folder = store.st.parent
     measure_spots(store.st, store.nuclei, store.tissue, store.alignment, folder / "spots.parquet")
-    share = match_cells(store.nuclei, store.cells, store.alignment, folder / "matches.parquet")["kept_share"]
+    matching = match_cells(store.nuclei, store.cells, store.alignment, folder / "matches.parquet")
     files = Files(store.st, folder / "spots.parquet", store.cells, store.nuclei, folder / "matches.parquet")
     names = ("c.parquet", "m.png", "h.png", "s.png")
     settings = Settings(level=level, genes=["SIMH001", "SIMH002"], pair=["SIMH001", "area_um2"])
     explore("simulated", files, settings, 1, Outputs(*(folder / f"{level}_{name}" for name in names)))
     table = pq.read_table(folder / f"{level}_c.parquet").to_pandas()
-    return table[table["feature"].isin(["area_um2", "area_um2_mean"])].set_index("gene"), share
+    return table[table["feature"].isin(["area_um2", "area_um2_mean"])].set_index("gene"), matching
+
+
+def of_truth(section: SectionTruth, store: Store) -> str:
+    """R of the log-normalised planted gene with the true area over the matched cells, and of found with true area."""
+    pairs = pq.read_table(store.st.parent / "matches.parquet").to_pandas()
+    cells = pairs["cell"].str.removeprefix("cell").astype(int).to_numpy()
+    share = section.counts[:, section.genes.index("SIMH001")] / np.maximum(section.counts.sum(axis=1), 1)
+    area = section.pair.nucleus_area_um2[cells]
+    found = read_nuclei(store.nuclei, ["area_um2"]).columns["area_um2"].to_numpy()[pairs["nucleus"]]
+    return f"{np.corrcoef(np.log1p(1e4 * share)[cells], area)[0, 1]:.2f} | {np.corrcoef(found, area)[0, 1]:.2f}"
 
 
 def planted() -> None:
-    """R of the planted gene and of the free one with nuclear area, by truth, true outlines and found ones."""
+    """R of the planted gene and of the free one with nuclear area: true outlines, and found ones."""
     name = os.environ.get("NUCLEI", "classical")
     with (TESTS.parent / "config/nuclei.csv").open() as handle:
         row = next(row for row in csv.DictReader(handle) if row["nuclei"] == name)
     print(
-        "| section | level | nuclei | matched | R of truth | planted | q | free | q |\n|---|---|---|---|---|---|---|---|---|"
+        "| section | level | nuclei | number | matched | unique | true R of the matched | R of areas | planted | q | free | q |"
     )
+    print(f"|{'---|' * 12}")
     kept = os.environ.get("KEEP")
     for seed in (3, 4, 5):
         pair = draw_pair(seed, size_um=(1504.0, 1504.0), he_pixel_size_um=0.5, dapi_pixel_size_um=2.0)
         section = draw_section(pair, seed, transcripts_per_cell=120.0, planted=Planted())
-        share = section.counts / np.maximum(section.counts.sum(axis=1), 1)[:, None]
-        truth = []
-        for gene in ("SIMH001", "SIMH002"):
-            value = np.log1p(1e4 * share[:, section.genes.index(gene)])
-            truth.append(f"{np.corrcoef(value, pair.nucleus_area_um2)[0, 1]:.2f}")
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(kept or temporary) / str(seed)
             folder.mkdir(exist_ok=True)
             true, _ = write_store(folder, section)
             for what, store in (("true", true), (name, segmented(true, section, row))):
                 for level in ("cell", "spot"):
-                    area, matched = explored(store, level)
-                    cells = []
+                    area, matching = explored(store, level)
+                    cells = [str(seed), level, what, str(matching["nuclei"])]
+                    cells += [str(matching[share]) for share in ("kept_share", "unique_share")]
+                    cells.append(of_truth(section, store) if level == "cell" else " | ")
                     for gene in ("SIMH001", "SIMH002"):
                         one = area.loc[gene]
                         cells += [f"{one['r']:.2f} [{one['r_low']:.2f}, {one['r_high']:.2f}]", f"{one['q']:.2g}"]
-                    at = ", ".join(truth) if level == "cell" else ""
-                    print(f"| {seed} | {level} | {what} | {matched:.3f} | {at} | {' | '.join(cells)} |", flush=True)
+                    print(f"| {' | '.join(cells)} |", flush=True)
 
 
 def speed() -> None:
