@@ -183,6 +183,14 @@ def test_blocks_are_at_most_a_sixth_of_the_section() -> None:
     assert (high - low).mean() == pytest.approx(2 * 1.96 / np.sqrt(len(xy_um) - 3), rel=0.1)
 
 
+def test_blocks_alone_are_as_wide_as_smooth_maps_differ() -> None:
+    """One map after another drawn anew tells how far R is from its truth, without a formula."""
+    xy_um, rng = section(), np.random.default_rng(9)
+    x, y = fields(rng, xy_um, MAPS, 120.0), fields(rng, xy_um, MAPS, 120.0)
+    low, high = intervals(x, y, xy_um, side_um=900.0, draws=400, seed=0)
+    assert (high - low).mean() == pytest.approx(2 * 1.96 * correlation(x, y).std(), rel=0.15)
+
+
 def test_units_on_a_line_are_not_tested() -> None:
     rng = np.random.default_rng(0)
     line = np.stack([np.arange(60) * 100.0, rng.random(60)], axis=1)
