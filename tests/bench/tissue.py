@@ -4,8 +4,8 @@
 
 First, through the script of the workflow on the deposited picture: balanced accuracy against the spots (the share of
 the selected ones on tissue where no other is listed), area, bare glass, marks. Then, a row a section, share of the
-selected spots on tissue, and of the others off it, on the deposited picture, on a copy as JPEG of quality 85 with halved
-colours, and on the pyramid that the workflow writes (which it does not segment).
+selected spots on tissue, and of the others off it, on the deposited picture, on a copy as JPEG of quality 85 with
+halved colours, and on the pyramid that the workflow writes (which it does not segment).
 """
 
 from __future__ import annotations

@@ -192,7 +192,7 @@ def test_two_passes_write_the_same_bytes(store, extracted, tmp_path):
 
 def test_pixels_read_on_the_fly_are_those_of_the_file(store, extracted, monkeypatch):
     with_pictures, without, _ = extracted
-    monkeypatch.setattr(patch_files, "AHEAD", 7)
+    monkeypatch.setattr(patch_files, "AHEAD_BYTES", 7 * 64 * 64 * 3)
     with PatchReader(with_pictures / "patches.h5") as full, PatchReader(without / "patches.h5", store.slide) as bare:
         assert len(full) == len(bare) == 30
         assert full.names() == bare.names()

@@ -1,5 +1,6 @@
 """Containers and codecs of slides: the px that were written, or one line that says which file, what and what to do."""
 
+import gc
 import importlib.util
 import struct
 
@@ -10,14 +11,14 @@ import pytest
 import pyvips
 import tifffile
 from PIL import Image
-from small_slides import write_czi, write_ndpi
+from small_slides import write_czi, write_dicom, write_ndpi
 
 from real_data import real
 from spotweave.errors import Refusal
 from spotweave.pictures import jpeg2000
 from spotweave.pictures.files import open_picture
 from spotweave.pictures.header import read_header
-from spotweave.pictures.reduced import read_reduced
+from spotweave.pictures.reduced import read_reduced, strips
 from spotweave.slide import pyramid
 
 WIDTH, HEIGHT = 330, 280
@@ -106,6 +107,11 @@ def test_a_pyramid_in_subifds_is_read_from_its_reduced_copies(tmp_path, options)
     np.testing.assert_array_equal(open_picture(path).image.numpy(), RGB)
     reduced, scale = read_reduced(path, 0.2)
     assert (reduced == (0, 0, 255)).all()
+    in_strips = []
+    for _, strip in strips(path, *reduced.shape[1::-1], 20):
+        gc.collect()  # what nobody holds any more must not be needed
+        in_strips.append(strip)
+    np.testing.assert_array_equal(np.concatenate(in_strips), reduced)
     assert scale == pytest.approx((WIDTH / reduced.shape[1], HEIGHT / reduced.shape[0]))
 
 
@@ -171,12 +177,15 @@ def test_a_czi_says_which_package_would_read_it(tmp_path, monkeypatch):
         open_picture(tmp_path / "a.czi")
 
 
-def test_a_slide_of_hamamatsu_is_read_by_openslide(tmp_path):
-    write_ndpi(tmp_path / "a.ndpi", RGB, 0.46)
-    assert openslide.OpenSlide.detect_format(tmp_path / "a.ndpi") == "hamamatsu"
-    assert np.abs(open_picture(tmp_path / "a.ndpi").image.numpy().astype(float) - RGB).mean() < 3
-    header = read_header(tmp_path / "a.ndpi")
-    assert (header.width_px, header.height_px, header.note) == (WIDTH, HEIGHT, "read by OpenSlide (hamamatsu)")
+@pytest.mark.parametrize(
+    ("write", "name", "vendor"), [(write_ndpi, "a.ndpi", "hamamatsu"), (write_dicom, "a.dcm", "dicom")]
+)
+def test_slides_of_scanners_are_read_by_openslide(tmp_path, write, name, vendor):
+    write(tmp_path / name, RGB, 0.46)
+    assert openslide.OpenSlide.detect_format(tmp_path / name) == vendor
+    assert np.abs(open_picture(tmp_path / name).image.numpy().astype(float) - RGB).mean() < 3
+    header = read_header(tmp_path / name)
+    assert (header.width_px, header.height_px, header.note) == (WIDTH, HEIGHT, f"read by OpenSlide ({vendor})")
     assert header.pixel_size_um == pytest.approx(0.46, rel=1e-3)
 
 

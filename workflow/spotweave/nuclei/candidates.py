@@ -52,11 +52,11 @@ class Candidates:
         Node 0 is what lies outside.
     leaves
         Number of leaves, node 0 among them.
-    area_um2, roundness_of_ellipse, gradient, contrast
+    area_um2, roundness_of_ellipse, gradient, walled, contrast
         (N, LEVELS): area; area over that of the ellipse with the same second moments, 1 for an ellipse and less for
-        any other shape (Rosin 2003, Machine Vision and Applications 14:172); gradient of the red channel at the whole
-        outline, where a wall to another zone counts as none, per um and in units of the contrast of the slide; how much
-        darker it is than its surroundings, in the same units.
+        any other shape (Rosin 2003, Machine Vision and Applications 14:172); mean gradient of the red channel at the
+        outline, per um and in units of the span from dark to light; share of the outline that is a wall to another
+        zone; how much darker it is than its surroundings, in the units of the gradient.
     """
 
     zone: NDArray[np.int32]
@@ -67,12 +67,14 @@ class Candidates:
     area_um2: Floats
     roundness_of_ellipse: Floats
     gradient: Floats
+    walled: Floats
     contrast: Floats
 
 
 def smoothed_red(rgb: NDArray[np.uint8], um_per_px: float) -> NDArray[np.float32]:
     """(H, W) float32: the red channel without the grain of the picture."""
-    return cv2.GaussianBlur(rgb[:, :, 0].astype(np.float32), (0, 0), SMOOTHING_UM / um_per_px)
+    red = cv2.GaussianBlur(rgb[:, :, 0].astype(np.float32), (0, 0), SMOOTHING_UM / um_per_px)
+    return red.astype(np.float32)
 
 
 def candidates(red: NDArray[np.float32], um_per_px: float, dark: float, light: float) -> Candidates | None:
@@ -270,6 +272,7 @@ def _measured(
         leaves=leaves,
         area_um2=area * um_per_px**2,
         roundness_of_ellipse=area / (4 * np.pi * np.sqrt(np.maximum(spread, 1e-9))),
-        gradient=slope / np.maximum(edge + wall, 1) / um_per_px / scale,
+        gradient=slope / np.maximum(edge, 1) / um_per_px / scale,
+        walled=wall / np.maximum(edge + wall, 1),
         contrast=darkness / px / scale,
     )

@@ -13,7 +13,7 @@ from spotweave.errors import Refusal
 from spotweave.pictures.tiff_tags import BLACK_IS_ZERO, DAMAGE, JPEG2000_KINDS, NONE, Tags
 from spotweave.pictures.virtual_tiff import TileDamaged, Tiles
 
-TILE_BYTES_MAX = 256 << 20
+TILE_BYTES_MAX = 128 << 20
 ROWS_BYTES = 8 << 20  # of strips that are not packed, which are read in parts
 SIZES_OF_CODESTREAM = b"\xff\x4f\xff\x51"
 

@@ -134,13 +134,18 @@ def find_tissue(
         **scores,
         **marked,
         "method": method,
-        **({"weights_licence": chosen.LICENCE} if takes(method, "weights") else {}),
+        **(_of_weights(weights, chosen.LICENCE) if takes(method, "weights") else {}),
         "tissue_flagged": judge(picture.name, scores, limits),
         "glass_flagged": look.glass_share < limits["glass_share_flag"]
         or look.blacked_out_share > limits["blacked_out_share_flag"],
         "marks_flagged": any((marked.get(name) or 0.0) > limits[f"{name}_flag"] for name in MARKED_SHARES),
     }
     return Found(outlines, drawn, rgb, scale, measures)
+
+
+def _of_weights(weights: Mapping[str, str], licence: str) -> dict[str, str]:
+    named = {f"weights_{name}": weights[name] for name in ("source", "revision", "sha256") if weights[name]}
+    return {**named, "weights_licence": licence}
 
 
 def _check_stain(picture: Path, look: Look, limits: Mapping[str, float]) -> None:

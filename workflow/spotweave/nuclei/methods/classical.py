@@ -1,7 +1,8 @@
 """Nuclei without a trained model: of nested candidates at many thresholds, those that look most like a nucleus.
 
 Candidates come from `nuclei.candidates`. Each gets a mark between 0 and 1, the product of how well its shape fits an
-ellipse, how sharp its whole outline is, how much darker than its surroundings it is, and whether nuclei have its size.
+ellipse, how sharp its outline is and how little of it is a cut through something dark, how much darker than its
+surroundings it is, and whether nuclei have its size.
 Along the tree of candidates, a whole is kept where its mark is at least the mean of its parts' (by area), else its
 parts (as in component trees: Jones 1999, CVIU 75:215).
 
@@ -36,7 +37,7 @@ USUAL_GRADIENT = 0.4  # per um, of a sharp slide; only for finding those outline
 ELLIPSE = (0.85, 1.0)
 SHARPNESS = (0.1, 1.2)  # gradient, in units of the slide's own
 CONTRAST = (0.1, 0.7)
-SMALL_UM2, LARGE_UM2 = (4.0, 18.0), (150.0, 400.0)
+SMALL_UM2, LARGE_UM2 = (4.0, 20.0), (120.0, 300.0)
 LEAST_MARK = 0.12
 LEAST_UM2 = 6.0
 
@@ -77,7 +78,7 @@ class Classical:
         self.stain = measure_stain(overview.sample_tiles(SAMPLED_TILES), self.um_per_px)
         if overview.pixel_size_um > COARSE_UM_PER_PX:
             self.provenance = {
-                "quality": f"low: the slide has {overview.pixel_size_um:.3g} um a pixel, best is {COARSE_UM_PER_PX} or less"
+                "quality": f"low: {overview.pixel_size_um:.3g} um a pixel, best is {COARSE_UM_PER_PX} or less"
             }
 
     def predict(self, tiles: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
@@ -175,6 +176,7 @@ def _marks(found: Candidates, gradient: float) -> NDArray[np.float64]:
     return (
         _ramp(found.roundness_of_ellipse, ELLIPSE)
         * _ramp(found.gradient / gradient, SHARPNESS)
+        * (1 - found.walled)
         * _ramp(found.contrast, CONTRAST)
         * _ramp(found.area_um2, SMALL_UM2)
         * (1 - _ramp(found.area_um2, LARGE_UM2))
