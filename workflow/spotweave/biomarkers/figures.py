@@ -80,7 +80,8 @@ def matrix(target: Path, sample: str, table: pd.DataFrame, units: Units, fdr: fl
     axes.set_yticks(range(len(r)), r.index, fontsize=7)
     axes.set_title(f"{sample}: {len(units.xy_px):,} {units.level}s", fontsize=10)
     figure.colorbar(shown, ax=axes, shrink=0.5, label="Pearson R")
-    figure.supxlabel(f"* q ≤ {fdr:g}, ** .01, *** .001 (Benjamini-Hochberg over all pairs, neighbours being alike)", fontsize=7)
+    stars = f"* q ≤ {fdr:g}, ** .01, *** .001"
+    figure.supxlabel(f"{stars} (Benjamini-Hochberg over all pairs, neighbours being alike)", fontsize=7)
     _save(figure, target)
 
 
