@@ -24,7 +24,6 @@ from spotweave.biomarkers.sample import Outputs, explore
 from spotweave.biomarkers.settings import Settings
 from spotweave.biomarkers.shifts import effective_size, p_by_rank, p_of_size, shifted
 from spotweave.biomarkers.units import Files, Units
-from spotweave.errors import Refusal
 from spotweave.nuclei.matching import match_cells
 from spotweave.nuclei.measuring import measure_spots
 from spotweave.nuclei.morphology import FEATURES
@@ -312,18 +311,20 @@ def test_too_few_spots_and_genes_of_another_panel(planted: tuple[Store, Any], tm
         ({"features": ["colour"], "level": "spot"}, "colour"),
     ],
 )
-def test_what_the_files_do_not_have_is_refused(
+def test_what_the_files_do_not_have_is_said_and_refuses_no_sample(
     planted: tuple[Store, Any], tmp_path: Path, settings: dict[str, Any], words: str
 ) -> None:
-    with pytest.raises(Refusal, match=words):
-        run(planted[0], tmp_path, **settings)
+    table, measures = run(planted[0], tmp_path, **settings)
+    assert table.empty
+    assert words in measures["note"]
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_cells_that_a_sample_does_not_have_are_refused(planted: tuple[Store, Any], tmp_path: Path) -> None:
+def test_a_sample_without_cells_is_not_looked_at_by_cell(planted: tuple[Store, Any], tmp_path: Path) -> None:
     store = planted[0]
-    with pytest.raises(Refusal, match="no cells"):
-        run(store, tmp_path, Files(store.st, files_of(store).spots), level="cell")
+    table, measures = run(store, tmp_path, Files(store.st, files_of(store).spots), level="cell")
+    assert table.empty
+    assert "no cells" in measures["note"]
     assert run(store, tmp_path, Files(store.st, files_of(store).spots))[1]["level"] == "spot"
 
 
