@@ -1,6 +1,6 @@
 """Morphology and its exploration measured: the tables of docs/biomarkers.md, some minutes on one core.
 
-    python tests/bench/biomarkers.py [discs] [levels] [intervals] [planted] [speed]
+    python tests/bench/biomarkers.py [discs] [levels] [cells] [intervals] [planted] [speed]
 
 `planted` takes simulated Xenium sections, once with their true outlines and once with nuclei that the model named by
 `NUCLEI` (a row of config/nuclei.csv, `classical` if not set) finds on the H&E.
@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
+import shapely
 
 TESTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS), str(TESTS / "unit"), str(TESTS.parent / "workflow")]
@@ -27,7 +28,7 @@ sys.path[:0] = [str(TESTS), str(TESTS / "unit"), str(TESTS.parent / "workflow")]
 from test_biomarkers import correlation, fields
 from test_morphology import ellipses
 
-from drawn_nuclei import Store, write_store
+from drawn_nuclei import Store, true_nuclei, write_store
 from spotweave.biomarkers.autocorrelation import correlograms
 from spotweave.biomarkers.correlate import correlate
 from spotweave.biomarkers.sample import Outputs, explore
@@ -36,7 +37,7 @@ from spotweave.biomarkers.shifts import Partners, effective_size, p_by_rank, p_o
 from spotweave.biomarkers.units import Files, Units
 from spotweave.nuclei.matching import match_cells
 from spotweave.nuclei.measuring import measure_spots
-from spotweave.nuclei.morphology import FEATURES, of_labels
+from spotweave.nuclei.morphology import FEATURES, neighbourhood, of_labels
 from spotweave.nuclei.table import read_nuclei
 from spotweave.simulate.planted import Planted
 from spotweave.simulate.section_pair import draw_pair
@@ -86,7 +87,7 @@ def permuted_blocks(x: np.ndarray, y: np.ndarray, xy_um: np.ndarray, side_um: fl
 
 def levels() -> None:
     """Share of unrelated pairs with P up to .05 / .01."""
-    ways = ("naive", "blocks of .8 mm", "blocks of 1.3 mm", "Clifford", "rank", "shifts")
+    ways = ("naive", "blocks of .8 mm", "blocks of 1.3 mm", "Clifford", "rank", "shifts", "used")
     print(f"| width of the maps, um | {' | '.join(ways)} |\n|---|{'---|' * len(ways)}")
     for width in WIDTHS_UM:
         found: dict[str, list[np.ndarray]] = {way: [] for way in ways}
@@ -103,11 +104,44 @@ def levels() -> None:
                 "rank": p_by_rank(r, null),
                 "shifts": p_of_size(r, effective_size(null)),
             }
+            made["used"] = np.maximum(made["Clifford"], made["shifts"])
             for way, p in made.items():
                 found[way].append(np.diag(p))
         p = {way: np.concatenate(one) for way, one in found.items()}
         cells = [f"{(p[way] <= 0.05).mean():.3f} / {(p[way] <= 0.01001).mean():.3f}" for way in ways]
         print(f"| {width:g} | {' | '.join(cells)} |", flush=True)
+
+
+def cells() -> None:
+    """Share of pairs with P up to .05 / .01: features of the nuclei of simulated sections and maps drawn at will."""
+    ways = ("naive", "shifts", "rank", "Clifford", "used")
+    print(f"| width of the maps, um | {' | '.join(ways)} |\n|---|{'---|' * len(ways)}")
+    sections = []
+    for seed in (3, 4, 5):
+        pair = draw_pair(seed, size_um=(1504.0, 1504.0), he_pixel_size_um=0.5, dapi_pixel_size_um=4.0)
+        nuclei, _ = true_nuclei(pair)
+        xy_um = nuclei[["x_px", "y_px"]].to_numpy() * 0.5
+        around = neighbourhood(xy_um, shapely.box(0, 0, 1e4, 1e4))
+        sections.append((xy_um, np.column_stack([nuclei[list(FEATURES)].to_numpy(), *around.values()])))
+    for width in (0.0, 60.0, 120.0, 200.0):
+        found: dict[str, list[np.ndarray]] = {way: [] for way in ways}
+        for number, (xy_um, features) in enumerate(sections):
+            # Fields are drawn on a grid of 100 um: of smaller ones, on a larger section.
+            x = fields(np.random.default_rng([3, number, int(width)]), xy_um * 4, 100, width * 4)
+            r, null = correlation(x, features), shifted(x, features, xy_um, permutations=199, seed=number)
+            assert null is not None
+            made = {
+                "naive": p_of_size(r, len(xy_um)),
+                "shifts": p_of_size(r, effective_size(null)),
+                "rank": p_by_rank(r, null),
+                "Clifford": p_of_size(r, 1 + 1 / correlograms(x, features, xy_um, number).variance()),
+            }
+            made["used"] = np.maximum(made["Clifford"], made["shifts"])
+            for way, p in made.items():
+                found[way].append(p)
+        p = {way: np.concatenate(one) for way, one in found.items()}
+        texts = [f"{(p[way] <= 0.05).mean():.3f} / {(p[way] <= 0.01001).mean():.3f}" for way in ways]
+        print(f"| {width:g} | {' | '.join(texts)} |", flush=True)
 
 
 def intervals() -> None:
@@ -234,7 +268,9 @@ def speed() -> None:
         print(f"{len(xy_um)} units: {time.process_time() - before:.1f} CPU s", json.dumps(said))
 
 
+JOBS = {"discs": discs, "levels": levels, "cells": cells, "intervals": intervals, "planted": planted, "speed": speed}
+
 if __name__ == "__main__":
-    for what in sys.argv[1:] or ("discs", "levels", "intervals", "planted", "speed"):
+    for what in sys.argv[1:] or ("discs", "levels", "cells", "intervals", "planted", "speed"):
         print(f"\n{what}")
-        {"discs": discs, "levels": levels, "intervals": intervals, "planted": planted, "speed": speed}[what]()
+        JOBS[what]()

@@ -176,6 +176,17 @@ def test_density_and_crowdedness_of_a_lattice() -> None:
     assert found["density_per_mm2"][~middle].mean() == pytest.approx(expected, rel=0.06)
 
 
+def test_density_is_that_of_brute_force() -> None:
+    xy_um = np.random.default_rng(1).uniform(0, 400, (300, 2))
+    found = neighbourhood(xy_um, shapely.box(-100, -100, 500, 500))["density_per_mm2"]
+    apart = np.hypot(*(xy_um[:, None] - xy_um[None]).transpose(2, 0, 1))
+    others = (apart <= DENSITY_RADIUS_UM).sum(axis=1) - 1
+    assert found == pytest.approx(others * 1e6 / (np.pi * DENSITY_RADIUS_UM**2), rel=1e-5)
+    assert neighbourhood(xy_um, shapely.box(-100, -100, 500, 500))["crowdedness_um"] == pytest.approx(
+        np.sort(apart, axis=1)[:, 1 : NEIGHBOURS + 1].mean(axis=1), rel=1e-5
+    )
+
+
 def test_area_of_discs_at_an_edge() -> None:
     tissue = shapely.union(shapely.box(0, -1000, 1000, 1000), shapely.box(-5000, 0, -4000, 10))
     depth = np.linspace(-60, 60, 41)

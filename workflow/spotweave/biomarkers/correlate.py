@@ -44,10 +44,10 @@ def correlate(units: Units, settings: Settings, seed: int) -> tuple[pd.DataFrame
     -------
     table
         A row a pair, by gene, then feature, of `COLUMNS`: `r`; `r_low`, `r_high` the 95 % interval, the wider of
-        blocks drawn again and of the effective size; `p` by Student's t of the effective size that shifts of the
-        section leave, `q` the same after Benjamini & Hochberg (1995) over all pairs of the table; beside it
-        `p_permutation`, the rank among shifts (never below 1 / (permutations + 1)), `p_clifford` by Clifford,
-        Richardson & Hemon (1989) from correlograms, and `p_naive`, as if units were independent.
+        blocks drawn again and of the effective size; `p` by Student's t of the effective size, the smaller of what
+        shifts of the section and correlograms leave; `q` the same after Benjamini & Hochberg (1995) over all pairs of
+        the table; beside it `p_permutation`, the rank among shifts (never below 1 / (permutations + 1)), `p_clifford`
+        by Clifford, Richardson & Hemon (1989) from correlograms, and `p_naive`, as if units were independent.
         Without units that can be correlated it has no row.
     measures
         `range_um` of autocorrelation, `block_um` used, `permutations`, `note`.
@@ -65,7 +65,9 @@ def correlate(units: Units, settings: Settings, seed: int) -> tuple[pd.DataFrame
     range_um = alike.range_um()
     auto = max(BLOCKS_OF_RANGE * range_um, LEAST_PITCHES * pitch_of(xy_um))
     side_um = block_side(xy_um, auto if settings.block_um == AUTO else float(settings.block_um))
-    size = effective_size(null)
+    of_correlograms = 1 + 1 / alike.variance()
+    # Shifts know nothing of cells that crowd where a feature is low, correlograms little of maps as wide as a section.
+    size = np.minimum(effective_size(null), of_correlograms)
     low, high = _wider(r, intervals(genes, features, xy_um, side_um=side_um, draws=DRAWS, seed=seed, share=SHARE), size)
     p = p_of_size(r, size)
     values = {
@@ -75,7 +77,7 @@ def correlate(units: Units, settings: Settings, seed: int) -> tuple[pd.DataFrame
         "p": p,
         "q": stats.false_discovery_control(p.ravel()).reshape(p.shape),
         "p_permutation": p_by_rank(r, null),
-        "p_clifford": p_of_size(r, 1 + 1 / alike.variance()),
+        "p_clifford": p_of_size(r, of_correlograms),
         "p_naive": p_of_size(r, float(null.units)),
         "effective_size": size,
     }

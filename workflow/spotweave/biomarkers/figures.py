@@ -48,16 +48,9 @@ def label_of(feature: str) -> str:
     return f"{text}, {statistic}" if statistic else text
 
 
-def p_text(value: float, permutations: int | None = None) -> str:
-    """A P as it is printed; that of permutations is never smaller than they can tell."""
-    if permutations is not None and value <= 1.0001 / (permutations + 1):
-        return f"P ≤ {1 / (permutations + 1):.2g}"
-    return f"P = {value:.2g}"
-
-
-def q_text(value: float) -> str:
-    """A q as it is printed; so far out the tail is no more than a guess."""
-    return "q < 1e-6" if value < 1e-6 else f"q = {value:.2g}"
+def chance(letter: str, value: float) -> str:
+    """A P or q as it is printed; very far out the tail is no more than a guess."""
+    return f"{letter} < 1e-6" if value < 1e-6 else f"{letter} = {value:.2g}"
 
 
 def nothing(target: Path, sample: str, note: str) -> None:
@@ -87,7 +80,8 @@ def matrix(target: Path, sample: str, table: pd.DataFrame, units: Units, fdr: fl
     axes.set_yticks(range(len(r)), r.index, fontsize=7)
     axes.set_title(f"{sample}: {len(units.xy_px):,} {units.level}s", fontsize=10)
     figure.colorbar(shown, ax=axes, shrink=0.5, label="Pearson R")
-    figure.supxlabel(f"* q ≤ {fdr:g}, ** .01, *** .001 (Benjamini-Hochberg, all pairs; shifted sections)", fontsize=7)
+    stars = f"* q ≤ {fdr:g}, ** .01, *** .001"
+    figure.supxlabel(f"{stars} (Benjamini-Hochberg over all pairs, neighbours being alike)", fontsize=7)
     _save(figure, target)
 
 
@@ -126,7 +120,7 @@ def heatmaps(target: Path, sample: str, pair: pd.Series, units: Units, slide: Sl
     _save(figure, target)
 
 
-def scatter(target: Path, sample: str, pair: pd.Series, units: Units, permutations: int) -> None:
+def scatter(target: Path, sample: str, pair: pd.Series, units: Units) -> None:
     """The pair's values, unit by unit, with the line of least squares, R, its interval and P."""
     gene, feature = pair["gene"], pair["feature"]
     x, y = _column(units, feature), _column(units, gene)
@@ -146,7 +140,7 @@ def scatter(target: Path, sample: str, pair: pd.Series, units: Units, permutatio
     axes.set_ylabel(f"{gene}, ln(1 + 10⁴ share)")
     axes.set_title(
         f"{sample}: R = {pair['r']:.2f} [{pair['r_low']:.2f}, {pair['r_high']:.2f}], "
-        f"{p_text(float(pair['p_permutation']), permutations)}, {q_text(float(pair['q']))}\n"
+        f"{chance('P', float(pair['p']))}, {chance('q', float(pair['q']))}\n"
         f"{len(x):,} {units.level}s, worth {pair['effective_size']:,.0f} independent ones",
         fontsize=9,
     )

@@ -40,7 +40,7 @@ def explore(sample: str, files: Files, settings: Settings, seed: int, outputs: O
     -------
     Measures of the record: `level`, `model`, `units`, `units_without_nuclei`, `genes`, `genes_missing`, `features`,
     `pairs`, `significant` (pairs of q up to the configured rate), `top` (the pair of smallest P: `gene`, `feature`,
-    `r`, `r_low`, `r_high`, `p_permutation`, `q`), `range_um`, `block_um`, `permutations`, `fdr`, `note` (why the table
+    `r`, `r_low`, `r_high`, `p`, `q`), `range_um`, `block_um`, `permutations`, `fdr`, `note` (why the table
     is empty). The same stand in the table's metadata under `spotweave`.
     """
     units = gather(sample, files, settings)
@@ -67,11 +67,11 @@ def explore(sample: str, files: Files, settings: Settings, seed: int, outputs: O
         for target in (outputs.matrix, outputs.heatmaps, outputs.scatter):
             figures.nothing(target, sample, str(found["note"]))
         return measures
-    _draw(sample, files, table, _shown(table, settings.pair, top), units, settings, int(found["permutations"]), outputs)
+    _draw(sample, files, table, _shown(table, settings.pair, top), units, settings, outputs)
     return measures
 
 
-_TOLD = ("gene", "feature", "r", "r_low", "r_high", "p_permutation", "q")
+_TOLD = ("gene", "feature", "r", "r_low", "r_high", "p", "q")
 
 
 def _top(table: pd.DataFrame) -> pd.Series | None:
@@ -98,7 +98,6 @@ def _draw(
     pair: pd.Series,
     units: Units,
     settings: Settings,
-    permutations: int,
     outputs: Outputs,
 ) -> None:
     spatial = anndata.read_h5ad(files.st, backed="r").uns["spatial"]["ST"]
@@ -108,4 +107,4 @@ def _draw(
     diameter_px = spot_px if units.level == SPOT else pitch_of(units.xy_px)
     figures.matrix(outputs.matrix, sample, table, units, settings.fdr)
     figures.heatmaps(outputs.heatmaps, sample, pair, units, figures.Slide(picture, scale, diameter_px))
-    figures.scatter(outputs.scatter, sample, pair, units, permutations)
+    figures.scatter(outputs.scatter, sample, pair, units)

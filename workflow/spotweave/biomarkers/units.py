@@ -79,16 +79,18 @@ class Files:
 def gather(sample: str, files: Files, settings: Settings) -> Units:
     """Bring expression and morphology of a sample together.
 
-    Raises
-    ------
-    Refusal
-        The configuration asks for what the sample's files do not have: cells, classes, features.
+    A sample that does not have what the configuration asks for (cells, classes, features) is none the worse for it:
+    it has no units, and `note` says what is missing.
     """
-    level = _level(sample, files, settings)
     made_by = _made_by(files.spots)
+    level = SPOT if settings.level == AUTO else settings.level
     if made_by.get("note"):
         return _nothing(level, str(made_by["note"]), made_by)
-    units = _cells(sample, files, settings) if level == CELL else _spots(sample, files, settings)
+    try:
+        level = _level(sample, files, settings)
+        units = _cells(sample, files, settings) if level == CELL else _spots(sample, files, settings)
+    except Refusal as missing:
+        return _nothing(level, missing.reason, made_by)
     return _complete(units)
 
 
