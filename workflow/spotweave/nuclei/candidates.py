@@ -6,8 +6,8 @@ No threshold fits all nuclei of a slide, and no threshold tells touching ones ap
    nested (small holes filled and thin spurs opened away, which keeps them nested).
 2. The distance to the edge, averaged over the levels, is high in the middle of every nucleus, whether a neck, a gap or
    a step of darkness parts it from the next one. Its watershed gives zones (Meyer 1994, Signal Processing 38:113).
-3. Neighbouring zones are merged in the order of how shallow the pass between their summits is: a binary tree of zones
-   (single linkage, as in hierarchical watersheds: Najman and Schmitt 1996, IEEE TPAMI 18:1163).
+3. Neighbouring zones are merged in the order of how shallow the pass between their summits is, for its height: a binary
+   tree of zones (single linkage, as in hierarchical watersheds: Najman and Schmitt 1996, IEEE TPAMI 18:1163).
 
 A candidate is a node of this tree cut at one level. Areas, moments, edges and walls of all of them are sums over the
 zones and levels, taken once over the pixels and then added up along the tree.
@@ -30,7 +30,7 @@ HOLE_UM2 = 10.0
 SPUR_UM = 0.5  # radius of the opening
 FARTHEST_UM = 5.0  # distances to the edge count up to here: a nucleus' half width
 SUMMIT_SMOOTHING_UM = 0.25
-DEEPEST = 0.6  # zones across a pass deeper than this share of the lower summit are never one nucleus
+FAINT_UM = 0.15  # summits not much higher than this are of the ground between nuclei, and go with what is near last
 AROUND_UM = 8.0  # Gaussian window of the surroundings, cut off at 2.5 of it
 SURROUNDINGS_FROM = 0.5  # surroundings are what is lighter than this share of the way from dark to light
 
@@ -163,9 +163,6 @@ def _merge(
     passes: NDArray[np.float32],
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The tree: children (N, 2) and parent (N,) of every node."""
-    summit = np.zeros(leaves, dtype=np.float32)
-    np.maximum.at(summit, zone.ravel(), height.ravel())
-    depth = 1 - passes / np.maximum(np.minimum(summit[pairs[:, 0]], summit[pairs[:, 1]]), 1e-6)
     root = list(range(leaves))
     children: list[tuple[int, int]] = [(-1, -1)] * leaves
 
@@ -175,8 +172,12 @@ def _merge(
             node = root[node]
         return node
 
+    summit = np.zeros(leaves, dtype=np.float32)
+    np.maximum.at(summit, zone.ravel(), height.ravel())
+    lower = np.minimum(summit[pairs[:, 0]], summit[pairs[:, 1]])
+    depth = (lower - passes + FAINT_UM) / np.maximum(lower, 1e-6)
     order = np.lexsort((pairs[:, 1], pairs[:, 0], depth))
-    for a, b in pairs[order[depth[order] <= DEEPEST]].tolist():
+    for a, b in pairs[order].tolist():
         one, other = root_of(a), root_of(b)
         if one != other:
             root[one] = root[other] = len(root)

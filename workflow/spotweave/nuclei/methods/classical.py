@@ -38,7 +38,8 @@ ELLIPSE = (0.85, 1.0)
 SHARPNESS = (0.1, 1.2)  # gradient, in units of the slide's own
 CONTRAST = (0.1, 0.7)
 SMALL_UM2, LARGE_UM2 = (4.0, 20.0), (120.0, 300.0)
-LEAST_MARK = 0.12
+WALLED_POWER = 0.6
+LEAST_MARK = 0.14
 LEAST_UM2 = 6.0
 
 
@@ -176,7 +177,7 @@ def _marks(found: Candidates, gradient: float) -> NDArray[np.float64]:
     return (
         _ramp(found.roundness_of_ellipse, ELLIPSE)
         * _ramp(found.gradient / gradient, SHARPNESS)
-        * (1 - found.walled)
+        * (1 - found.walled) ** WALLED_POWER
         * _ramp(found.contrast, CONTRAST)
         * _ramp(found.area_um2, SMALL_UM2)
         * (1 - _ramp(found.area_um2, LARGE_UM2))
