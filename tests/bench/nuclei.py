@@ -23,6 +23,7 @@ import pandas as pd
 import pyvips
 import shapely
 from scipy.stats import spearmanr
+from skimage.draw import polygon
 from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -218,8 +219,8 @@ def drawn_labels(nuclei: Path, shape: tuple[int, int]) -> np.ndarray:
     labels = np.zeros(shape, dtype=np.int32)
     outlines = shapely.from_wkb(read_nuclei(nuclei, ["geometry"]).columns["geometry"].to_numpy())
     for number, outline in enumerate(outlines, start=1):
-        ring = np.rint((shapely.get_coordinates(outline.exterior) - 0.5) * 16).astype(np.int32)
-        cv2.fillPoly(labels, [ring], number, shift=4)
+        x, y = shapely.get_coordinates(outline.exterior).T - 0.5
+        labels[polygon(y, x, shape)] = number
     return labels
 
 
