@@ -42,7 +42,7 @@ from spotweave.simulate.nuclei_slide import Look
 from spotweave.tissue.polygons import write_geojson
 
 GLIOMA, HGSC = DATA / "nuclei_glioma", DATA / "nuclei_hgsc"
-GLIOMA_UM, HGSC_UM = 0.25, 0.5
+GLIOMA_UM, HGSC_UM = 0.25, 0.45
 ROW = {"nuclei": "classical", "method": "classical", "weights": "none", "um_per_px": "0.5"}
 WORK_UM = float(ROW["um_per_px"])
 HEADER = ["F1", "95 %", "precision", "recall", "SQ", "PQ", "95 %", "AJI", "95 %"]
@@ -301,7 +301,8 @@ def overlays(folder: Path) -> None:
 
 REAL = """## Real patches
 `nuclei_glioma`: H&E at 40x, {GLIOMA_UM} um/px, outlined by people, who often left pale nuclei out. `nuclei_hgsc`: one tile,
-its um/px not stated ({HGSC_UM} is a guess, by the size of lymphocytes; a fifth to both sides is shown), its labels a model's.
+its um/px not stated ({HGSC_UM} is a guess: its inflammatory nuclei, 16 px wide, then have 7 um; a fifth to both sides is
+shown), its labels a model's.
 Labels are for measuring only. Every patch is a slide of its own. Sums over patches; intervals are 95 % by bootstrap over
 patches, for the tile over its 25 squares."""
 SIMULATED = """## Simulated slides
