@@ -5,7 +5,7 @@ from _stage import Stage
 stage = Stage(
     "assemble_sample",
     __doc__,
-    inputs=["expression", "alignment", "units", "slide", "tissue", "pool*", "nuclei*"],
+    inputs=["expression", "alignment", "units", "slide", "tissue", "pool*"],
     outputs=["st", "spatial_plot", "pixel_size_plot"],
 )
 stage.option("--sample", required=True)
@@ -16,8 +16,8 @@ stage.option("--spots-min", type=int, required=True, help="fewer in-tissue spots
 def work(args):
     from spotweave.dataset.sample import Parts, Pictures, assemble
 
-    of_some = {"pool": next(iter(args.pool), None), "nuclei": next(iter(args.nuclei), None)}
-    parts = Parts(args.expression, args.alignment, args.units, args.slide, args.tissue, **of_some)
+    pool = next(iter(args.pool), None)
+    parts = Parts(args.expression, args.alignment, args.units, args.slide, args.tissue, pool)
     pictures = Pictures(args.spatial_plot, args.pixel_size_plot)
     return assemble(args.sample, parts, args.pooling, args.spots_min, args.st, pictures)
 

@@ -17,17 +17,13 @@ stage.option("--seed", type=int, default=0)
 stage.option("--device", default="auto", help="auto, cpu or cuda")
 
 
-def slide_of(pattern, sample):
-    return None if pattern is None else Path(pattern.replace("{sample}", sample))
-
-
 def work(args):
     from spotweave.networks.threads import limit_threads
 
     limit_threads(args.threads)
     # What cuBLAS needs to be deterministic; read when the GPU is first used.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    from spotweave.finetune import Sample
+    from spotweave.finetune import samples_at
     from spotweave.io import read_json
     from spotweave.networks.spec import EncoderSpec
     from spotweave.recipes import RECIPES
@@ -35,10 +31,7 @@ def work(args):
     return RECIPES.load(args.recipe["kind"]).train(
         read_json(args.splits),
         args.fold,
-        [
-            Sample(name, patches, expression, slide_of(args.slides, name))
-            for name, patches, expression in zip(args.samples, args.patches, args.expression, strict=True)
-        ],
+        samples_at(args.samples, args.patches, args.expression, args.slides),
         args.recipe,
         EncoderSpec.from_row(args.base),
         weights=args.weights,

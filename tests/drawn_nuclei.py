@@ -16,7 +16,7 @@ import shapely
 from skimage import draw
 
 from spotweave.io import write_json
-from spotweave.nuclei.files import write_nuclei
+from spotweave.nuclei.files import SCHEMA, write_nuclei
 from spotweave.nuclei.morphology import neighbourhood, of_labels
 from spotweave.simulate.section_pair import Pair, on_slide
 from spotweave.simulate.xenium_section import SectionTruth
@@ -47,7 +47,7 @@ def true_nuclei(pair: Pair) -> tuple[pd.DataFrame, np.ndarray]:
         rows, columns = draw.ellipse(*centre, *axes, shape=labels.shape, rotation=-there.angle_rad[index])
         free = labels[rows, columns] == 0
         labels[rows[free], columns[free]] = index + 1
-    table = pd.DataFrame(of_labels(np.append(labels, labels[:1] * 0, axis=0), size))
+    table = pd.DataFrame(of_labels(labels, size))
     table = table.reindex(range(len(there.x_um)))
     table.insert(0, "x_px", there.x_um / size)
     table.insert(1, "y_px", there.y_um / size)
@@ -67,12 +67,10 @@ def write_table(path: Path, nuclei: pd.DataFrame, pixel_size_um: float, **said: 
         "geometry": shapely.to_wkb(outlines),
         "class": whole["class"] if "class" in whole else ["Nucleus"] * len(whole),
         "class_probability": np.full(len(whole), np.nan, np.float32),
-        **{name: whole[name] for name in whole if name != "class"},
+        **{name: whole[name].to_numpy() for name in whole if name != "class"},  # NaN, not null
     }
     made_by = {"model": "truth", "classes": ["Nucleus"], "slide_pixel_size_um": pixel_size_um, **said}
     names = pa.table(dict(columns))
-    from spotweave.nuclei.files import SCHEMA
-
     parts = [names.select(SCHEMA.names).cast(SCHEMA)] if len(whole) else []
     write_nuclei(path, path.with_suffix(".geojson"), parts, made_by)
 
@@ -92,6 +90,7 @@ def write_store(folder: Path, section: SectionTruth) -> tuple[Store, np.ndarray]
     names = [f"cell{number}" for number in range(counts.shape[0])]
     xy_px = section.he_xy_px
     placed = pd.DataFrame({"pxl_col_in_fullres": xy_px[:, 0], "pxl_row_in_fullres": xy_px[:, 1]}, index=names)
+    placed["nucleus_area_um2"] = section.nucleus_area_um2
     var = pd.DataFrame(index=section.genes)
     cells = anndata.AnnData(counts, obs=placed, var=var, obsm={"spatial": xy_px})
     cells.write_h5ad(store.cells)
@@ -106,7 +105,9 @@ def _write_spots(path: Path, section: SectionTruth, counts: scipy.sparse.csr_mat
     place = np.floor(xy_px / side_px).astype(int)
     squares, own = np.unique(place, axis=0, return_inverse=True)
     sums = scipy.sparse.csr_matrix((np.ones(len(own)), (own.ravel(), np.arange(len(own))))) @ counts
-    obs = pd.DataFrame({"in_tissue": True}, index=[f"{row}x{column}" for column, row in squares])
+    obs = pd.DataFrame(
+        {"in_tissue": True, "tissue_fraction": 1.0}, index=[f"{row}x{column}" for column, row in squares]
+    )
     spots = anndata.AnnData(
         scipy.sparse.csr_matrix(sums.astype(np.float32)), obs=obs, var=pd.DataFrame(index=section.genes)
     )

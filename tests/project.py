@@ -25,6 +25,7 @@ SMALL = {
     "tasks": ["demo"],
     "recipes": [],
     "protocols": ["strict"],
+    "nuclei": [],
 }
 
 

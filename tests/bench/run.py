@@ -25,8 +25,6 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 SAMPLES = 1229
 REPEATS = 3
-SLIDE_PX = 9000
-SPOTS = 280
 
 
 def best(work: Callable[[], object]) -> float:
@@ -111,42 +109,9 @@ def catalogue_costs(folder: Path) -> tuple[float, float]:
 
 
 def bench_patches(folder: Path) -> list[str]:
-    import pyvips
+    from patches import bench_patches
 
-    from spotweave.slide import patches, pyramid
-
-    source, slide = folder / "source.jpg", folder / "slide.tif"
-    noise = pyvips.Image.worley(SLIDE_PX, SLIDE_PX, cell_size=48, seed=1).linear([-1.2, -2.0, -1.0], [245, 235, 245])
-    noise.cast("uchar").copy(interpretation="srgb").jpegsave(str(source), Q=88)
-
-    def decode() -> None:
-        pyvips.Image.new_from_file(str(source), access="sequential").avg()
-
-    def build() -> None:
-        pyramid.build_pyramid(source, slide, pixel_size_um=0.69, tile_px=512, jpeg_quality=85)
-
-    build_s, decode_s = best(build), best(decode)
-    centres = np.random.default_rng(0).uniform(300, SLIDE_PX - 300, (SPOTS, 2))
-    grid = patches.PatchGrid(centres, 224, 0.5, 0.69)
-    side = int(np.ceil(grid.source_size_px))
-
-    def fetch() -> None:
-        region = pyvips.Region.new(pyvips.Image.tiffload(str(slide)))
-        for x, y in centres:
-            region.fetch(int(x - side / 2), int(y - side / 2), side, side)
-
-    def cut() -> None:
-        opened = patches.Pyramid(slide)
-        target = folder / "patches.h5"
-        names = [str(index) for index in range(SPOTS)]
-        patches.write_patches(target, patches.cut(opened, grid), grid, names, grid.padded(SLIDE_PX, SLIDE_PX), "bench")
-
-    cut_s, fetch_s = best(cut), best(fetch)
-    return [
-        f"| pyramid of a {SLIDE_PX:,} px JPEG | {build_s:.2f} s, {build_s / decode_s:.1f} times decoding the JPEG |",
-        f"| {SPOTS} patches, read, resampled, written | {SPOTS / cut_s:,.0f}/s, {fetch_s / cut_s:.0%} of the rate of"
-        " reading the pixels alone (HEST-Library 1.1.1 on a real section: 389/s, 51% of the rate of its own reader) |",
-    ]
+    return bench_patches(folder)
 
 
 def bench_ridge(_: Path) -> list[str]:
@@ -183,12 +148,18 @@ def bench_transcripts(folder: Path) -> list[str]:
     return bench_transcripts(folder)
 
 
+def bench_slides(folder: Path) -> list[str]:
+    from slides import bench_slides
+
+    return bench_slides(folder)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     out = parser.parse_args().out
     lines = []
-    for part in (bench_plan, bench_tables, bench_patches, bench_ridge, bench_bins, bench_transcripts):
+    for part in (bench_plan, bench_tables, bench_slides, bench_patches, bench_ridge, bench_bins, bench_transcripts):
         with tempfile.TemporaryDirectory() as folder:
             lines += part(Path(folder))
     print(*lines, sep="\n")

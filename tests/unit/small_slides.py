@@ -1,4 +1,4 @@
-"""Small simulated slides in containers for which no library here has a writer: Zeiss CZI and Hamamatsu NDPI."""
+"""Small simulated slides in containers for which no library here has a writer: Zeiss CZI, Hamamatsu NDPI, DICOM."""
 
 from __future__ import annotations
 
@@ -81,3 +81,55 @@ def write_ndpi(path: Path, rgb: np.ndarray, pixel_size_um: float) -> None:
     directory += bytes(8) + bytes(4 * len(entries))
     content = struct.pack("<2sHQ", b"II", 42, directory_at).ljust(data_at, b"\0") + packed
     path.write_bytes(content + struct.pack("<II", per_cm, 1) + maker + directory)
+
+
+def _element(group: int, element: int, kind: bytes, value: bytes) -> bytes:
+    """Explicit little-endian, as DICOM PS3.5 section 7.1 has it."""
+    value += (b"\0" if kind in (b"UI", b"OB") else b" ") * (len(value) % 2)
+    head = struct.pack("<HH2s", group, element, kind)
+    is_long = kind in (b"OB", b"SQ")
+    return head + (struct.pack("<xxI", len(value)) if is_long else struct.pack("<H", len(value))) + value
+
+
+def _sequence(group: int, element: int, item: bytes) -> bytes:
+    return _element(group, element, b"SQ", struct.pack("<HHI", 0xFFFE, 0xE000, len(item)) + item)
+
+
+def write_dicom(path: Path, rgb: np.ndarray, pixel_size_um: float, tile_px: int = 128) -> None:
+    """One level of a whole-slide image: frames of JPEG in full tiles (DICOM PS3.3 section A.32.8)."""
+    height, width = rgb.shape[:2]
+    across, down = -(-width // tile_px), -(-height // tile_px)
+    padded = np.pad(rgb, ((0, down * tile_px - height), (0, across * tile_px - width), (0, 0)), mode="edge")
+    frames = b""
+    for row in range(down):
+        for column in range(across):
+            jpeg, top, left = io.BytesIO(), row * tile_px, column * tile_px
+            Image.fromarray(padded[top : top + tile_px, left : left + tile_px]).save(jpeg, "jpeg", quality=95)
+            packed = jpeg.getvalue() + b"\0" * (len(jpeg.getvalue()) % 2)
+            frames += struct.pack("<HHI", 0xFFFE, 0xE000, len(packed)) + packed
+    kind, syntax, series = b"1.2.840.10008.5.1.4.1.1.77.1.6", b"1.2.840.10008.1.2.4.50", b"1.2.3.4"
+    meta = _element(2, 1, b"OB", b"\0\1") + _element(2, 2, b"UI", kind) + _element(2, 3, b"UI", b"1.2.3.4.5")
+    meta += _element(2, 0x10, b"UI", syntax) + _element(2, 0x12, b"UI", b"1.2.3")
+    mm = f"{pixel_size_um / 1000:.8f}".encode()
+    measures = _sequence(0x28, 0x9110, _element(0x28, 0x30, b"DS", mm + b"\\" + mm))
+
+    def number(group: int, element: int, value: int) -> bytes:
+        return _element(group, element, b"US", struct.pack("<H", value))
+
+    def large(element: int, value: int) -> bytes:
+        return _element(0x48, element, b"UL", struct.pack("<I", value))
+
+    body = _element(8, 8, b"CS", b"ORIGINAL\\PRIMARY\\VOLUME\\NONE") + _element(8, 0x16, b"UI", kind)
+    body += _element(8, 0x18, b"UI", b"1.2.3.4.5") + _element(8, 0x60, b"CS", b"SM")
+    body += _element(0x20, 0xD, b"UI", b"1.2.3.3") + _element(0x20, 0xE, b"UI", series)
+    body += _element(0x20, 0x9311, b"CS", b"TILED_FULL")
+    body += number(0x28, 2, 3) + _element(0x28, 4, b"CS", b"YBR_FULL_422") + number(0x28, 6, 0)
+    body += _element(0x28, 8, b"IS", str(across * down).encode()) + number(0x28, 0x10, tile_px)
+    body += number(0x28, 0x11, tile_px) + number(0x28, 0x100, 8) + number(0x28, 0x101, 8) + number(0x28, 0x102, 7)
+    body += number(0x28, 0x103, 0) + large(6, width) + large(7, height) + large(0x303, 1)
+    body += _sequence(0x5200, 0x9229, measures)
+    offsets = struct.pack("<HHI", 0xFFFE, 0xE000, 0)
+    body += struct.pack("<HH2sxxI", 0x7FE0, 0x10, b"OB", 0xFFFFFFFF) + offsets + frames
+    body += struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
+    length = _element(2, 0, b"UL", struct.pack("<I", len(meta)))
+    path.write_bytes(bytes(128) + b"DICM" + length + meta + body)

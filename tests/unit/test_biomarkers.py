@@ -200,7 +200,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Any]:
     """SIMH001 follows the size of nuclei and SIMH002 does not; the true nuclei stand for found ones."""
     folder = tmp_path_factory.mktemp("section")
     pair = draw_pair(3, size_um=(700.0, 700.0), he_pixel_size_um=0.5, dapi_pixel_size_um=4.0)
-    drawn = draw_section(pair, 3, planted=Planted())
+    drawn = draw_section(pair, 3, transcripts_per_cell=120.0, planted=Planted())
     store, _ = write_store(folder, drawn)
     measure_spots(store.st, store.nuclei, store.tissue, store.alignment, folder / "spots.parquet")
     match_cells(store.nuclei, store.cells, store.alignment, folder / "matches.parquet")
@@ -235,7 +235,8 @@ def test_what_is_planted_is_found_and_what_is_not_is_not(planted: tuple[Store, A
     for gene in ("SIMH001", "SIMH002"):
         truth = np.corrcoef(np.log1p(1e4 * counts[:, drawn.genes.index(gene)]), drawn.pair.nucleus_area_um2)[0, 1]
         assert area["r_low"][gene] <= truth <= area["r_high"][gene]
-    assert area["r"]["SIMH001"] > 0.4
+        assert truth == pytest.approx({"SIMH001": Planted().r, "SIMH002": 0.0}[gene], abs=0.12)
+    assert area["r_low"]["SIMH001"] <= Planted().r <= area["r_high"]["SIMH001"]
     assert area["q"]["SIMH001"] < 0.001
     assert area["q"]["SIMH002"] > 0.05
     assert measures["significant"] >= 5
@@ -322,8 +323,10 @@ def test_classes_of_nuclei_are_picked_per_spot_and_per_cell(planted: tuple[Store
     whole = run(store, tmp_path, files)[1]["units"]
     some = run(store, tmp_path, files, classes=["Neoplastic"])[1]["units"]
     assert some == pytest.approx(whole * (nuclei["class"] == "Neoplastic").mean(), rel=0.03)
-    per_spot = run(store, tmp_path, files, classes=["Neoplastic"], level="spot", features=["area_um2"])
-    assert 50 <= per_spot[1]["units"] < run(store, tmp_path, files, level="spot", features=["area_um2"])[1]["units"]
+    features = ["area_um2", "nuclei_per_mm2"]
+    per_spot = run(store, tmp_path, files, classes=["Neoplastic"], level="spot", features=features)
+    assert 50 <= per_spot[1]["units"] < run(store, tmp_path, files, level="spot", features=features)[1]["units"]
+    assert per_spot[1]["features"] == 2
 
 
 def test_words_of_figures() -> None:

@@ -163,6 +163,18 @@ def test_maps_of_a_tile_do_not_depend_on_the_others(variant):
         torch.testing.assert_close(many[1:], single, atol=1e-5 * float(single.abs().max()), rtol=0)
 
 
+@pytest.mark.parametrize("encoder", [ViT(16, 2, (1, 2), 5), SAM(16, 2, (1, 2), (1,), window=4, side=8)])
+def test_half_precision_is_that_of_the_same_network(encoder):
+    """As a GPU computes, here emulated: no tensor of another precision is in the way."""
+    drawn(encoder)
+    images = torch.randn(1, 3, 96, 96, generator=torch.Generator().manual_seed(7))
+    exact, _ = encoder(images)
+    with torch.autocast("cpu", torch.bfloat16):
+        rough, _ = encoder(images)
+    for one, other in zip(exact, rough, strict=True):
+        assert (one - other.float()).abs().max() < 0.05 * one.abs().max()
+
+
 @pytest.fixture
 def tiny(monkeypatch):
     """A small network in the place of a published one."""

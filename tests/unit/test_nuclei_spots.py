@@ -14,7 +14,7 @@ import shapely
 
 from drawn_nuclei import write_store, write_table
 from spotweave.io import read_json, write_json
-from spotweave.nuclei.matching import match, match_cells
+from spotweave.nuclei.matching import cells_held, match, match_cells
 from spotweave.nuclei.measuring import measure_spots
 from spotweave.nuclei.morphology import FEATURES
 from spotweave.nuclei.spots import MEASURED, counts, summaries
@@ -112,24 +112,35 @@ def test_the_table_of_spots(tmp_path: Path, nuclei: Path) -> None:
 def test_pairs_are_mutual_unique_and_near() -> None:
     cells = np.array([[0.0, 0], [10, 0], [30, 0], [60, 0], [80, 0]])
     nuclei = np.array([[1.0, 0], [9, 0], [12, 0], [30, 1], [60, 7], [83, 0]])
-    nucleus, cell, distance, shares = match(nuclei, cells, 5.0)
+    nucleus, cell, distance, shares = match(nuclei, cells, np.zeros(6, int), 5.0)
     # Two nuclei claim the second cell, and the fourth cell is too far.
     assert list(zip(nucleus.tolist(), cell.tolist(), strict=True)) == [(0, 0), (3, 2), (5, 4)]
     assert distance.tolist() == [1.0, 1.0, 3.0]
-    assert shares == {"kept_share": 0.5, "unique_share": 0.6667, "within_share": 0.8333}
+    assert shares == {"kept_share": 0.5, "unique_share": 0.6667, "within_share": 0.8333, "several_share": 0.0}
+    nucleus, _, _, shares = match(nuclei, cells, np.array([2, 0, 0, 1, 0, 0]), 5.0)
+    assert (nucleus.tolist(), shares["several_share"]) == ([3, 5], 0.1667)
 
 
 def test_a_nucleus_that_is_not_its_cells_nearest_is_left_out() -> None:
     # The first nucleus alone claims the first cell, but that lies nearer to the second nucleus, which has its own.
-    nucleus, cell, _, shares = match(np.array([[-3.0, 0], [2, 0]]), np.array([[0.0, 0], [2.5, 0]]), 5.0)
+    nucleus, cell, _, shares = match(
+        np.array([[-3.0, 0], [2, 0]]), np.array([[0.0, 0], [2.5, 0]]), np.ones(2, int), 5.0
+    )
     assert (nucleus.tolist(), cell.tolist(), shares["unique_share"]) == ([1], [1], 1.0)
 
 
 def test_nothing_to_match() -> None:
     none, some = np.zeros((0, 2)), np.ones((3, 2))
-    assert match(none, some)[3]["kept_share"] is None
-    assert match(some, none)[3]["kept_share"] == 0
-    assert len(match(some, none)[0]) == 0
+    assert match(none, some, np.zeros(0, int))[3]["kept_share"] is None
+    assert match(some, none, np.zeros(3, int))[3]["kept_share"] == 0
+    assert len(match(some, none, np.zeros(3, int))[0]) == 0
+
+
+def test_an_outline_that_holds_two_cells_is_no_cells(tmp_path: Path) -> None:
+    table = some_nuclei(2, 3).assign(x_px=[10.0, 50, 90], y_px=[10.0, 11, 12], area_um2=[60.0, 60, 60])
+    write_table(tmp_path / "nuclei.parquet", table, 0.5)  # radius 8.7 px
+    cells = np.array([[9.0, 10], [47, 11], [55, 11], [120, 12]])
+    assert cells_held(tmp_path / "nuclei.parquet", cells).tolist() == [1, 2, 0]
 
 
 def test_cells_of_a_simulated_section_are_found_again(tmp_path: Path) -> None:
@@ -152,6 +163,7 @@ def test_cells_of_a_simulated_section_are_found_again(tmp_path: Path) -> None:
     assert found.mean() > 0.97
     assert found.sum() > 0.9 * seen.sum()
     assert measures["matched"] == len(pairs)
+    assert measures["area_r"] > 0.8
     assert measures["kept_share"] == pytest.approx(len(pairs) / len(truth), abs=1e-4)
     assert (pairs["distance_um"] <= 5).all()
     assert read_json(store.alignment)["pixel_size_um"] == 0.5

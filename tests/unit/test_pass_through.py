@@ -1,5 +1,7 @@
 """Tiles of JPEG that reach the slide as they were filed, and those that may not."""
 
+import json
+
 import numpy as np
 import openslide
 import pytest
@@ -23,7 +25,7 @@ def filed(path, rgb=RGB, **options):
 
 
 def build(source, target):
-    return pyramid.build_pyramid(source, target, pixel_size_um=0.499, tile_px=512, jpeg_quality=85)
+    return pyramid.build_pyramid(source, target, pixel_size_um=0.499, tile_px=512, jpeg_quality=85).is_passed_through
 
 
 def tiles_of(path):
@@ -131,3 +133,15 @@ def test_a_cut_file_is_refused(tmp_path):
 def test_the_picture_says_which_page_it_is(tmp_path):
     opened = open_picture(filed(tmp_path / "a.tif"))
     assert (opened.page, opened.is_unchanged) == (0, True)
+
+
+def test_the_record_says_what_was_copied_and_chosen(tmp_path):
+    source = filed(tmp_path / "a.tif")
+    manifest, alignment = tmp_path / "raw.json", tmp_path / "alignment.json"
+    entry = {"role": "image", "name": "a.tif", "path": str(source), "bytes": source.stat().st_size}
+    manifest.write_text(json.dumps({"files": [entry]}))
+    alignment.write_text(json.dumps({"pixel_size_um": 0.5, "image_width_px": 900, "image_height_px": 701}))
+    files = (manifest, alignment, tmp_path / "slide.tif", tmp_path / "thumbnail.jpg")
+    measures = pyramid.build_sample(*files, tile_px=512, jpeg_quality=85)
+    assert (measures["passed_through"], measures["picture_note"]) == (True, None)
+    assert measures["slide_bytes"] == (tmp_path / "slide.tif").stat().st_size

@@ -12,6 +12,7 @@ from spotweave.plan.models import kind_faults, recipe_columns
 from spotweave.recipes import RECIPES
 from spotweave.tables.config import overlaid
 
+PATCH = yaml.safe_load((ROOT / "config/config.yaml").read_text())["patch"]
 DEMO = {"cohorts": ["config/cohorts/demo.csv"], "tasks": ["demo"]}
 
 
@@ -97,7 +98,7 @@ def test_a_wrong_row_is_one_line(faults, table, name, cells, expected):
 
 
 def test_patches_that_a_chosen_encoder_cannot_take_are_a_fault_before_the_first_job(faults):
-    patch = {"size_px": 256, "pixel_size_um": 0.5}
+    patch = {**PATCH, "size_px": 256}
     (fault,) = faults(encoders=["handcrafted", "resnet50-random"], patch=patch)
     assert fault == (
         "config.yaml:patch.size_px: 256, which encoder resnet50-random (config/encoders.csv:4) cannot take: its"
@@ -107,8 +108,18 @@ def test_patches_that_a_chosen_encoder_cannot_take_are_a_fault_before_the_first_
     assert faults(resized, encoders=["handcrafted", "resnet50-random"], patch=patch) == []
 
 
+@pytest.mark.parametrize("size", ["512um", "512um_256", "9um_64px", "512um_2048px", "512x256", "4001um_64px"])
+def test_a_patch_size_that_cannot_be_is_a_fault_that_says_what_can(faults, size):
+    (fault,) = faults(patch={**PATCH, "also": [size]})
+    assert "patch.also" in fault and "512um_256px" in fault
+
+
+def test_patch_sizes_that_can_be(faults):
+    assert faults(patch={**PATCH, "also": ["10um_16px", "512um_256px", "4000um_1024px"], "pictures": False}) == []
+
+
 def test_the_base_of_a_recipe_is_embedded_too(faults):
-    (fault,) = faults(encoders=["handcrafted"], recipes=["infonce-demo"], patch={"size_px": 256, "pixel_size_um": 0.5})
+    (fault,) = faults(encoders=["handcrafted"], recipes=["infonce-demo"], patch={**PATCH, "size_px": 256})
     assert "which encoder resnet-tiny-random" in fault
 
 

@@ -1,5 +1,6 @@
 """Containers and codecs of slides: the px that were written, or one line that says which file, what and what to do."""
 
+import gc
 import importlib.util
 import struct
 
@@ -10,14 +11,14 @@ import pytest
 import pyvips
 import tifffile
 from PIL import Image
-from small_slides import write_czi, write_ndpi
+from small_slides import write_czi, write_dicom, write_ndpi
 
 from real_data import real
 from spotweave.errors import Refusal
 from spotweave.pictures import jpeg2000
 from spotweave.pictures.files import open_picture
 from spotweave.pictures.header import read_header
-from spotweave.pictures.reduced import read_reduced
+from spotweave.pictures.reduced import read_reduced, strips
 from spotweave.slide import pyramid
 
 WIDTH, HEIGHT = 330, 280
@@ -78,6 +79,11 @@ LOSSLESS = {
     "planes in tiles": (FIRST, {**PLANES, **TILE}),
     "planes in tiles, Deflate": (FIRST, {"compression": "zlib", **PLANES, **TILE}),
     "planes in tiles, JPEG 2000": (FIRST, {"compression": "jpeg2000", **PLANES, **TILE}),
+    "planes in strips": (FIRST, {**PLANES, **ROWS}),
+    "planes in one strip each, big-endian, 16 bits": (
+        np.moveaxis(DEEP, -1, 0).copy(),
+        {**PLANES, "byteorder": ">", "rowsperstrip": HEIGHT},
+    ),
     "planes called grey": (FIRST, {"photometric": "minisblack", **PLANES}),
     "bands called grey": (RGB, {"photometric": "minisblack", "planarconfig": "contig"}),
     "64-bit floats": (RGB / 255.0, {}),
@@ -101,6 +107,11 @@ def test_a_pyramid_in_subifds_is_read_from_its_reduced_copies(tmp_path, options)
     np.testing.assert_array_equal(open_picture(path).image.numpy(), RGB)
     reduced, scale = read_reduced(path, 0.2)
     assert (reduced == (0, 0, 255)).all()
+    in_strips = []
+    for _, strip in strips(path, *reduced.shape[1::-1], 20):
+        gc.collect()  # what nobody holds any more must not be needed
+        in_strips.append(strip)
+    np.testing.assert_array_equal(np.concatenate(in_strips), reduced)
     assert scale == pytest.approx((WIDTH / reduced.shape[1], HEIGHT / reduced.shape[0]))
 
 
@@ -166,12 +177,15 @@ def test_a_czi_says_which_package_would_read_it(tmp_path, monkeypatch):
         open_picture(tmp_path / "a.czi")
 
 
-def test_a_slide_of_hamamatsu_is_read_by_openslide(tmp_path):
-    write_ndpi(tmp_path / "a.ndpi", RGB, 0.46)
-    assert openslide.OpenSlide.detect_format(tmp_path / "a.ndpi") == "hamamatsu"
-    assert np.abs(open_picture(tmp_path / "a.ndpi").image.numpy().astype(float) - RGB).mean() < 3
-    header = read_header(tmp_path / "a.ndpi")
-    assert (header.width_px, header.height_px, header.note) == (WIDTH, HEIGHT, "read by OpenSlide (hamamatsu)")
+@pytest.mark.parametrize(
+    ("write", "name", "vendor"), [(write_ndpi, "a.ndpi", "hamamatsu"), (write_dicom, "a.dcm", "dicom")]
+)
+def test_slides_of_scanners_are_read_by_openslide(tmp_path, write, name, vendor):
+    write(tmp_path / name, RGB, 0.46)
+    assert openslide.OpenSlide.detect_format(tmp_path / name) == vendor
+    assert np.abs(open_picture(tmp_path / name).image.numpy().astype(float) - RGB).mean() < 3
+    header = read_header(tmp_path / name)
+    assert (header.width_px, header.height_px, header.note) == (WIDTH, HEIGHT, f"read by OpenSlide ({vendor})")
     assert header.pixel_size_um == pytest.approx(0.46, rel=1e-3)
 
 
@@ -232,6 +246,28 @@ def test_a_tile_of_jpeg_2000_cannot_ask_for_more_than_its_size(tmp_path):
     path.write_bytes(content)
     with pytest.raises(Refusal, match="tile 0, 0 of page 1 holds no codestream of its size"):
         pyramid.build_pyramid(path, tmp_path / "slide.tif", pixel_size_um=0.5, tile_px=256, jpeg_quality=90)
+
+
+@pytest.mark.parametrize("rows", [HEIGHT, 100])
+def test_rows_of_large_strips_are_read_in_parts(tmp_path, monkeypatch, rows):
+    monkeypatch.setattr("spotweave.pictures.tiff_tiles.ROWS_BYTES", 330 * 3 * 17)
+    path = tiff(tmp_path / "a.tif", FIRST, rowsperstrip=rows, **PLANES)
+    np.testing.assert_array_equal(shown(path), RGB)
+    path.write_bytes(path.read_bytes()[:-70_000])
+    with pytest.raises(Refusal, match=r"a\.tif: the picture cannot be decoded \((rows|unable)"):
+        pyramid.build_pyramid(path, tmp_path / "slide.tif", pixel_size_um=0.5, tile_px=256, jpeg_quality=90)
+
+
+def test_one_packed_strip_is_read_up_to_a_size(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 255, (5000, 4000, 3), dtype=np.uint8)
+    path = tmp_path / "a.tif"
+    Image.fromarray(noise).save(path, compression="tiff_lzw", tiffinfo={278: 5000})
+    row = open_picture(path).image.crop(0, 4990, 4000, 1).numpy()
+    np.testing.assert_array_equal(row, noise[4990:4991])
+    monkeypatch.setattr("spotweave.pictures.pages.PACKED_STRIP_BYTES_MAX", 1_000_000)
+    with pytest.raises(Refusal, match=r"a\.tif: a strip of .* bytes packed by LZW, which is read as a whole"):
+        open_picture(path)
 
 
 def test_strips_too_large_to_be_decoded_whole_are_refused(tmp_path, monkeypatch):
@@ -312,6 +348,22 @@ def test_coordinates_are_of_the_px_as_filed_whatever_a_tag_says_of_turning(tmp_p
     assert (header.width_px, header.height_px) == (WIDTH, HEIGHT)
     assert header.note == "px as filed: the tag that says to turn them (6) is not followed"
     assert np.abs(shown(tmp_path / f"a.{suffix}").astype(float) - RGB).mean() < 3
+
+
+@pytest.mark.parametrize(
+    ("tag", "field", "value", "said"),
+    [(262, 8, 3, "bands that are no colours"), (256, 2, 1, "the tags of its first page are damaged")],
+    ids=["a palette of four bands", "a width of another type"],
+)
+def test_tags_that_contradict_the_px_are_damage(tmp_path, tag, field, value, said):
+    path = tiff(tmp_path / "a.tif", np.dstack([RGB, np.full(RGB.shape[:2], 255, np.uint8)]), extrasamples=[2])
+    with tifffile.TiffFile(path) as file:
+        entry = file.pages[0].tags[tag].offset
+    content = bytearray(path.read_bytes())
+    content[entry + field : entry + field + 2] = struct.pack("<H", value)
+    path.write_bytes(content)
+    with pytest.raises(Refusal, match=rf"a\.tif: .*{said}"):
+        open_picture(path)
 
 
 def test_five_bands_are_refused_whoever_decodes_them(tmp_path):

@@ -197,3 +197,13 @@ def test_slides_of_real_scanners_pass():
         for page in range(pages):
             check_tiff_parts(slide, page, size_of(slide, page))
         open_picture(slide)
+
+
+@pytest.mark.parametrize("layout", ["strips", "tiles"])
+def test_jpeg_of_fewer_columns_than_announced_is_told(tmp_path, layout):
+    """The decoder would leave the rest black."""
+    path = written(tmp_path / "a.tif", "jpeg", layout=layout, **({"tile": (64, 48)} if layout == "tiles" else {}))
+    assert open_picture(path).image.width == W
+    set_tag(shutil.move(path, tmp_path / "wide.tif"), "ImageWidth" if layout == "strips" else "TileWidth", 304)
+    with pytest.raises(Refusal, match=r"wide\.tif: .* px by its header, and its (strips|tiles) have \d+ px a row"):
+        open_picture(tmp_path / "wide.tif")

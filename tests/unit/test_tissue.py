@@ -15,14 +15,17 @@ import pyvips
 import shapely
 import yaml
 from scipy import ndimage
+from skimage.morphology import remove_small_holes
 
 from real_data import DATA, NOT_HERE
 from spotweave.errors import Refusal
 from spotweave.io import is_refused, read_json, write_json
 from spotweave.pictures.reduced import read_reduced
-from spotweave.tissue import agreement, polygons, section
+from spotweave.simulate.lung import grow_lung, photograph
+from spotweave.tissue import agreement, masks, polygons, section
 from spotweave.tissue.methods import TISSUE_METHODS, classical, takes
 from spotweave.tissue.picture import GlassSettings, Picture, stain_density
+from spotweave.tissue.strength import stain_strength
 
 ROOT = Path(__file__).resolve().parents[2]
 SCENE_UM = 3000.0
@@ -230,6 +233,8 @@ def test_areas_are_in_um2_and_positions_in_px_of_the_slide(tmp_path):
     (feature,) = read_json(tmp_path / "tissue.geojson")["features"]
     assert feature["properties"]["tissue_id"] == 0
     assert feature["properties"]["area_um2"] == pytest.approx(10 * 30 * 16, rel=0.01)
+    assert feature["properties"]["area_mm2"] == pytest.approx(10 * 30 * 16e-6, rel=0.01)
+    assert feature["properties"]["measurements"] == {"Area mm^2": feature["properties"]["area_mm2"]}
     assert feature["geometry"]["coordinates"][0][0] == feature["geometry"]["coordinates"][0][-1]
 
 
@@ -643,3 +648,40 @@ def test_a_coarse_real_frame_goes_through_the_jobs_as_through_the_library(tmp_pa
         assert record["measures"][share] >= library[share] - 0.005
         assert slide[share] >= library[share] - allowed
     assert record["measures"]["tissue_flagged"] is False and record["measures"]["glass_flagged"] is False
+
+
+def reduced_four_times(rgb: np.ndarray) -> np.ndarray:
+    side = rgb.shape[0] // 4
+    return np.rint(rgb.reshape(side, 4, side, 4, 3).mean(axis=(1, 3))).astype(np.uint8)
+
+
+@pytest.mark.parametrize("strength", [1.0, 0.3])
+def test_thin_septa_of_a_simulated_lung_are_tissue_and_wide_airspaces_are_not(strength):
+    lung = grow_lung(np.random.default_rng(1), 2400.0, airspace_um=300.0)
+    found = segment(reduced_four_times(photograph(np.random.default_rng(2), lung, strength=strength)), 8.0)
+    matter = reduced_four_times(np.repeat(255 * lung.matter[..., None], 3, axis=2))[..., 0] > 127
+    # What the outlines mean: gaps of 80 um closed, holes below 50,000 um2 filled.
+    truth = remove_small_holes(masks.closed(matter, 10.0), max_size=round(50_000 / 64))
+    assert found[matter].mean() > 0.99
+    assert overlap(found, truth) > 0.75
+    assert not found.all() and found[~lung.lobe[::4, ::4]].mean() < 0.03
+
+
+@pytest.mark.parametrize("share", [0.5, 0.25])
+def test_a_pale_copy_of_a_section_has_the_same_tissue_and_is_flagged_once_very_pale(share):
+    """Optical density multiplied: what a thinner section, or less stain, gives."""
+    rgb, pixel_size_um = real_section("visium_mouse_brain_anterior/spatial")
+    whole = Picture(rgb, pixel_size_um)
+    glass = np.median(rgb[whole.valid & (np.abs(whole.density[..., 1]) < 0.02)].astype(float), axis=0)
+    light = (glass + 1) * np.exp(-share * whole.density) - 1
+    noise = np.random.default_rng(0).normal(scale=0.7, size=light.shape)
+    pale = np.clip(np.rint(light + noise), 0, 255).astype(np.uint8)
+    assert overlap(segment(pale, pixel_size_um), segment(rgb, pixel_size_um)) > 0.97
+    strength = stain_strength(Picture(pale, pixel_size_um))
+    assert strength == pytest.approx(share * stain_strength(whole), rel=0.1)
+    assert (strength < LIMITS["stain_strength_flag"]) == (share == 0.25)
+
+
+def test_the_strength_of_stain_is_that_of_what_is_stained_and_textured():
+    assert stain_strength(Picture(draw_scene().rgb, 8.0)) == pytest.approx(0.35, abs=0.05)
+    assert stain_strength(Picture(draw_scene("halo", "debris", tissue=False).rgb, 8.0)) is None

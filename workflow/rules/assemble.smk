@@ -6,7 +6,6 @@ rule assemble_sample:
         slide=rules.build_pyramid.output.slide,
         tissue=rules.segment_tissue.output.tissue,
         pool=when(is_pooled, rules.pool_sample.output.pool),
-        nuclei=of_first_model(rules.segment_nuclei.output.nuclei),
     output:
         st="<samples>/{sample}/st.h5ad",
         spatial_plot=picture("<samples>/{sample}/spatial_plot.png", "counts"),
@@ -27,7 +26,7 @@ rule assemble_sample:
     shell:
         "python scripts/assemble_sample.py --sample {wildcards.sample} --expression {input.expression}"
         " --alignment {input.alignment} --units {input.units} --slide {input.slide} --tissue {input.tissue}"
-        " --pool {input.pool} --nuclei {input.nuclei} --pooling {params.pooling} --spots-min {params.spots_min} --st {output.st} --spatial-plot {output.spatial_plot}"
+        " --pool {input.pool} --pooling {params.pooling} --spots-min {params.spots_min} --st {output.st} --spatial-plot {output.spatial_plot}"
         " --pixel-size-plot {output.pixel_size_plot} --record {output.record} --code {params.code} > {log} 2>&1"
 
 
@@ -85,8 +84,8 @@ rule describe_sample:
         ],
         some_records=some_records,
         manifest=rules.fetch_sample.output.manifest,
+        st=released_st,
         files=[
-            rules.assemble_sample.output.st,
             rules.build_pyramid.output.slide,
             rules.build_pyramid.output.thumbnail,
             rules.segment_tissue.output.tissue,
@@ -120,7 +119,7 @@ rule describe_sample:
     shell:
         "python scripts/describe_sample.py --sample {wildcards.sample} --given -"
         " --records {input.records} {input.some_records} --manifest {input.manifest}"
-        " --files {input.files} {input.some_files}"
+        " --files {input.st} {input.files} {input.some_files}"
         " --metadata {output.metadata} --provenance {output.provenance} <<< {params.given:q} > {log} 2>&1"
 
 

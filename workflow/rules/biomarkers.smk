@@ -1,3 +1,25 @@
+rule count_nuclei:
+    input:
+        st=rules.assemble_sample.output.st,
+        nuclei=of_first_model(rules.segment_nuclei.output.nuclei),
+    output:
+        counted="<samples>/{sample}/st_nuclei.h5ad",
+        record="<samples>/{sample}/records/count_nuclei.json",
+    log:
+        "<logs>/count_nuclei/{sample}.log",
+    conda:
+        "../../envs/core.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled_mem(2000),
+        runtime="30m",
+    params:
+        code=code("count_nuclei"),
+    shell:
+        "python scripts/count_nuclei.py --st {input.st} --nuclei {input.nuclei} --counted {output.counted}"
+        " --record {output.record} --code {params.code} > {log} 2>&1"
+
+
 rule measure_spots:
     input:
         st=rules.assemble_sample.output.st,

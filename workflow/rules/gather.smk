@@ -126,6 +126,13 @@ def has_nuclei(wildcards):
     return bool(config["nuclei"])
 
 
+def released_st(wildcards):
+    """Input function: the AnnData to release, with nuclei counted where they are looked for."""
+    if has_nuclei(wildcards):
+        return rules.count_nuclei.output.counted
+    return rules.assemble_sample.output.st
+
+
 def has_matches(wildcards):
     """Whether nuclei are matched with the sample's cells."""
     return has_nuclei(wildcards) and has_cells(wildcards)
@@ -156,6 +163,7 @@ def stages_of_some():
         (has_cells, rules.assemble_cells.output, ("cells",)),
         (maps_bins, rules.map_bins.output, ("bin_cell_map",)),
         (has_nuclei, rules.segment_nuclei.output, ("nuclei", "geojson", "overlay")),
+        (has_nuclei, rules.count_nuclei.output, ()),
         (has_nuclei, rules.measure_spots.output, ("spots",)),
         (has_matches, rules.match_cells.output, ("matches",)),
         (has_biomarkers, rules.explore_biomarkers.output, biomarkers),

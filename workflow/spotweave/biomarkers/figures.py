@@ -24,6 +24,7 @@ Floats = NDArray[np.float64]
 
 UNITS = {"um2": "µm²", "um": "µm", "mm2": "mm²"}
 MOST_POINTS = 20_000  # of a scatter; more are drawn as densities
+PANEL_INCHES = 5.3  # width of a slide in the heatmaps
 TAIL = 0.02  # of the values at each end that get the ends' colours
 STARS = ((0.001, "***"), (0.01, "**"), (1.0, "*"))  # by q, of those below the configured rate
 
@@ -104,15 +105,23 @@ def heatmaps(target: Path, sample: str, pair: pd.Series, units: Units, slide: Sl
         low, high = np.quantile(values, (TAIL, 1 - TAIL))
         middle, step = float(values.mean()), max(float(np.ptp(values)), 1e-6) * 1e-3
         norm = TwoSlopeNorm(middle, min(low, middle - step), max(high, middle + step))
-        size = np.full(len(values), slide.diameter_px)
-        discs = EllipseCollection(
-            size, size, np.zeros(len(values)), units="xy", offsets=units.xy_px, offset_transform=axes.transData
-        )
-        discs.set(cmap="RdBu_r", norm=norm, array=values, alpha=0.85, linewidth=0.2, edgecolor="#888888")
-        axes.add_collection(discs)
+        drawn: Any
+        if units.level == SPOT:
+            size = np.full(len(values), slide.diameter_px)
+            drawn = EllipseCollection(
+                size, size, np.zeros(len(values)), units="xy", offsets=units.xy_px, offset_transform=axes.transData
+            )
+            drawn.set(cmap="RdBu_r", norm=norm, array=values, alpha=0.85, linewidth=0.2, edgecolor="#888888")
+            axes.add_collection(drawn)
+        else:
+            points = slide.diameter_px * scale / width * PANEL_INCHES * 72
+            x, y = units.xy_px.T
+            drawn = axes.scatter(x, y, s=points**2, c=values, cmap="RdBu_r", norm=norm, linewidths=0)
+            axes.set_xlim(0, width / scale)
+            axes.set_ylim(height / scale, 0)
         axes.set_title(name, fontsize=11)
         axes.set_axis_off()
-        figure.colorbar(discs, ax=axes, shrink=0.6, pad=0.01, label=label, extend="both")
+        figure.colorbar(drawn, ax=axes, shrink=0.6, pad=0.01, label=label, extend="both")
     figure.suptitle(sample, fontsize=10)
     _save(figure, target)
 

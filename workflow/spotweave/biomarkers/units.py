@@ -128,12 +128,7 @@ def _of_classes(table: NucleiTable, settings: Settings) -> NucleiTable:
 def _spots(sample: str, files: Files, settings: Settings) -> Units:
     expression = read_expression(files.st, sample)
     if settings.classes:
-        if files.nuclei is None:
-            raise Refusal(f"{sample}: nuclei of some classes need the table of nuclei (--nuclei)")
-        table = _of_classes(read_nuclei(files.nuclei, ["class", *MEASURED]), settings)
-        scales = anndata.read_h5ad(files.st, backed="r").uns["spatial"]["ST"]["scalefactors"]
-        no_area = np.full(len(expression.barcodes), np.nan)
-        found = summaries(table, expression.positions_px, float(scales["spot_diameter_fullres"]), no_area)
+        found = _spots_of_classes(expression, files, settings)
     else:
         found = pq.read_table(files.spots).to_pandas().set_index("barcode").loc[expression.barcodes]
     wanted = [name if name in found else f"{name}_mean" for name in settings.features]
@@ -143,6 +138,19 @@ def _spots(sample: str, files: Files, settings: Settings) -> Units:
     measured = found[wanted].to_numpy(dtype=np.float64)
     measured[found[COUNT].to_numpy() < LEAST_NUCLEI] = np.nan
     return _units(SPOT, expression, measured, wanted, settings, _made_by(files.spots))
+
+
+def _spots_of_classes(expression: Expression, files: Files, settings: Settings) -> pd.DataFrame:
+    """What `measure_spots` has, of some nuclei only."""
+    if files.nuclei is None:
+        raise Refusal(f"{expression.sample_id}: nuclei of some classes need the table of nuclei (--nuclei)")
+    table = _of_classes(read_nuclei(files.nuclei, ["class", *MEASURED]), settings)
+    spots = anndata.read_h5ad(files.st, backed="r")
+    diameter_px = float(spots.uns["spatial"]["ST"]["scalefactors"]["spot_diameter_fullres"])
+    diameter_um = diameter_px * float(table.made_by.get("slide_pixel_size_um") or np.nan)
+    on_tissue = spots.obs.loc[expression.barcodes, "tissue_fraction"].to_numpy(dtype=np.float64)
+    tissue_mm2 = on_tissue * np.pi * (diameter_um / 2) ** 2 / 1e6
+    return summaries(table, expression.positions_px, diameter_px, tissue_mm2)
 
 
 def _cells(sample: str, files: Files, settings: Settings) -> Units:

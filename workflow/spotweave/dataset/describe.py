@@ -158,6 +158,10 @@ COLUMNS: dict[str, Column] = {
     "glass_share": _measure("segment_tissue", "glass_share"),
     "blacked_out_share": _measure("segment_tissue", "blacked_out_share"),
     "glass_flagged": _measure("segment_tissue", "glass_flagged"),
+    **{
+        name: _measure("segment_tissue", name)
+        for name in ("stain_strength", "pale_flagged", "pen_share", "fold_share", "blur_share", "marks_flagged")
+    },
     "picture_note": _measure("build_pyramid", "picture_note"),
     "tissue_fraction_mean": _measure("assemble_sample", "tissue_fraction_mean"),
     "counts_in": _conserved("counts_in"),
@@ -180,6 +184,9 @@ COLUMNS: dict[str, Column] = {
     "registration_flags": _measured_if("register_sample", "flags"),
     "patches": _measure("extract_patches", "patches"),
     "patches_padded": _measure("extract_patches", "patches_padded"),
+    "patches_quality_median": _measure("extract_patches", "quality_median"),
+    "patches_focus_median": _measure("extract_patches", "focus_median"),
+    "patches_low_quality_share": _measure("extract_patches", "low_quality_share"),
     "nuclei_model": _of_first_model("segment_nuclei", MODEL),
     "nuclei": _of_first_model("segment_nuclei", "nuclei"),
     "nuclei_per_mm2": _of_first_model("segment_nuclei", "nuclei_per_mm2"),

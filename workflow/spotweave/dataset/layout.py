@@ -7,6 +7,7 @@ from collections.abc import Iterable
 # File in the sample's store -> path in the release. What is pooled is under `pools/`, by the name of its grid.
 RELEASE = {
     "st.h5ad": "st/{sample}.h5ad",
+    "st_nuclei.h5ad": "st/{sample}.h5ad",  # instead, where nuclei are looked for
     "slide.tif": "wsis/{sample}.tif",
     "patches.h5": "patches/{sample}.h5",
     "tissue.geojson": "tissue_seg/{sample}_contours.geojson",

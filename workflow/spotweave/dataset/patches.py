@@ -20,7 +20,7 @@ from spotweave.report.plots import contact_sheet, shown_on_sheet
 from spotweave.slide.levels import Pyramid
 from spotweave.slide.patch_files import PatchWriter
 from spotweave.slide.patches import Cutter, PatchGrid
-from spotweave.slide.resample import Pixels
+from spotweave.slide.resample import LOBES, Pixels
 from spotweave.slide.sharpness import focus
 from spotweave.slide.sizes import PatchSize
 
@@ -120,10 +120,10 @@ def _cut(
 
 
 def _on_slide(patch: Pixels, grid: PatchGrid, row: int, pyramid: Pyramid) -> Pixels:
-    """The part of a patch that is on the slide: the edge of its white border would be the sharpest of all."""
+    """The part of a patch that shows the slide alone: the edge of its white border would be the sharpest of all."""
     step = grid.source_size_px / grid.size_px
     low = (grid.source_size_px / 2 - grid.centres_px[row]) / step
     high = low + np.array([pyramid.width_px, pyramid.height_px]) / step
-    x0, y0 = np.clip(np.ceil(low), 0, grid.size_px).astype(int)
-    x1, y1 = np.clip(np.floor(high), 0, grid.size_px).astype(int)
+    x0, y0 = np.where(low > 0, np.ceil(low) + LOBES, 0).astype(int)
+    x1, y1 = np.where(high < grid.size_px, np.maximum(np.floor(high) - LOBES, 0), grid.size_px).astype(int)
     return patch[y0:y1, x0:x1]

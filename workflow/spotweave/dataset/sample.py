@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spotweave import pooling as poolings
-from spotweave.dataset.spots import add_nuclei, release_spots, write
+from spotweave.dataset.spots import release_spots, write
 from spotweave.errors import Refusal
 from spotweave.io import read_json
 from spotweave.pictures.reduced import read_reduced
@@ -39,8 +39,6 @@ class Parts:
         `slide.tif` and `tissue.geojson`.
     pool
         The first of the pools, of technologies that pool into grids; its spots are the sample's units.
-    nuclei
-        The nuclei of the configuration's first model.
     """
 
     expression: Path
@@ -49,7 +47,6 @@ class Parts:
     slide: Path
     tissue: Path
     pool: Path | None = None
-    nuclei: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -95,8 +92,6 @@ def assemble(sample: str, parts: Parts, pooling: str, spots_min: int, st: Path, 
     if units.uns.get(GRID, {}).get("selected_by") == BY_PICTURE:
         units.obs["in_tissue"] = (fraction >= IN_TISSUE_FROM).astype(np.int64)
     released = release_spots(units, alignment, fraction, picture)
-    if parts.nuclei is not None:
-        add_nuclei(released, parts.nuclei, diameter_px)
     in_tissue = released.obs["in_tissue"].to_numpy()
     _refuse_too_few(released, spots_min)
     write(st, released)

@@ -16,7 +16,8 @@ from typing import NamedTuple
 
 # Formats of pictures, those that keep most first.
 _TIFF = ("ome.tif", "ome.tiff", "tif", "tiff", "btf")
-FORMATS = (*_TIFF, "ndpi", "svs", "mrxs", "scn", "jpg", "jpeg", "png", "czi", "nd2")
+_SCANNERS = ("ndpi", "svs", "qptiff", "scn", "bif", "svslide", "dcm", "mrxs")
+FORMATS = (*_TIFF, *_SCANNERS, "jp2", "j2k", "jpg", "jpeg", "png", "webp", "czi", "vsi", "nd2", "lif")
 PICTURE = rf"\.({'|'.join(re.escape(one) for one in FORMATS)})$"
 TABLE = r"\.(csv|tsv|txt)$"
 BREAK = r"[/_. -]"  # what stands before a word of a name; every plain name starts with one

@@ -36,6 +36,16 @@ class Sample:
     slide: Path | None = None
 
 
+def samples_at(
+    names: Sequence[str], patches: Sequence[Path], expression: Sequence[Path], slides: str | None
+) -> list[Sample]:
+    """The samples whose files these are; `slides` is the path of a slide with `{sample}` in it, or None."""
+    return [
+        Sample(name, one, counts, None if slides is None else Path(slides.replace("{sample}", name)))
+        for name, one, counts in zip(names, patches, expression, strict=True)
+    ]
+
+
 @dataclass(frozen=True)
 class Pairs:
     """The pairs of a fold's training samples.

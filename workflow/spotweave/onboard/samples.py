@@ -38,8 +38,8 @@ KINDS = re.compile(
 # Words that name a technology: part of a sample's name in one file, left out in the next.
 TECHNOLOGY_WORDS = re.compile(r"(?<![A-Za-z0-9])(?:visium(?:[_ -]hd)?|xenium|st)(?![A-Za-z0-9])", re.IGNORECASE)
 SUFFIXES = re.compile(
-    r"(\.(gz|tar|tgz|zip|h5ad|h5|mtx|csv|tsv|txt|json|geojson|parquet|xenium|html|cloupe|ome|tiff?|btf|ndpi|svs|mrxs|scn"
-    r"|czi|nd2|jpe?g|png|rds|rdata|fastq|bam|pdf|md|xlsx?|docx?|yaml|loom))+$",
+    r"(\.(gz|tar|tgz|zip|h5ad|h5|mtx|csv|tsv|txt|json|geojson|parquet|xenium|html|cloupe|ome|tiff?|btf|ndpi|svs|qptiff|scn"
+    r"|bif|svslide|dcm|mrxs|jp2|j2k|webp|czi|vsi|nd2|lif|jpe?g|png|rds|rdata|fastq|bam|pdf|md|xlsx?|docx?|yaml|loom))+$",
     re.IGNORECASE,
 )
 BREAKS = re.compile(r"[\s_.,()+-]+")

@@ -8,9 +8,11 @@ from pathlib import Path
 import pyvips
 
 from spotweave.errors import Refusal
-from spotweave.pictures.tiff_tags import Tags
+from spotweave.pictures.tiff_tags import NONE, Tags
 from spotweave.pictures.tiff_tiles import tiles_of
 from spotweave.pictures.virtual_tiff import Tiles, damage_of, open_tiles
+
+PACKED_STRIP_BYTES_MAX = 400 << 20  # libtiff takes twice as much memory
 
 
 @dataclass(frozen=True)
@@ -36,11 +38,18 @@ class Page:
     tags: Tags | None = None
     fail_on: str = "warning"
 
+    @property
+    def limits(self) -> dict[str, bool]:
+        """libtiff's limit of memory is lifted for large strips, whose size is known (`page_of_tags`)."""
+        is_large = self.tags is not None and self.tags.largest_strip_bytes > 0
+        return {"unlimited": True} if is_large else {}
+
     def load(self) -> pyvips.Image:
         """(H, W) px as filed; its header is read, its px are decoded when they are used."""
         if self.tiles is not None:
             return open_tiles(self.tiles)
-        where = {"page": self.number} if self.number else {}
+        where: dict[str, int | bool] = {"page": self.number} if self.number else {}
+        where.update(self.limits)
         if self.subifd is not None:
             where["subifd"] = self.subifd
         return pyvips.Image.new_from_file(str(self.path), access="sequential", fail_on=self.fail_on, **where)
@@ -57,6 +66,13 @@ def page_of_tags(path: Path, tags: Tags, fail_on: str = "warning") -> Page:
     Refusal
         Neither libvips nor imagecodecs decodes it: libvips shows black px for what it does not know.
     """
+    if tags.by_libvips and tags.compression != NONE and tags.largest_strip_bytes > PACKED_STRIP_BYTES_MAX:
+        raise Refusal(
+            f"{path.name}: a strip of {tags.largest_strip_bytes:,} bytes packed by {tags.compression_name}, which is"
+            " read as a whole; save it in tiles of 512 px",
+            measured=tags.largest_strip_bytes,
+            threshold=PACKED_STRIP_BYTES_MAX,
+        )
     if tags.by_libvips:
         return Page(path, tags.number, tags.subifd, tags=tags, fail_on=fail_on)
     if tags.by_imagecodecs:

@@ -58,7 +58,8 @@ def strips(slide: Path, width: int, height: int, rows: int) -> Iterator[tuple[in
         If the picture cannot be read, or is none as it stands (`files.open_picture`).
     """
     ways = _ways(slide, open_picture(slide), width, height, "force")
-    region = pyvips.Region.new(ways.pop(0)())
+    picture = ways.pop(0)()  # kept: a region alone does not keep a source of ours alive
+    region = pyvips.Region.new(picture)
     for top in range(0, height, rows):
         strip = np.empty((min(rows, height - top), width, 3), np.uint8)
         # libvips holds what a request needs of the full picture: many small ones keep that small.
@@ -71,7 +72,8 @@ def strips(slide: Path, width: int, height: int, rows: int) -> Iterator[tuple[in
                 except pyvips.Error as error:
                     if not ways:
                         raise undecodable(slide, error) from error
-                    region = pyvips.Region.new(ways.pop(0)())
+                    picture = ways.pop(0)()
+                    region = pyvips.Region.new(picture)
             part[...] = np.frombuffer(pixels, np.uint8).reshape(part.shape)
         yield top, strip
 

@@ -57,7 +57,7 @@ def eight_bits(path: Path, load: Load, page: pyvips.Image, is_opacity: bool) -> 
         notes.append("the picture is grey")
     note = "; ".join(notes) or None
     if page.format == "uchar":
-        return as_rgb(page if keep == page.bands else page.extract_band(0, n=keep)), note
+        return _three(path, as_rgb(page if keep == page.bands else page.extract_band(0, n=keep))), note
     if page.format not in ("ushort", "float", "double"):
         raise Refusal(f"{path.name}: samples of type {page.format}, which are no colours; save it with 8 bits a sample")
     factor = _to_eight_bits(path, load, wanted)
@@ -65,7 +65,16 @@ def eight_bits(path: Path, load: Load, page: pyvips.Image, is_opacity: bool) -> 
     if keep != page.bands:
         scaled = scaled.extract_band(0, n=keep)
     eight = scaled.rint().cast("uchar").copy(interpretation="srgb" if has_colours else "b-w")
-    return as_rgb(eight), note
+    return _three(path, as_rgb(eight)), note
+
+
+def _three(path: Path, rgb: pyvips.Image) -> pyvips.Image:
+    """What is RGB by the file's word has three bands, or that word is damaged."""
+    if rgb.bands != 3:
+        raise Refusal(
+            f"{path.name}: {rgb.bands} bands that are no colours by its tags; fetch it again or save it as RGB"
+        )
+    return rgb
 
 
 def _full_opacity(page: pyvips.Image) -> float:

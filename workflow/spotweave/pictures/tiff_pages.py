@@ -65,12 +65,16 @@ def choose(path: Path, tags: TiffTags | None, check: Callable[[int, pyvips.Image
     Refusal
         No decoder knows how it is packed, too many pages, or grey pages of which none is the picture.
     """
-    if tags is None or (0, None) not in tags.pages:
+    if tags is None:
         page = Page(path)
         image = page.load()
         check(0, image)
         page = page.with_fail_on(_fail_on(page, image))
         return Chosen(page.load, [], (image.width, image.height), page, image, describe(image), True, True)
+    if (0, None) not in tags.pages:
+        raise Refusal(
+            f"{path.name}: the picture cannot be decoded (the tags of its first page are damaged); fetch it again"
+        )
     if tags.count > PAGES_MAX:
         raise Refusal(f"{path.name}: {tags.count} pages, at most {PAGES_MAX} are looked at", measured=tags.count)
     pages = [page for (_, subifd), page in tags.pages.items() if subifd is None]
@@ -84,6 +88,11 @@ def choose(path: Path, tags: TiffTags | None, check: Callable[[int, pyvips.Image
         )
     page = page_of_tags(path, best)
     image = page.load()
+    if (image.width, image.height) != (best.width_px, best.height_px):
+        raise Refusal(
+            f"{path.name}: the picture cannot be decoded (its tags are read as {image.width} x {image.height} px and as"
+            f" {best.width_px} x {best.height_px} px); fetch it again"
+        )
     check(best.number, image)
     if page.tiles is None:
         page = page.with_fail_on(_fail_on(page, image))
@@ -196,7 +205,7 @@ def _fail_on(page: Page, image: pyvips.Image) -> str:
         try:
             # Read anew: libvips would hand out the opened file again, which remembers that it failed.
             again = pyvips.Image.tiffload(
-                str(page.path), page=page.number, access=access, fail_on="warning", revalidate=True
+                str(page.path), page=page.number, access=access, fail_on="warning", revalidate=True, **page.limits
             )
             again.crop(x, y, 1, 1).avg()
         except pyvips.Error:

@@ -16,7 +16,9 @@ from spotweave.errors import Refusal
 STRIP_OFFSETS, STRIP_BYTES, TILE_OFFSETS, TILE_BYTES = 273, 279, 324, 325
 WIDTH, HEIGHT, TILE_WIDTH, TILE_HEIGHT, ROWS_A_STRIP, DEPTH = 256, 257, 322, 323, 278, 32997
 BITS, COMPRESSION, FILL_ORDER, SAMPLES, PLANES = 258, 259, 266, 277, 284
-NONE, LZW, PACKBITS, DEFLATE = (1,), (5,), (32773,), (8, 32946)
+NONE, LZW, PACKBITS, DEFLATE, JPEG = (1,), (5,), (32773,), (8, 32946), (7,)
+JPEG_HEAD_BYTES = 64 << 10
+JPEG_FRAMES = {0xC0, 0xC1, 0xC2}
 SEPARATE = 2  # planes: every sample has strips or tiles of its own
 PADDING = 4096  # some writers begin every strip that is not packed at a sector of the disk
 PACKBITS_MAX = 64  # to 1
@@ -42,6 +44,7 @@ class _Parts:
     what: str
     needed: int
     filed: int
+    width: int
     row_bytes: int
     first_bytes: int
     first_at: int
@@ -55,7 +58,8 @@ def check_tiff_parts(path: Path, number: int, size_px: tuple[int, int]) -> None:
     More of them than width, height and rows of a strip need mean that one of these is damaged, and so do more rows in
     the first one than it should have: filed as they are, or packed by Deflate, LZW or PackBits. In pictures of several
     strips the last may be filled up to a whole one, as some writers do, so it is not looked at. JPEG within TIFF has a
-    size of its own, which the decoder compares. Too few, and all that cannot be read, are left to the decoder.
+    size of its own, which the decoder compares where it is larger; a narrower one is told here. Too few, and all that
+    cannot be read, are left to the decoder.
 
     Parameters
     ----------
@@ -69,16 +73,24 @@ def check_tiff_parts(path: Path, number: int, size_px: tuple[int, int]) -> None:
     Raises
     ------
     Refusal
-        There are more strips, tiles or rows than the header needs.
+        There are more strips, tiles or rows than the header needs, or JPEG of fewer columns.
     """
     try:
         with open(path, "rb") as file, tifffile.TiffFile(file, name=path.name) as tiff:
             parts = _parts(tiff.pages[number].aspage().tags, size_px)
             found = None if parts is None else _first_found(file, parts)
+            columns = None if parts is None else _jpeg_columns(file, parts)
     except DAMAGE:
         return
     if parts is None:
         return
+    if columns is not None and columns < parts.width:
+        raise Refusal(
+            f"{path.name}: {size_px[0]} x {size_px[1]} px by its header, and its {parts.what} have {columns} px a row;"
+            " the header is damaged, download it again",
+            measured=columns,
+            threshold=parts.width,
+        )
     announced = f"{path.name}: {size_px[0]} x {size_px[1]} px by its header, and it holds more than that"
     todo = "; the header is damaged, download it again"
     if parts.filed > parts.needed:
@@ -122,6 +134,7 @@ def _parts(tags: tifffile.TiffTags, size_px: tuple[int, int]) -> _Parts | None:
         needed=-(-height // rows) * -(-width // part_width) * (samples if is_separate else 1),
         # Where only one of both lists is longer, it is that list's length that is damaged.
         filed=min(offsets.count, lengths.count),
+        width=part_width,
         row_bytes=row_bytes,
         first_bytes=rows * row_bytes,
         first_at=_first(offsets.value),
@@ -146,6 +159,19 @@ def _first_found(file: BinaryIO, parts: _Parts) -> int | None:
         return len(imagecodecs.lzw_decode(file.read(parts.first_packed), out=enough))
     if parts.compression in PACKBITS and PACKBITS_MAX * parts.first_packed <= UNPACKED_MAX:
         return len(imagecodecs.packbits_decode(file.read(parts.first_packed)))
+    return None
+
+
+def _jpeg_columns(file: BinaryIO, parts: _Parts) -> int | None:
+    """Px a row of the first part by its own frame; None where it is no JPEG."""
+    if parts.compression not in JPEG:
+        return None
+    file.seek(parts.first_at)
+    head, at = file.read(min(parts.first_packed, JPEG_HEAD_BYTES)), 2
+    while head.startswith(b"\xff\xd8") and at + 9 <= len(head) and head[at] == 0xFF:
+        if head[at + 1] in JPEG_FRAMES:
+            return int.from_bytes(head[at + 7 : at + 9], "big")
+        at += 2 + int.from_bytes(head[at + 2 : at + 4], "big")
     return None
 
 

@@ -31,6 +31,7 @@ JPEG2000_KINDS = {APERIO_RGB, JPEG2000, JPEG2000_LOSSY}
 BY_IMAGECODECS = {*JPEG2000_KINDS, ZSTD, NONE, LZW, JPEG, DEFLATE, OLD_DEFLATE, PACKBITS}
 NAMES = {APERIO_YCBCR: "JPEG 2000 of Aperio, YCbCr", 34887: "LERC", 34925: "LZMA", 34934: "JPEG XR", 50002: "JPEG XL"}
 SEPARATE = 2  # planes
+LARGE_STRIP_BYTES = 40 << 20  # unpacked; libtiff's own limit of memory is 50 MB
 BLACK_IS_ZERO = 1
 OPACITY = (1, 2)  # ExtraSamples
 
@@ -53,12 +54,13 @@ class Tags:
     is_separate: bool
     extra_samples: tuple[int, ...]
     orientation: int
+    largest_strip_bytes: int  # packed; 0 where strips are small
 
     @property
     def by_libvips(self) -> bool:
         """Whether libvips decodes it: of what it does not know it shows black px, with a warning at most."""
         are_planes = self.is_separate and self.samples > 1
-        if are_planes and (self.tile_px is not None or self.photometric <= BLACK_IS_ZERO):
+        if are_planes and (self.tile_px or self.photometric <= BLACK_IS_ZERO or self.compression == NONE):
             return False
         return self.compression in BY_LIBVIPS and self.bits <= 32
 
@@ -139,7 +141,16 @@ def _of(page: tifffile.TiffPage, number: int, subifd: int | None) -> Tags:
         is_separate=int(page.planarconfig or 1) == SEPARATE,
         extra_samples=tuple(int(value) for value in np.atleast_1d(page.tags.valueof(338, ()))),
         orientation=int(page.tags.valueof(274, 1)),
+        largest_strip_bytes=_largest_strip_bytes(page),
     )
+
+
+def _largest_strip_bytes(page: tifffile.TiffPage) -> int:
+    rows = min(int(page.rowsperstrip or page.imagelength), int(page.imagelength))
+    unpacked = (
+        rows * int(page.imagewidth) * int(page.samplesperpixel) * (0 if page.dtype is None else page.dtype.itemsize)
+    )
+    return 0 if page.is_tiled or unpacked < LARGE_STRIP_BYTES else int(max(page.databytecounts, default=0))
 
 
 def _scanner(page: tifffile.TiffPage) -> str | None:

@@ -24,6 +24,7 @@ HEADER = struct.Struct("<2sHHHQ")
 ENTRY = struct.Struct("<HHQQ")
 SHORT, LONG8 = 3, 16
 KEPT_TILES = 4
+AHEAD_BYTES = 64 << 20
 TILE_SIDE_MAX_PX = 4096
 # What was wrong with a tile, by file: libvips passes on only that reading failed.
 _damage: dict[str, Exception] = {}
@@ -82,6 +83,9 @@ def damage_of(path: Path) -> str | None:
 def open_tiles(tiles: Tiles, access: str = "sequential") -> pyvips.Image:
     """(H, W) px of these tiles, which are decoded when they are needed.
 
+    Who makes a `pyvips.Region` of the picture, or of one made of it, keeps the picture as long: the region alone does
+    not keep our functions alive.
+
     Raises
     ------
     Refusal
@@ -115,8 +119,10 @@ class _VirtualFile:
         self.at = 0
         self.last = -2
         self.decoded: OrderedDict[int, Future[bytes]] = OrderedDict()
-        self.threads = max(1, int(os.environ.get("VIPS_CONCURRENCY") or os.cpu_count() or 1))
-        self.pool = ThreadPoolExecutor(self.threads)
+        threads = max(1, int(os.environ.get("VIPS_CONCURRENCY") or os.cpu_count() or 1))
+        self.ahead = min(2 * threads, AHEAD_BYTES // self.tile_bytes) if threads > 1 else 0
+        self.kept = max(1, min(KEPT_TILES, AHEAD_BYTES // self.tile_bytes))
+        self.pool = ThreadPoolExecutor(threads)
 
     def seek(self, offset: int, whence: int) -> int:
         self.at = offset + {0: 0, 1: self.at, 2: self.size}[whence]
@@ -139,14 +145,14 @@ class _VirtualFile:
 
     def _tile(self, number: int) -> bytes:
         # Whoever reads on is given the next tiles by threads: decoders let others run.
-        ahead = 2 * self.threads if number in (self.last, self.last + 1) and self.threads > 1 else 0
+        ahead = self.ahead if number in (self.last, self.last + 1) else 0
         self.last = number
         for wanted in range(number, min(number + ahead, self.count - 1) + 1):
             if wanted not in self.decoded:
                 self.decoded[wanted] = self.pool.submit(self._decode, wanted)
         tile = self.decoded[number]
         self.decoded.move_to_end(number)
-        while len(self.decoded) > KEPT_TILES + ahead:
+        while len(self.decoded) > self.kept + ahead:
             self.decoded.popitem(last=False)
         return tile.result()
 

@@ -29,6 +29,8 @@ SHOWN = {
     "spots_off_tissue": "others off it",
     "tissue_flagged": "tissue flagged",
     "glass_flagged": "no glass seen",
+    "pale_flagged": "pale",
+    "marks_flagged": "pen, folds or blur",
     "tissue_fraction_mean": "spot area on tissue",
     "patches_padded": "padded patches",
 }

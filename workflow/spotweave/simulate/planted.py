@@ -1,8 +1,9 @@
 """Two genes of a simulated section whose expression is planted: one follows the size of nuclei, the other cannot.
 
-Both are shares of what else a cell's transcripts are, since that is how expression is measured, and both vary over the
-section: the second by a smooth field of its own, so that a test that takes neighbours for independent finds a
-correlation where there is none.
+Both are shares of all that a cell transcribes, since that is how expression is measured, and counted without the loss
+that makes shares of small cells look smaller: the logarithm of the first correlates with the area of nuclei by the `r`
+that is planted, that of the second with nothing. It is a smooth map of its own, so that a test that takes neighbours
+for independent finds a correlation where there is none.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from spotweave.simulate.cells import Calls, Cells, draw_within
 from spotweave.simulate.expression import panel
 from spotweave.simulate.tissue import GRID_UM, Floats, smooth_noise
 
+MOST = 0.45  # of a cell's transcripts that may be of one of them
+
 
 @dataclass(frozen=True)
 class Planted:
@@ -23,22 +26,23 @@ class Planted:
     Attributes
     ----------
     follows, free
-        Genes of the panel: of the share exp(`slope` z), z the nucleus's area in standard deviations, and of one that
-        has nothing to do with nuclei.
-    slope
-        0 plants nothing in `follows` either.
+        Genes of the panel.
+    r
+        Pearson correlation of the log share of `follows` with the nucleus's area over the cells; 0 plants nothing.
     share
-        Of a cell's other transcripts, on average.
-    free_spread, free_length_um
-        Standard deviation of the log share of `free`, and how wide its features are.
+        Of the transcripts of a cell, for each of both genes, on average.
+    spread
+        Standard deviation of both log shares.
+    length_um
+        How wide the features of the map of `free` are.
     """
 
     follows: str = "SIMH001"
     free: str = "SIMH002"
-    slope: float = 0.8
-    share: float = 0.08
-    free_spread: float = 0.6
-    free_length_um: float = 250.0
+    r: float = 0.5
+    share: float = 0.12
+    spread: float = 0.5
+    length_um: float = 250.0
 
 
 def plant(rng: np.random.Generator, cells: Cells, area_um2: Floats, calls: Calls, planted: Planted) -> Calls:
@@ -57,13 +61,20 @@ def plant(rng: np.random.Generator, cells: Cells, area_um2: Floats, calls: Calls
     kept = ~np.isin(calls.gene, (follows, free))
     own = calls.cell[kept]
     others = np.bincount(own[own >= 0], minlength=len(cells.centre))
-    shares = {
-        follows: np.exp(planted.slope * (area_um2 - area_um2.mean()) / area_um2.std()),
-        free: np.exp(planted.free_spread * _smooth(rng, cells.centre, planted.free_length_um)),
+    size = (area_um2 - area_um2.mean()) / area_um2.std()
+    apart = rng.standard_normal(len(size))
+    apart -= apart.mean() + (apart @ size / len(size)) * size  # so that `r` is that of these cells, not of such cells
+    apart /= apart.std()
+    logs = {
+        follows: planted.r * size + np.sqrt(1 - planted.r**2) * apart,
+        free: _smooth(rng, cells.centre, planted.length_um),
     }
     gene, xy, cell, in_nucleus = [calls.gene[kept]], [calls.xy_um[kept]], [own], [calls.in_nucleus[kept]]
-    for index, relative in shares.items():
-        counts = rng.poisson(planted.share * others * relative / relative.mean())
+    shares = {index: np.minimum(planted.share * np.exp(planted.spread * one), MOST) for index, one in logs.items()}
+    whole = others / (1 - shares[follows] - shares[free])
+    for index, share in shares.items():
+        wanted = share * whole
+        counts = np.floor(wanted + rng.random(len(wanted))).astype(np.int64)
         where = np.repeat(np.arange(len(counts)), counts)
         # As the files have them: a point is where float32 puts it.
         points = draw_within(rng, cells, where).astype(np.float32).astype(np.float64)

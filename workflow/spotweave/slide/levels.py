@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyvips
@@ -23,8 +24,8 @@ class Pyramid:
         Of level 0.
     downsamples
         Level-0 px per px of each level.
-    tile_px
-        Side of a tile.
+    tiles_px
+        Height of the tiles of each level.
     """
 
     def __init__(self, path: Path) -> None:
@@ -33,8 +34,8 @@ class Pyramid:
         self.levels = [first, *(pyvips.Image.tiffload(str(path), page=page) for page in range(1, pages))]
         self.regions = [pyvips.Region.new(level) for level in self.levels]
         self.width_px, self.height_px = first.width, first.height
-        self.downsamples = [first.width / level.width for level in self.levels]
-        self.tile_px: int = first.get("tile-height") if "tile-height" in first.get_fields() else first.height
+        self.downsamples = [_downsample(first, level) for level in self.levels]
+        self.tiles_px = [_tile_height(level) for level in self.levels]
 
     def level_for(self, reduction: float) -> int:
         """The coarsest level that still has at least the resolution asked for (never one that must be enlarged)."""
@@ -43,9 +44,9 @@ class Pyramid:
 
     def keep_rows(self, level: int, height_px: int) -> None:
         """Keep as many rows of tiles decoded as a block of this height can reach over."""
-        rows = math.ceil(height_px / self.tile_px) + 1
+        image, side = self.levels[level], self.tiles_px[level]
+        rows = math.ceil(height_px / side) + 1
         if rows > ROWS_KEPT:
-            image, side = self.levels[level], self.tile_px
             kept = rows * math.ceil(image.width / side + 1)
             cached = image.tilecache(tile_width=side, tile_height=side, max_tiles=kept, access="random")
             self.regions[level] = pyvips.Region.new(cached)
@@ -65,3 +66,16 @@ class Pyramid:
     def _fetch(self, level: int, x0: int, y0: int, x1: int, y1: int) -> NDArray[np.uint8]:
         pixels = self.regions[level].fetch(x0, y0, x1 - x0, y1 - y0)
         return np.frombuffer(pixels, dtype=np.uint8).reshape(y1 - y0, x1 - x0, 3)
+
+
+def _downsample(first: Any, level: Any) -> float:
+    """Level-0 px per px. Where sides were halved the last odd row or column fell away: the rest is halved exactly."""
+    halved = round(math.log2(first.width / level.width))
+    if (level.width, level.height) == (first.width >> halved, first.height >> halved):
+        return float(2**halved)
+    return float(first.width / level.width)
+
+
+def _tile_height(image: Any) -> int:
+    height = image.get("tile-height") if "tile-height" in image.get_fields() else image.height
+    return int(height)

@@ -19,8 +19,8 @@ from spotweave.errors import Refusal
 from spotweave.slide.patches import Cutter, PatchGrid
 from spotweave.slide.resample import Pixels
 
-# Patches cut at a time, in the order of the slide's tiles, where a file holds none: 154 MB of 224 px.
-AHEAD = 1024
+# Patches cut at a time, in the order of the slide's tiles, where a file holds none: a thousand of 224 px.
+AHEAD_BYTES = 160_000_000
 
 
 class PatchWriter:
@@ -115,7 +115,8 @@ class PatchReader:
             slide_pixel_size_um=float(said["pixel_size"]),
         )
         self.cutter = Cutter(Pyramid(slide), [grid])
-        self.cut: Pixels = np.empty((AHEAD, grid.size_px, grid.size_px, 3), np.uint8)
+        self.ahead = max(1, AHEAD_BYTES // (3 * grid.size_px**2))
+        self.cut: Pixels = np.empty((min(self.ahead, len(self)), grid.size_px, grid.size_px, 3), np.uint8)
         self.cut_from = -1
 
     def __len__(self) -> int:
@@ -131,16 +132,16 @@ class PatchReader:
         if self.cutter is None:
             return np.asarray(self.file["img"][start:stop])
         found = np.empty((max(stop - start, 0), *self.cut.shape[1:]), np.uint8)
-        for first in range(start - start % AHEAD, stop, AHEAD):
+        for first in range(start - start % self.ahead, stop, self.ahead):
             self._cut_window(first)
-            low, high = max(start, first), min(stop, first + AHEAD)
+            low, high = max(start, first), min(stop, first + self.ahead)
             found[low - start : high - start] = self.cut[low - first : high - first]
         return found
 
     def _cut_window(self, first: int) -> None:
         if first == self.cut_from or self.cutter is None:
             return
-        for row in self.cutter.order(np.arange(first, min(first + AHEAD, len(self)))):
+        for row in self.cutter.order(np.arange(first, min(first + self.ahead, len(self)))):
             self.cut[row - first] = self.cutter.cut(int(row))[0]
         self.cut_from = first
 

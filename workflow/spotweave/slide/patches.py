@@ -71,7 +71,8 @@ class Cutter:
         self.centres_px = grids[0].centres_px
         squares = [_Square.of(pyramid, grid) for grid in grids]
         resamplers = [Resampler(square.step, square.size_px) for square in squares]
-        self.finest = min(squares, key=lambda square: square.level)
+        # The largest square of the finest level sets the order: those within it reach over no other tiles.
+        self.finest = min(squares, key=lambda square: (square.level, -square.side))
         self.levels = {
             level: [
                 (square, resampler)
@@ -80,10 +81,11 @@ class Cutter:
             ]
             for level in sorted({square.level for square in squares})
         }
+        self.row_px = pyramid.tiles_px[self.finest.level]
         for level, of_level in self.levels.items():
             height_px = max(math.ceil(one.side) + 2 * one.margin + 1 for one, _ in of_level)
             # Between two rows of the finest level's tiles, blocks of other levels move by what lies between them.
-            moved_px = pyramid.tile_px * self.finest.factor / pyramid.downsamples[level]
+            moved_px = self.row_px * self.finest.factor / pyramid.downsamples[level]
             pyramid.keep_rows(level, height_px + math.ceil(moved_px if level != self.finest.level else 0))
         self.found: list[Pixels] = [resampler.square for resampler in resamplers]
 
@@ -91,7 +93,7 @@ class Cutter:
         """`rows` (all of them) in an order in which each tile is decoded once: by row of tiles, then from the left."""
         chosen = np.arange(len(self.centres_px)) if rows is None else np.asarray(rows)
         centres = self.centres_px[chosen]
-        tops = np.floor((centres[:, 1] / self.finest.factor - self.finest.side / 2) / self.pyramid.tile_px)
+        tops = np.floor((centres[:, 1] / self.finest.factor - self.finest.side / 2) / self.row_px)
         return np.asarray(chosen[np.lexsort((chosen, centres[:, 0], tops))])
 
     def cut(self, row: int) -> list[Pixels]:

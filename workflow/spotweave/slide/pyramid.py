@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,6 @@ import pyvips
 from spotweave.deposits.raw import raw_file
 from spotweave.io import read_json
 from spotweave.pictures.files import open_picture, undecodable
-from spotweave.pictures.header import read_header
 from spotweave.pictures.jpeg_tiles import jpeg_tiles_are_whole
 from spotweave.pictures.magnification import magnification
 from spotweave.slide.pass_through import encoded_level, write_passed_through
@@ -35,7 +35,7 @@ def build_sample(
     Measures of the record.
     """
     aligned, picture = read_json(alignment), raw_file(manifest, "image")
-    is_passed_through = build_pyramid(
+    built = build_pyramid(
         picture, slide, pixel_size_um=aligned["pixel_size_um"], tile_px=tile_px, jpeg_quality=jpeg_quality
     )
     write_thumbnail(slide, thumbnail, THUMBNAIL_PX)
@@ -43,21 +43,25 @@ def build_sample(
         "width_px": aligned["image_width_px"],
         "height_px": aligned["image_height_px"],
         "magnification": magnification(aligned["pixel_size_um"]),
-        "picture_note": read_header(picture).note,
-        "passed_through": is_passed_through,
+        "picture_note": built.note,
+        "passed_through": built.is_passed_through,
         "slide_bytes": slide.stat().st_size,
     }
 
 
-def build_pyramid(source: Path, target: Path, *, pixel_size_um: float, tile_px: int, jpeg_quality: int) -> bool:
+@dataclass(frozen=True)
+class Built:
+    """Whether the tiles of the full size were copied as filed; what was chosen of the picture, None for nothing."""
+
+    is_passed_through: bool
+    note: str | None
+
+
+def build_pyramid(source: Path, target: Path, *, pixel_size_um: float, tile_px: int, jpeg_quality: int) -> Built:
     """Write `source` as a tiled pyramidal BigTIFF (RGB, 8 bit, JPEG) that OpenSlide and QuPath open.
 
     Transparent pixels become white. Decoding and writing stream: memory does not grow with the picture's height. Tiles
     that are JPEG already are copied (`pass_through`), with their own sides and quality.
-
-    Returns
-    -------
-    Whether the tiles of the full size were copied.
 
     Raises
     ------
@@ -71,7 +75,7 @@ def build_pyramid(source: Path, target: Path, *, pixel_size_um: float, tile_px: 
     try:
         if filed is not None:
             write_passed_through(filed, picture.image, target, pixel_size_um=pixel_size_um, jpeg_quality=jpeg_quality)
-            return True
+            return Built(is_passed_through=True, note=picture.note)
         picture.image.tiffsave(
             str(target),
             tile=True,
@@ -90,7 +94,7 @@ def build_pyramid(source: Path, target: Path, *, pixel_size_um: float, tile_px: 
         )
     except pyvips.Error as error:
         raise undecodable(source, error) from error
-    return False
+    return Built(is_passed_through=False, note=picture.note)
 
 
 def write_thumbnail(slide: Path, target: Path, longest_px: int) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -25,6 +26,7 @@ CHUNK = 16
 # holds every whole number: 255 x 1.5 (the filter's entries without their signs) x 2^3 x 2^11 x 1.5.
 FILTER_BITS, KEPT_BITS = 11, 3
 
+F32 = np.float32
 Pixels = NDArray[np.uint8]
 
 
@@ -42,7 +44,7 @@ class Resampler:
     def __init__(self, step: float, size: int) -> None:
         self.step, self.size = step, size
         self.square: Pixels = np.empty((size, size, 3), np.uint8)
-        self.memory: dict[str, NDArray[np.float32]] = {}
+        self.memory: dict[str, NDArray[Any]] = {}
 
     def __call__(self, block: Pixels, left_px: float, top_px: float) -> Pixels:
         """One square, (size, size, 3) uint8; the next call overwrites it.
@@ -68,32 +70,32 @@ class Resampler:
         cv2.warpAffine(block, matrix, shape, dst=self.square, flags=flags, borderMode=cv2.BORDER_REPLICATE)
 
     def _reduce(self, block: Pixels, left_px: float, top_px: float) -> None:
+        """Plane by plane, so that what is worked on stays in the processor's own memory."""
         size, (height, width) = self.size, block.shape[:2]
         row, rows = _filter(top_px, self.step, size)
         column, columns = _filter(left_px, self.step, size)
-        source = self._part("source", height, width, 3)
-        np.copyto(source, block)
-        source, lines = source.reshape(height, -1), self._part("lines", size, width * 3)
-        for band in rows:
-            inputs = source[row + band.first : row + band.last]
-            np.matmul(band.weights, inputs, out=lines[band.start : band.stop])
-        lines *= 2.0 ** (KEPT_BITS - FILTER_BITS)
-        np.rint(lines, out=lines)
-        planes, found = self._part("planes", 3, size, width), self._part("found", 3, size, size)
-        cv2.split(lines.reshape(size, width, 3), list(planes))
-        planes, columns_found = planes.reshape(3 * size, width), found.reshape(3 * size, size)
-        for band in columns:
-            inputs = planes[:, column + band.first : column + band.last]
-            np.matmul(inputs, band.weights.T, out=columns_found[:, band.start : band.stop])
-        merged = self._part("source", size, size, 3)
+        planes, source = self._part("planes", np.uint8, 3, height, width), self._part("source", F32, height, width)
+        lines, found = self._part("lines", F32, size, width), self._part("found", F32, 3, size, size)
+        cv2.split(block, list(planes))
+        for plane, result in zip(planes, found, strict=True):
+            np.copyto(source, plane)
+            for band in rows:
+                inputs = source[row + band.first : row + band.last]
+                np.matmul(band.weights, inputs, out=lines[band.start : band.stop])
+            lines *= 2.0 ** (KEPT_BITS - FILTER_BITS)
+            np.rint(lines, out=lines)
+            for band in columns:
+                inputs = lines[:, column + band.first : column + band.last]
+                np.matmul(inputs, band.weights.T, out=result[:, band.start : band.stop])
+        merged = self._part("merged", F32, size, size, 3)
         cv2.merge(list(found), merged)
         # Scaled, rounded to the nearest (half to even) and kept within 0-255 in one pass.
         cv2.addWeighted(merged, 2.0 ** -(KEPT_BITS + FILTER_BITS), merged, 0, 0, self.square, cv2.CV_8U)
 
-    def _part(self, name: str, *shape: int) -> NDArray[np.float32]:
+    def _part(self, name: str, dtype: type[np.generic], *shape: int) -> NDArray[Any]:
         count = math.prod(shape)
         if name not in self.memory or self.memory[name].size < count:
-            self.memory[name] = np.empty(count, np.float32)
+            self.memory[name] = np.empty(count, dtype)
         return self.memory[name][:count].reshape(shape)
 
 

@@ -35,6 +35,8 @@ class GlassSettings:
     """Blue and green ink absorb red much more than green; haematoxylin reaches 1.2."""
     ink_blue_to_green: float = 0.85
     """Red, green and black ink absorb blue as much as green; tissue stays below 0.8."""
+    ink_blue: tuple[float, float] = (1.15, 0.38)
+    """Blue ink over tissue: more red than so many times the green, and less blue (haematoxylin has .43 and more)."""
     ink_width_um: float = 80.0
     ink_min_area_um2: float = 50_000.0
     ink_margin_um: float = 60.0
@@ -113,7 +115,7 @@ class Picture:
     valid
         (H, W) bool, False where it was painted over and where there is ink.
     painted_over, ink
-        (H, W) bool.
+        (H, W) bool; ink without its soft rims.
     sees_glass
         Whether the colour of the glass was found rather than assumed.
 
@@ -142,7 +144,7 @@ class Picture:
         self.density[~self.valid] = 0
         self.blacked_out_share = 1 - float(self.valid.mean())
         self.ink: Mask = self._ink()
-        self.valid &= ~self.ink
+        self.valid &= ~dilated(self.ink, settings.ink_margin_um / pixel_size_um)
         self._weights.clear()
 
     def look(self) -> Look:
@@ -200,11 +202,12 @@ class Picture:
         return colour if self.sees_glass else white
 
     def _ink(self) -> Mask:
-        """Broad strokes of a hue that haematoxylin and eosin do not give, with their soft rims."""
+        """Broad strokes of a hue that haematoxylin and eosin do not give."""
         settings = self.settings
         red, green, blue = (self.smoothed(self.density[..., c], settings.smoothing_um) for c in range(3))
         dense = np.maximum(np.maximum(red, green), blue) > settings.ink_density
         hue = (red > settings.ink_red_to_green * green) | (blue > settings.ink_blue_to_green * green)
+        more_red, less_blue = settings.ink_blue
+        hue |= (red > more_red * green) & (blue < less_blue * green)
         stroke = opened(dense & hue & self.valid, settings.ink_width_um / self.pixel_size_um)
-        stroke = morphology.remove_small_objects(stroke, max_size=self.pixels(settings.ink_min_area_um2))
-        return dilated(stroke, settings.ink_margin_um / self.pixel_size_um)
+        return morphology.remove_small_objects(stroke, max_size=self.pixels(settings.ink_min_area_um2))

@@ -17,10 +17,12 @@ from spotweave.tissue import agreement, polygons
 from spotweave.tissue.marks import find_marks, shares
 from spotweave.tissue.methods import NO_WEIGHTS, TISSUE_METHODS, Slide, takes
 from spotweave.tissue.picture import Look, Picture
+from spotweave.tissue.strength import stain_strength
 
 LIMITS = (
     "tissue_min_mm2",
     "stain_share_min",
+    "stain_strength_flag",
     "glass_share_flag",
     "blacked_out_share_flag",
     "spots_on_tissue_min",
@@ -87,10 +89,11 @@ def find_tissue(
     chosen = TISSUE_METHODS.load(method)
     rgb, scale = read_reduced(picture, pixel_size_um / chosen.WORKING_PIXEL_SIZE_UM)
     reduced = Picture(rgb, pixel_size_um * (scale[0] * scale[1]) ** 0.5)
-    more: dict[str, Any] = {"slide": Slide(picture, pixel_size_um), "weights": weights}
+    slide = Slide(picture, pixel_size_um)
+    more: dict[str, Any] = {"slide": slide, "weights": weights}
     wanted = {name: value for name, value in more.items() if takes(method, name)}
     mask = chosen.segment(reduced, min_hole_um2=min_hole_um2, min_piece_um2=MIN_PIECE_UM2, **wanted)
-    look = reduced.look()
+    look, strength = reduced.look(), stain_strength(reduced)
     outlines = polygons.from_mask(
         mask,
         scale,
@@ -108,13 +111,14 @@ def find_tissue(
             threshold=limits["tissue_min_mm2"],
         )
     scores = agreement.against_spots(outlines, xy_px[:, 0], xy_px[:, 1], in_tissue, spot_diameter_um / pixel_size_um)
-    found = find_marks(reduced, mask)
+    found = find_marks(reduced, mask, slide)
     marked = shares(found, mask, reduced)
     drawn = {
         kind: polygons.from_mask(
             one, scale, simplify_px=simplify_um / pixel_size_um, min_piece_px2=MIN_MARK_UM2 / pixel_size_um**2
         )
         for kind, one in found.items()
+        if one is not None
     }
     picture_mm2 = rgb.shape[0] * rgb.shape[1] * scale[0] * scale[1] * pixel_size_um**2 / 1e6
     measures = {
@@ -123,18 +127,25 @@ def find_tissue(
         "pieces": len(outlines),
         "holes": sum(len(outline.interiors) for outline in outlines),
         "stain_share": round(look.stain_share, 3),
+        "stain_strength": None if strength is None else round(strength, 3),
+        "pale_flagged": strength is not None and strength < limits["stain_strength_flag"],
         "glass_share": round(look.glass_share, 4),
         "blacked_out_share": round(look.blacked_out_share, 4),
         **scores,
         **marked,
         "method": method,
-        **({"weights_licence": chosen.LICENCE} if takes(method, "weights") else {}),
+        **(_of_weights(weights, chosen.LICENCE) if takes(method, "weights") else {}),
         "tissue_flagged": judge(picture.name, scores, limits),
         "glass_flagged": look.glass_share < limits["glass_share_flag"]
         or look.blacked_out_share > limits["blacked_out_share_flag"],
         "marks_flagged": any((marked.get(name) or 0.0) > limits[f"{name}_flag"] for name in MARKED_SHARES),
     }
     return Found(outlines, drawn, rgb, scale, measures)
+
+
+def _of_weights(weights: Mapping[str, str], licence: str) -> dict[str, str]:
+    named = {f"weights_{name}": weights[name] for name in ("source", "revision", "sha256") if weights[name]}
+    return {**named, "weights_licence": licence}
 
 
 def _check_stain(picture: Path, look: Look, limits: Mapping[str, float]) -> None:

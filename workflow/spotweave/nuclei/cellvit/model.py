@@ -15,7 +15,7 @@ from spotweave.nuclei.cellvit.maps import Maps, separate
 
 TILE_PX = 1024
 MARGIN_PX = 64  # nuclei are up to 32 um wide
-BATCH = {"CellViT256": 8, "CellViTSAM": 4}  # tiles that a GPU of 24 GB holds
+BATCH = {"CellViT256": 8, "CellViTSAM": 2}  # tiles that the published program gives a GPU of 24 GB
 
 
 class CellViTModel:

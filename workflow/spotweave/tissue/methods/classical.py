@@ -21,6 +21,7 @@ from skimage import filters, morphology, segmentation
 
 from spotweave.tissue.masks import Mask, Plane, closed, dilated, gaussian, opened
 from spotweave.tissue.picture import GREEN, MIN_SIGMA_PX, Picture, stain_density
+from spotweave.tissue.strength import stain_strength, texture_of
 
 WORKING_PIXEL_SIZE_UM = 8.0
 SURFACE_SIGMA_CELLS = 4.0
@@ -37,8 +38,10 @@ class TissueSettings:
     """Smoothing of the stain that decides what is tissue: about one nucleus."""
     edge_sigma_um: float = 8.0
     """Smoothing of the stain that decides where it ends."""
-    texture_window_um: float = 24.0
-    """Window of the local standard deviation of the stain."""
+    edge_share: float = 0.2
+    """... and where less than this share is left of the stain within..."""
+    edge_reach_um: float = 24.0
+    """... this distance. Without it thin septa come out wider still; with more of it fat comes out full of holes."""
     gradient_sigma_um: float = 16.0
 
     strong_stain_range: tuple[float, float] = (0.06, 0.15)
@@ -51,15 +54,21 @@ class TissueSettings:
 
     smooth_texture: float = 0.010
     """Where neither stain nor green has this much texture, stain has bled or glass is tinted: not tissue..."""
-    smooth_texture_noise_factor: float = 2.5
-    """... and so is what has less than this many times the median texture of the background."""
+    smooth_texture_noise_factors: tuple[float, float] = (1.6, 2.5)
+    """... and so is what has less than this many times the median texture of the background: the second, divided by
+    the gain, as the texture of a pale section is nearer to the camera's noise, but not less than the first..."""
     smooth_texture_max: float = 0.025
     """... up to this: where hardly any glass is left, what is called background is edges, more textured than tissue."""
     smooth_sigma_um: float = 40.0
     smooth_stain_max: float = 0.25
-    """... unless it is stained this strongly (white matter of an overstained section is smooth at 8 um/px)."""
+    """... unless the picture as it is has this much stain there (overstained white matter is smooth at 8 um/px)."""
     smooth_width_um: float = 80.0
     """Smooth zones narrower than this are gaps between fibres."""
+
+    usual_strength: float = 0.3
+    """The stain of paler sections is multiplied up to this (`strength.stain_strength`; real ones have .21-.49)..."""
+    gain_max: float = 5.0
+    """... but not by more than this, as noise and the texture of glass are multiplied with it."""
 
     surface_passes: tuple[tuple[float, float], ...] = ((150.0, 200.0), (50.0, 100.0))
     """(distance kept from tissue, smoothing), both um, of the background surface, one pair a pass."""
@@ -83,6 +92,11 @@ class _Section:
         self.settings = settings
         self.min_hole_px = picture.pixels(min_hole_um2)
         self.min_piece_px = picture.pixels(min_piece_um2)
+        strength = stain_strength(picture)
+        self.gain = 1.0
+        if strength is not None:
+            self.gain = float(np.clip(settings.usual_strength / strength, 1, settings.gain_max))
+        self.density = picture.density * np.float32(self.gain)
 
     def tissue(self) -> Mask:
         """The mask: a first guess by watershed, then thresholds above a background surface that follows the glass."""
@@ -92,14 +106,10 @@ class _Section:
         tissue, smooth = self._first_guess()
         for margin_um, sigma_um in self.settings.surface_passes:
             away = picture.valid & ~dilated(tissue, margin_um / picture.pixel_size_um)
-            stain_of = picture.density - self._background_surface(away, sigma_um)
+            stain_of = self.density - self._background_surface(away, sigma_um)
             tissue = self._above_background(stain_density(stain_of), away) & ~smooth
             tissue = self._tidy(tissue)
         return tissue
-
-    def _texture(self, stain: NDArray[Any]) -> Plane:
-        window_um = self.settings.texture_window_um
-        return np.sqrt(self.picture.smoothed((stain - self.picture.smoothed(stain, window_um)) ** 2, window_um))
 
     def _strong(self, evidence: Plane) -> float:
         low, high = self.settings.strong_stain_range
@@ -115,7 +125,7 @@ class _Section:
     def _first_guess(self) -> tuple[Mask, Mask]:
         """Tissue by watershed between strong stain and bare glass; and the smooth zones, which are no tissue."""
         settings = self.settings
-        raw = stain_density(self.picture.density)
+        raw = stain_density(self.density)
         stain = self.picture.smoothed(raw, settings.stain_sigma_um)
         strong = self._strong(stain)
         pale = self.picture.valid & (stain < strong / 2)
@@ -124,13 +134,14 @@ class _Section:
         bare = morphology.remove_small_objects(bare, max_size=self.min_hole_px)
 
         # Pictures coded with half the colour resolution (JPEG 4:2:0) lose the texture of the stain, not that of green.
-        texture = np.maximum(self._texture(raw), self._texture(self.picture.density[..., GREEN]))
+        texture = np.maximum(texture_of(self.picture, raw), texture_of(self.picture, self.density[..., GREEN]))
         texture = self.picture.smoothed(texture, settings.smooth_sigma_um)
         floor = settings.smooth_texture
         if bare.any():
-            noise = settings.smooth_texture_noise_factor * float(np.median(texture[bare]))
+            low, high = settings.smooth_texture_noise_factors
+            noise = max(low, high / self.gain) * float(np.median(texture[bare]))
             floor = max(floor, min(noise, settings.smooth_texture_max))
-        smooth = self.picture.valid & (texture < floor) & (stain < settings.smooth_stain_max)
+        smooth = self.picture.valid & (texture < floor) & (stain < settings.smooth_stain_max * self.gain)
         smooth = opened(smooth, settings.smooth_width_um / self.picture.pixel_size_um)
 
         markers = np.zeros(stain.shape, np.int32)
@@ -149,16 +160,16 @@ class _Section:
         Far from any such pixel (inside large tissue) it falls back to their median.
         """
         if not away.any():
-            return np.zeros_like(self.picture.density)
+            return np.zeros_like(self.density)
         sigma_px = max(sigma_um / self.picture.pixel_size_um, MIN_SIGMA_PX)
         step = max(1, int(sigma_px / SURFACE_SIGMA_CELLS))
         height, width = away.shape
         frame = ((0, -height % step), (0, -width % step))
         weight = gaussian(_cell_means(np.pad(away, frame).astype(np.float32), step), sigma_px / step)
         trust = np.minimum(1, weight / SURFACE_FULL_TRUST)
-        surface = np.empty_like(self.picture.density)
+        surface = np.empty_like(self.density)
         for channel in range(3):
-            plane = self.picture.density[..., channel]
+            plane = self.density[..., channel]
             mean = gaussian(_cell_means(np.pad(plane * away, frame), step), sigma_px / step) / np.maximum(weight, 1e-6)
             coarse = trust * mean + (1 - trust) * np.median(plane[away])
             surface[..., channel] = ndimage.zoom(coarse, step, order=1, mode="nearest", grid_mode=True)[:height, :width]
@@ -168,12 +179,15 @@ class _Section:
         """Hysteresis on stain and texture together, cut at the stain's own edge (texture reaches over it)."""
         settings = self.settings
         stain = np.maximum(self.picture.smoothed(raw, settings.stain_sigma_um), 0)
-        evidence = np.hypot(stain, self._texture(raw))
+        evidence = np.hypot(stain, texture_of(self.picture, raw))
         strong = self._strong(evidence)
         level, spread = _median_and_spread(np.concatenate([evidence[away], self._painted_glass(evidence)]))
         weak = max(settings.weak_share * strong, level + settings.noise_factor * spread)
         coarse = filters.apply_hysteresis_threshold(evidence, weak, max(strong, weak))
-        return coarse & (self.picture.smoothed(raw, settings.edge_sigma_um) > weak) & self.picture.valid
+        edge = self.picture.smoothed(raw, settings.edge_sigma_um)
+        reach_px = 2 * round(settings.edge_reach_um / self.picture.pixel_size_um) + 1
+        beside = ndimage.maximum_filter(edge, reach_px)
+        return coarse & (edge > np.maximum(weak, settings.edge_share * beside)) & self.picture.valid
 
     def _tidy(self, tissue: Mask) -> Mask:
         """Close gaps, fill small holes, drop small pieces; ink and painted-over areas stay out."""
