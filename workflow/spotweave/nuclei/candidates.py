@@ -6,8 +6,8 @@ No threshold fits all nuclei of a slide, and no threshold tells touching ones ap
    nested (small holes filled and thin spurs opened away, which keeps them nested).
 2. The distance to the edge, averaged over the levels, is high in the middle of every nucleus, whether a neck, a gap or
    a step of darkness parts it from the next one. Its watershed gives zones (Meyer 1994, Signal Processing 38:113).
-3. Neighbouring zones are merged in the order of how shallow the pass between their summits is: a binary tree of zones
-   (single linkage, as in hierarchical watersheds: Najman and Schmitt 1996, IEEE TPAMI 18:1163).
+3. Neighbouring zones are merged in the order of how shallow the pass between their summits is, for its height: a binary
+   tree of zones (single linkage, as in hierarchical watersheds: Najman and Schmitt 1996, IEEE TPAMI 18:1163).
 
 A candidate is a node of this tree cut at one level. Areas, moments, edges and walls of all of them are sums over the
 zones and levels, taken once over the pixels and then added up along the tree.
@@ -30,11 +30,12 @@ HOLE_UM2 = 10.0
 SPUR_UM = 0.5  # radius of the opening
 FARTHEST_UM = 5.0  # distances to the edge count up to here: a nucleus' half width
 SUMMIT_SMOOTHING_UM = 0.25
-DEEPEST = 0.6  # zones across a pass deeper than this share of the lower summit are never one nucleus
+FAINT_UM = 0.15  # summits not much higher than this are of the ground between nuclei, and go with what is near last
 AROUND_UM = 8.0  # Gaussian window of the surroundings, cut off at 2.5 of it
 SURROUNDINGS_FROM = 0.5  # surroundings are what is lighter than this share of the way from dark to light
 
 Floats = NDArray[np.float64]
+Tree = tuple[NDArray[np.int64], NDArray[np.int64], Floats]
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,10 @@ class Candidates:
         (H, W) int32: leaf of every pixel, 0 outside the loosest level.
     first
         (H, W) int32: the darkest level that holds the pixel, `LEVELS` where none does.
-    children, parent
-        (N, 2) and (N,): nodes of the tree, -1 where there is none; leaves come first, parents after their children.
-        Node 0 is what lies outside.
+    children, parent, depth
+        (N, 2), (N,) and (N,): nodes of the tree, -1 where there is none, and how deep the pass that joins the children
+        lies below the lower of the summits beside it, as a share of that; leaves come first, parents after their
+        children. Node 0 is what lies outside.
     leaves
         Number of leaves, node 0 among them.
     area_um2, roundness_of_ellipse, gradient, walled, contrast
@@ -63,6 +65,7 @@ class Candidates:
     first: NDArray[np.int32]
     children: NDArray[np.int64]
     parent: NDArray[np.int64]
+    depth: Floats
     leaves: int
     area_um2: Floats
     roundness_of_ellipse: Floats
@@ -95,8 +98,8 @@ def candidates(red: NDArray[np.float32], um_per_px: float, dark: float, light: f
     zone = watershed(-height, label(_summits(height) & within), mask=within).astype(np.int32)
     leaves = int(zone.max()) + 1
     pairs, passes, walls = _neighbours(zone, first, height)
-    children, parent = _merge(zone, height, leaves, pairs, passes)
-    return _measured(red, um_per_px, dark, light, zone, first, children, parent, leaves, pairs, walls)
+    tree = _merge(zone, height, leaves, pairs, passes)
+    return _measured(red, um_per_px, dark, light, zone, first, tree, leaves, pairs, walls)
 
 
 def _disc(radius_px: float) -> NDArray[np.uint8]:
@@ -161,11 +164,8 @@ def _merge(
     leaves: int,
     pairs: NDArray[np.int64],
     passes: NDArray[np.float32],
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The tree: children (N, 2) and parent (N,) of every node."""
-    summit = np.zeros(leaves, dtype=np.float32)
-    np.maximum.at(summit, zone.ravel(), height.ravel())
-    depth = 1 - passes / np.maximum(np.minimum(summit[pairs[:, 0]], summit[pairs[:, 1]]), 1e-6)
+) -> Tree:
+    """The tree: children (N, 2), parent (N,) and depth (N,) of every node."""
     root = list(range(leaves))
     children: list[tuple[int, int]] = [(-1, -1)] * leaves
 
@@ -175,17 +175,24 @@ def _merge(
             node = root[node]
         return node
 
-    order = np.lexsort((pairs[:, 1], pairs[:, 0], depth))
-    for a, b in pairs[order[depth[order] <= DEEPEST]].tolist():
+    summit = np.zeros(leaves, dtype=np.float32)
+    np.maximum.at(summit, zone.ravel(), height.ravel())
+    lower = np.minimum(summit[pairs[:, 0]], summit[pairs[:, 1]])
+    shallow = (lower - passes + FAINT_UM) / np.maximum(lower, 1e-6)
+    order = np.lexsort((pairs[:, 1], pairs[:, 0], shallow))
+    depth = ((lower - passes) / np.maximum(lower, 1e-6))[order].tolist()
+    depths = [0.0] * leaves
+    for (a, b), deep in zip(pairs[order].tolist(), depth, strict=True):
         one, other = root_of(a), root_of(b)
         if one != other:
             root[one] = root[other] = len(root)
             root.append(len(root))
             children.append((one, other))
+            depths.append(deep)
     parent = np.full(len(children), -1)
     for node in range(leaves, len(children)):
         parent[list(children[node])] = node
-    return np.array(children), parent
+    return np.array(children), parent, np.array(depths)
 
 
 def _meeting(pairs: NDArray[np.int64], parent: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -235,13 +242,13 @@ def _measured(
     light: float,
     zone: NDArray[np.int32],
     first: NDArray[np.int32],
-    children: NDArray[np.int64],
-    parent: NDArray[np.int64],
+    tree: Tree,
     leaves: int,
     pairs: NDArray[np.int64],
     walls: Floats,
 ) -> Candidates:
     """Sums over zones and levels, added up along the tree, and what follows from them."""
+    children, parent, depth = tree
     inside = zone.ravel() > 0
     where, level = zone.ravel()[inside].astype(np.int64), first.ravel()[inside]
     rows, columns = (index.ravel()[inside].astype(float) for index in np.indices(zone.shape))
@@ -269,6 +276,7 @@ def _measured(
         first=first,
         children=children,
         parent=parent,
+        depth=depth,
         leaves=leaves,
         area_um2=area * um_per_px**2,
         roundness_of_ellipse=area / (4 * np.pi * np.sqrt(np.maximum(spread, 1e-9))),

@@ -3,8 +3,8 @@
 Candidates come from `nuclei.candidates`. Each gets a mark between 0 and 1, the product of how well its shape fits an
 ellipse, how sharp its outline is and how little of it is a cut through something dark, how much darker than its
 surroundings it is, and whether nuclei have its size.
-Along the tree of candidates, a whole is kept where its mark is at least the mean of its parts' (by area), else its
-parts (as in component trees: Jones 1999, CVIU 75:215).
+Along the tree of candidates, a whole is kept where its mark is at least the mean of its parts' (by area), raised by how
+deep the pass between them is, else its parts (as in component trees: Jones 1999, CVIU 75:215).
 
 What differs between slides is measured once a slide: the red of nuclei and of what lies between, and how sharp outlines
 are. All else is one set of numbers in um for all slides. Seen at .5 um/px.
@@ -38,7 +38,8 @@ ELLIPSE = (0.85, 1.0)
 SHARPNESS = (0.1, 1.2)  # gradient, in units of the slide's own
 CONTRAST = (0.1, 0.7)
 SMALL_UM2, LARGE_UM2 = (4.0, 20.0), (120.0, 300.0)
-LEAST_MARK = 0.12
+PARTING = 1.0  # how much a deep pass speaks for the parts
+LEAST_MARK = 0.13
 LEAST_UM2 = 6.0
 
 
@@ -199,7 +200,7 @@ def _chosen(found: Candidates, marks: NDArray[np.float64], um_per_px: float) -> 
         parts = found.children[node]
         within = covered[parts].sum()
         apart = float((best[parts] * covered[parts]).sum() / within) if within else 0.0
-        if taken[node] and own[node] >= apart:
+        if taken[node] and own[node] >= apart * (1 + PARTING * found.depth[node]):
             continue
         taken[node], best[node], covered[node] = False, apart, within
     # Downwards: what a node belongs to.

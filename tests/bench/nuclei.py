@@ -1,0 +1,341 @@
+"""How well nuclei are found: real patches with labels, simulated slides with truth, and sections with counts.
+
+    python tests/bench/nuclei.py --out docs/nuclei-measured.md
+    python tests/bench/nuclei.py --overlays FOLDER
+
+The second writes pictures of the real patches: found and matching white, found without a match red, missed green.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import anndata
+import cv2
+import numpy as np
+import pandas as pd
+import pyvips
+import shapely
+from scipy.stats import spearmanr
+from skimage.draw import polygon
+from tqdm import tqdm
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "workflow"), str(ROOT / "tests")]
+
+from real_data import DATA
+from spotweave.io import read_json
+from spotweave.nuclei import scoring
+from spotweave.nuclei.methods import classical
+from spotweave.nuclei.scoring import Score
+from spotweave.nuclei.segment import Outputs, segment_sample
+from spotweave.nuclei.spots import counts
+from spotweave.nuclei.table import read_nuclei
+from spotweave.simulate import nuclei_slide
+from spotweave.simulate.nuclei_slide import Look
+from spotweave.tissue.polygons import write_geojson
+
+GLIOMA, HGSC = DATA / "nuclei_glioma", DATA / "nuclei_hgsc"
+GLIOMA_UM, HGSC_UM = 0.25, 0.45
+ROW = {"nuclei": "classical", "method": "classical", "weights": "none", "um_per_px": "0.5"}
+WORK_UM = float(ROW["um_per_px"])
+HEADER = ["F1", "95 %", "precision", "recall", "SQ", "PQ", "95 %", "AJI", "95 %"]
+SPOT_UM = 55.0
+SEEDS = range(12)
+
+
+@dataclass(frozen=True)
+class Patch:
+    """A labelled picture: name, (H, W, 3) RGB, (H, W) labels, um per px."""
+
+    name: str
+    rgb: np.ndarray
+    labels: np.ndarray
+    um_per_px: float
+
+
+def read_patch(picture: Path, labels: Path, um_per_px: float) -> Patch:
+    """A patch from its two files."""
+    rgb = cv2.cvtColor(cv2.imread(str(picture)), cv2.COLOR_BGR2RGB)
+    return Patch(picture.stem, rgb, cv2.imread(str(labels), cv2.IMREAD_UNCHANGED).astype(np.int32), um_per_px)
+
+
+def glioma(group: str) -> list[Patch]:
+    """The patches of `gbm` or `lgg`."""
+    pictures = sorted(GLIOMA.glob(f"{group}*.jpg"))
+    return [read_patch(one, one.with_name(f"{one.stem}_labels.png"), GLIOMA_UM) for one in pictures]
+
+
+def hgsc(um_per_px: float) -> Patch:
+    """The tile, as if its pixels were of a size."""
+    return read_patch(HGSC / "nest.jpg", HGSC / "nest_labels.png", um_per_px)
+
+
+def found_on(patch: Patch) -> np.ndarray:
+    """Labels (H, W) that the classical method finds on a patch, which is a slide of its own."""
+    height, width = patch.rgb.shape[:2]
+    size = (round(width * patch.um_per_px / WORK_UM), round(height * patch.um_per_px / WORK_UM))
+    way = cv2.INTER_AREA if patch.um_per_px < WORK_UM else cv2.INTER_CUBIC
+    small = patch.rgb if size == (width, height) else cv2.resize(patch.rgb, size, interpolation=way)
+    labels = classical.segment(small, um_per_px=WORK_UM, stain=classical.measure_stain([small], WORK_UM))
+    return cv2.resize(labels.astype(np.float32), (width, height), interpolation=cv2.INTER_NEAREST).astype(np.int32)
+
+
+def row(name: str, scores: Sequence[Score]) -> str:
+    """A line of the table: measures of the sum, with intervals over the scores where there are several."""
+    whole = scoring.total(scores)
+
+    def interval(measure: Callable[[Score], float]) -> str:
+        if len(scores) < 3:
+            return "-"
+        low, high = scoring.bootstrap(scores, measure, seed=0)
+        return f"{low:.3f} - {high:.3f}"
+
+    cells = [
+        name,
+        f"{whole.f1:.3f}",
+        interval(lambda one: one.f1),
+        f"{whole.precision:.2f}",
+        f"{whole.recall:.2f}",
+        f"{whole.sq:.3f}",
+        f"{whole.pq:.3f}",
+        interval(lambda one: one.pq),
+        f"{whole.aji:.3f}",
+        interval(lambda one: one.aji),
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def table(first: str, columns: Sequence[str]) -> list[str]:
+    """The head of a table."""
+    return ["", f"| {first} | {' | '.join(columns)} |", f"|{' --- |' * (len(columns) + 1)}"]
+
+
+def quarters(patch: Patch, found: np.ndarray, side_px: int = 300) -> list[Score]:
+    """Scores of squares of one tile, a nucleus with the square that holds most of it, so that they add up to it."""
+    rows, columns = (index // side_px for index in np.indices(patch.labels.shape))
+    square = (rows * 1000 + columns).ravel()
+    scores = []
+    true_at, found_at = (_home(labels, square) for labels in (patch.labels, found))
+    for one in np.unique(square):
+        scores.append(
+            scoring.score(
+                np.where(true_at[patch.labels] == one, patch.labels, 0), np.where(found_at[found] == one, found, 0)
+            )
+        )
+    return scores
+
+
+def _home(labels: np.ndarray, square: np.ndarray) -> np.ndarray:
+    """The square of each label's middle pixel (in reading order); -1 for no label."""
+    flat = labels.ravel()
+    order = np.argsort(flat, kind="stable")
+    numbers, start, many = np.unique(flat[order], return_index=True, return_counts=True)
+    home = np.full(int(flat.max()) + 1, -1)
+    home[numbers] = square[order[start + many // 2]]
+    home[0] = -1
+    return home
+
+
+def real_patches() -> list[str]:
+    """The section on real labels."""
+    lines = table("patches", HEADER)
+    for group, name in (("gbm", "glioblastoma"), ("lgg", "lower grade")):
+        patches = glioma(group)
+        scores = [scoring.score(one.labels, found_on(one)) for one in tqdm(patches, desc=name, disable=None)]
+        lines.append(row(f"{name}, {len(scores)} patches", scores))
+        for half, part in (("even", scores[::2]), ("odd", scores[1::2])):
+            lines.append(row(f"- the {half} ones", part))
+    for factor in (0.8, 1.0, 1.2):
+        patch = hgsc(round(HGSC_UM * factor, 3))
+        found = found_on(patch)
+        whole = scoring.score(patch.labels, found)
+        squares = quarters(patch, found)
+        cells = row("", [whole]).split(" | ")
+        for place, measure in ((2, "f1"), (7, "pq"), (9, "aji")):
+            low, high = scoring.bootstrap(squares, lambda one, measure=measure: getattr(one, measure), seed=0)
+            cells[place] = f"{low:.3f} - {high:.3f}" + (" |" if place == 9 else "")
+        cells[0] = f"| serous carcinoma at {patch.um_per_px:g} um/px"
+        lines.append(" | ".join(cells))
+    return lines
+
+
+LOOKS = {
+    "usual": Look(kept=0.6),
+    "haematoxylin x 0.6": Look(kept=0.6, haematoxylin=0.6),
+    "haematoxylin x 1.5": Look(kept=0.6, haematoxylin=1.5),
+    "eosin x 1.5": Look(kept=0.6, eosin=1.5),
+    "redder": Look(kept=0.6, hue=(0.8, 1.1, 1.1)),
+    "bluer": Look(kept=0.6, hue=(1.15, 1.0, 0.8)),
+    "grey glass": Look(kept=0.6, glass=(210.0, 205.0, 208.0)),
+    "blur 0.6 um": Look(kept=0.6, blur_um=0.6),
+    "blur 0.9 um": Look(kept=0.6, blur_um=0.9),
+    "nuclei x 0.8": Look(kept=0.6, size=0.8),
+    "nuclei x 1.2": Look(kept=0.6, size=1.2),
+    "sparse": Look(kept=0.3),
+    "crowded": Look(kept=1.0),
+}
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """One simulated slide through the engine: its score, and true and found nuclei per spot."""
+
+    score: Score
+    true_per_spot: np.ndarray
+    found_per_spot: np.ndarray
+
+
+def through_engine(seed: int, look: Look, pixel_size_um: float = 0.5, side_um: float = 500.0) -> Simulated:
+    """Draw a slide, write it as the workflow does, find its nuclei, and hold them against the truth."""
+    drawn = nuclei_slide.draw_slide(seed, look, size_um=(side_um, side_um), pixel_size_um=pixel_size_um)
+    height, width = drawn.labels.shape
+    with tempfile.TemporaryDirectory(prefix="nuclei-bench-") as name:
+        folder = Path(name)
+        image = pyvips.Image.new_from_array(drawn.rgb, interpretation="srgb")
+        tiled = {"tile": True, "tile_width": 256, "tile_height": 256, "pyramid": True}
+        image.tiffsave(str(folder / "slide.tif"), compression="jpeg", Q=85, **tiled)
+        write_geojson(folder / "tissue.geojson", [shapely.box(0, 0, width, height)], pixel_size_um)
+        (folder / "alignment.json").write_text(json.dumps({"pixel_size_um": pixel_size_um}))
+        outputs = Outputs(folder / "n.parquet", folder / "n.geojson", folder / "n.jpg")
+        segment_sample(folder / "slide.tif", folder / "tissue.geojson", folder / "alignment.json", outputs, ROW)
+        labels = drawn_labels(outputs.nuclei, (height, width))
+        at = np.arange(0.5 * SPOT_UM, side_um, SPOT_UM)
+        spots_um = np.stack(np.meshgrid(at, at), axis=-1).reshape(-1, 2)
+        found = counts(outputs.nuclei, spots_um / pixel_size_um, SPOT_UM / pixel_size_um)["nuclei"].to_numpy()
+    places = nuclei_slide.centroids_um(drawn.labels, pixel_size_um)
+    true = (np.linalg.norm(places[None] - spots_um[:, None], axis=2) < SPOT_UM / 2).sum(axis=1)
+    return Simulated(scoring.score(drawn.labels, labels), true, found)
+
+
+def drawn_labels(nuclei: Path, shape: tuple[int, int]) -> np.ndarray:
+    """The outlines of a nuclei table as labels."""
+    labels = np.zeros(shape, dtype=np.int32)
+    outlines = shapely.from_wkb(read_nuclei(nuclei, ["geometry"]).columns["geometry"].to_numpy())
+    for number, outline in enumerate(outlines, start=1):
+        x, y = shapely.get_coordinates(outline.exterior).T - 0.5
+        labels[polygon(y, x, shape)] = number
+    return labels
+
+
+def simulated() -> list[str]:
+    """The section on simulated slides."""
+    columns = ["F1", "precision", "recall", "PQ", "nuclei per spot", "error per spot", "bias", "spots"]
+    lines = table("slide", columns)
+    every = []
+    cases = [(name, 100 + number, look, 0.5) for number, (name, look) in enumerate(LOOKS.items())]
+    cases += [(f"{um} um/px", 120 + number, LOOKS["usual"], um) for number, um in enumerate((0.15, 0.25, 0.7, 1.0))]
+    for name, seed, look, pixel_size_um in tqdm(cases, desc="simulated", disable=None):
+        lines.append(simulated_row(name, [through_engine(seed, look, pixel_size_um)]))
+    for seed in tqdm(SEEDS, desc="drawn looks", disable=None):
+        every.append(through_engine(seed, nuclei_slide.draw_look(np.random.default_rng(seed))))
+    low, high = scoring.bootstrap([one.score for one in every], lambda one: one.f1, seed=0)
+    lines.append(simulated_row(f"{len(every)} looks drawn at random (F1 {low:.3f} - {high:.3f})", every))
+    return lines
+
+
+def simulated_row(name: str, slides: Sequence[Simulated]) -> str:
+    """A line of the table of simulated slides."""
+    whole = scoring.total([one.score for one in slides])
+    true = np.concatenate([one.true_per_spot for one in slides])
+    found = np.concatenate([one.found_per_spot for one in slides])
+    on_tissue = (true > 0) | (found > 0)
+    error = (found - true)[on_tissue]
+    cells = [f"{whole.f1:.3f}", f"{whole.precision:.2f}", f"{whole.recall:.2f}", f"{whole.pq:.3f}"]
+    cells += [f"{true[on_tissue].mean():.1f}", f"{np.abs(error).mean():.2f}", f"{error.mean():+.2f}", str(len(error))]
+    return f"| {name} | {' | '.join(cells)} |"
+
+
+def sections(store: Path) -> list[str]:
+    """The section on real sections: what the workflow has found there, against their counts."""
+    lines = table("section", ["um/px", "nuclei", "per mm2 of tissue", "spots", "Spearman"])
+    for folder in sorted(one.parent.parent for one in store.glob("*/nuclei/classical.parquet")):
+        record = read_json(folder / "records/segment_nuclei.classical.json")
+        alignment = read_json(folder / "alignment.json")
+        if not record["measures"].get("nuclei"):
+            continue
+        units = pd.read_parquet(folder / "units.parquet").set_index("unit_id")
+        expression = anndata.read_h5ad(folder / "expression.h5ad")
+        shared = units.index.intersection(expression.obs_names)
+        totals = np.asarray(expression[shared].X.sum(axis=1)).ravel()
+        xy_px = units.loc[shared, ["x_px", "y_px"]].to_numpy()
+        diameter_px = alignment["spot_diameter_um"] / alignment["pixel_size_um"]
+        per_spot = counts(folder / "nuclei/classical.parquet", xy_px, diameter_px)["nuclei"].to_numpy()
+        cells = [f"{alignment['pixel_size_um']:.3f}", f"{record['measures']['nuclei']:,}"]
+        cells += [f"{record['measures']['nuclei_per_mm2']:,.0f}", str(len(shared))]
+        lines.append(f"| {folder.name} | {' | '.join(cells)} | {spearmanr(per_spot, totals).statistic:.2f} |")
+    return lines
+
+
+def overlays(folder: Path) -> None:
+    """Write pictures of the real patches with what was found and what was not."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for patch in [*glioma("gbm"), *glioma("lgg"), hgsc(HGSC_UM)]:
+        found = found_on(patch)
+        shared, true_px, found_px = scoring.overlaps(patch.labels, found)
+        pairs = shared.tocoo()
+        true, other = pairs.coords
+        good = pairs.data / (true_px[true] + found_px[other] - pairs.data) > scoring.MATCHED_IOU
+        picture = cv2.resize(
+            cv2.cvtColor(patch.rgb, cv2.COLOR_RGB2BGR), None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC
+        )
+        names = (np.unique(patch.labels)[1:], np.unique(found)[1:])
+        drawn = (
+            (found, names[1][other[good]], (255, 255, 255)),
+            (patch.labels, np.setdiff1d(names[0], names[0][true[good]]), (0, 255, 0)),
+            (found, np.setdiff1d(names[1], names[1][other[good]]), (0, 0, 255)),
+        )
+        for labels, kept, colour in drawn:
+            for number in kept:
+                mask = (labels == number).astype(np.uint8).repeat(2, 0).repeat(2, 1)
+                outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+                cv2.drawContours(picture, outlines, -1, colour, 1)
+        cv2.imwrite(str(folder / f"{patch.name}.png"), picture)
+
+
+REAL = """## Real patches
+`nuclei_glioma`: H&E at 40x, {GLIOMA_UM} um/px, outlined by people, who often left pale nuclei out. `nuclei_hgsc`: one tile,
+its um/px not stated ({HGSC_UM} is a guess: its inflammatory nuclei, 16 px wide, then have 7 um; a fifth to both sides is
+shown), its labels a model's.
+Labels are for measuring only. Every patch is a slide of its own. Sums over patches; intervals are 95 % by bootstrap over
+patches, for the tile over its 25 squares."""
+SIMULATED = """## Simulated slides
+Drawn (`spotweave.simulate.nuclei_slide`), written as the workflow writes slides (JPEG 85), put through the whole engine, and
+their outlines held against the truth. Of nuclei behind others the visible part counts, from {SEEN_SHARE:.0%} on. Spots of
+{SPOT_UM:g} um; errors are of those with nuclei: mean absolute error, and bias."""
+SECTIONS = """## her2st
+The five sections with pictures of full resolution, spots of 100 um; Spearman's correlation of nuclei per spot with total
+counts per spot."""
+
+
+def main() -> None:
+    """Measure and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--overlays", type=Path)
+    parser.add_argument("--store", type=Path, default=ROOT / "results/her2st/samples", help="sections built before")
+    arguments = parser.parse_args()
+    if arguments.overlays:
+        overlays(arguments.overlays)
+    if not arguments.out:
+        return
+    texts = {"GLIOMA_UM": GLIOMA_UM, "HGSC_UM": HGSC_UM, "SPOT_UM": SPOT_UM, "SEEN_SHARE": nuclei_slide.SEEN_SHARE}
+    lines = [
+        "# Nuclei, measured",
+        "Written by `make bench-nuclei`; the method is `classical`, the same numbers for all.",
+    ]
+    for text, section in ((REAL, real_patches), (SIMULATED, simulated)):
+        lines += ["", text.format(**texts), *section()]
+    if arguments.store.is_dir():
+        lines += ["", SECTIONS, *sections(arguments.store)]
+    arguments.out.write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()
