@@ -209,6 +209,20 @@ def test_the_first_refusal_in_the_order_of_the_stages_is_the_reason():
     assert describe.first_refusal(records[:1]) is None
 
 
+def test_what_a_model_could_not_make_is_not_released():
+    def record(stage, **measures):
+        return {"stage": stage, "status": "accepted", "measures": measures}
+
+    records = [
+        record("segment_nuclei", model="classical", nuclei=0, note=None),
+        record("segment_nuclei", model="cellvit-256", nuclei=None, note="too coarse"),
+        record("explore_biomarkers", pairs=0, note="too few"),
+    ]
+    names = ["st.h5ad", "nuclei/classical.parquet", "nuclei/cellvit-256.jpg", "biomarkers.parquet"]
+    assert describe.empty_files(records, names) == {"nuclei/cellvit-256.jpg", "biomarkers.parquet"}
+    assert describe.empty_files(records[:1], names) == set()
+
+
 OF_A_MODEL = (".parquet", ".geojson", ".jpg", "_spots.parquet", "_cells.parquet")
 
 

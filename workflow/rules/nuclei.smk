@@ -14,7 +14,8 @@ rule segment_nuclei:
         "<benchmarks>/segment_nuclei/{sample}.{nuclei}.tsv"
     conda:
         lambda wildcards: f"../../envs/{TABLES.nuclei[wildcards.nuclei].get('env', 'core')}.yaml"
-    threads: 2
+    # A network on a GPU is fed and followed by worker processes.
+    threads: lambda wildcards: 8 if int(TABLES.nuclei[wildcards.nuclei]["gpu"]) else 2
     resources:
         gpu=lambda wildcards: int(TABLES.nuclei[wildcards.nuclei]["gpu"]),
         mem_mb=scaled_mem(6000),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from spotweave.dataset import layout
 from spotweave.dataset.donors import donor_contradictions
 from spotweave.dataset.harmonise import harmonise
 from spotweave.tables import vocabulary
@@ -43,10 +44,19 @@ def measures(records: Sequence[Record]) -> dict[str, Any]:
     return measured
 
 
-def models_without_nuclei(records: Sequence[Record]) -> set[str]:
-    """The nuclei models that could not be run on a sample: without their weights, or on px too coarse for them."""
-    found = measures(records).get("segment_nuclei", {})
-    return {model for model, measured in found.items() if measured["nuclei"] is None}
+def empty_files(records: Sequence[Record], stored: Iterable[str]) -> set[str]:
+    """Of the names of files in a sample's store, those that hold nothing, as their record says why.
+
+    Tables of nuclei models that could not be run, and of biomarkers where there was nothing to correlate.
+    """
+    measured = measures(records)
+    without = {model for model, one in measured.get("segment_nuclei", {}).items() if one["nuclei"] is None}
+    no_pairs = measured.get("explore_biomarkers", {}).get("pairs") == 0
+    return {
+        name
+        for name in stored
+        if layout.model_of(name) in without or (no_pairs and name.startswith(layout.OF_BIOMARKERS))
+    }
 
 
 def _cell(name: str, default: str | None = None) -> Column:
@@ -195,6 +205,10 @@ COLUMNS: dict[str, Column] = {
     "nuclei_note": _of_first_model("segment_nuclei", "note"),
     "nuclei_matched_share": _of_first_model("match_cells", "kept_share"),
     "nuclei_unique_share": _of_first_model("match_cells", "unique_share"),
+    "nuclei_area_r": _of_first_model("match_cells", "area_r"),
+    "biomarkers_pairs": _measured_if("explore_biomarkers", "pairs"),
+    "biomarkers_significant": _measured_if("explore_biomarkers", "significant"),
+    "biomarkers_note": _measured_if("explore_biomarkers", "note"),
 }
 
 

@@ -35,11 +35,9 @@ def describe_sample(
     write_json(metadata, known)
     made = {}
     if known["status"] == "accepted":
-        without = describe.models_without_nuclei(recorded)
         stored = {layout.store_name(path.parts): path for path in files}
-        # Empty tables of models that could not be run are not released.
-        kept = {name: path for name, path in stored.items() if layout.model_of(name) not in without}
-        made = provenance.describe_files({layout.released(sample, name): (name, kept[name]) for name in kept})
+        kept = sorted(stored.keys() - describe.empty_files(recorded, stored))
+        made = provenance.describe_files({layout.released(sample, name): (name, stored[name]) for name in kept})
     raw = provenance.describe_raw(manifest)
     write_json(origin, provenance.describe_origin(raw, made, recorded, settings, row.get("licence")))
 

@@ -34,6 +34,7 @@ RELEASE = {
     "biomarkers_heatmaps.png": "biomarkers_vis/{sample}_heatmaps.png",
     "biomarkers_scatter.png": "biomarkers_vis/{sample}_scatter.png",
 }
+OF_BIOMARKERS = "biomarkers"
 # What is made of a model's nuclei has its name with one of these endings.
 OF_NUCLEI = ("_spots", "_cells")
 # Folders of the store with a file for each grid, size of patches or model; `stem` and `suffix` are those of the file.

@@ -33,6 +33,13 @@ SHOWN = {
     "marks_flagged": "pen, folds or blur",
     "tissue_fraction_mean": "spot area on tissue",
     "patches_padded": "padded patches",
+    "patches_low_quality_share": "patches of low quality",
+    "nuclei_model": "nuclei by",
+    "nuclei": "nuclei",
+    "nuclei_per_mm2": "nuclei a mm²",
+    "nuclei_note": "no nuclei, as",
+    "nuclei_matched_share": "matched with cells",
+    "biomarkers_significant": "pairs of gene and shape",
 }
 STYLE = (
     "body{font:14px system-ui,sans-serif;margin:24px;color:#222}"
