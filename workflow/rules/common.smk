@@ -167,7 +167,7 @@ def reader_of(wildcards):
 
 def settings_of(wildcards):
     """The configuration that shaped a sample; what only other technologies use is left out."""
-    names = ["limits", "patch", "slide"]
+    names = ["limits", "patch", "slide", "tissue", "nuclei"]
     names += ["registration"] * is_registered(wildcards)
     names += ["pool"] * is_pooled(wildcards)
     names += ["biomarkers"] * has_biomarkers(wildcards)
