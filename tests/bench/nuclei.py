@@ -307,7 +307,7 @@ Labels are for measuring only. Every patch is a slide of its own. Sums over patc
 patches, for the tile over its 25 squares."""
 SIMULATED = """## Simulated slides
 Drawn (`spotweave.simulate.nuclei_slide`), written as the workflow writes slides (JPEG 85), put through the whole engine, and
-their outlines held against the truth. Of nuclei behind others the visible part counts, from {SEEN_SHARE:.0%} on. Spots of
+their outlines held against the truth. Of nuclei behind others the visible part counts, from {SEEN_SHARE:g} on. Spots of
 {SPOT_UM:g} um; errors are of those with nuclei: mean absolute error, and bias."""
 SECTIONS = """## her2st
 The five sections with pictures of full resolution, spots of 100 um; Spearman's correlation of nuclei per spot with total
