@@ -156,14 +156,15 @@ CASES = {
         "workflow/spotweave/nuclei/methods/dark.py",
         of_page("adding-a-nuclei-method.md"),
         {
-            **dict.fromkeys(("segment_nuclei", "measure_spots", "describe_sample"), 3),
+            **dict.fromkeys(("segment_nuclei", "count_nuclei", "measure_spots", "explore_biomarkers"), 3),
+            "describe_sample": 3,
             **dict.fromkeys(("assemble_cohort", "assemble_dataset", "summarise_quality", "all"), 1),
         },
         row=(
             "config/nuclei.csv",
             {"nuclei": "dark", "method": "dark", "weights": "none", "um_per_px": "0.5", "gpu": "0"},
         ),
-        config={"nuclei": ["classical", "dark"]},
+        config={"nuclei": ["dark"]},
     ),
     "encoder builder": Case(
         "adding-an-encoder.md",

@@ -11,6 +11,7 @@ import pytest
 from project import SMALL
 
 CHOSEN = {**SMALL, "nuclei": ["classical", "cellvit-256"], "select": "sample_id=demo-a1", "tasks": []}
+CHOSEN |= {"biomarkers": {"genes": 8, "permutations": 99}}
 OF_EACH_MODEL = ("segment_nuclei", "measure_spots")
 
 

@@ -254,7 +254,7 @@ def test_two_builds_have_the_same_manifest(finished, tmp_path, deposit):
     other.snakemake("dataset")
     manifests = [(project.results / "MANIFEST.sha256").read_text() for project in (finished, other)]
     assert manifests[0] == manifests[1]
-    assert len(manifests[0].splitlines()) == 3 * 10 + 4
+    assert len(manifests[0].splitlines()) == 3 * 11 + 4
 
 
 def test_a_removed_row_drops_out_of_the_aggregates(tmp_path, finished):
