@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from spotweave.errors import Refusal
+from spotweave.networks.spec import ModelUnavailable
 from spotweave.registry import Registry
 
 if TYPE_CHECKING:
@@ -49,23 +49,11 @@ class NucleiSpec:
         return cls(**{**known, "um_per_px": float(row["um_per_px"])})
 
 
-class NucleiUnavailable(Refusal):
-    """A model's weights cannot be had here, or are not what its row says.
-
-    Parameters
-    ----------
-    model
-        Its name in the table.
-    problem
-        What is missing or wrong.
-    steps
-        What to do, in order; they become part of the reason.
-    """
+class NucleiUnavailable(ModelUnavailable):
+    """The weights of `model`, by its name in the table, cannot be had here, or are not what its row says."""
 
     def __init__(self, model: str, problem: str, steps: Sequence[str]) -> None:
-        numbered = " ".join(f"({number}) {step}" for number, step in enumerate(steps, start=1))
-        super().__init__(f"nuclei model {model} is unavailable: {problem} To get it: {numbered}")
-        self.steps = tuple(steps)
+        super().__init__(f"nuclei model {model}", problem, steps)
 
 
 @dataclass(frozen=True)
