@@ -27,7 +27,7 @@ from skimage.segmentation import watershed
 LEVELS = 20
 SMOOTHING_UM = 0.4
 HOLE_UM2 = 10.0
-SPUR_UM = 0.5  # radius of the opening
+SPUR_UM = 0.75  # radius of the opening: bridges between nuclei are thin
 FARTHEST_UM = 5.0  # distances to the edge count up to here: a nucleus' half width
 SUMMIT_SMOOTHING_UM = 0.25
 FAINT_UM = 0.15  # summits not much higher than this are of the ground between nuclei, and go with what is near last

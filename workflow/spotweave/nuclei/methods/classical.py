@@ -38,7 +38,7 @@ ELLIPSE = (0.85, 1.0)
 SHARPNESS = (0.1, 1.2)  # gradient, in units of the slide's own
 CONTRAST = (0.1, 0.7)
 SMALL_UM2, LARGE_UM2 = (4.0, 20.0), (120.0, 300.0)
-PARTING = 1.0  # how much a deep pass speaks for the parts
+PARTING = 7.0  # how much a deep pass speaks for the parts: two joined cost two, and one cut in two as much
 LEAST_MARK = 0.13
 LEAST_UM2 = 6.0
 
