@@ -22,7 +22,7 @@ from spotweave.encoders import _handcrafted as features
 from spotweave.encoders import handcrafted, timm_model
 from spotweave.errors import Refusal
 from spotweave.io import is_refused, write_refused
-from spotweave.networks import backbone, sizes, threads, tower, transform, weights
+from spotweave.networks import backbone, pooling, sizes, threads, tower, transform, transformers_vision, weights
 from spotweave.networks.spec import EncoderSpec, EncoderUnavailable, parse_arguments
 from spotweave.plan.models import recipe_columns
 
@@ -40,8 +40,9 @@ ROWS = {row["encoder"]: row for row in table("encoders")}
 
 def output_dim(spec):
     """The length of the embeddings that the architecture gives, found without memory for its weights."""
+    network_of = {"timm_model": backbone.Backbone, "transformers_model": transformers_vision.TransformersVision}
     with torch.device("meta"), torch.inference_mode():
-        network = backbone.Backbone(spec).eval()
+        network = network_of[spec.builder](spec).eval()
         return network(torch.empty(1, 3, spec.input_px, spec.input_px)).shape[1]
 
 
@@ -120,13 +121,19 @@ def test_every_row_is_sound(row):
         ("resnet50", {"weights": "file", "revision": "abc"}, "revision"),
         ("resnet50", {"resize": "bicubic 200"}, "resize"),
         ("vit-small-random", {"input_px": "256"}, "input_px"),
+        ("phikon", {"input_px": "200"}, "input_px"),
+        ("phikon", {"architecture": "vit_large_patch16_224"}, "architecture"),
+        ("phikon", {"pool": "head"}, "pool"),
+        ("phikon", {"arguments": "hidden_size=768"}, "arguments"),
+        ("midnight", {"weights": "none", "source": "", "revision": "", "sha256": ""}, "weights"),
+        ("gpfm", {"source": "GPFM.pth"}, "source"),
     ],
 )
 def test_a_row_that_contradicts_itself_is_refused_by_the_column(name, changes, column):
     assert column in [fault for fault, _ in encoders.check_row({**ROWS[name], **changes})]
 
 
-@pytest.mark.parametrize("name", [name for name, row in ROWS.items() if row["builder"] == "timm_model"])
+@pytest.mark.parametrize("name", [name for name, row in ROWS.items() if row["builder"] != "handcrafted"])
 def test_the_architecture_of_a_row_has_the_stated_dimension(name):
     spec = EncoderSpec.from_row(ROWS[name])
     assert output_dim(spec) == spec.dim
@@ -307,9 +314,9 @@ def test_the_third_stage_is_what_features_only_gives():
 
 def test_registers_and_class_token_stay_out_of_the_mean():
     tokens = torch.arange(7.0).view(1, 7, 1)  # class, four registers, two patches
-    assert backbone.pool_tokens(tokens, "cls", 5).tolist() == [[0.0]]
-    assert backbone.pool_tokens(tokens, "avg", 5).tolist() == [[5.5]]
-    assert backbone.pool_tokens(tokens, "cls+mean", 5).tolist() == [[0.0, 5.5]]
+    assert pooling.pool_tokens(tokens, "cls", 5).tolist() == [[0.0]]
+    assert pooling.pool_tokens(tokens, "avg", 5).tolist() == [[5.5]]
+    assert pooling.pool_tokens(tokens, "cls+mean", 5).tolist() == [[0.0, 5.5]]
 
 
 def test_random_weights_follow_the_seed_and_leave_the_random_state_alone():

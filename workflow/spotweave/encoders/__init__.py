@@ -71,8 +71,8 @@ def _weights_faults(row: Mapping[str, str]) -> list[tuple[str, str]]:
         faults.append(("encoder", f"{name!r} has random weights, allowed: a name that ends in '{RANDOM_SUFFIX}'"))
     if weights != "random" and name.endswith(RANDOM_SUFFIX):
         faults.append(("weights", f"{weights!r} but {name!r} says random, allowed: random"))
-    if weights == "hub" and not re.fullmatch(r"[\w.-]+/[\w.-]+", source):
-        faults.append(("source", f"{source!r}, weights from the hub allow: owner/repository"))
+    if weights == "hub" and not re.fullmatch(r"[\w.-]+(/[\w.-]+)+", source):
+        faults.append(("source", f"{source!r}, weights from the hub allow: owner/repository, or owner/repository/file"))
     if weights == "file" and not source:
         faults.append(("source", "empty, weights from a file need its path"))
     if weights in {"none", "random"} and source:

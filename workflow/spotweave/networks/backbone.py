@@ -6,9 +6,7 @@ Models are always built from their plain architecture name, never from a hub nam
 
 from __future__ import annotations
 
-import contextlib
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +14,10 @@ import torch
 from torch import nn
 
 from spotweave import torchvision_shim
-from spotweave.networks.spec import EncoderSpec, EncoderUnavailable, parse_arguments
-from spotweave.networks.weights import RERUN, weights_path
+from spotweave.networks.conv_stem import ConvStem
+from spotweave.networks.pooling import pool_tokens, seeded
+from spotweave.networks.spec import EncoderSpec, parse_arguments
+from spotweave.networks.weights import misfit, weights_path
 
 torchvision_shim.install()
 
@@ -25,7 +25,8 @@ import timm  # noqa: E402  (it imports torchvision)
 import timm.layers  # noqa: E402
 
 # Arguments whose value is a layer class, which a table can only name.
-LAYER_ARGUMENTS = {"mlp_layer", "act_layer", "norm_layer"}
+LAYER_ARGUMENTS = {"mlp_layer", "act_layer", "norm_layer", "embed_layer"}
+OWN_LAYERS = {"ConvStem": ConvStem}
 
 
 class Backbone(nn.Module):
@@ -36,7 +37,8 @@ class Backbone(nn.Module):
     spec
         `architecture`, `arguments` and `pool` are used. Pools: `stageN` global average of the feature map
         after stage N; `avg` the model's own pooled features, or for token models the mean of patch tokens;
-        `cls` the class token; `cls+mean` both. Prefix tokens (class, registers) never enter a mean.
+        `cls` the class token; `cls+mean` both; `head` the model's own pooling and projection, `num_classes` wide.
+        Prefix tokens (class, registers) never enter a mean.
     """
 
     def __init__(self, spec: EncoderSpec) -> None:
@@ -44,7 +46,7 @@ class Backbone(nn.Module):
         self.pool = spec.pool
         # Any: timm's models share methods that torch's Module does not declare.
         self.model: Any = timm.create_model(
-            spec.architecture, pretrained=False, num_classes=0, **_with_layers(parse_arguments(spec.arguments))
+            spec.architecture, pretrained=False, **{"num_classes": 0, **_with_layers(parse_arguments(spec.arguments))}
         )
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
@@ -53,18 +55,14 @@ class Backbone(nn.Module):
                 images, indices=[int(self.pool.removeprefix("stage"))], stop_early=True, intermediates_only=True
             )
             return maps[0].mean(dim=(2, 3))
+        if self.pool == "head":
+            return self.model(images)
         features = self.model.forward_features(images)
         if features.ndim != 3:
             if self.pool != "avg":
                 raise ValueError(f"{type(self.model).__name__} has no tokens for the pool {self.pool!r}, allowed: avg")
             return self.model.forward_head(features, pre_logits=True)
         return pool_tokens(features, self.pool, self.model.num_prefix_tokens)
-
-
-def pool_tokens(tokens: torch.Tensor, pool: str, prefix: int) -> torch.Tensor:
-    """Pool tokens (B, T, D), of which the first `prefix` are class and register tokens, to (B, D) or (B, 2 D)."""
-    first, mean = tokens[:, 0], tokens[:, prefix:].mean(dim=1)
-    return {"cls": first, "avg": mean, "cls+mean": torch.cat([first, mean], dim=1)}[pool]
 
 
 def backbone(spec: EncoderSpec, *, folder: Path | None, seed: int) -> Backbone:
@@ -77,31 +75,18 @@ def backbone(spec: EncoderSpec, *, folder: Path | None, seed: int) -> Backbone:
     return network
 
 
-@contextlib.contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """torch's CPU randomness from `seed` inside, untouched outside."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        yield
-
-
-def _load_weights(model: nn.Module, path: Path, spec: EncoderSpec) -> None:
+def _load_weights(model: Any, path: Path, spec: EncoderSpec) -> None:
     try:
         # Reads safetensors, and pickles with weights_only=True.
         state: dict[str, Any] = timm.models.load_state_dict(str(path), weights_only=True)
         convert = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
         if convert is not None:
             state = convert(state, model)
-        for classifier in _classifiers(model):
+        for classifier in () if model.num_classes else _classifiers(model):
             state = {name: tensor for name, tensor in state.items() if not name.startswith(f"{classifier}.")}
         model.load_state_dict(state, strict=True)
     except (RuntimeError, KeyError, ValueError, OSError, EOFError) as error:
-        detail = " ".join(str(error).split())[:300]
-        raise EncoderUnavailable(
-            spec.encoder,
-            f"{path.name} does not hold weights of {spec.architecture}({spec.arguments}): {detail}.",
-            ["correct architecture, arguments or source in the encoder table, or get the file again", RERUN],
-        ) from error
+        raise misfit(spec, path, error) from error
 
 
 def _classifiers(model: nn.Module) -> tuple[str, ...]:
@@ -110,8 +95,9 @@ def _classifiers(model: nn.Module) -> tuple[str, ...]:
 
 
 def _with_layers(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Layer classes for layer names: timm's, else torch's."""
-    return {
-        name: getattr(timm.layers, value, None) or getattr(nn, value) if name in LAYER_ARGUMENTS else value
-        for name, value in arguments.items()
-    }
+    """Layer classes for layer names: timm's, torch's, or our own."""
+    return {name: _layer(value) if name in LAYER_ARGUMENTS else value for name, value in arguments.items()}
+
+
+def _layer(name: str) -> Any:
+    return getattr(timm.layers, name, None) or getattr(nn, name, None) or OWN_LAYERS[name]

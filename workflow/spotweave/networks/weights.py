@@ -73,13 +73,14 @@ def weights_path(spec: EncoderSpec, folder: Path | None) -> Path | None:
     """
     if spec.weights == "random":
         return None
+    source, file = _hub_source(spec.source) if spec.weights == "hub" else (spec.source, "")
     wanted = Wanted(
         model=f"encoder {spec.encoder}",
         weights=spec.weights,
-        source=spec.source,
+        source=source,
         revision=spec.revision,
         sha256=spec.sha256,
-        files=HUB_FILES,
+        files=(file,) if file else HUB_FILES,
         licence=spec.licence,
         gated=spec.gated,
         hash_at="the column sha256 of the encoder table",
@@ -88,6 +89,16 @@ def weights_path(spec: EncoderSpec, folder: Path | None) -> Path | None:
         unavailable=lambda problem, steps: EncoderUnavailable(spec.encoder, problem, steps),
     )
     return located(wanted, folder)
+
+
+def misfit(spec: EncoderSpec, path: Path, error: Exception) -> EncoderUnavailable:
+    """Why a file is not the weights of the row's architecture, in one line, and what to do."""
+    detail = " ".join(str(error).split())[:300]
+    return EncoderUnavailable(
+        spec.encoder,
+        f"{path.name} does not hold weights of {spec.architecture}({spec.arguments}): {detail}.",
+        ["correct architecture, arguments or source in the encoder table, or get the file again", RERUN],
+    )
 
 
 def located(wanted: Wanted, folder: Path | None) -> Path:
@@ -112,6 +123,12 @@ def located(wanted: Wanted, folder: Path | None) -> Path:
     if wanted.weights == "hub":
         return _checked(wanted, _hub_file(wanted))
     raise ValueError(f"{wanted.model}: weights {wanted.weights!r}, a network allows: hub, random, file")
+
+
+def _hub_source(source: str) -> tuple[str, str]:
+    """Repository and file of `owner/repository/path/of/file`; the file is empty where none is named."""
+    owner, repository, *file = source.split("/", 2)
+    return f"{owner}/{repository}", "".join(file)
 
 
 def _checked(wanted: Wanted, path: Path) -> Path:
@@ -192,10 +209,11 @@ def _hub_steps(wanted: Wanted, *, gated: bool) -> list[str]:
             f"accept the licence ({wanted.licence or 'see the page'}) at https://huggingface.co/{wanted.source}",
             "make a read token at https://huggingface.co/settings/tokens and put it into HF_TOKEN",
         ]
-    revision = f" --revision {wanted.revision}" if wanted.revision else ""
+    which = f" {wanted.files[0]}" if len(wanted.files) == 1 else ""
+    which += f" --revision {wanted.revision}" if wanted.revision else ""
     return [
         *steps,
-        f"on a machine with network run: hf download {wanted.source}{revision} (HF_HUB_OFFLINE unset, HF_HOME on a "
+        f"on a machine with network run: hf download {wanted.source}{which} (HF_HUB_OFFLINE unset, HF_HOME on a "
         "shared disk where compute nodes are offline)",
         f"or {wanted.instead}",
         wanted.rerun,
