@@ -19,7 +19,7 @@ import pytest
 from project import ROOT, SMALL, TREE, Project
 from spotweave.io import is_refused
 
-SCORES = {"score_predictions": 1, "rank_predictors": 1, "all": 1}
+SCORES = {"score_predictions": 1, "rank_predictors": 1, "draw_scaling": 1, "all": 1}
 PREDICTIONS = {"fit_probe": 3, **SCORES}
 
 

@@ -29,7 +29,7 @@ EVERY_SAMPLE = {
 RELEASE = {"assemble_cohort": 1, "assemble_dataset": 1, "summarise_quality": 1, "all": 1}
 AUDIT = {"audit_identity": 1}
 # A fold a donor; genes are chosen once, whatever the encoders, and scores are read from predictions that are there.
-METRICS = {"score_predictions": 1, "rank_predictors": 1, "all": 1}
+METRICS = {"score_predictions": 1, "rank_predictors": 1, "draw_scaling": 1, "all": 1}
 SCORES = {"fit_probe": 3, **METRICS}
 GENES = {"choose_genes": 1, **SCORES}
 AGGREGATES = {**RELEASE, **GENES, "make_splits": 1, "list_embeddings": 1}

@@ -13,6 +13,7 @@ AFTER_TRAINING = {
     "fit_probe": 3,
     "score_predictions": 1,
     "rank_predictors": 1,
+    "draw_scaling": 1,
     "evaluate_recipe": 1,
     "all": 1,
 }

@@ -82,8 +82,36 @@ rule rank_predictors:
         " <<< {params.given:q} > {log} 2>&1"
 
 
-rule benchmark:
-    """The leaderboard, and what fine-tuning changed."""
+rule draw_scaling:
     input:
-        rules.rank_predictors.output if config["tasks"] else [],
+        leaderboard=rules.rank_predictors.output.leaderboard,
+    output:
+        laws="<results>/benchmark/scaling.csv",
+        plot=report(
+            "<results>/benchmark/scaling.png",
+            category="Leaderboard",
+            caption="../report/scaling.rst",
+            labels={"what": "scaling"},
+        ),
+    log:
+        "<logs>/draw_scaling.log",
+    conda:
+        "../../envs/core.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled_mem(1000),
+        runtime="10m",
+    params:
+        code=code("draw_scaling"),
+    shell:
+        "python scripts/draw_scaling.py --leaderboard {input.leaderboard} --laws {output.laws}"
+        " --plot {output.plot} > {log} 2>&1"
+
+
+rule benchmark:
+    """The leaderboard, scaling laws, and what fine-tuning changed."""
+    input:
+        [*rules.rank_predictors.output, *rules.draw_scaling.output]
+        if config["tasks"]
+        else [],
         expand(rules.evaluate_recipe.output.metrics, recipe=config["recipes"]),
