@@ -67,6 +67,10 @@ class Sample:
         """(N, len(genes)) expression of these spots."""
         return self.spots.on_scale(scale, genes)[self.joined.rows]
 
+    def depth(self) -> NDArray[np.float64]:
+        """(N,) ln(1 + all counts) of these spots."""
+        return np.log1p(self.spots.totals[self.joined.rows])
+
 
 def predict_fold(
     cell: Cell,
@@ -166,6 +170,7 @@ def _fit(
         np.concatenate([sample.target(protocol.target, genes) for sample in train]),
         np.repeat(np.arange(len(train)), [len(sample.joined.rows) for sample in train]),
         folds,
+        np.concatenate([sample.depth() for sample in train]),
     )
     probe = probes.load(cell.probe).fit(training, protocol.fit, cell.seed)
     values = probe.predict(np.concatenate([sample.joined.features for sample in test]))
