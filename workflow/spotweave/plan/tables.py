@@ -15,7 +15,7 @@ import yaml
 
 from spotweave.errors import TableFaults
 from spotweave.placing import PLACINGS
-from spotweave.plan.benchmark import task_faults
+from spotweave.plan.benchmark import entry_faults, task_faults
 from spotweave.plan.models import (
     cellvit_faults,
     environment_faults,
@@ -253,12 +253,6 @@ def pool_faults(
                 " allowed: square_<n>um, hexagonal_<n>um; or a configuration of samples with bins alone"
             ]
     return []
-
-
-def entry_faults(where: str, registry: Registry, name: str) -> list[str]:
-    """What is wrong with a name that should be an entry of a registry."""
-    unknown = registry.fault(name)
-    return [f"{where}: {unknown}"] if unknown else []
 
 
 def _choose(
