@@ -9,6 +9,7 @@ algebra's own: it differs between one thread and several, so the number of threa
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from sklearn.linear_model import Ridge
-from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
@@ -34,17 +35,14 @@ BLAS_THREADS = 2
 class FixedProbe:
     """A fitted scaler and PCA, and the linear map that follows them."""
 
-    reduction: Pipeline
+    reduce: Callable[[NDArray[np.floating]], Array]
     coefficients: Array
     intercept: Array
-    features_dtype: str
     details: dict[str, Any]
 
     def predict(self, features: NDArray[np.floating]) -> Array:
         """(N, D) embeddings -> (N, G) float64."""
-        with threadpool_limits(BLAS_THREADS, user_api="blas"):
-            components = self.reduction.transform(features.astype(self.features_dtype)).astype(np.float64)
-        return components @ self.coefficients + self.intercept
+        return self.reduce(features) @ self.coefficients + self.intercept
 
 
 def fixed_alpha(components: int, genes: int) -> float:
@@ -52,14 +50,31 @@ def fixed_alpha(components: int, genes: int) -> float:
     return 100 / (components * genes)
 
 
-def fit_fixed(training: Training, choices: Choices, seed: int) -> FixedProbe:
-    """Fit scaler, PCA and ridge once; `details` has `alpha` and `components`."""
-    kept = kept_components(choices.max_components, *training.features.shape)
-    reduction = make_pipeline(StandardScaler(), PCA(n_components=kept, random_state=seed))
+def fit_reduction(
+    features: NDArray[np.floating], choices: Choices, seed: int, *, reduced: bool = True
+) -> tuple[Array, Callable[[NDArray[np.floating]], Array]]:
+    """(N, K) components of standardised (N, D) features, in float64, and the function that makes those of others.
+
+    Without `reduced` they are only standardised: K = D.
+    """
+    kept = kept_components(choices.max_components, *features.shape)
+    steps = [StandardScaler(), PCA(n_components=kept, random_state=seed)]
+    fitted = make_pipeline(*steps[: 1 + reduced])
     with threadpool_limits(BLAS_THREADS, user_api="blas"):
-        components = reduction.fit_transform(training.features.astype(choices.features_dtype)).astype(np.float64)
-    genes = training.target.shape[1]
-    alpha = fixed_alpha(kept, genes)
+        components = fitted.fit_transform(features.astype(choices.features_dtype)).astype(np.float64)
+
+    def reduce(others: NDArray[np.floating]) -> Array:
+        with threadpool_limits(BLAS_THREADS, user_api="blas"):
+            return fitted.transform(others.astype(choices.features_dtype)).astype(np.float64)
+
+    return components, reduce
+
+
+def fit_fixed(training: Training, choices: Choices, seed: int, *, reduced: bool = True) -> FixedProbe:
+    """Fit scaler, PCA (only if `reduced`) and ridge once; `details` has `alpha` and, if reduced, `components`."""
+    components, reduce = fit_reduction(training.features, choices, seed, reduced=reduced)
+    (_, columns), genes = components.shape, training.target.shape[1]
+    alpha = fixed_alpha(columns, genes)
     ridge = Ridge(
         alpha=alpha,
         solver="lsqr",
@@ -68,9 +83,8 @@ def fit_fixed(training: Training, choices: Choices, seed: int) -> FixedProbe:
         random_state=seed,
     ).fit(components, training.target)
     return FixedProbe(
-        reduction,
+        reduce,
         np.atleast_2d(ridge.coef_).T,
         np.broadcast_to(np.asarray(ridge.intercept_, dtype=np.float64), (genes,)),
-        choices.features_dtype,
-        {"alpha": alpha, "components": kept},
+        {"alpha": alpha, "components": columns if reduced else None},
     )
