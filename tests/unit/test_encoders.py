@@ -38,11 +38,15 @@ def table(name):
 ROWS = {row["encoder"]: row for row in table("encoders")}
 
 
+def network_of(spec):
+    builders = {"timm_model": backbone.Backbone, "transformers_model": transformers_vision.TransformersVision}
+    return builders[spec.builder](spec)
+
+
 def output_dim(spec):
     """The length of the embeddings that the architecture gives, found without memory for its weights."""
-    network_of = {"timm_model": backbone.Backbone, "transformers_model": transformers_vision.TransformersVision}
     with torch.device("meta"), torch.inference_mode():
-        network = network_of[spec.builder](spec).eval()
+        network = network_of(spec).eval()
         return network(torch.empty(1, 3, spec.input_px, spec.input_px)).shape[1]
 
 
@@ -135,8 +139,25 @@ def test_a_row_that_contradicts_itself_is_refused_by_the_column(name, changes, c
 
 @pytest.mark.parametrize("name", [name for name, row in ROWS.items() if row["builder"] != "handcrafted"])
 def test_the_architecture_of_a_row_has_the_stated_dimension(name):
+    """One block tells: those of a transformer are alike."""
     spec = EncoderSpec.from_row(ROWS[name])
-    assert output_dim(spec) == spec.dim
+    blocks = {"depth": "depth=1", "num_hidden_layers": "num_hidden_layers=1"}
+    told = [part for part in spec.arguments.split(";") if part and part.partition("=")[0] not in blocks]
+    if spec.builder == "transformers_model":
+        told.append(blocks["num_hidden_layers"])
+    elif spec.architecture.startswith("vit_"):
+        told.append(blocks["depth"])
+    assert output_dim(replace(spec, arguments=";".join(told))) == spec.dim
+
+
+@pytest.mark.parametrize(
+    ("name", "millions"), [("phikon", 86), ("uni", 303), ("virchow", 631), ("h-optimus-0", 1135), ("uni2-h", 681)]
+)
+def test_a_network_has_as_many_parameters_as_its_publisher_says(name, millions):
+    """Of the cards; UNI and Virchow also in table A12 of HEST-1k, rounded."""
+    with torch.device("meta"):
+        counted = sum(one.numel() for one in network_of(EncoderSpec.from_row(ROWS[name])).parameters())
+    assert round(counted / 1e6) == millions
 
 
 def test_checking_the_table_imports_the_standard_library_only():
