@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import fastjsonschema
@@ -19,8 +21,17 @@ def parsed(schema: str) -> Any:
 
 def compiled(schema: Any) -> Callable[[Any], Any]:
     """A function that raises where a value does not fit the schema."""
+    return _compiled(json.dumps(schema))
+
+
+@cache
+def _compiled(schema: str) -> Callable[[Any], Any]:
+    """Compiling costs more than most checks: one schema is compiled once in a process."""
     # fastjsonschema knows drafts up to 7; the schemas use nothing newer.
-    return fastjsonschema.compile({**schema, "$schema": "http://json-schema.org/draft-07/schema#"})
+    check: Callable[[Any], Any] = fastjsonschema.compile(
+        {**json.loads(schema), "$schema": "http://json-schema.org/draft-07/schema#"}
+    )
+    return check
 
 
 def passes(check: Callable[[Any], Any], value: Any) -> bool:
