@@ -68,15 +68,14 @@ def _panel(axes: Axes, rows: pd.DataFrame, values: RankedValues, task_notes: Map
             axes.text(0, place, " not scored", va="center", color="grey", style="italic")
             continue
         folds = list(values[tuple(row[KEYS])].values())
-        label = LEGEND if place == 0 else {}
-        axes.barh(place, row[RANKED_BY], height=0.7, color=BAR_COLOUR, label=label.get("bar"))
+        axes.barh(place, row[RANKED_BY], height=0.7, color=BAR_COLOUR, label=LEGEND["bar"])
         if pd.notna(row["score_low"]):
             ends = [row["score_low"], row["score_high"]]
-            axes.plot(ends, [place] * 2, color=INTERVAL_COLOUR, linewidth=2.5, alpha=0.6, label=label.get("interval"))
-        axes.scatter(folds, [place] * len(folds), s=12, color=POINT_COLOUR, zorder=3, label=label.get("fold"))
+            axes.plot(ends, [place] * 2, color=INTERVAL_COLOUR, linewidth=2.5, alpha=0.6, label=LEGEND["interval"])
+        axes.scatter(folds, [place] * len(folds), s=12, color=POINT_COLOUR, zorder=3, label=LEGEND["fold"])
         if pd.notna(row.get("pearson_null95")):
             ends = [place - 0.42, place + 0.42]
-            axes.plot([row["pearson_null95"]] * 2, ends, color=NULL_COLOUR, zorder=4, label=label.get("null"))
+            axes.plot([row["pearson_null95"]] * 2, ends, color=NULL_COLOUR, zorder=4, label=LEGEND["null"])
         if pd.notna(row["rank_best"]):
             axes.annotate(f"rank {ranks_of(row)}", (1.01, place), xycoords=("axes fraction", "data"), va="center")
     axes.set_yticks(range(len(rows)), [_label(row) for _, row in rows.iterrows()])

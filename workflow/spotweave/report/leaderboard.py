@@ -18,8 +18,9 @@ HEADER = (
     "note",
 )
 PAGE = jinja2.Environment(autoescape=True).from_string(
-    '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Leaderboard</title><style>{{ style|safe }}</style>'
-    "</head><body>{% for title, remark, rows in tables %}<h2>{{ title }}</h2><p>{{ remark }}</p>"
+    '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Leaderboard</title>'
+    "<style>{{ style|safe }}</style></head><body>"
+    "{% for title, remark, rows in tables %}<h2>{{ title }}</h2><p>{{ remark }}</p>"
     "<table><tr>{% for name in header %}<th>{{ name }}</th>{% endfor %}</tr>"
     "{% for row in rows %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>{% endfor %}</table>"
     "{% else %}<p>Nothing was scored: no task or no encoder is chosen.</p>{% endfor %}</body></html>\n"
@@ -57,11 +58,11 @@ def remark_on(rows: pd.DataFrame) -> str:
 
 
 def ranks_of(row: pd.Series) -> str:
-    """The ranks that a predictor may have: `1`, or `1–3`."""
+    """The ranks that a predictor may have: `1`, or `1 to 3`."""
     if pd.isna(row["rank_best"]):
         return ""
     first, last = int(row["rank_best"]), int(row["rank_worst"])
-    return str(first) if first == last else f"{first}–{last}"
+    return str(first) if first == last else f"{first} to {last}"
 
 
 def _cells(row: pd.Series, score: str) -> list[str]:
