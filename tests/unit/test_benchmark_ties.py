@@ -362,3 +362,11 @@ def test_the_lowest_error_ranks_first():
     ranked = ranks.rank_all(table, squared, folds, splits, ["mse"])
     assert ranked[["predictor", "rank"]].to_numpy().tolist() == [["b", 1], ["a", 2]]
     assert pearson.BEST["pearson_mean_zero"] == "high"
+
+
+def test_samples_of_one_donor_count_once():
+    scores, folds, splits, errors = cell({"a": [0.5] * 6, "b": [0.1, 0.2, 0.1, 0.2, 0.1, 0.3]})
+    splits["t"]["donors"] |= {"s1": "D0", "s2": "D0"}
+    comparisons = board(scores, folds, splits, errors)[1]
+    assert (comparisons["donors"].tolist(), comparisons["verdict"].tolist()) == ([4], ["too few donors"])
+    assert comparisons["difference_over_donors"][0] == pytest.approx(np.mean([0.5 - 0.4 / 3, 0.3, 0.4, 0.2]), abs=1e-6)
