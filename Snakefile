@@ -36,6 +36,7 @@ include: "workflow/rules/splits.smk"
 include: "workflow/rules/finetune.smk"
 include: "workflow/rules/embed.smk"
 include: "workflow/rules/probe.smk"
+include: "workflow/rules/method.smk"
 include: "workflow/rules/score.smk"
 include: "workflow/rules/report.smk"
 

@@ -25,6 +25,7 @@ SMALL = {
     "tasks": ["demo"],
     "recipes": [],
     "protocols": ["strict"],
+    "methods": ["mean_expression"],
     "nuclei": [],
 }
 

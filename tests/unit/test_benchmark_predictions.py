@@ -259,14 +259,6 @@ def test_no_widely_expressed_gene_is_a_reason_and_not_a_crash(cohort):
     ] * 2
 
 
-def test_the_mean_baseline_is_undefined_everywhere_and_scores_zero(cohort):
-    for outcome in cohort.evaluate(probe="mean"):
-        assert np.isnan(outcome["pearson_mean"])
-        assert outcome["pearson_mean_zero"] == 0
-        assert outcome["undefined_share"] == 1
-        assert outcome.values().shape == (2, 20)
-
-
 def test_per_sample_scores_are_averaged_over_samples_then_genes(cohort):
     outcome = cohort.evaluate("strict", taken=["pearson"])[0]
     assert set(outcome.scores["sample_id"]) == {"a1", "a2"}

@@ -78,6 +78,26 @@ def test_the_committed_tables_are_sound(faults):
         ("nuclei", "cellvit-256", {"um_per_px": "0.5"}, "nuclei.csv:3:um_per_px: 0.5, allowed: 0.25; the checkpoints"),
         ("nuclei", "cellvit-256", {"um_per_px": "5"}, "nuclei.csv:3:um_per_px: '5', allowed: a number from 0.1 to 2"),
         ("nuclei", "cellvit-256", {"env": "tonch"}, "nuclei.csv:3:env: 'tonch' has no file envs/tonch.yaml, did you"),
+        ("methods", "mean_expression", {"kind": "means"}, "methods.csv:2:kind: 'means' is no method kind, allowed: "),
+        ("methods", "mean_expression", {"kind": ""}, "methods.csv:2:kind: empty, allowed: the name of a module of "),
+        ("methods", "mean_expression", {"gpu": "2"}, "methods.csv:2:gpu: '2', allowed: 0, 1"),
+        ("methods", "mean_expression", {"env": "tonch"}, "methods.csv:2:env: 'tonch' has no file envs/tonch.yaml, did"),
+        ("methods", "neighbours", {"method": "my own"}, "methods.csv:3:method: 'my own', allowed: lower-case letters"),
+        ("methods", "neighbours", {"method": "a+b"}, "methods.csv:3:method: 'a+b', allowed: lower-case letters"),
+        (
+            "methods",
+            "neighbours",
+            {"neighbours": ""},
+            "methods.csv:3:neighbours: empty, allowed: a whole number from 1",
+        ),
+        ("methods", "neighbours", {"neighbours": "0"}, "methods.csv:3:neighbours: '0', allowed: a whole number from 1"),
+        ("methods", "neighbours", {"nearest": "6"}, "methods.csv:1:nearest: unknown column, allowed: "),
+        (
+            "methods",
+            "mean_expression",
+            {"neighbours": "6"},
+            "methods.csv:2:neighbours: is not for methods of the kind mean_expression, allowed: empty",
+        ),
         (
             "recipes",
             "infonce-demo",
@@ -95,6 +115,15 @@ def test_the_committed_tables_are_sound(faults):
 def test_a_wrong_row_is_one_line(faults, table, name, cells, expected):
     (fault,) = faults([(table, name, cells)], recipes=["infonce-demo"])
     assert fault.startswith(expected)
+
+
+def test_a_method_that_no_table_has_and_a_probe_that_is_no_more_are_named(faults):
+    assert faults(methods=["mean_expression", "neighbours"], probes=["ridge", "depth"]) == []
+    assert faults(methods=["mean_expresion"], probes=["ridge", "mean"]) == [
+        "config.yaml:methods: 'mean_expresion' is in no table, did you mean 'mean_expression'?",
+        "config.yaml:probes: 'mean' is no probe any more: it said the same over every encoder; methods:"
+        " [mean_expression] says it once",
+    ]
 
 
 def test_patches_that_a_chosen_encoder_cannot_take_are_a_fault_before_the_first_job(faults):

@@ -45,8 +45,8 @@ def test_a_long_list_is_cut_and_counted() -> None:
 def test_loading_imports_the_entry_asked_for_only() -> None:
     code = (
         "import sys; sys.path.insert(0, 'workflow'); from spotweave.registry import Registry;"
-        "Registry('probes', 'probe').load('mean');"
-        "print([name for name in sys.modules if name.startswith('spotweave.probes.')])"
+        "Registry('methods', 'method kind').load('mean_expression');"
+        "print([name for name in sys.modules if name.startswith('spotweave.methods.')])"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "['spotweave.probes.mean']"
+    assert done.stdout.strip() == "['spotweave.methods.mean_expression']"

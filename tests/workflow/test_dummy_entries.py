@@ -146,7 +146,7 @@ CASES = {
         {
             **dict.fromkeys(("segment_tissue", "assemble_sample", "extract_patches", "describe_sample"), 3),
             **dict.fromkeys(("assemble_cohort", "assemble_dataset", "summarise_quality", "make_splits"), 1),
-            **{"embed_patches": 3, "list_embeddings": 1, "choose_genes": 1, **PREDICTIONS},
+            **{"embed_patches": 3, "list_embeddings": 1, "choose_genes": 1, "fit_method": 3, **PREDICTIONS},
         },
         config={"tissue": {"method": "stained"}},
         made=("samples/demo-a1/tissue.geojson",),
@@ -207,11 +207,20 @@ CASES = {
         config={"probes": ["ridge", "median"]},
         made=("predictions/demo/strict/handcrafted+median/fold0.h5",),
     ),
+    "method": Case(
+        "adding-a-method.md",
+        "workflow/spotweave/methods/colour.py",
+        of_page("adding-a-method.md"),
+        {"fit_method": 3, **SCORES},
+        row=("config/methods.csv", {"method": "colour", "kind": "colour", "gpu": "0"}),
+        config={"methods": ["mean_expression", "colour"]},
+        made=("predictions/demo/strict/colour/fold0.h5",),
+    ),
     "protocol": Case(
         "adding-a-protocol.md",
         "workflow/spotweave/protocols/any_size.py",
         PROTOCOL,
-        {"choose_genes": 1, **PREDICTIONS},
+        {"choose_genes": 1, "fit_method": 3, **PREDICTIONS},
         config={"protocols": ["strict", "any_size"]},
     ),
     "metric": Case(
@@ -325,7 +334,7 @@ def test_what_runs_is_what_the_entry_has_to_do(chosen, name):
 
 
 @pytest.mark.parametrize(
-    "names", [("tissue method",), ("encoder builder", "recipe kind"), ("probe", "metric")], ids=" and ".join
+    "names", [("tissue method",), ("encoder builder", "recipe kind", "method"), ("probe", "metric")], ids=" and ".join
 )
 def test_they_run(entered, tmp_path, names):
     """Some jobs of each, under their rules, in a copy."""

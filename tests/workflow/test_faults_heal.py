@@ -23,6 +23,7 @@ LOADED = {
     "placing": lambda given: [f"placing/{given}"],
     "pooling": lambda given: [f"pooling/{given}"],
     "method": lambda given: [f"tissue/methods/{given}"],
+    "row": lambda given: [f"methods/{as_row(given)['kind']}"],
     "spec": lambda given: [f"encoders/{as_row(given)['builder']}"],
     "request": lambda given: [f"sources/{as_row(given)['source']}", f"readers/{as_row(given)['reader']}/layout"],
 }
@@ -174,7 +175,7 @@ def test_every_file_of_the_project_that_a_job_reads_is_in_its_hash(finished):
         assert code_hash(finished.folder / "workflow", *entries) in kept, script
         seen.add(Path(script).stem)
     assert {"fetch_sample", "read_expression", "describe_sample", "embed_patches", "make_splits"} <= seen
-    assert {"choose_genes", "fit_probe", "score_predictions", "rank_predictors"} <= seen
+    assert {"choose_genes", "fit_probe", "fit_method", "score_predictions", "rank_predictors"} <= seen
 
 
 def source_of(path):

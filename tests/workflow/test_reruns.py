@@ -31,7 +31,8 @@ AUDIT = {"audit_identity": 1}
 # A fold a donor; genes are chosen once, whatever the encoders, and scores are read from predictions that are there.
 METRICS = {"score_predictions": 1, "rank_predictors": 1, "all": 1}
 SCORES = {"fit_probe": 3, **METRICS}
-GENES = {"choose_genes": 1, **SCORES}
+METHODS = {"fit_method": 3, **METRICS}  # which no encoder touches
+GENES = {"choose_genes": 1, **SCORES, **METHODS}
 AGGREGATES = {**RELEASE, **GENES, "make_splits": 1, "list_embeddings": 1}
 
 
@@ -168,6 +169,7 @@ def test_a_changed_setting_rebuilds_from_the_stage_that_reads_it(built, section,
             {"extract_patches": 3, "describe_sample": 3, "embed_patches": 3, **AGGREGATES},
         ),
         ("protocols/strict.py", GENES),
+        ("methods/mean_expression.py", METHODS),
         ("encoders/handcrafted.py", {"embed_patches": 3, "list_embeddings": 1, **SCORES}),
         ("readers/st_v1/layout.py", {**dict.fromkeys(EVERY_SAMPLE, 3), **AGGREGATES, **AUDIT}),
         ("readers/st_v1/read.py", {**dict.fromkeys(EVERY_SAMPLE - {"fetch_sample"}, 3), **AGGREGATES, **AUDIT}),
@@ -185,6 +187,7 @@ def test_an_edited_module_rebuilds_exactly_what_depends_on_it(built, module, exp
 def test_edited_modules_that_no_job_here_uses_rebuild_nothing(built):
     unused = [
         "protocols/hest_exact.py",
+        "methods/neighbours.py",
         "encoders/timm_model.py",
         "sources/file.py",
         "readers/visium/read.py",
@@ -203,7 +206,7 @@ def test_an_edited_vocabulary_describes_every_sample_again(built):
     with edited(path, path.read_text() + "Nowhere,,,,,,a term that no sample has\n"):
         planned = built.planned()
     assert planned["describe_sample"] == 3
-    assert not {"embed_patches", "make_splits", "fit_probe"} & set(planned)
+    assert not {"embed_patches", "make_splits", "fit_probe", "fit_method"} & set(planned)
 
 
 def test_a_changed_row_of_an_encoder_embeds_and_scores_again(built):
@@ -229,13 +232,14 @@ def test_a_new_metric_is_one_name_and_refits_nothing(built):
     try:
         assert built.planned() == METRICS
         built.snakemake("--until", "rank_predictors")
-        (row,) = built.rows("benchmark/leaderboard.csv")
-        assert 0 < float(row["spearman_mean"]) < 1
+        probe, mean = built.rows("benchmark/leaderboard.csv")
+        assert 0 < float(probe["spearman_mean"]) < 1
+        assert (mean["predictor"], mean["encoder"], mean["spearman_mean"]) == ("mean_expression", "", "")
     finally:
         built.configure(SMALL)
     built.snakemake()
     assert {path: path.stat().st_mtime_ns for path in (built.results / "predictions").rglob("*.h5")} == before
-    assert len(before) == 3
+    assert len(before) == 6
     assert built.planned() == {}
 
 

@@ -16,6 +16,7 @@ from spotweave.addresses import public_row
 from spotweave.arguments import as_json
 from spotweave.codehash import code_hash
 from spotweave.errors import TableFaults
+from spotweave.methods import METHODS, PATCHES, needs
 from spotweave.nuclei import NUCLEI
 from spotweave.plan import closing, options, requests, tables
 from spotweave.pooling import has_grids
@@ -73,6 +74,7 @@ wildcard_constraints:
     recipe=one_of(config["recipes"]),
     protocol=one_of(config["protocols"]),
     probe=one_of(config["probes"]),
+    method=one_of(config["methods"]),
     nuclei=one_of(config["nuclei"]),
     fold=r"\d+",
 

@@ -28,14 +28,36 @@ def task_members(pattern):
 
 def task_predictions(wildcards):
     """Input function: what every predictor says of every fold that the task can have."""
-    return expand(
-        rules.fit_probe.output.prediction,
-        task=wildcards.task,
-        protocol=wildcards.protocol,
-        encoder=TABLES.scored_on(wildcards.task, config["encoders"], config["recipes"]),
-        probe=config["probes"],
-        fold=range(TABLES.fold_count(wildcards.task)),
-    )
+    common = {
+        "task": wildcards.task,
+        "protocol": wildcards.protocol,
+        "fold": range(TABLES.fold_count(wildcards.task)),
+    }
+    return [
+        *expand(
+            rules.fit_probe.output.prediction,
+            encoder=TABLES.scored_on(
+                wildcards.task, config["encoders"], config["recipes"]
+            ),
+            probe=config["probes"],
+            **common,
+        ),
+        *expand(rules.fit_method.output.prediction, method=config["methods"], **common),
+    ]
+
+
+def method_row(wildcards):
+    return TABLES.methods[wildcards.method]
+
+
+def method_pictures(wildcards):
+    """Input function: patches of the task's samples, and slides where patches hold no pictures, of kinds that need them."""
+    if not needs(method_row(wildcards)["kind"], PATCHES):
+        return []
+    patches = task_members(rules.extract_patches.output.patches)(wildcards)
+    if config["patch"]["pictures"]:
+        return patches
+    return [*patches, *task_members(rules.build_pyramid.output.slide)(wildcards)]
 
 
 def scored(output, tasks):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+Side = Literal["train", "test"]
 
 
 class NoSuchFold(LookupError):
@@ -11,7 +13,7 @@ class NoSuchFold(LookupError):
 
 
 def split_of(splits: Mapping[str, Any], fold: int) -> Mapping[str, Any]:
-    """The fold of that number: `fold`, `test_donors`, `train` and `test` (sample ids).
+    """The fold of that number: `fold`, `test_donors`, `train` and `test` (sample ids), perhaps `test_spots`.
 
     Raises
     ------
@@ -31,3 +33,33 @@ def split_of(splits: Mapping[str, Any], fold: int) -> Mapping[str, Any]:
 def samples_of(splits: Mapping[str, Any]) -> list[str]:
     """Ids of all samples of the folds, sorted."""
     return sorted({name for split in splits["folds"] for name in (*split["train"], *split["test"])})
+
+
+def shared_samples(split: Mapping[str, Any]) -> list[str]:
+    """Samples that a fold both trains and tests on, spot by spot, sorted; none where it holds out whole samples."""
+    return sorted(set(split["train"]) & set(split["test"]))
+
+
+def rows_of(split: Mapping[str, Any], side: Side, sample: str, spots: Sequence[str]) -> list[int]:
+    """Which spots of a sample of one side a fold trains or tests on: their rows among `spots`.
+
+    All of them; but of a sample on both sides those that the fold's `test_spots` (sample -> names) lists are tested on,
+    and all others are trained on.
+
+    Raises
+    ------
+    ValueError
+        If a sample on both sides has no list, or its list names a spot that it does not have.
+    """
+    if sample not in shared_samples(split):
+        return list(range(len(spots)))
+    listed = split.get("test_spots", {}).get(sample)
+    if listed is None:
+        raise ValueError(
+            f"fold {split['fold']}: {sample} is on both sides, and test_spots does not say which spots are"
+        )
+    tested = set(listed)
+    strangers = sorted(tested - set(spots))
+    if strangers:
+        raise ValueError(f"fold {split['fold']}: {sample} has no spot {strangers[0]!r}, which test_spots lists")
+    return [row for row, name in enumerate(spots) if (name in tested) == (side == "test")]

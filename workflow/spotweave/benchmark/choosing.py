@@ -14,7 +14,7 @@ from spotweave.benchmark.tasks import Task
 from spotweave.expression.gene_names import why_they_do_not_meet
 from spotweave.expression.genes import most_variable_genes
 from spotweave.expression.samples import Expression, columns, read_expression, with_meeting_genes
-from spotweave.folds import samples_of
+from spotweave.folds import rows_of, samples_of, shared_samples
 from spotweave.protocols import Protocol
 
 
@@ -35,20 +35,31 @@ def choose_genes(
     names = samples_of(splits)
     read = [read_expression(expression[name], name) for name in tqdm(names, desc="expression", disable=None)]
     counts = dict(zip(names, with_meeting_genes(read), strict=True))
+    every = list(counts.values())
     folds = {
-        split["fold"]: genes_of_fold(task, names if protocol.genes_from == "all" else split["train"], counts)
+        split["fold"]: genes_of_fold(task, every if protocol.genes_from == "all" else trained_on(split, counts))
         for split in tqdm(splits["folds"], desc="folds", disable=None)
     }
     union = sorted({gene for chosen in folds.values() for gene in chosen.genes})
     write_targets(path, {name: spots_of(sample, union) for name, sample in counts.items()}, folds)
 
 
-def genes_of_fold(task: Task, chosen_on: Sequence[str], counts: Mapping[str, Expression]) -> Chosen:
+def trained_on(split: Mapping[str, Any], counts: Mapping[str, Expression]) -> list[Expression]:
+    """The training spots of a fold, sample by sample."""
+    chosen = {name: counts[name] for name in split["train"]}
+    for name in shared_samples(split):
+        barcodes = chosen[name].barcodes.tolist()
+        chosen[name] = chosen[name].spots(barcodes[row] for row in rows_of(split, "train", name, barcodes))
+    return list(chosen.values())
+
+
+def genes_of_fold(task: Task, chosen_on: Sequence[Expression]) -> Chosen:
     """The genes that these samples choose, alphabetical; the reason where there are none."""
-    genes = most_variable_genes([counts[name] for name in chosen_on], task.n_genes, task.min_spot_share)
+    genes = most_variable_genes(chosen_on, task.n_genes, task.min_spot_share)
     if genes:
         return Chosen(genes)
-    why = why_they_do_not_meet(chosen_on, [counts[name].genes.tolist() for name in chosen_on])
+    names = [sample.sample_id for sample in chosen_on]
+    why = why_they_do_not_meet(names, [sample.genes.tolist() for sample in chosen_on])
     share = f"{task.min_spot_share:.0%}"
     return Chosen([], why or f"no gene is counted in {share} of the spots of every sample it is chosen on")
 

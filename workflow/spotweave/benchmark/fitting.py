@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 
 from spotweave import probes, protocols
 from spotweave.benchmark.embeddings import Joined, join, read_embeddings
-from spotweave.benchmark.predictions import ABSENT, NotPredicted, Prediction
+from spotweave.benchmark.predictions import NotPredicted, Prediction
+from spotweave.benchmark.sides import require_enough, require_genes, require_split, sides_of
 from spotweave.benchmark.splits import inner_folds
 from spotweave.benchmark.targets import Spots, Targets
-from spotweave.folds import NoSuchFold, samples_of, split_of
+from spotweave.folds import Side, rows_of, samples_of
 from spotweave.io import is_refused
 from spotweave.probes import Training
 from spotweave.protocols import Protocol
 
-MIN_TRAIN_SPOTS = 10
 RANDOM_WEIGHTS = "random weights"
 
 
@@ -67,6 +67,10 @@ class Sample:
         """(N, len(genes)) expression of these spots."""
         return self.spots.on_scale(scale, genes)[self.joined.rows]
 
+    def depth(self) -> NDArray[np.float64]:
+        """(N,) ln(1 + all counts) of these spots."""
+        return np.log1p(self.spots.totals[self.joined.rows])
+
 
 def predict_fold(
     cell: Cell,
@@ -97,15 +101,15 @@ def predict_fold(
     """
     choices = cell.choices(splits, fold)
     try:
-        split = _split(splits, fold)
-        choices |= {"test_donors": " ".join(split["test_donors"]), "train_samples": " ".join(split["train"])}
+        split = require_split(splits, fold)
+        choices |= sides_of(split)
         _require_embeddings(splits, embeddings, refusals or {})
-        chosen = targets.fold(fold)
-        if chosen.reason:
-            raise NotPredicted(chosen.reason)
-        train, test = ([_sample(name, fold, targets, embeddings) for name in split[side]] for side in ("train", "test"))
+        genes = require_genes(targets, fold)
+        train, test = (
+            [_sample(name, split, side, targets, embeddings) for name in split[side]] for side in ("train", "test")
+        )
         protocol = protocols.load(cell.protocol)
-        values, details = _fit(cell, protocol, chosen.genes, train, test, splits["donors"])
+        values, details = _fit(cell, protocol, genes, train, test, splits["donors"])
     except NotPredicted as why:
         return Prediction.none(why, choices)
     spots = [np.asarray(sample.spots.names)[sample.joined.rows].tolist() for sample in test]
@@ -114,7 +118,7 @@ def predict_fold(
         values.astype(np.float32),
         [name for names in spots for name in names],
         [sample.name for sample, names in zip(test, spots, strict=True) for _ in names],
-        chosen.genes,
+        genes,
         choices={
             **details,
             **choices,
@@ -124,15 +128,6 @@ def predict_fold(
             "protocol_choices": protocol.as_record(),
         },
     )
-
-
-def _split(splits: Mapping[str, Any], fold: int) -> Mapping[str, Any]:
-    if not splits["folds"]:
-        raise NotPredicted(splits["reason"] or "the task has no folds", ABSENT)
-    try:
-        return split_of(splits, fold)
-    except NoSuchFold as why:
-        raise NotPredicted(str(why), ABSENT) from None
 
 
 def _require_embeddings(splits: Mapping[str, Any], embeddings: Mapping[str, Path], refusals: Mapping[str, str]) -> None:
@@ -145,11 +140,14 @@ def _require_embeddings(splits: Mapping[str, Any], embeddings: Mapping[str, Path
         raise NotPredicted(f"the encoder is unavailable: no embeddings of {which}{why}")
 
 
-def _sample(name: str, fold: int, targets: Targets, embeddings: Mapping[str, Path]) -> Sample:
-    found = read_embeddings(embeddings[name], fold)
+def _sample(
+    name: str, split: Mapping[str, Any], side: Side, targets: Targets, embeddings: Mapping[str, Path]
+) -> Sample:
+    found = read_embeddings(embeddings[name], split["fold"])
     if found is None:
-        raise NotPredicted(f"the encoder has no embeddings of {name} for fold {fold}")
+        raise NotPredicted(f"the encoder has no embeddings of {name} for fold {split['fold']}")
     spots = targets.spots(name)
+    spots = spots.at(rows_of(split, side, name, spots.names))
     return Sample(name, spots, join(spots.names, found))
 
 
@@ -164,8 +162,7 @@ def _fit(
     """(N, G) predictions of the test spots, and what was chosen on the way."""
     train = [sample for sample in train if len(sample.joined.rows)]
     names = [sample.name for sample in train for _ in sample.joined.rows]
-    if len(names) < MIN_TRAIN_SPOTS:
-        raise NotPredicted(f"{len(names)} training spots, at least {MIN_TRAIN_SPOTS} are needed")
+    require_enough(len(names))
     positions_px = np.concatenate([sample.spots.positions_px[sample.joined.rows] for sample in train])
     folds, kind = inner_folds(names, [donors[name] for name in names], positions_px)
     training = Training(
@@ -173,6 +170,7 @@ def _fit(
         np.concatenate([sample.target(protocol.target, genes) for sample in train]),
         np.repeat(np.arange(len(train)), [len(sample.joined.rows) for sample in train]),
         folds,
+        np.concatenate([sample.depth() for sample in train]),
     )
     probe = probes.load(cell.probe).fit(training, protocol.fit, cell.seed)
     values = probe.predict(np.concatenate([sample.joined.features for sample in test]))

@@ -23,7 +23,7 @@ from spotweave.benchmark.folds_table import FoldRow, comparable, frame
 from spotweave.benchmark.predictions import PREDICTED, REFUSED, Prediction, read_prediction
 from spotweave.benchmark.spread import Spread, SpreadRow
 from spotweave.benchmark.targets import Targets
-from spotweave.folds import split_of
+from spotweave.folds import rows_of, split_of
 from spotweave.metrics import Array, Scored
 from spotweave.protocols import Protocol
 
@@ -158,21 +158,25 @@ def truth_beside(
     genes = targets.fold(fold).genes
     if list(prediction.genes) != genes:
         raise ValueError(f"{path}: its genes are not those of fold {fold}")
-    test_samples = split_of(scoring.splits, fold)["test"]
-    rows_of = _rows_by_sample(prediction, test_samples, path)
+    split = split_of(scoring.splits, fold)
+    test_samples = split["test"]
+    rows_by = _rows_by_sample(prediction, test_samples, path)
     least = protocol.min_spots if protocol.score_over == "sample" else 1
-    names = [name for name in test_samples if len(rows_of[name]) >= least]
+    names = [name for name in test_samples if len(rows_by[name]) >= least]
     truth, counts, positions_px = [], [], []
     for name in names:
         spots = targets.spots(name)
-        rows = _rows_of_spots(spots.names, [prediction.spots[row] for row in rows_of[name]], path)
+        rows = _rows_of_spots(spots.names, [prediction.spots[row] for row in rows_by[name]], path)
+        trained = np.setdiff1d(rows, rows_of(split, "test", name, spots.names))
+        if len(trained):
+            raise ValueError(f"{path}: {name} {spots.names[trained[0]]} is no test spot of fold {fold}")
         truth.append(spots.on_scale(protocol.target, genes)[rows])
         counts.append(spots.counts_of(genes)[rows])
         positions_px.append(spots.positions_px[rows])
     unmet = [name for name, values in zip(names, counts, strict=True) if np.isnan(values).all()]
     samples = np.repeat(np.arange(len(names)), [len(values) for values in truth])
     is_pooled = protocol.score_over == "pooled"
-    chosen = np.concatenate([rows_of[name] for name in names]) if names else np.empty(0, dtype=np.int64)
+    chosen = np.concatenate([rows_by[name] for name in names]) if names else np.empty(0, dtype=np.int64)
     empty = np.empty((0, len(genes)))
     return ScoredFold(
         Scored(
@@ -188,7 +192,7 @@ def truth_beside(
         ),
         [""] if is_pooled else names,
         names,
-        {name: len(rows_of[name]) for name in test_samples if name not in names},
+        {name: len(rows_by[name]) for name in test_samples if name not in names},
         f"none of the genes is in {', '.join(unmet)}, by name or by gene_id" if unmet else "",
     )
 

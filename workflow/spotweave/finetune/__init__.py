@@ -18,7 +18,7 @@ from spotweave.expression.gene_names import why_they_do_not_meet
 from spotweave.expression.samples import Expression, columns, read_expression, with_meeting_genes
 from spotweave.expression.scales import log_share
 from spotweave.expression.variable import most_variable_within_samples
-from spotweave.folds import NoSuchFold, split_of
+from spotweave.folds import NoSuchFold, shared_samples, split_of
 from spotweave.io import is_refused
 from spotweave.slide.patch_files import PatchReader
 
@@ -77,12 +77,15 @@ def pick_fold(splits: Mapping[str, Any], fold: int) -> Mapping[str, Any]:
     Raises
     ------
     Refusal
-        If there is none, because a donor fell away.
+        If there is none, because a donor fell away, or if it trains on some spots of a sample and tests on others.
     """
     try:
-        return split_of(splits, fold)
+        chosen = split_of(splits, fold)
     except NoSuchFold as why:
         raise Refusal(str(why)) from None
+    if shared_samples(chosen):
+        raise Refusal(f"fold {fold} splits samples, and fine-tuning holds out whole ones")
+    return chosen
 
 
 def training_samples(fold: Mapping[str, Any], samples: Sequence[Sample]) -> list[Sample]:

@@ -1,11 +1,22 @@
-"""What the schema cannot say of the table of tasks."""
+"""What the schema cannot say of the table of tasks, and of the names in the configuration."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from spotweave.registry import nearest
+from spotweave.registry import Registry, nearest
 from spotweave.tables.rows import Row
+
+# Entries that configurations of before may name: (registry, name) -> what to write instead.
+GONE = {("probes", "mean"): "it said the same over every encoder; methods: [mean_expression] says it once"}
+
+
+def entry_faults(where: str, registry: Registry, name: str) -> list[str]:
+    """What is wrong with a name that should be an entry of a registry."""
+    unknown = registry.fault(name)
+    if unknown and (registry.package, name) in GONE:
+        unknown = f"{name!r} is no {registry.what} any more: {GONE[registry.package, name]}"
+    return [f"{where}: {unknown}"] if unknown else []
 
 
 def task_faults(

@@ -1,4 +1,5 @@
-"""What the schemas cannot say of the tables of encoders, recipes and nuclei models: entries say it of themselves."""
+"""What the schemas cannot say of the tables of encoders, recipes, nuclei models and methods: entries say it of
+themselves."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from spotweave.encoders import check_row, patch_fault
+from spotweave.methods import METHODS
 from spotweave.nuclei import check_row as check_nuclei
 from spotweave.recipes import RECIPES
 from spotweave.registry import nearest
@@ -118,11 +120,22 @@ def environment_faults(where: str, name: str | None, envs: Path) -> list[str]:
 
 
 def recipe_columns() -> dict[str, Any]:
-    """The columns of all kinds of recipe: name -> rule; where kinds differ, what one of them takes is let pass."""
+    """The columns of all kinds of recipe."""
+    return _together(RECIPES.load(kind).COLUMNS for kind in RECIPES.names())
+
+
+def method_columns() -> dict[str, Any]:
+    """The columns of all kinds of method."""
+    return _together(METHODS.constant(kind, "COLUMNS", {}) for kind in METHODS.names())
+
+
+def _together(kinds: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Columns of several kinds: name -> rule; where kinds differ, what one of them takes is let pass."""
     rules: dict[str, list[Any]] = {}
-    for kind in RECIPES.names():
-        for column, rule in RECIPES.load(kind).COLUMNS.items():
-            rules.setdefault(column, []).append(rule)
+    for columns in kinds:
+        for column, rule in columns.items():
+            if rule not in rules.setdefault(column, []):
+                rules[column].append(rule)
     return {
         column: found[0] if len(found) == 1 else {"description": found[0]["description"], "anyOf": found}
         for column, found in rules.items()
@@ -136,10 +149,45 @@ def kind_faults(where: str, row: Row, others: Iterable[str]) -> list[str]:
     if unknown:
         return [f"{where}:kind: {unknown}"]
     kind = RECIPES.load(name)
-    checker = Checker({"type": "object", "properties": kind.COLUMNS, "required": list(kind.REQUIRED)})
-    faults = list(checker.faults(where, {column: cell for column, cell in row.items() if column in kind.COLUMNS}))
-    unused = sorted(set(row) & set(others) - set(kind.COLUMNS))
-    return faults + [f"{where}:{column}: is not for recipes of the kind {name}, allowed: empty" for column in unused]
+    return _own_column_faults(where, row, kind.COLUMNS, kind.REQUIRED, others, f"recipes of the kind {name}")
+
+
+def method_faults(
+    rows: Mapping[str, Row], rows_at: Mapping[tuple[str, str], str], said: Iterable[str], envs: Path
+) -> list[str]:
+    """What is wrong with the methods, a line each; parameters as in `model_faults`."""
+    said, columns = list(said), method_columns()
+    found = []
+    for name, row in rows.items():
+        where = rows_at["methods", name]
+        own = environment_faults(f"{where}:env", row.get("env"), envs)
+        if is_clear(where, said):
+            kind = row["kind"]
+            unknown = METHODS.fault(kind)
+            own += (
+                [f"{where}:kind: {unknown}"]
+                if unknown
+                else _own_column_faults(
+                    where,
+                    row,
+                    METHODS.constant(kind, "COLUMNS", {}),
+                    METHODS.constant(kind, "REQUIRED", ()),
+                    columns,
+                    f"methods of the kind {kind}",
+                )
+            )
+        found += own
+    return found
+
+
+def _own_column_faults(
+    where: str, row: Row, columns: Mapping[str, Any], required: Iterable[str], others: Iterable[str], whose: str
+) -> list[str]:
+    """What is wrong with a kind's own columns, and which cells of other kinds' columns are filled in."""
+    checker = Checker({"type": "object", "properties": columns, "required": list(required)})
+    faults = list(checker.faults(where, {column: cell for column, cell in row.items() if column in columns}))
+    unused = sorted(set(row) & set(others) - set(columns))
+    return faults + [f"{where}:{column}: is not for {whose}, allowed: empty" for column in unused]
 
 
 def recipe_faults(where: str, name: str, row: Row, encoders: Mapping[str, Row], config: Mapping[str, Any]) -> list[str]:

@@ -15,8 +15,16 @@ import yaml
 
 from spotweave.errors import TableFaults
 from spotweave.placing import PLACINGS
-from spotweave.plan.benchmark import task_faults
-from spotweave.plan.models import cellvit_faults, environment_faults, model_faults, nuclei_faults, recipe_columns
+from spotweave.plan.benchmark import entry_faults, task_faults
+from spotweave.plan.models import (
+    cellvit_faults,
+    environment_faults,
+    method_columns,
+    method_faults,
+    model_faults,
+    nuclei_faults,
+    recipe_columns,
+)
 from spotweave.plan.samples import read_cohorts, sample_faults
 from spotweave.pooling import POOLINGS
 from spotweave.readers import layout_fault
@@ -46,6 +54,7 @@ class Tables:
     identities: tuple[Row, ...] = ()
     downloads_at_once: dict[str, int] = field(default_factory=dict)
     nuclei: dict[str, Row] = field(default_factory=dict)
+    methods: dict[str, Row] = field(default_factory=dict)
 
     def technology_of(self, sample: str) -> Row:
         """The row of the sample's technology."""
@@ -174,13 +183,16 @@ def load(config: Mapping[str, Any], root: Path, config_source: str = "config", f
     tasks = table(config["tasks_table"], "tasks", "task")
     recipes = table(config["recipes_table"], "recipes", "recipe", recipe_columns())
     nuclei = table(config["nuclei_table"], "nuclei", "nuclei")
+    methods = table(config["methods_table"], "methods", "method", method_columns())
 
     samples, cohorts, found = read_cohorts(config["cohorts"], schemas / "cohort.schema.yaml", config_source)
     faults += found
     for where, row in samples.values():
         faults += sample_faults(where, row, None if "technologies" in unread else technologies, sources)
 
-    for key, known in (("encoders", encoders), ("tasks", tasks), ("recipes", recipes), ("nuclei", nuclei)):
+    for key, known in zip(
+        ("encoders", "tasks", "recipes", "nuclei", "methods"), (encoders, tasks, recipes, nuclei, methods), strict=True
+    ):
         faults += [
             f"{config_source}:{key}: {name!r} is in no table, {nearest(name, known)}"
             for name in config[key]
@@ -193,8 +205,10 @@ def load(config: Mapping[str, Any], root: Path, config_source: str = "config", f
     faults += environment_faults(f"{config_source}:tissue.env", config["tissue"]["env"], root / "envs")
     if not unread & {"encoders", "recipes"}:
         faults += model_faults(config, config_source, encoders, recipes, rows_at, faults, root / "envs")
-    faults += nuclei_faults(nuclei, rows_at, faults, root / "envs")
-    faults += cellvit_faults(config["nuclei"], nuclei, config_source)
+    faults += nuclei_faults(nuclei, rows_at, faults, root / "envs") + cellvit_faults(
+        config["nuclei"], nuclei, config_source
+    )
+    faults += method_faults(methods, rows_at, faults, root / "envs")
     faults += pool_faults(config, config_source, samples, technologies)
     for name in config["tasks"]:
         if name in tasks:
@@ -220,6 +234,7 @@ def load(config: Mapping[str, Any], root: Path, config_source: str = "config", f
         tuple(identities.values()),
         {name: int(row["downloads_at_once"]) for name, row in sources.items() if "downloads_at_once" in row},
         nuclei,
+        methods,
     )
 
 
@@ -238,12 +253,6 @@ def pool_faults(
                 " allowed: square_<n>um, hexagonal_<n>um; or a configuration of samples with bins alone"
             ]
     return []
-
-
-def entry_faults(where: str, registry: Registry, name: str) -> list[str]:
-    """What is wrong with a name that should be an entry of a registry."""
-    unknown = registry.fault(name)
-    return [f"{where}: {unknown}"] if unknown else []
 
 
 def _choose(

@@ -58,12 +58,15 @@ class Training:
         (N,) int code of the sample of each spot.
     inner_folds
         (N,) int; spots of one inner fold are held out together when a setting is cross-validated.
+    depth
+        (N,) float64, ln(1 + all counts of the spot); None where nobody asks for it.
     """
 
     features: NDArray[np.floating]
     target: NDArray[np.float64]
     samples: NDArray[np.int64]
     inner_folds: NDArray[np.int64]
+    depth: NDArray[np.float64] | None = None
 
 
 class Probe(Protocol):

@@ -1,0 +1,41 @@
+"""Fit one method on the training spots of one fold of a task, under one protocol, and keep its predictions."""
+
+import json
+
+from _stage import Stage
+
+stage = Stage(
+    "fit_method",
+    __doc__,
+    inputs=["splits", "targets"],
+    outputs=["prediction"],
+    record=False,
+)
+stage.option("--samples", nargs="+", action="extend", required=True, help="ids of the task's samples")
+stage.option("--fold", required=True, type=int)
+stage.option("--protocol", required=True, help="what the method has to keep to (a module of protocols/)")
+stage.option("--row", required=True, type=json.loads, help="JSON: the method's row of the table of methods")
+stage.option(
+    "--patches", required=True, help="path of a sample's patches, with {sample} in it; for kinds that need them"
+)
+stage.option("--slides", help="path of a slide, with {sample} in it; for patches without pictures")
+stage.option("--seed", required=True, type=int, help="of whatever the method draws")
+stage.option("--threads", type=int, default=1, help="results are equal to the last bit for equal numbers of threads")
+
+
+def work(args):
+    from spotweave.benchmark.method_fitting import pictures_at, predict_fold
+    from spotweave.benchmark.predictions import write_prediction
+    from spotweave.benchmark.targets import Targets
+    from spotweave.io import read_json
+    from spotweave.methods import Job
+
+    pictures = pictures_at(args.samples, args.patches, args.slides)
+    job = Job(args.seed, args.threads)
+    with Targets(args.targets) as targets:
+        prediction = predict_fold(args.row, args.protocol, args.fold, read_json(args.splits), targets, pictures, job)
+    write_prediction(args.prediction, prediction)
+
+
+if __name__ == "__main__":
+    stage.run(work)

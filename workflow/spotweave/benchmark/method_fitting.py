@@ -1,0 +1,146 @@
+"""A method without a probe: fitted to the training spots of one fold, it predicts the test spots."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spotweave import methods, protocols
+from spotweave.benchmark.predictions import NotPredicted, Prediction
+from spotweave.benchmark.sides import require_enough, require_genes, require_split, sides_of
+from spotweave.benchmark.splits import inner_folds
+from spotweave.benchmark.targets import Spots, Targets
+from spotweave.folds import Side, rows_of
+from spotweave.methods import PATCHES, CannotPredict, Job, Pictures, Sample, Training, TrainingSample
+
+# Cells of a row that say where and with what its jobs run, and what the file says elsewhere.
+NO_SETTINGS = {"method", "kind", "env"}
+
+
+def pictures_at(samples: Sequence[str], patches: str, slides: str | None) -> dict[str, Pictures]:
+    """Sample id -> its pictures, from paths with `{sample}` in them; nothing is opened."""
+
+    def of(sample: str, path: str) -> Path:
+        return Path(path.replace("{sample}", sample))
+
+    return {name: Pictures(of(name, patches), of(name, slides) if slides else None) for name in samples}
+
+
+def predict_fold(
+    row: Mapping[str, str],
+    protocol_name: str,
+    fold: int,
+    splits: Mapping[str, Any],
+    targets: Targets,
+    pictures: Mapping[str, Pictures],
+    job: Job,
+) -> Prediction:
+    """Fit a method to the training spots of one fold and predict its test spots.
+
+    Parameters
+    ----------
+    row
+        The method's, of the table of methods, without remarks.
+    fold
+        Its number; the splits may lack it.
+    splits
+        Content of `splits.json`.
+    pictures
+        Sample id -> its patches; handed to kinds that need them and to no others.
+
+    Returns
+    -------
+    prediction
+        Without rows, and with the reason, where the fold cannot be predicted.
+
+    Raises
+    ------
+    ValueError
+        If the method's answer has not a row for each spot and a column for each gene.
+    """
+    settings = {name: cell for name, cell in row.items() if name not in NO_SETTINGS}
+    choices: dict[str, Any] = {
+        "task": splits["task"],
+        "protocol": protocol_name,
+        "predictor": row["method"],
+        "method": row["method"],
+        "kind": row["kind"],
+        "settings": json.dumps(settings, sort_keys=True),
+        "fold": fold,
+        "seed": job.seed,
+    }
+    if not methods.needs(row["kind"], PATCHES):
+        pictures = {}
+    protocol = protocols.load(protocol_name)
+    try:
+        split = require_split(splits, fold)
+        choices |= sides_of(split)
+        genes = require_genes(targets, fold)
+        training = _training(split, splits["donors"], genes, protocol.target, targets, pictures)
+        choices["n_train_spots"] = sum(len(known.totals) for known in training.samples)
+        test = [sample for sample, _ in _side(split, "test", splits["donors"], targets, pictures)]
+        method = methods.load(row["kind"]).fit(training, row, job)
+        predicted = [_checked(method.predict(sample), sample, genes) for sample in test]
+    except NotPredicted as why:
+        return Prediction.none(why, choices)
+    except CannotPredict as why:
+        return Prediction.none(NotPredicted(str(why)), choices)
+    return Prediction(
+        np.concatenate([np.empty((0, len(genes)), np.float32), *predicted]),
+        [name for sample in test for name in sample.spots],
+        [sample.name for sample in test for _ in sample.spots],
+        genes,
+        choices={**method.details, **choices, "protocol_choices": protocol.as_record()},
+    )
+
+
+def _side(
+    split: Mapping[str, Any],
+    side: Side,
+    donors: Mapping[str, str],
+    targets: Targets,
+    pictures: Mapping[str, Pictures],
+) -> list[tuple[Sample, Spots]]:
+    """The samples of a side that have spots in it, as a method sees them, beside their counts."""
+    found = []
+    for name in split[side]:
+        spots = targets.spots(name)
+        spots = spots.at(rows_of(split, side, name, spots.names))
+        if spots.names:
+            sample = Sample(name, donors[name], spots.names, spots.positions_px, pictures.get(name))
+            found.append((sample, spots))
+    return found
+
+
+def _training(
+    split: Mapping[str, Any],
+    donors: Mapping[str, str],
+    genes: Sequence[str],
+    scale: str,
+    targets: Targets,
+    pictures: Mapping[str, Pictures],
+) -> Training:
+    side = _side(split, "train", donors, targets, pictures)
+    sizes = [len(spots.names) for _, spots in side]
+    require_enough(sum(sizes))
+    names = [sample.name for sample, spots in side for _ in spots.names]
+    positions_px = np.concatenate([spots.positions_px for _, spots in side])
+    folds, held_out = inner_folds(names, [donors[name] for name in names], positions_px)
+    samples = [
+        TrainingSample(sample, spots.on_scale(scale, genes), spots.counts_of(genes), spots.totals, own)
+        for (sample, spots), own in zip(side, np.split(folds, np.cumsum(sizes)[:-1]), strict=True)
+    ]
+    return Training(samples, genes, scale, held_out)
+
+
+def _checked(values: NDArray[np.float64], sample: Sample, genes: Sequence[str]) -> NDArray[np.float32]:
+    """What a method said of one sample; `write_prediction` looks for what is not finite."""
+    shape = (len(sample.spots), len(genes))
+    if np.shape(values) != shape:
+        raise ValueError(f"{sample.name}: a method predicts {np.shape(values)}, asked for {shape} spots and genes")
+    return np.asarray(values, dtype=np.float32)
