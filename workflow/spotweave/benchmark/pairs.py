@@ -6,6 +6,7 @@ The table `comparisons.csv`; the verdicts of the leaderboard are read from it. C
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -113,8 +114,8 @@ def _table(
     task: str, protocol: str, names: Sequence[str], scores: Array, values: Array, errors: pd.DataFrame
 ) -> pd.DataFrame:
     first, second = np.triu_indices(len(names), 1)
-    pairs = [tuple(sorted((names[i], names[j]))) for i, j in zip(first, second, strict=True)]
-    own = errors.reindex(pd.MultiIndex.from_tuples(pairs))
+    pairs = list(itertools.combinations(names, 2))  # in the order of the indices
+    own = errors.reindex(pd.MultiIndex.from_tuples([tuple(sorted(pair)) for pair in pairs]))
     error, freedom = own["error"].to_numpy(), own["freedom"].to_numpy()
     difference = scores[first] - scores[second]
     reach = verdicts.reach(error, freedom)
@@ -128,8 +129,8 @@ def _table(
         {
             "task": task,
             "protocol": protocol,
-            "predictor": [names[i] for i in first],
-            "other": [names[j] for j in second],
+            "predictor": [pair[0] for pair in pairs],
+            "other": [pair[1] for pair in pairs],
             "difference": difference.round(DECIMALS) + 0.0,
             "low": (difference - reach).round(DECIMALS) + 0.0,
             "high": (difference + reach).round(DECIMALS) + 0.0,
