@@ -108,9 +108,9 @@ def test_every_metric_keeps_the_contract(three_groups, name):
     for folds in ([values], [values, values]):
         summary = metric.summarise(folds)
         assert tuple(summary) == metric.COLUMNS
+        assert all(isinstance(number, float) for number in summary.values())
     assert set(metrics.best_of(name)) <= set(metric.COLUMNS)
     assert set(metrics.best_of(name).values()) <= {"high", "low"}
-        assert all(isinstance(number, float) for number in summary.values())
     if values.shape:
         nothing = metric.summarise([np.full((3, 5), np.nan)])
         assert all(np.isnan(number) or number == 0 for number in nothing.values())
