@@ -137,7 +137,7 @@ def _error(variance: Array, blocks: Array) -> tuple[float, float]:
     The error falls short of the truth by a share that is proportional to 1 / side (both edges of a block in either
     direction), so the whole side's, and what it is above the half side's, is without it (the bias correction of Politis
     & Romano, Journal of Time Series Analysis 16, 1995, by two widths). Noise must not make it smaller. What is gained
-    so is itself less certain than the whole side's error: half of the blocks' degrees of freedom (Satterthwaite) are left.
+    is itself less certain than the whole side's error: half of the blocks' degrees of freedom (Satterthwaite) stay.
     """
     whole, half = np.sqrt(variance.sum(axis=1))
     total = float(variance[0].sum())
