@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from spotweave.benchmark import long_table, pairs, ranks, ties, verdicts
+from spotweave.benchmark import blocks, long_table, pairs, ranks, ties, verdicts
 from spotweave.benchmark import spread as spread_table
 from spotweave.benchmark.blocks import DRAWS, GRIDS, Blocks, redraw, whole_and_half
 from spotweave.benchmark.folds_table import FoldRow, frame
@@ -61,15 +61,15 @@ def test_sums_of_blocks_give_what_the_drawn_spots_themselves_give(pooled):
     prediction[:, 3] = 7.5
     samples = np.repeat([0, 1], 30)
     positions = rng.uniform(0, 4000, (60, 2))
-    blocks = {name: whole_and_half(name, positions[samples == code], 0.5, 800, 3) for code, name in enumerate("ab")}
-    found = redraw(scored(truth, prediction, samples, pooled, positions), ["a", "b"], blocks)
+    cut_of = {name: whole_and_half(name, positions[samples == code], 0.5, 800, 3) for code, name in enumerate("ab")}
+    found = redraw(scored(truth, prediction, samples, pooled, positions), ["a", "b"], cut_of)
     assert len(found) == 1 if pooled else 2
     for number, one in enumerate(found):
         for side, grid in ((0, 0), (1, GRIDS - 1)):
             drawn = []
             for code, name in enumerate("ab"):
                 if pooled or code == number:
-                    cut = blocks[name][side]
+                    cut = cut_of[name][side]
                     at = np.floor((positions * 0.5 + cut.offsets_um[grid]) / cut.side_um).astype(int)
                     cell = at[:, 0] * 2**31 + at[:, 1]
                     for block, times in zip(cut.cells[grid], cut.times[grid][5], strict=True):
@@ -94,17 +94,19 @@ def test_every_predictor_meets_the_same_blocks_and_the_seed_and_the_sample_decid
 @pytest.fixture(scope="module")
 def simulated():
     """Scores and rows of spread of 100 sections, with a predictor, its equal and one that sees less."""
-    sections = []
-    for seed in range(100):
-        rng = np.random.default_rng([seed, 1])
-        mix = np.random.default_rng(7).normal(size=(2, GENES))
-        what, *unseen = np.split(fields(rng, 8, 300.0), 4, axis=1)
-        truth = what @ mix + rng.normal(size=(len(what), GENES))
-        noise = (1.0, 1.0, 2.5)
-        made = {name: (what + n * one) @ mix for name, n, one in zip("abc", noise, unseen, strict=True)}
-        rows = errors_of(made, truth, seed)
-        sections.append(({name: score_of(truth, one) for name, one in made.items()}, rows))
-    return sections
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(blocks, "DRAWS", 400)  # errors of the errors: .035 of them
+        return [section(seed) for seed in range(100)]
+
+
+def section(seed):
+    rng = np.random.default_rng([seed, 1])
+    mix = np.random.default_rng(7).normal(size=(2, GENES))
+    what, *unseen = np.split(fields(rng, 8, 300.0), 4, axis=1)
+    truth = what @ mix + rng.normal(size=(len(what), GENES))
+    noise = {"a": 1.0, "b": 1.0, "c": 2.5}
+    made = {name: (what + n * one) @ mix for (name, n), one in zip(noise.items(), unseen, strict=True)}
+    return {name: score_of(truth, one) for name, one in made.items()}, errors_of(made, truth, seed)
 
 
 def p_of(scores, rows, first, second):
@@ -127,8 +129,9 @@ def test_equally_good_predictors_are_told_apart_no_more_often_than_nominal(simul
     assert rightly > 0.8
 
 
-def test_single_spots_would_tell_equals_apart_and_blocks_do_not():
-    """What blocks are for: the same sections, cut so small that each block is a spot."""
+def test_single_spots_would_tell_equals_apart_and_blocks_do_not(monkeypatch):
+    """What blocks are for: sections cut so small that each block is a spot."""
+    monkeypatch.setattr(blocks, "DRAWS", 400)
     wrongly = []
     for seed in range(8):
         rng = np.random.default_rng([seed, 2])
