@@ -13,6 +13,7 @@ from spotweave.benchmark.leaderboard import TIES, rank
 from spotweave.benchmark.spread import Spread
 from spotweave.correlation import pearson_by_group
 from spotweave.metrics import Scored, pearson
+from spotweave.report.leaderboard import leaderboard_page
 
 PITCH_UM, WIDE, GENES = 250.0, 24, 6
 ROWS, COLUMNS = np.divmod(np.arange(WIDE * WIDE), WIDE)
@@ -373,3 +374,16 @@ def test_samples_of_one_donor_count_once():
     comparisons = board(scores, folds, splits, errors)[1]
     assert (comparisons["donors"].tolist(), comparisons["verdict"].tolist()) == ([4], ["too few donors"])
     assert comparisons["difference_over_donors"][0] == pytest.approx(np.mean([0.5 - 0.4 / 3, 0.3, 0.4, 0.2]), abs=1e-6)
+
+
+def test_the_page_of_the_report_says_what_is_not_told_apart_and_on_how_many_donors():
+    few = board(*cell({"good": [0.5, 0.4], "twin": [0.5, 0.4], "bad": [0.1, 0.2]}))[0].reset_index()
+    few.loc[2, "note"] = "<b>"
+    page = leaderboard_page(few, "pearson_mean_zero")
+    assert "2 donors: too few to tell any predictor from another" in page
+    assert "<td>1 to 3</td><td>good</td><td>0.450 (0.429 to 0.471)</td>" in page
+    assert "&lt;b&gt;" in page
+    of = {"best": np.linspace(0.5, 0.6, 6), "worst": np.linspace(0.1, 0.15, 6)}
+    enough = leaderboard_page(board(*cell(of))[0].reset_index(), "pearson_mean_zero")
+    assert "6 donors: ranks are those" in enough
+    assert "<td>2</td><td>worst</td>" in enough
