@@ -79,6 +79,13 @@ wildcard_constraints:
     fold=r"\d+",
 
 
+@functools.cache
+def entry_file(entry):
+    """The file of an entry of a registry; of one that is a package its `__init__`."""
+    path = LIBRARY / "spotweave" / f"{entry}.py"
+    return path if path.is_file() else path.with_suffix("") / "__init__.py"
+
+
 def code(script, entries=None, files=()):
     """Content hash of a script, all library modules it uses and the `files` it reads beside its inputs.
 
@@ -90,7 +97,7 @@ def code(script, entries=None, files=()):
         return code_hash(LIBRARY, *always)
 
     def hashed(wildcards):
-        loaded = [LIBRARY / "spotweave" / f"{entry}.py" for entry in entries(wildcards)]
+        loaded = map(entry_file, entries(wildcards))
         return code_hash(LIBRARY, *always, *loaded)
 
     return hashed
