@@ -164,7 +164,7 @@ def waves(rng, strengths, spots):
 def test_components_that_nearly_tie_at_the_cut_are_told_apart():
     """By the covariance alone the last ones kept and the first ones left out would mix, by 1e-7 and more."""
     rng = np.random.default_rng(0)
-    strengths = np.array([1.0, 0.3, 0.1, 1e-3, 1e-3 - 2e-7, 1e-4])
+    strengths = np.array([1.0, 0.3, 0.1, 2e-3, 2e-3 - 1e-7, 1e-4])
     left, right, features = waves(rng, strengths, 80)
     target = left[:, [3, 4, 9, 10]] @ rng.normal(size=(4, GENES)) + 0.01 * left[:, :GENES]
     samples = np.arange(80) % 2
