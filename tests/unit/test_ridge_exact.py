@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 from spotweave import probes, protocols
 from spotweave.correlation import pearson_by_group
 from spotweave.probes import Training
+from spotweave.probes.ridge import principal
 
 CHOICES = protocols.load("strict").fit
 GENES = 5
@@ -150,6 +151,15 @@ def test_full_size_meets_scikit_learn_with_its_full_decomposition(spots, dimensi
         expected.fit(features.astype(np.float64), target)
         test = spectrum(rng, 20, dimensions, 0.8)
         np.testing.assert_allclose(probe.predict(test), expected.predict(test), rtol=0, atol=EXACT * target.std())
+
+
+@pytest.mark.parametrize("shape", [(90, 60, 15), (60, 150, 15)])
+def test_some_of_many_components_taken_alone_are_the_same(shape, monkeypatch):
+    data, test = drawn(plain, 4, shape)
+    monkeypatch.setattr(principal, "LARGE", 30)
+    probe = probes.load("ridge").fit(data, replace(CHOICES, max_components=15, alpha_grid=(0.1,)), seed=0)
+    (expected,) = by_singular_values(data.features, data.target, test, 15, (0.1,))
+    np.testing.assert_allclose(probe.predict(test), expected, rtol=0, atol=EXACT * data.target.std())
 
 
 def waves(rng, strengths, spots):
