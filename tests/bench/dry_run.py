@@ -25,20 +25,20 @@ COMMAND = re.compile(r"^Shell command: (.+)$", re.MULTILINE)
 STORE = "results/her2st"
 
 
-def make_tree(folder: Path, samples: int) -> None:
-    """A copy of the project in `folder` with a configuration, `config/many.yaml`, of many samples in cohorts of 50."""
+def make_tree(folder: Path, samples: int, cohort: int = COHORT) -> None:
+    """A copy of the project in `folder` with a configuration, `config/many.yaml`, of many samples in cohorts."""
     for name in TREE:
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
         copy(ROOT / name, folder / name)
     with open(ROOT / "config/cohorts/her2st.csv", newline="") as handle:
         rows = list(csv.DictReader(handle))
     names = []
-    for first in range(0, samples, COHORT):
+    for first in range(0, samples, cohort):
         names.append(f"config/cohorts/c{first}.csv")
         with open(folder / names[-1], "w", newline="") as handle:
             writer = csv.DictWriter(handle, list(rows[0]))
             writer.writeheader()
-            for number in range(first, min(first + COHORT, samples)):
+            for number in range(first, min(first + cohort, samples)):
                 row = {**rows[number % len(rows)], "sample_id": f"s{number}", "donor": f"d{number // 4}"}
                 writer.writerow(row)
     settings = f"cohorts: [{', '.join(names)}]\ntasks: []\nencoders: []\nrecipes: []\n"
@@ -61,7 +61,6 @@ def make_bare(folder: Path, said: str, samples: int) -> None:
         command = COMMAND.search(block)
         if f"{STORE}/samples/s0/" in ", ".join(parts.get("output", [])):
             rules[name] = _rule(name, parts, command[1] if command else "true")
-    cohorts = range(0, samples, COHORT)
     text = f"S = range({samples})\nC = range(0, {samples}, {COHORT})\n\n\n"
     text += "wildcard_constraints:\n    sample=r'[A-Za-z0-9][A-Za-z0-9-]*',\n    cohort=r'\\d+',\n\n\n"
     every = f"expand('{STORE}/cohorts/{{cohort}}.json', cohort=C)"
@@ -71,7 +70,6 @@ def make_bare(folder: Path, said: str, samples: int) -> None:
     text += "\n\n" + _gather("assemble_cohort", members, "cohorts/{cohort}.json")
     text += _gather("audit_identity", f"expand('{STORE}/samples/s{{n}}/fingerprint.json', n=S)", "identity.csv")
     text += _gather("assemble_dataset", every, "dataset.csv") + _gather("summarise_quality", every, "quality.html")
-    assert len(cohorts)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "Snakefile").write_text(text)
 
