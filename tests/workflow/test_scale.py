@@ -51,7 +51,7 @@ _sys.setprofile(_count)
 
 
 def test_what_is_done_for_a_job_does_not_grow_with_the_number_of_samples(tmp_path):
-    """Calls of functions, which no load of the machine changes: as many for the third dozen of samples as the second."""
+    """Calls of functions, which no load of the machine changes: as many for a third dozen of samples as a second."""
     figures = []
     for samples in (12, 24, 36):
         folder = tmp_path / str(samples)

@@ -38,9 +38,7 @@ def keep_gpus_free(groups):
     """
     alone = on_a_gpu()
     return {
-        name: "_after_".join(
-            [group, *(gpu for gpu in alone if name in AFTER_GPU[gpu])]
-        )
+        name: "_after_".join([group, *(gpu for gpu in alone if name in AFTER_GPU[gpu])])
         for name, group in groups.items()
         if name not in alone
     }
