@@ -51,13 +51,13 @@ def bench_slides(folder: Path, side_px: int = SIDE_PX) -> list[str]:
         slide = openslide.OpenSlide(folder / "ours.tif")
         assert abs(float(slide.properties["openslide.mpp-x"]) - 0.5) < 1e-9
         lines.append(
-            f"| slide of {side_px:,} x {side_px:,} px, {name} (drawn) | {seconds(ours.cpu_s)}, {ours.peak_mb:.0f} MB:"
+            f"| drawn slide of {side_px:,} x {side_px:,} px, {name} | {seconds(ours.cpu_s)}, {ours.peak_mb:.0f} MB:"
             f" {times(ours.cpu_s, bare.cpu_s)} bare `vips tiffsave` ({bare.peak_mb:.0f} MB); OpenSlide sees"
             f" {slide.level_count} levels |"
         )
     ours, whole = _in_turn(_jpeg_2000(folder), OURS, WHOLE)
     lines.append(
-        f"| slide of {JPEG2000_PX:,} x {JPEG2000_PX:,} px, JPEG 2000 in tiles (drawn), which this libvips does not"
+        f"| drawn slide of {JPEG2000_PX:,} x {JPEG2000_PX:,} px, JPEG 2000 in tiles, which this libvips does not"
         f" decode | {seconds(ours.cpu_s)}, {ours.peak_mb:.0f} MB: {times(ours.cpu_s, whole.cpu_s)} decoding it whole"
         f" with tifffile ({whole.peak_mb:.0f} MB) |"
     )
