@@ -54,9 +54,9 @@ fuzz: $(READY)
 lint: $(READY)
 	$(RUN) bash tests/lint
 
+# Ratios of one run, about ten CPU minutes.
 bench: $(READY)
 	$(RUN) python tests/bench/run.py --out docs/benchmarks.md
-	$(MAKE) --no-print-directory bench-registration
 
 # How well the fiducial fit does, on real and rendered frames.
 bench-fiducials: $(READY)

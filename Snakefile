@@ -58,6 +58,10 @@ rule all:
         rules.summarise_quality.output,
 
 
+onerror:
+    print(failed_lines())
+
+
 onsuccess:
     print(
         closing.closing_lines(

@@ -12,8 +12,6 @@ import argparse
 import json
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +20,7 @@ TESTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS), str(TESTS.parent / "workflow")]
 
 from measure import Cost, cost_of
+from turns import in_turn, seconds, times
 
 ROOT = TESTS.parent
 REPEATS = 3
@@ -153,16 +152,6 @@ class Section:
         return cost_of([sys.executable, str(ROOT / f"scripts/{script}.py"), *options.split()], self.folder)
 
 
-def least(work: Callable[[], object]) -> float:
-    """CPU seconds, all threads, the least of some runs."""
-    seconds = []
-    for _ in range(REPEATS):
-        start = time.process_time()
-        work()
-        seconds.append(time.process_time() - start)
-    return min(seconds)
-
-
 def bench_transcripts(folder: Path, rows: int = ROWS, genes: int = GENES) -> list[str]:
     """Lines of the table of `make bench`."""
     import pyarrow.parquet as pq
@@ -188,22 +177,30 @@ def bench_transcripts(folder: Path, rows: int = ROWS, genes: int = GENES) -> lis
     def pool(grids: tuple[str, ...]) -> None:
         pool_sample("transcripts", section.parts, grids)
 
-    read_s, copy_s = least(read_columns), least(copy)
+    warp_transcripts(section.raw, section.map, target)
+    works = {
+        "read": read_columns,
+        "copy": copy,
+        "warp": lambda: warp_transcripts(section.raw, section.map, target),
+        "one": lambda: pool(GRIDS[:1]),
+        "three": lambda: pool(GRIDS),
+    }
+    cost = in_turn(works, REPEATS)
     (folder / "copy.parquet").unlink()
-    warp_s = least(lambda: warp_transcripts(section.raw, section.map, target))
-    one_s, three_s = least(lambda: pool(GRIDS[:1])), least(lambda: pool(GRIDS))
+    whole = [warp + one for warp, one in zip(cost["warp"], cost["one"], strict=True)]
+    whole_three = [warp + three for warp, three in zip(cost["warp"], cost["three"], strict=True)]
     warp, pooled, all_pooled = section.warp_job(), section.pool_job(GRIDS[:1]), section.pool_job(GRIDS)
     some = f"{rows / 1e6:g} M transcripts, {genes:,} genes (simulated)"
     return [
-        f"| {some}: onto the slide, every column written | {warp_s:.1f} CPU s, {warp_s / copy_s:.2f} times reading"
-        f" and writing the same table with pyarrow; {warp.peak_mb:,.0f} MB |",
-        f"| {some}: filtered and pooled to {GRIDS[0]} | {one_s:.2f} CPU s, {one_s / read_s:.1f} times reading the"
-        f" columns with pyarrow; {pooled.peak_mb:,.0f} MB |",
-        f"| the same, mapped and written first | {(warp_s + one_s) / read_s:.1f} times reading the columns"
-        " (HEST-Library, loaded and pooled: 55 times) |",
-        f"| {len(GRIDS)} grids in one pass | {three_s / one_s:.2f} times one,"
-        f" {(warp_s + three_s) / (warp_s + one_s):.2f} times with mapping and writing,"
-        f" {all_pooled.cpu_s / pooled.cpu_s:.2f} times as a whole job; {all_pooled.peak_mb:,.0f} MB |",
+        f"| {some}: onto the slide, every column written | {seconds(cost['warp'])}, {times(cost['warp'], cost['copy'])}"
+        f" reading and writing the same table with pyarrow; {warp.peak_mb:,.0f} MB |",
+        f"| … filtered and pooled to {GRIDS[0]} | {seconds(cost['one'])}, {times(cost['one'], cost['read'])} reading"
+        f" the columns with pyarrow; {pooled.peak_mb:,.0f} MB |",
+        f"| … the same, mapped and written first | {times(whole, cost['read'])} reading the columns (HEST-Library,"
+        " loaded and pooled, was measured at 55 times: not run here) |",
+        f"| … {len(GRIDS)} grids in one pass | {times(cost['three'], cost['one'])} one,"
+        f" {times(whole_three, whole)} with mapping and writing; as whole jobs {all_pooled.cpu_s / pooled.cpu_s:.2f}"
+        f" times (n = 1), {all_pooled.peak_mb:,.0f} MB |",
     ]
 
 

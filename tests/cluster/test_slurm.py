@@ -1,5 +1,6 @@
 """The slurm profile on a real Slurm: the same bytes as on one machine."""
 
+import csv
 import re
 import shutil
 import subprocess
@@ -8,9 +9,10 @@ import pytest
 
 from project import SMALL, Project
 
-# A sample's nine stages, the audit of identity, its cohort and the dataset.
-JOBS = 12
-ONE = {**SMALL, "tasks": [], "encoders": []}
+# Two downloads, two groups, the audit of identity, the cohort and the dataset.
+SUBMISSIONS = 7
+ONE_BY_ONE = 23
+TWO = {**SMALL, "tasks": [], "encoders": []}
 
 
 def slurm_answers() -> bool:
@@ -22,18 +24,27 @@ def slurm_answers() -> bool:
 needs_slurm = pytest.mark.skipif(not slurm_answers(), reason="no Slurm here; tests/cluster/slurm.sh brings one up")
 
 
-def one_sample(folder, deposit):
-    project = Project(folder, deposit, ONE)
+def two_samples(folder, deposit):
+    """A project of two samples, the second of which is refused when it is read: its counts are a picture."""
+    project = Project(folder, deposit, TWO)
     table = project.folder / "config/cohorts/demo.csv"
-    table.write_text("".join(table.read_text().splitlines(True)[:2]))
+    with open(table, newline="") as handle:
+        rows = list(csv.DictReader(handle))[:2]
+    rows[1]["counts"] = rows[1]["image"]
+    rows[1].pop("counts_checksum", None)
+    with open(table, "w", newline="") as handle:
+        writer = csv.DictWriter(handle, list(rows[0]), extrasaction="ignore", restval="")
+        writer.writeheader()
+        writer.writerows(rows)
     return project
 
 
 @needs_slurm
-def test_a_sample_built_by_slurm_jobs_has_the_manifest_of_a_local_build(tmp_path_factory, deposit):
-    local = one_sample(tmp_path_factory.mktemp("local"), deposit)
+def test_samples_built_by_slurm_groups_have_the_manifest_of_a_local_build(tmp_path_factory, deposit):
+    local = two_samples(tmp_path_factory.mktemp("local"), deposit)
+    assert sum(local.planned("dataset").values()) - 1 == ONE_BY_ONE  # less the target itself
     local.snakemake("dataset")
-    cluster = one_sample(tmp_path_factory.mktemp("cluster"), deposit)
+    cluster = two_samples(tmp_path_factory.mktemp("cluster"), deposit)
     done = cluster.snakemake(
         "dataset",
         "--profile",
@@ -50,6 +61,7 @@ def test_a_sample_built_by_slurm_jobs_has_the_manifest_of_a_local_build(tmp_path
         "mem_mb=500",
         "runtime=10",
     )
-    assert len(re.findall(r"SLURM jobid '?\d+", done.stdout + done.stderr)) == JOBS
+    assert len(re.findall(r"SLURM jobid '?\d+", done.stdout + done.stderr)) == SUBMISSIONS
     manifests = [(project.results / "MANIFEST.sha256").read_text() for project in (local, cluster)]
     assert manifests[0] == manifests[1]
+    assert [row["sample_id"] for row in cluster.rows("quarantine.csv")] == ["demo-b1"]

@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_limits
 from spotweave import probes, protocols
 from spotweave.correlation import pearson_by_group
 from spotweave.probes import Training
+from spotweave.probes.ridge import principal
 
 CHOICES = protocols.load("strict").fit
 GENES = 5
@@ -152,6 +153,15 @@ def test_full_size_meets_scikit_learn_with_its_full_decomposition(spots, dimensi
         np.testing.assert_allclose(probe.predict(test), expected.predict(test), rtol=0, atol=EXACT * target.std())
 
 
+@pytest.mark.parametrize("shape", [(90, 60, 15), (60, 150, 15)])
+def test_some_of_many_components_taken_alone_are_the_same(shape, monkeypatch):
+    data, test = drawn(plain, 4, shape)
+    monkeypatch.setattr(principal, "LARGE", 30)
+    probe = probes.load("ridge").fit(data, replace(CHOICES, max_components=15, alpha_grid=(0.1,)), seed=0)
+    (expected,) = by_singular_values(data.features, data.target, test, 15, (0.1,))
+    np.testing.assert_allclose(probe.predict(test), expected, rtol=0, atol=EXACT * data.target.std())
+
+
 def waves(rng, strengths, spots):
     """(spots, D) features, all columns of one spread, whose singular values are `strengths`, each of them twice."""
     dimensions = 2 * len(strengths) + 20
@@ -164,7 +174,7 @@ def waves(rng, strengths, spots):
 def test_components_that_nearly_tie_at_the_cut_are_told_apart():
     """By the covariance alone the last ones kept and the first ones left out would mix, by 1e-7 and more."""
     rng = np.random.default_rng(0)
-    strengths = np.array([1.0, 0.3, 0.1, 1e-3, 1e-3 - 2e-7, 1e-4])
+    strengths = np.array([1.0, 0.3, 0.1, 2e-3, 2e-3 - 1e-7, 1e-4])
     left, right, features = waves(rng, strengths, 80)
     target = left[:, [3, 4, 9, 10]] @ rng.normal(size=(4, GENES)) + 0.01 * left[:, :GENES]
     samples = np.arange(80) % 2

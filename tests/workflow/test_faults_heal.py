@@ -193,6 +193,9 @@ def test_a_rerun_that_fails_is_not_forgotten(project, untouched):
     failed = project.snakemake("--keep-going", check=False)
     script.write_text(text)
     assert failed.returncode != 0
+    for sample in ("demo-a1", "demo-b1", "demo-c1"):
+        log = f"logs/demo/assemble_sample/{sample}.log"
+        assert f"failed       assemble_sample of {sample}, see {log}" in failed.stdout
     assert not (project.results / A / "st.h5ad").exists()
     assert project.planned()["assemble_sample"] == 3
     project.snakemake()

@@ -1,10 +1,13 @@
 """Profiles resolve from the repository's root, and every rule says what it needs."""
 
+import ast
 import csv
+import importlib.util
 import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from project import TREE, plan
 
@@ -14,6 +17,15 @@ RULES = re.findall(
     "\n".join(path.read_text() for path in sorted((ROOT / "workflow/rules").glob("*.smk"))),
     re.MULTILINE | re.DOTALL,
 )
+
+
+SLURM = yaml.safe_load((ROOT / "profiles/slurm/profile.v9+.yaml").read_text())
+SPEAKING = """
+def _say(dag, check=DAG.check_directory_outputs):
+    check(dag)
+    print('groups', dict(dag.workflow.group_settings.overwrite_groups))
+DAG.check_directory_outputs = _say
+"""
 
 
 def dry_run(*arguments):
@@ -60,11 +72,7 @@ def test_no_profile_repeats_what_the_row_of_a_source_says():
 
 @pytest.mark.parametrize(("options", "most"), [((), "2"), (("--resources", "zenodo_downloads=1"), "1")])
 def test_downloads_from_one_publisher_are_limited_by_its_row(options, most, tmp_path):
-    for name in TREE:
-        (tmp_path / name).symlink_to(ROOT / name)
-    (tmp_path / "Snakefile").unlink()
-    shown = "print('limits', *(f'{name}={one.value}' for name, one in workflow.global_resources.items()))"
-    (tmp_path / "Snakefile").write_text(f"{(ROOT / 'Snakefile').read_text()}\n\n{shown}\n")
+    linked(tmp_path, "print('limits', *(f'{name}={one.value}' for name, one in workflow.global_resources.items()))")
     done = plan(tmp_path, "-q", "all", "--configfile", "config/demo.yaml", *options)
     assert done.returncode == 0, done.stderr
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("limits ")]
@@ -72,3 +80,59 @@ def test_downloads_from_one_publisher_are_limited_by_its_row(options, most, tmp_
     with open(ROOT / "resources/sources.csv", newline="") as handle:
         rows = {row["source"]: row["downloads_at_once"] for row in csv.DictReader(handle)}
     assert found == {f"{name}_downloads": limit for name, limit in rows.items() if limit} | {"zenodo_downloads": most}
+
+
+def test_the_group_of_the_slurm_profile_is_what_is_made_of_one_sample_after_its_download():
+    of_a_sample = {name for name, body in RULES if '"<samples>/{sample}/' in body.partition("output:")[2]}
+    assert set(SLURM["groups"]) == of_a_sample - {"fetch_sample", "embed_patches", "fetch"}
+    assert set(SLURM["groups"].values()) == {"sample"}
+
+
+def test_jobs_of_one_array_ask_for_the_same():
+    """Slurm gives all what the first asks for: no resource may depend on wildcards, and no download be limited."""
+    for name in SLURM["slurm-array-jobs"].split(","):
+        body = dict(RULES)[name]
+        asked = body.partition("threads:")[2].partition("params:")[0]
+        assert "lambda" not in asked, name
+        assert "downloads" not in asked, name
+
+
+def test_the_executor_still_asks_how_many_jobs_are_pending_where_we_answer():
+    """`submit_what_is_ready` answers for it; in an executor that no longer asks, arrays need another look."""
+    folder = Path(importlib.util.find_spec("snakemake_executor_plugin_slurm").origin).parent
+    assert "pending_jobs_for_rule(dag, rule_name)" in (folder / "__init__.py").read_text()
+
+
+@pytest.mark.parametrize(
+    ("settings", "alone", "after"),
+    [
+        ("tissue: {gpu: 1}\n", {"segment_tissue"}, {"assemble_sample": "sample_after_segment_tissue"}),
+        (
+            "nuclei: [cellvit-sam-h, classical]\n",
+            {"segment_nuclei"},
+            {"assemble_sample": "sample", "describe_sample": "sample_after_segment_nuclei"},
+        ),
+        (
+            "tissue: {gpu: 1}\nnuclei: [cellvit-sam-h]\n",
+            {"segment_tissue", "segment_nuclei"},
+            {"describe_sample": "sample_after_segment_tissue_after_segment_nuclei"},
+        ),
+    ],
+)
+def test_a_job_on_a_gpu_is_in_no_group_and_the_plan_holds(settings, alone, after, tmp_path):
+    linked(tmp_path, SPEAKING)
+    (tmp_path / "gpu.yaml").write_text(settings)
+    done = plan(tmp_path, "-q", "all", "--profile", "profiles/slurm", "--configfile", "config/demo.yaml", "gpu.yaml")
+    assert done.returncode == 0, done.stderr[-2000:]
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("groups ")]
+    groups = ast.literal_eval(line.removeprefix("groups "))
+    assert set(groups) == set(SLURM["groups"]) - alone
+    assert after.items() <= groups.items()
+
+
+def linked(folder, more):
+    """The project in a folder, with more at the end of its Snakefile."""
+    for name in TREE:
+        (folder / name).symlink_to(ROOT / name)
+    (folder / "Snakefile").unlink()
+    (folder / "Snakefile").write_text(f"{(ROOT / 'Snakefile').read_text()}\n\n{more}\n")

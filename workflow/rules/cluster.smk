@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from snakemake.dag import DAG
+
 # Rules that a configuration may put on a GPU, and the stages of a sample that come after them.
 AFTER_NUCLEI = {
     "count_nuclei",
@@ -36,9 +38,7 @@ def keep_gpus_free(groups):
     """
     alone = on_a_gpu()
     return {
-        name: "_after_".join(
-            [group, *(gpu for gpu in alone if name in AFTER_GPU[gpu])]
-        )
+        name: "_after_".join([group, *(gpu for gpu in alone if name in AFTER_GPU[gpu])])
         for name, group in groups.items()
         if name not in alone
     }
@@ -55,10 +55,21 @@ def submit_what_is_ready():
         slurm.pending_jobs_for_rule = lambda dag, rule_name: 0
 
 
-if workflow.is_main_process and workflow.group_settings.overwrite_groups:
-    workflow.group_settings = dataclasses.replace(
-        workflow.group_settings,
-        overwrite_groups=keep_gpus_free(workflow.group_settings.overwrite_groups),
-    )
-if workflow.is_main_process and not workflow.dryrun:
+def fit_groups():
+    """Fit the groups when the jobs are planned: the profile's are known only then."""
+    begin = DAG.init
+
+    async def init(dag, *arguments, **options):
+        if dag.workflow is workflow:
+            given = workflow.group_settings
+            workflow.group_settings = dataclasses.replace(
+                given, overwrite_groups=keep_gpus_free(given.overwrite_groups)
+            )
+        await begin(dag, *arguments, **options)
+
+    DAG.init = init
+
+
+if workflow.is_main_process:
+    fit_groups()
     submit_what_is_ready()

@@ -113,6 +113,11 @@ def when(condition, *paths):
     return taking(*paths)(lambda wildcards: list(paths) * condition(wildcards))
 
 
+@functools.cache
+def takes(entry, what):
+    return options.takes(LIBRARY, entry, what)
+
+
 def has_frame(wildcards):
     """Whether a frame of dots is printed around the sample's array."""
     return technology_of(wildcards)["fiducial_frame"] == "yes"
@@ -120,27 +125,41 @@ def has_frame(wildcards):
 
 def is_registered(wildcards):
     """Whether the sample is placed by registering the instrument's own picture."""
-    return options.takes(LIBRARY, placing_of(wildcards), "registration")
+    return takes(placing_of(wildcards), "registration")
 
 
 def has_transcripts(wildcards):
     """Whether the sample is pooled from transcripts."""
-    return options.takes(LIBRARY, pooling_of(wildcards), "transcripts")
+    return takes(pooling_of(wildcards), "transcripts")
+
+
+grids_in = functools.cache(has_grids)
 
 
 def is_pooled(wildcards):
     """Whether the sample is pooled into the grids of the configuration."""
-    return has_grids(technology_of(wildcards)["pooling"])
+    return grids_in(technology_of(wildcards)["pooling"])
+
+
+@functools.cache
+def cells_in(sample):
+    return options.has_cells(TABLES, sample)
 
 
 def has_cells(wildcards):
-    return options.has_cells(TABLES, wildcards.sample)
+    return cells_in(wildcards.sample)
+
+
+@functools.cache
+def bins_in(sample):
+    return options.maps_bins(TABLES, sample)
 
 
 def maps_bins(wildcards):
-    return options.maps_bins(TABLES, wildcards.sample)
+    return bins_in(wildcards.sample)
 
 
+@functools.cache
 def of_each_model(path):
     """A path for every nuclei model of the configuration; paths of no model as they are."""
     if "{nuclei}" not in path:
@@ -179,6 +198,7 @@ def has_biomarkers(wildcards):
     return has_nuclei(wildcards) and bool(config["biomarkers"]["genes"])
 
 
+@functools.cache
 def stages_of_some():
     """Stages that only some samples have: the condition, the rule's outputs, and which of them are released."""
     warped = ("cell_seg", "cell_seg_geojson", "nucleus_seg", "nucleus_seg_geojson")

@@ -45,6 +45,25 @@ def heed_the_ledger():
     DAG.check_incomplete = check_incomplete
 
 
+def failed_jobs():
+    """The jobs that failed: of a group's, those that began and did not finish, or all where none has begun."""
+    for job in workflow.scheduler.failed:
+        jobs = list(job) if job.is_group() else [job]
+        yield from [one for one in jobs if LEDGER.is_open(one.output)] or jobs
+
+
+def failed_lines():
+    """Each failed job with its log: what is printed of errors on the way is what `quiet` lets through."""
+    lines = [
+        f"failed       {job.rule.name} of {' '.join(job.wildcards) or 'all'}, see {' '.join(job.log)}"
+        for job in failed_jobs()
+    ]
+    more = [f"failed       and {len(lines) - ledger.FAULTS_SHOWN} more"]
+    return "\n".join(
+        sorted(lines)[: ledger.FAULTS_SHOWN] + more * (len(lines) > ledger.FAULTS_SHOWN)
+    )
+
+
 def say_how_to_unlock():
     """What to type after a run was killed, before Snakemake says that its folder is locked."""
     there = any(Path(".snakemake/locks").glob("*"))

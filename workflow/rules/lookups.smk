@@ -45,6 +45,6 @@ def remember_signatures():
 
 
 remember_signatures()
-# A job that plans itself alone must not look beyond its own rule.
-if workflow.is_main_process:
+# Who plans some rules alone, as every job of a cluster does, must not look beyond them.
+if workflow.is_main_process and "--allowed-rules" not in sys.argv:
     name_makers()

@@ -44,7 +44,7 @@ def _needs(library: Path, path: Path) -> tuple[frozenset[str], tuple[Path, ...]]
 
 
 def _statements(node: ast.AST) -> Iterator[ast.stmt]:
-    """Every statement below a node, at any depth; expressions, most of a module and never an import, are not entered."""
+    """Every statement below a node, at any depth; expressions, most of a module, hold no imports."""
     for block in ("body", "orelse", "finalbody", "handlers", "cases"):
         for child in getattr(node, block, ()):
             if isinstance(child, ast.stmt):

@@ -63,6 +63,14 @@ class Ledger:
         found = {name: _size(name) for name in sizes}
         return [_phrase(name, size, found[name]) for name, size in sizes.items() if found[name] != size]
 
+    def is_open(self, outputs: Iterable[Path | str]) -> bool:
+        """Whether the job with these outputs has begun and did not finish."""
+        entry = self.entry(outputs)
+        try:
+            return entry is not None and json.loads(entry.read_bytes())["files"] is None
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+
 
 class Entry:
     """One job's part of the ledger, as the job itself writes it."""

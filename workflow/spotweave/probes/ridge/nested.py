@@ -15,10 +15,13 @@ from threadpoolctl import threadpool_limits
 
 from spotweave.correlation import standardised
 from spotweave.probes import Choices, Training
-from spotweave.probes.ridge.principal import BLAS_THREADS, Principal, kept_components, of_scatter, of_spots
+from spotweave.probes.ridge.principal import LARGE, Principal, kept_components, of_scatter, of_spots
 from spotweave.probes.ridge.scatter import Scatter, joined
 
 Array = NDArray[np.float64]
+
+# One thread and several round differently: the score must not depend on the cores that a job was given.
+BLAS_THREADS = 1
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,8 @@ def fit_cross_validated(training: Training, choices: Choices) -> NestedProbe:
         raise ValueError(f"a cross-validated penalty is fitted in float64, not in {choices.features_dtype}")
     if not np.isfinite(training.features).all():
         raise ValueError("an embedding is not finite")
+    if min(training.features.shape) >= LARGE:
+        import scipy.linalg  # noqa: F401  # what is loaded later would not be limited
     with threadpool_limits(BLAS_THREADS, user_api="blas"):
         fits = _Fits(training, choices)
         grid = np.asarray(choices.alpha_grid)

@@ -15,21 +15,18 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from spotweave.probes.ridge.scatter import Scatter
 
 Array = NDArray[np.float64]
 Features = NDArray[np.floating]
 
-# One thread and several round differently: the score must not depend on the cores that a job was given.
-BLAS_THREADS = 1
 EPSILON = float(np.finfo(np.float64).eps)
 # As shares of the largest eigenvalue: the least one kept, which may make a prediction by itself, and its distance
 # from the first that is not, which mixes two of many components.
 RESOLVED, RESOLVED_GAP = 1e-6, 1e-8
-# All eigenvectors by numpy cost less than a few by scipy, whose import takes longer than a small matrix.
-FEW = 4
+# From this size on, a third of the eigenvectors by scipy cost less than all by numpy, and its import is soon paid for.
+LARGE, FEW = 1000, 3
 
 
 @dataclass(frozen=True)
@@ -117,11 +114,10 @@ def _spread(rows: Array, varying: NDArray[np.bool_]) -> Array:
 def _leading(products: Array, kept: int) -> tuple[Array, Array] | None:
     """(K,) largest eigenvalues, descending, and (M, K) eigenvectors of (M, M); None where they are not resolved."""
     size = len(products)
-    if size > FEW * kept:
+    if size >= LARGE and size > FEW * kept:
         from scipy.linalg import eigh
 
-        with threadpool_limits(BLAS_THREADS, user_api="blas"):
-            eigenvalues, vectors = eigh(products, subset_by_index=[size - kept - 1, size - 1], check_finite=False)
+        eigenvalues, vectors = eigh(products, subset_by_index=[size - kept - 1, size - 1], check_finite=False)
     else:
         eigenvalues, vectors = np.linalg.eigh(products)
     eigenvalues, vectors = eigenvalues[::-1], vectors[:, ::-1]
