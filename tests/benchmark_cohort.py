@@ -121,7 +121,7 @@ class Cohort:
     ):
         """One outcome a fold; of a task without folds, one for the fold that it might have had."""
         splits = splits or self.splits()
-        cell, scoring = Cell(protocol, encoder, probe, seed), Scoring(splits, protocol, taken, seed)
+        cell, scoring = Cell(protocol, encoder, probe, seed), Scoring(splits, protocol, taken, seed, 1000.0)
         outcomes = []
         with Targets(self.choose(protocol, splits)) as targets:
             for fold in range(max(1, len(splits["folds"]))):

@@ -13,9 +13,10 @@ import pytest
 import rank_predictors
 import yaml
 
-from spotweave.benchmark import folds_table, leaderboard, long_table
+from spotweave.benchmark import folds_table, leaderboard, long_table, spread
 from spotweave.benchmark.folds_table import FoldRow
-from spotweave.io import read_json
+from spotweave.benchmark.spread import SpreadRow
+from spotweave.io import read_json, write_json
 
 ROOT = Path(__file__).resolve().parents[2]
 TAKEN = ["pearson", "pearson_null95", "undefined_share"]
@@ -44,7 +45,7 @@ def write(tmp_path):
         with long_table.Writer(folder / "scores.parquet") as table:
             for fold, given in enumerate(folds):
                 labels = {"task": task, "protocol": protocol, "predictor": predictor, "fold": fold}
-                made = {"encoder": encoder if probe else None, "probe": probe, "test_donors": "NA"}
+                made = {"encoder": encoder if probe else None, "probe": probe, "test_donors": f"D{fold}"}
                 if "values" not in given:
                     rows.append(FoldRow(**labels, **made, **given))
                     continue
@@ -54,8 +55,8 @@ def write(tmp_path):
                 undefined = np.isnan(values[0]).astype(float)
                 null = np.array([given["null"]], dtype=float)
                 parts = [
-                    long_table.rows(labels, "pearson", ["s"] * count, genes, values[0]),
-                    long_table.rows(labels, "undefined_share", ["s"] * count, genes, undefined),
+                    long_table.rows(labels, "pearson", [f"s{fold}"] * count, genes, values[0]),
+                    long_table.rows(labels, "undefined_share", [f"s{fold}"] * count, genes, undefined),
                     long_table.rows(labels, "pearson_null95", [""], [""], null),
                 ]
                 for part in parts:
@@ -79,11 +80,43 @@ def ranked(*parts):
     return leaderboard.rank(scores, folds, TAKEN, NOTES).set_index("predictor")
 
 
+def beside(parts, tmp_path):
+    """Splits of one donor a fold, and errors of .01 of every score and difference, for all parts; as arguments."""
+    folds = folds_table.read(part / "folds.csv" for part in parts)
+    spread.write(tmp_path / "spread.csv", errors(folds))
+    paths = [tmp_path / f"{task}.splits.json" for task in sorted(set(folds["task"]))]
+    for path in paths:
+        task = path.name.removesuffix(".splits.json")
+        write_json(path, splits(task, folds["fold"].max() + 1))
+    return ["--spread-parts", tmp_path / "spread.csv", "--splits", *paths]
+
+
+def splits(task, n_folds):
+    numbers = range(n_folds)
+    return {
+        "task": task,
+        "folds": [{"fold": fold, "test_donors": [f"D{fold}"], "test": [f"s{fold}"]} for fold in numbers],
+        "donors": {f"s{fold}": f"D{fold}" for fold in numbers},
+    }
+
+
+def errors(folds, error=0.01, freedom=20.0, reason=""):
+    rows = []
+    for (task, protocol), own in folds.groupby(["task", "protocol"]):
+        names = sorted(set(own["predictor"]))
+        pairs = [(name, other) for number, name in enumerate(names) for other in ("", *names[number + 1 :])]
+        rows += [SpreadRow(task, protocol, name, other, error, freedom, reason) for name, other in pairs]
+    return rows
+
+
 def run(parts, tmp_path, name="all", suffix=".png", notes='{"demo": "simulated samples"}'):
-    paths = {what: tmp_path / f"{name}.{what}" for what in ("scores", "folds", "leaderboard")}
+    paths = {
+        what: tmp_path / f"{name}.{what}" for what in ("scores", "folds", "comparisons", "ranks", "leaderboard", "page")
+    }
     paths["plot"] = tmp_path / f"{name}{suffix}"
     argv = ["--parts", *(part / "scores.parquet" for part in parts)] if parts else []
     argv += ["--fold-parts", *(part / "folds.csv" for part in parts)] if parts else []
+    argv += beside(parts, tmp_path) if parts else []
     argv += ["--metrics", *TAKEN, "--notes", notes]
     argv += [word for what, path in paths.items() for word in (f"--{what}", path)]
     rank_predictors.stage.run(rank_predictors.work, [str(word) for word in argv])
@@ -221,7 +254,8 @@ def test_no_scores_make_empty_tables_and_a_picture_that_says_so(tmp_path):
     header = ",".join(leaderboard.columns(TAKEN))
     assert header == (
         "task,protocol,predictor,encoder,probe,n_folds,pearson_mean,pearson_std,pearson_mean_zero,pearson_null95,"
-        "undefined_share,n_genes,n_spots,rank,note"
+        "undefined_share,n_genes,n_spots,components,rank,score_low,score_high,rank_best,rank_worst,donors,verdict,"
+        "not_told_apart_from,not_told_apart_on_sections,note"
     )
     assert paths["leaderboard"].read_text() == header + "\n"
     assert pq.read_table(paths["scores"]).num_rows == 0
@@ -230,7 +264,8 @@ def test_no_scores_make_empty_tables_and_a_picture_that_says_so(tmp_path):
 
 def test_columns_of_pearson_come_first_whatever_the_order_of_the_metrics():
     assert " ".join(leaderboard.columns(["mse", "pearson"])[5:]) == (
-        "n_folds pearson_mean pearson_std pearson_mean_zero mse_mean n_genes n_spots rank note"
+        "n_folds pearson_mean pearson_std pearson_mean_zero mse_mean n_genes n_spots components rank "
+        "score_low score_high rank_best rank_worst donors verdict not_told_apart_from not_told_apart_on_sections note"
     )
 
 

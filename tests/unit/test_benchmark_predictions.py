@@ -462,7 +462,7 @@ def test_a_prediction_of_other_genes_or_spots_is_an_error_and_not_a_score(cohort
     """Whoever wrote it: a method trained end to end writes the same file."""
     path = cohort.folder / "fold0.h5"
     write_prediction(path, spoil(cohort.evaluate()[0].prediction))
-    scoring = Scoring(cohort.splits(), "strict", ["pearson"], 1)
+    scoring = Scoring(cohort.splits(), "strict", ["pearson"], 1, 1000.0)
     with Targets(cohort.choose()) as targets, pytest.raises(ValueError, match=message):
         score_fold(scoring, targets, {**scoring.labels(), "predictor": "egn", "fold": 0}, path)
 
@@ -471,7 +471,7 @@ def test_a_method_without_encoder_and_probe_is_scored_like_any_other(cohort):
     made = cohort.evaluate()[0]
     path = cohort.folder / "fold0.h5"
     write_prediction(path, spoiled(made.prediction, choices={"epochs": 5, "seed": 3}))
-    scoring = Scoring(cohort.splits(), "strict", ["pearson"], 1)
+    scoring = Scoring(cohort.splits(), "strict", ["pearson"], 1, 1000.0)
     with Targets(cohort.choose()) as targets:
         row, table = score_fold(scoring, targets, {**scoring.labels(), "predictor": "egn", "fold": 0}, path)
     assert (row.predictor, row.encoder, row.probe, row.status) == ("egn", None, None, "scored")
@@ -482,7 +482,7 @@ def test_a_method_without_encoder_and_probe_is_scored_like_any_other(cohort):
 def test_a_metric_that_scores_in_another_shape_is_named_with_what_it_may_give(cohort, monkeypatch):
     path = cohort.folder / "fold0.h5"
     write_prediction(path, cohort.evaluate()[0].prediction)
-    scoring = Scoring(cohort.splits(), "strict", ["pearson"], 1)
+    scoring = Scoring(cohort.splits(), "strict", ["pearson"], 1, 1000.0)
     monkeypatch.setattr(pearson, "score", lambda scored: np.zeros(len(scored.genes)))
     with Targets(cohort.choose()) as targets:
         genes = len(targets.fold(0).genes)
@@ -496,13 +496,17 @@ def test_the_script_scores_all_predictions_into_one_table_whatever_their_order(c
     for path in paths:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_prediction(path, outcomes[int(path.stem[-1])].prediction)
+    alignment = cohort.folder / "alignment.json"
+    alignment.write_text('{"pixel_size_um": 0.5}')
     common = ["--splits", cohort.write_splits(), "--targets", cohort.choose(), "--protocol", "strict", "--seed", 1]
+    common += ["--block-um", 100, "--samples", *cohort.donor_of, "--alignments", *[alignment] * len(cohort.donor_of)]
     written = []
     for run, order in (("one", paths), ("two", paths[::-1])):
         argv = [*common, "--scores", tmp_path / f"{run}.parquet", "--folds", tmp_path / f"{run}.csv"]
+        argv += ["--spread", tmp_path / f"{run}.spread.csv"]
         argv += ["--metrics", "mse", "--metrics=pearson", "--predictions", *order]
         score_predictions.stage.run(score_predictions.work, [str(word) for word in argv])
-        written.append([(tmp_path / f"{run}.{suffix}").read_bytes() for suffix in ("parquet", "csv")])
+        written.append([(tmp_path / f"{run}.{suffix}").read_bytes() for suffix in ("parquet", "csv", "spread.csv")])
     assert written[0] == written[1]
     table = pd.read_parquet(tmp_path / "one.parquet")
     keys = list(table.columns[:-1])

@@ -173,7 +173,7 @@ def score(cohort, prediction, fold, splits, protocol="strict"):
     """The row and the scores of a prediction, on the targets it was made from."""
     path = cohort.folder / "scored.h5"
     write_prediction(path, prediction)
-    scoring = Scoring(splits, protocol, ["pearson"], 1)
+    scoring = Scoring(splits, protocol, ["pearson"], 1, 1000.0)
     with Targets(cohort.folder / f"targets.{protocol}.h5") as targets:
         labels = {**scoring.labels(), "predictor": prediction.choices["predictor"], "fold": fold}
         row, table = score_fold(scoring, targets, labels, path)

@@ -109,6 +109,8 @@ def test_every_metric_keeps_the_contract(three_groups, name):
         summary = metric.summarise(folds)
         assert tuple(summary) == metric.COLUMNS
         assert all(isinstance(number, float) for number in summary.values())
+    assert set(metrics.best_of(name)) <= set(metric.COLUMNS)
+    assert set(metrics.best_of(name).values()) <= {"high", "low"}
     if values.shape:
         nothing = metric.summarise([np.full((3, 5), np.nan)])
         assert all(np.isnan(number) or number == 0 for number in nothing.values())

@@ -6,6 +6,7 @@ rule score_predictions:
     output:
         scores="<results>/benchmark/{task}/{protocol}/scores.parquet",
         folds="<results>/benchmark/{task}/{protocol}/folds.csv",
+        spread="<results>/benchmark/{task}/{protocol}/spread.csv",
     log:
         "<logs>/score_predictions/{task}.{protocol}.log",
     conda:
@@ -19,9 +20,13 @@ rule score_predictions:
             {
                 "predictions": list(map(str, input.predictions)),
                 "metrics": config["metrics"],
+                "samples": TABLES.task_samples(wildcards.task),
             }
         ),
+        # What the targets are made of is made of these: read without being waited for.
+        alignments=per_sample("alignment.json"),
         seed=config["seed"],
+        block_um=config["compare"]["block_um"],
         code=code(
             "score_predictions",
             lambda wildcards: [
@@ -31,19 +36,30 @@ rule score_predictions:
         ),
     shell:
         "python scripts/score_predictions.py --splits {input.splits} --targets {input.targets} --given -"
-        " --protocol {wildcards.protocol} --seed {params.seed}"
-        " --scores {output.scores} --folds {output.folds} <<< {params.given:q} > {log} 2>&1"
+        " --protocol {wildcards.protocol} --seed {params.seed} --block-um {params.block_um}"
+        " --alignments {params.alignments} --scores {output.scores} --folds {output.folds}"
+        " --spread {output.spread} <<< {params.given:q} > {log} 2>&1"
 
 
 rule rank_predictors:
     input:
         parts=scored("scores", config["tasks"]),
         fold_parts=scored("folds", config["tasks"]),
+        spread_parts=scored("spread", config["tasks"]),
+        splits=expand(rules.make_splits.output.splits, task=config["tasks"]),
     output:
         scores="<results>/benchmark/scores.parquet",
         folds="<results>/benchmark/folds.csv",
-        leaderboard=report(
-            "<results>/benchmark/leaderboard.csv",
+        comparisons=report(
+            "<results>/benchmark/comparisons.csv",
+            category="Leaderboard",
+            caption="../report/comparisons.rst",
+            labels={"what": "every pair"},
+        ),
+        ranks="<results>/benchmark/ranks.csv",
+        leaderboard="<results>/benchmark/leaderboard.csv",
+        page=report(
+            "<results>/benchmark/leaderboard.html",
             category="Leaderboard",
             caption="../report/leaderboard.rst",
             labels={"what": "table"},
@@ -68,6 +84,8 @@ rule rank_predictors:
             {
                 "parts": list(map(str, input.parts)),
                 "fold_parts": list(map(str, input.fold_parts)),
+                "spread_parts": list(map(str, input.spread_parts)),
+                "splits": list(map(str, input.splits)),
                 "metrics": config["metrics"],
                 "notes": {
                     task: TABLES.tasks[task].get("notes", "")
@@ -78,7 +96,8 @@ rule rank_predictors:
         code=code("rank_predictors", metric_code),
     shell:
         "python scripts/rank_predictors.py --given - --scores {output.scores}"
-        " --folds {output.folds} --leaderboard {output.leaderboard} --plot {output.plot}"
+        " --folds {output.folds} --comparisons {output.comparisons} --ranks {output.ranks}"
+        " --leaderboard {output.leaderboard} --page {output.page} --plot {output.plot}"
         " <<< {params.given:q} > {log} 2>&1"
 
 

@@ -1,4 +1,4 @@
-"""The leaderboard as a picture: one panel for each task x protocol, one bar for each predictor."""
+"""The leaderboard as a picture: one panel for each task x protocol, one bar for each predictor, with its interval."""
 
 from __future__ import annotations
 
@@ -11,9 +11,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from spotweave.benchmark.leaderboard import KEYS, RANKED_BY, RankedValues, cells, ranked_values
+from spotweave.report.leaderboard import ranks_of, remark_on
 
-BAR_COLOUR, POINT_COLOUR, NULL_COLOUR = "#9db8d2", "#1f3b57", "#b3421f"
-LEGEND = {"bar": "mean over folds", "fold": "fold", "null": "null, 95th percentile"}
+BAR_COLOUR, POINT_COLOUR, NULL_COLOUR, INTERVAL_COLOUR = "#9db8d2", "#1f3b57", "#b3421f", "#5b6b7a"
+LEGEND = {
+    "bar": "mean over folds",
+    "fold": "fold",
+    "interval": "95 % interval, these sections",
+    "null": "null, 95th percentile",
+}
 WIDTH_IN, BAR_HEIGHT_IN, PANEL_MARGIN_IN = 8.0, 0.32, 1.25
 # Neither a date nor a version nor a random identifier: the same scores make the same file.
 METADATA: dict[str, dict[str, str | None]] = {
@@ -24,12 +30,14 @@ METADATA: dict[str, dict[str, str | None]] = {
 
 
 def draw(leaderboard: pd.DataFrame, scores: pd.DataFrame, task_notes: Mapping[str, str], path: Path) -> None:
-    """Draw bars (mean over folds, undefined = 0), folds as points and the null, if taken, as a line; format by suffix.
+    """Draw bars (mean over folds, undefined = 0) with their interval, folds as points and the null as a line.
+
+    Beside each bar stand the ranks that the verdicts leave open.
 
     Parameters
     ----------
     leaderboard, scores
-        As from `leaderboard.rank` and `long_table.read`.
+        As from `ties.with_ties` and `long_table.read`.
     task_notes
         What the tasks table remarks on a task.
     path
@@ -49,7 +57,7 @@ def draw(leaderboard: pd.DataFrame, scores: pd.DataFrame, task_notes: Mapping[st
             by_predictor = ranked_values(scores)
             for panel, panel_axes in zip(rows, axes, strict=True):
                 _panel(panel_axes, panel, by_predictor, task_notes)
-            _legend(axes)
+            _legend(figure, axes)
         figure.savefig(path, dpi=150, metadata=METADATA[path.suffix])
 
 
@@ -60,27 +68,32 @@ def _panel(axes: Axes, rows: pd.DataFrame, values: RankedValues, task_notes: Map
             axes.text(0, place, " not scored", va="center", color="grey", style="italic")
             continue
         folds = list(values[tuple(row[KEYS])].values())
-        label = LEGEND if place == 0 else {}
-        axes.barh(place, row[RANKED_BY], height=0.7, color=BAR_COLOUR, label=label.get("bar"))
-        axes.scatter(folds, [place] * len(folds), s=12, color=POINT_COLOUR, zorder=3, label=label.get("fold"))
+        axes.barh(place, row[RANKED_BY], height=0.7, color=BAR_COLOUR, label=LEGEND["bar"])
+        if pd.notna(row["score_low"]):
+            ends = [row["score_low"], row["score_high"]]
+            axes.plot(ends, [place] * 2, color=INTERVAL_COLOUR, linewidth=2.5, alpha=0.6, label=LEGEND["interval"])
+        axes.scatter(folds, [place] * len(folds), s=12, color=POINT_COLOUR, zorder=3, label=LEGEND["fold"])
         if pd.notna(row.get("pearson_null95")):
             ends = [place - 0.42, place + 0.42]
-            axes.plot([row["pearson_null95"]] * 2, ends, color=NULL_COLOUR, zorder=4, label=label.get("null"))
+            axes.plot([row["pearson_null95"]] * 2, ends, color=NULL_COLOUR, zorder=4, label=LEGEND["null"])
+        if pd.notna(row["rank_best"]):
+            axes.annotate(f"rank {ranks_of(row)}", (1.01, place), xycoords=("axes fraction", "data"), va="center")
     axes.set_yticks(range(len(rows)), [_label(row) for _, row in rows.iterrows()])
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.tick_params(labelbottom=True)
     axes.axvline(0, color="black", linewidth=0.6)
     axes.set_xlabel("Pearson correlation, mean over genes (undefined = 0)")
-    title = f"{first['task']} · {first['protocol']}\n{task_notes.get(first['task'], '')}"
+    remarks = [task_notes.get(first["task"], ""), remark_on(rows)]
+    title = "\n".join([f"{first['task']} · {first['protocol']}", "; ".join(filter(None, remarks))])
     axes.set_title(title.rstrip(), loc="left")
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _legend(panels: Sequence[Axes]) -> None:
-    for axes in panels:
-        if axes.get_legend_handles_labels()[0]:
-            axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
-            return
+def _legend(figure: Figure, panels: Sequence[Axes]) -> None:
+    named = {name: drawn for axes in panels for drawn, name in zip(*axes.get_legend_handles_labels(), strict=True)}
+    if named:
+        order = [name for name in LEGEND.values() if name in named]
+        figure.legend([named[name] for name in order], order, loc="outside upper right", ncols=4, frameon=False)
 
 
 def _label(row: pd.Series) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from spotweave.benchmark.predictions import Prediction
@@ -23,6 +24,8 @@ class FoldRow:
     ----------
     encoder, probe
         Empty for a method trained end to end.
+    components
+        Principal components that were kept, where the predictor has any.
     status
         `scored`; `refused`, with the `reason`; or `absent`, a fold that the accepted samples do not make.
     samples_too_small
@@ -43,6 +46,7 @@ class FoldRow:
     n_test_spots: int | None = None
     n_test_samples: int | None = None
     n_genes: int | None = None
+    components: int | None = None
     samples_too_small: str | None = None
     reason: str | None = None
     note: str | None = None
@@ -58,6 +62,7 @@ class FoldRow:
             test_donors=said.get("test_donors"),
             status=prediction.status,
             n_train_spots=said.get("n_train_spots"),
+            components=said.get("components"),
             reason=prediction.reason or None,
             note=said.get("note"),
         )
@@ -82,7 +87,7 @@ class FoldRow:
 
 
 COLUMNS = tuple(field.name for field in fields(FoldRow))
-WHOLE_NUMBERS = ("fold", "n_train_spots", "n_test_spots", "n_test_samples", "n_genes")
+WHOLE_NUMBERS = ("fold", "n_train_spots", "n_test_spots", "n_test_samples", "n_genes", "components")
 
 
 def write(path: Path, rows: Iterable[FoldRow]) -> None:
@@ -91,6 +96,32 @@ def write(path: Path, rows: Iterable[FoldRow]) -> None:
         writer = csv.writer(handle, lineterminator="\n")
         writer.writerow(COLUMNS)
         writer.writerows([getattr(row, column) for column in COLUMNS] for row in rows)
+
+
+def frame(rows: Iterable[FoldRow]) -> pd.DataFrame:
+    """The same rows as `read` has them, of one task and protocol, unsorted."""
+    table = pd.DataFrame([[getattr(row, column) for column in COLUMNS] for row in rows], columns=list(COLUMNS))
+    return table.astype(dict.fromkeys(WHOLE_NUMBERS, "Int64"))
+
+
+def beside_the_others(folds: pd.DataFrame) -> pd.DataFrame:
+    """The folds with one column more, `lacking`: how many test spots less than the predictor that has most of them."""
+    spots = folds["n_test_spots"].where(folds["status"] == SCORED, 0).astype(np.int64)
+    most = spots.groupby([folds["task"], folds["protocol"], folds["fold"]]).transform("max")
+    return folds.assign(lacking=most - spots)
+
+
+def comparable(folds: pd.DataFrame) -> list[str]:
+    """Predictors that lack no fold and no spots that others of their task and protocol were scored on.
+
+    Parameters
+    ----------
+    folds
+        Of one task and protocol.
+    """
+    own = beside_the_others(folds).groupby("predictor")
+    is_scored = own["status"].agg(lambda status: (status == SCORED).any())
+    return [str(name) for name in is_scored.index[is_scored & (own["lacking"].sum() == 0)]]
 
 
 def read(paths: Iterable[Path]) -> pd.DataFrame:

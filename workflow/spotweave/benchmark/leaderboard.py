@@ -5,16 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from spotweave import metrics
-from spotweave.benchmark.folds_table import SCORED
+from spotweave.benchmark.folds_table import SCORED, beside_the_others
 from spotweave.benchmark.long_table import folds_of
 from spotweave.benchmark.predictions import ABSENT
 
 KEYS = ["task", "protocol", "predictor"]
-WHOLE_NUMBERS = ["n_folds", "n_genes", "n_spots", "rank"]
+WHOLE_NUMBERS = ["n_folds", "n_genes", "n_spots", "components", "rank"]
+# How sure a score is and what it is not told apart from: filled by `ties`.
+TIES = (
+    "score_low",
+    "score_high",
+    "rank_best",
+    "rank_worst",
+    "donors",
+    "verdict",
+    "not_told_apart_from",
+    "not_told_apart_on_sections",
+)
 # What ranks go by: an undefined correlation must not be better than a bad one.
 RANKED_BY = "pearson_mean_zero"
 RankedValues = Mapping[tuple[str, ...], Mapping[int, float]]
@@ -24,7 +34,7 @@ def columns(names: Sequence[str]) -> list[str]:
     """Columns of the leaderboard for these metrics; Pearson's come first."""
     ordered = sorted(names, key=lambda name: name != metrics.REQUIRED)
     measured = [column for name in ordered for column in metrics.load(name).COLUMNS]
-    return [*KEYS, "encoder", "probe", "n_folds", *measured, "n_genes", "n_spots", "rank", "note"]
+    return [*KEYS, "encoder", "probe", "n_folds", *measured, "n_genes", "n_spots", "components", "rank", *TIES, "note"]
 
 
 def rank(
@@ -45,11 +55,12 @@ def rank(
     -------
     leaderboard
         Columns as `columns` says, sorted by task, protocol and rank. A metric's columns are explained in its module;
-        `n_genes` is the fewest of a fold, `n_spots` counts the scored test spots of all folds. The rank goes by
-        `pearson_mean_zero`. Equal scores share a rank. A row has none, and `note` says why, if it has no folds, or
+        `n_genes` is the fewest of a fold, `n_spots` counts the scored test spots of all folds, `components` is the
+        fewest principal components of a fold, missing for predictors without any. The rank goes by `pearson_mean_zero`.
+        `TIES` are empty. Equal scores share a rank. A row has none, and `note` says why, if it has no folds, or
         lacks a fold or spots that another predictor of its task and protocol was scored on: it may lack the hard ones.
     """
-    folds, scored = _beside_the_others(folds), dict(iter(scores.groupby(KEYS, sort=True, observed=True)))
+    folds, scored = beside_the_others(folds), dict(iter(scores.groupby(KEYS, sort=True, observed=True)))
     rows = [
         _row(dict(zip(KEYS, key, strict=True)), own, scored.get(key, scores.iloc[:0]), names, task_notes)
         for key, own in folds.groupby(KEYS, sort=True)
@@ -74,13 +85,6 @@ def ranked_values(scores: pd.DataFrame) -> RankedValues:
     }
 
 
-def _beside_the_others(folds: pd.DataFrame) -> pd.DataFrame:
-    """The folds with one column more, `lacking`: how many test spots less than the predictor that has most of them."""
-    spots = folds["n_test_spots"].where(folds["status"] == SCORED, 0).astype(np.int64)
-    most = spots.groupby([folds["task"], folds["protocol"], folds["fold"]]).transform("max")
-    return folds.assign(lacking=most - spots)
-
-
 def _row(
     key: dict[str, str],
     folds: pd.DataFrame,
@@ -93,6 +97,7 @@ def _row(
     row |= {"n_folds": len(there), "note": _notes(folds, task_notes.get(key["task"], ""))}
     if len(there):
         row |= {"n_genes": int(there["n_genes"].min()), "n_spots": int(there["n_test_spots"].sum())}
+        row |= {"components": there["components"].min()}
         for name in names:
             row |= metrics.load(name).summarise(list(folds_of(scores, name).values()))
     return row
@@ -116,9 +121,9 @@ def _notes(folds: pd.DataFrame, task_note: str) -> str:
     return "; ".join(dict.fromkeys(note for note in notes if note))
 
 
-def write(leaderboard: pd.DataFrame, path: Path) -> None:
-    """Write the CSV."""
-    leaderboard.to_csv(path, index=False, lineterminator="\n")
+def write(table: pd.DataFrame, path: Path) -> None:
+    """Write the leaderboard, or a table beside it, as CSV."""
+    table.to_csv(path, index=False, lineterminator="\n")
 
 
 def cells(leaderboard: pd.DataFrame) -> Sequence[tuple[str, str]]:

@@ -123,3 +123,13 @@ def folds_of(scores: pd.DataFrame, metric: str) -> dict[int, Array]:
         else:
             found[int(fold)] = values.reshape(rows_of_fold["sample_id"].nunique(), -1)
     return found
+
+
+def units_of(scores: pd.DataFrame, metric: str) -> dict[tuple[int, str], Array]:
+    """The same by fold and sample (an empty name for what is over all of them): (G,) by gene, or one number."""
+    own = scores[scores["metric"] == metric]
+    found = {}
+    for (fold, sample), rows_of_unit in own.groupby(["fold", "sample_id"], sort=True, observed=True):
+        values = rows_of_unit["value"].to_numpy(dtype=np.float64)
+        found[int(fold), str(sample)] = values.reshape(()) if (rows_of_unit["gene"] == "").all() else values
+    return found

@@ -18,8 +18,10 @@ from tqdm import tqdm
 
 from spotweave import metrics, protocols
 from spotweave.benchmark import long_table
-from spotweave.benchmark.folds_table import FoldRow
+from spotweave.benchmark.blocks import Sides, whole_and_half
+from spotweave.benchmark.folds_table import FoldRow, comparable, frame
 from spotweave.benchmark.predictions import PREDICTED, REFUSED, Prediction, read_prediction
+from spotweave.benchmark.spread import Spread, SpreadRow
 from spotweave.benchmark.targets import Targets
 from spotweave.folds import rows_of, split_of
 from spotweave.metrics import Array, Scored
@@ -38,12 +40,15 @@ class Scoring:
         Names of the metrics to take.
     seed
         Of everything random.
+    block_um
+        Side of the blocks of tissue that are drawn again.
     """
 
     splits: Mapping[str, Any]
     protocol: str
     metrics: Sequence[str]
     seed: int
+    block_um: float
 
     def labels(self) -> dict[str, str]:
         """What all predictions have in common."""
@@ -60,8 +65,8 @@ class ScoredFold:
         What the metrics are given.
     group_names
         Sample of each group, in the order of its code; one empty name where samples are pooled.
-    n_samples
-        How many samples the spots are of.
+    sample_names
+        Sample of each code in `scored.samples`.
     too_small
         Samples left out, with their number of spots.
     note
@@ -70,20 +75,26 @@ class ScoredFold:
 
     scored: Scored
     group_names: list[str]
-    n_samples: int
+    sample_names: list[str]
     too_small: dict[str, int]
     note: str
 
 
 def score_predictions(
-    scoring: Scoring, targets: Targets, predictions: Mapping[tuple[str, int], Path], scores: Path
-) -> list[FoldRow]:
+    scoring: Scoring,
+    targets: Targets,
+    predictions: Mapping[tuple[str, int], Path],
+    um_per_px: Mapping[str, float],
+    scores: Path,
+) -> tuple[list[FoldRow], list[SpreadRow]]:
     """Score prediction after prediction; the long table goes to `scores` as it grows.
 
     Parameters
     ----------
     predictions
         (Predictor, fold) -> its file.
+    um_per_px
+        Sample -> size of a pixel of its positions.
     scores
         Parquet file to write, as `long_table` says.
 
@@ -91,19 +102,30 @@ def score_predictions(
     -------
     rows
         How it went, one row a prediction, sorted by predictor and fold.
+    spread
+        How much scores and their differences vary when the tissue is drawn again.
     """
-    rows = []
+    rows, spread = [], Spread(lambda sample: _blocks(scoring, targets, sample, um_per_px[sample]))
     with long_table.Writer(scores) as table:
         for (predictor, fold), path in tqdm(sorted(predictions.items()), desc="predictions", disable=None):
             labels = {**scoring.labels(), "predictor": predictor, "fold": fold}
-            row, values = score_fold(scoring, targets, labels, path)
+            row, values = score_fold(scoring, targets, labels, path, spread)
             rows.append(row)
             table.write(values)
-    return rows
+    return rows, spread.rows(scoring.labels(), comparable(frame(rows)) if rows else [])
 
 
-def score_fold(scoring: Scoring, targets: Targets, labels: Mapping[str, Any], path: Path) -> tuple[FoldRow, pa.Table]:
-    """The row of one prediction, and its part of the long table, without rows where it is not scored."""
+def _blocks(scoring: Scoring, targets: Targets, sample: str, um_per_px: float) -> Sides:
+    return whole_and_half(sample, targets.spots(sample).positions_px, um_per_px, scoring.block_um, scoring.seed)
+
+
+def score_fold(
+    scoring: Scoring, targets: Targets, labels: Mapping[str, Any], path: Path, spread: Spread | None = None
+) -> tuple[FoldRow, pa.Table]:
+    """The row of one prediction, and its part of the long table, without rows where it is not scored.
+
+    Where a `spread` is given, it takes the prediction up.
+    """
     prediction = read_prediction(path)
     row = FoldRow.of(labels, prediction)
     if prediction.status != PREDICTED:
@@ -112,11 +134,13 @@ def score_fold(scoring: Scoring, targets: Targets, labels: Mapping[str, Any], pa
     test = truth_beside(scoring, protocol, targets, labels["fold"], prediction, path)
     if len(test.scored.truth) < protocol.min_spots:
         return row.refused(REFUSED, f"no test sample has {protocol.min_spots} spots"), long_table.EMPTY
+    if spread is not None:
+        spread.add(labels["predictor"], labels["fold"], test.scored, test.sample_names, test.group_names)
     values = [
         _labelled(labels, name, metrics.load(name).score(test.scored), test) for name in sorted(set(scoring.metrics))
     ]
     return (
-        row.scored(len(test.scored.truth), test.n_samples, len(test.scored.genes), test.too_small, test.note),
+        row.scored(len(test.scored.truth), len(test.sample_names), len(test.scored.genes), test.too_small, test.note),
         long_table.sorted_table(pa.concat_tables(values)),
     )
 
@@ -167,7 +191,7 @@ def truth_beside(
             scoring.seed,
         ),
         [""] if is_pooled else names,
-        len(names),
+        names,
         {name: len(rows_by[name]) for name in test_samples if name not in names},
         f"none of the genes is in {', '.join(unmet)}, by name or by gene_id" if unmet else "",
     )

@@ -1,17 +1,19 @@
 """Metrics: what is read from a prediction. One metric is one file; its module says what it measures and offers
 
     COLUMNS: tuple[str, ...]                   columns that it adds to the leaderboard
+    BEST: dict[str, str]                       those of them that rank, and which end is best: "high" or "low"
     score(scored: Scored) -> array             values of one fold of one predictor
     summarise(folds) -> dict[str, float]       the columns, from the values of one fold or more
 
 `score` gives (U, G) values, one for each group of spots and gene, NaN where undefined; or, for what is one number a
 fold, an array without dimensions. `summarise` gets a list of such arrays, as they were, and gives a value for each of
-`COLUMNS`; of one fold it gives that fold's. No metric knows what made the prediction.
+`COLUMNS`; of one fold it gives that fold's. No metric knows what made the prediction. One without `BEST` is shown and
+ranks nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -74,6 +76,12 @@ class Metric(Protocol):
 
     def summarise(self, folds: Sequence[Array]) -> dict[str, float]:
         """A value for each of `COLUMNS`."""
+
+
+def best_of(name: str) -> Mapping[str, str]:
+    """Columns of the metric `name` that rank -> which end is best, `high` or `low`."""
+    best: Mapping[str, str] = getattr(load(name), "BEST", {})
+    return best
 
 
 def load(name: str) -> Metric:

@@ -14,6 +14,7 @@ from spotweave.metrics import Array, Scored
 from spotweave.metrics._summary import mean, mean_defined, over_folds
 
 COLUMNS = ("mse_mean",)
+BEST = {"mse_mean": "low"}
 
 
 def score(scored: Scored) -> Array:

@@ -17,6 +17,7 @@ from spotweave.metrics import Array, Scored
 from spotweave.metrics._summary import mean, mean_defined, mean_zero, over_folds, spread
 
 COLUMNS = ("pearson_mean", "pearson_std", "pearson_mean_zero")
+BEST = {"pearson_mean": "high", "pearson_mean_zero": "high"}
 
 
 def score(scored: Scored) -> Array:

@@ -15,6 +15,7 @@ from spotweave.metrics import Array, Scored
 from spotweave.metrics._summary import mean, mean_defined, over_folds
 
 COLUMNS = ("r2_mean",)
+BEST = {"r2_mean": "high"}
 
 
 def score(scored: Scored) -> Array:

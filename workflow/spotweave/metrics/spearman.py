@@ -16,6 +16,7 @@ from spotweave.metrics import Array, Scored
 from spotweave.metrics._summary import mean, mean_defined, mean_zero, over_folds
 
 COLUMNS = ("spearman_mean", "spearman_mean_zero")
+BEST = {"spearman_mean": "high", "spearman_mean_zero": "high"}
 
 
 def score(scored: Scored) -> Array:

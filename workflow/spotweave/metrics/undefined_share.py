@@ -14,6 +14,7 @@ from spotweave.metrics import Array, Scored
 from spotweave.metrics._summary import DECIMALS
 
 COLUMNS = ("undefined_share",)
+BEST = {"undefined_share": "low"}
 
 
 def score(scored: Scored) -> Array:
