@@ -300,6 +300,12 @@ def test_a_fold_that_does_not_exist_is_refused_with_the_donors_left_out():
         finetune.pick_fold(SPLITS, 2)
 
 
+def test_a_fold_that_splits_a_sample_is_refused():
+    split = {"fold": 0, "train": ["A1", "B1"], "test": ["B1"], "test_spots": {"B1": ["1x1"]}}
+    with pytest.raises(Refusal, match="fold 0 splits samples, and fine-tuning holds out whole ones"):
+        finetune.pick_fold({**SPLITS, "folds": [split]}, 0)
+
+
 def test_a_training_sample_that_is_not_given_is_an_error(samples):
     with pytest.raises(ValueError, match="B1"):
         finetune.training_samples(SPLITS["folds"][0], [samples[0], samples[2]])

@@ -114,7 +114,7 @@ def test_spots_as_near_as_the_last_neighbour_are_averaged_with_it_whatever_their
 
 
 def test_a_sample_without_training_spots_has_no_neighbours():
-    with pytest.raises(CannotPredict, match="no training spot lies in c: "):
+    with pytest.raises(CannotPredict, match="no training spot lies in a test sample"):
         neighbours(drawn(), 6).predict(sample_at([[1, 1]], "c"))
 
 
@@ -173,7 +173,7 @@ def score(cohort, prediction, fold, splits, protocol="strict"):
     """The row and the scores of a prediction, on the targets it was made from."""
     path = cohort.folder / "scored.h5"
     write_prediction(path, prediction)
-    scoring = Scoring(splits, protocol, ["pearson"], 1)
+    scoring = Scoring(splits, protocol, ["pearson"], 1, 1000.0)
     with Targets(cohort.folder / f"targets.{protocol}.h5") as targets:
         labels = {**scoring.labels(), "predictor": prediction.choices["predictor"], "fold": fold}
         row, table = score_fold(scoring, targets, labels, path)
@@ -209,8 +209,7 @@ def test_neighbours_cannot_be_run_on_folds_by_donor_and_say_why(cohort):
     found = predict(cohort, NEIGHBOURS)
     assert (found.status, found.values.shape) == ("refused", (0, 0))
     assert found.reason == (
-        "no training spot lies in a1: nearest spots are those of the same sample, which a fold that holds out whole"
-        " samples has none of"
+        "no training spot lies in a test sample: a fold that holds out whole samples leaves no neighbours"
     )
     row, scores = score(cohort, found, 0, cohort.splits())
     assert (row.status, row.reason) == ("refused", found.reason) and scores.empty

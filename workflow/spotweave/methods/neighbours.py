@@ -53,9 +53,9 @@ class Neighbours:
         from scipy.spatial import KDTree
 
         if sample.name not in self.known:
+            # The same words whatever the sample: the leaderboard then says them once for all folds.
             raise CannotPredict(
-                f"no training spot lies in {sample.name}: nearest spots are those of the same sample, "
-                "which a fold that holds out whole samples has none of"
+                "no training spot lies in a test sample: a fold that holds out whole samples leaves no neighbours"
             )
         positions_px, expression = self.known[sample.name]
         tree = KDTree(positions_px)
