@@ -120,7 +120,8 @@ def read_values(dataset: Any, skipped: NDArray[np.bool_] | None = None) -> tuple
     Values marked as skipped become 0, whatever they are.
     """
     values = np.empty(dataset.shape[0], dtype=np.float32)
-    for start, block in _blocks(dataset):
+    for start, filed in _blocks(dataset):
+        block = filed
         if skipped is not None:
             block = np.where(skipped[start : start + len(block)], np.zeros((), block.dtype), block)
         fault = find_fault(block)
