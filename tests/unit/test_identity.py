@@ -279,7 +279,7 @@ def test_reads_counted_again_join_donors() -> None:
 def test_sections_of_equal_expectation_share_by_chance_far_less_than_the_limit(mean: float) -> None:
     """The share of counts from 5 on that come out the same when every count is drawn anew from its own mean."""
     chance = poisson.pmf(np.arange(expression.MIN_COUNT, 3000), mean)
-    assert (chance**2).sum() <= 0.125 * chance.sum() < audit.SPOTS_SAME["strong"] / 2
+    assert (chance**2).sum() <= 0.125 * chance.sum() < audit.SKETCHES["spots"].same["strong"] / 2
 
 
 def on_array(counts: Any, array_xy: Any, genes: Any) -> AnnData:
@@ -331,7 +331,9 @@ def hashes(image: Image.Image, folder: Path, quality: int = 90) -> dict[str, str
 
 
 def distance(a: dict[str, str], b: dict[str, str]) -> dict[str, float]:
-    return {kind: float(picture.distances([a[kind], b[kind]])[0, 1]) for kind in audit.PICTURE_SAME}
+    """Share of signs that differ, by kind of hash; NaN without one."""
+    pairs = {kind: list(picture.close_pairs([a[kind], b[kind]], 2.0)) for kind in audit.PICTURE_SAME}
+    return {kind: found[0][2] if found else np.nan for kind, found in pairs.items()}
 
 
 def is_same(a: dict[str, str], b: dict[str, str]) -> bool:
@@ -363,9 +365,7 @@ def test_a_changed_copy_of_a_real_picture_is_found(name: str, tmp_path: Path) ->
 def test_no_two_real_pictures_are_called_one(tmp_path: Path) -> None:
     known = {name: hashes(reduced(name), tmp_path) for name in PICTURES}
     for kind, limit in audit.PICTURE_SAME.items():
-        found = picture.distances([known[name][kind] for name in PICTURES])
-        others = found[np.triu_indices(len(found), k=1)]
-        assert np.nanmin(others) > limit * 1.3, kind
+        assert list(picture.close_pairs([known[name][kind] for name in PICTURES], limit * 1.3)) == [], kind
 
 
 @real
@@ -398,7 +398,7 @@ def test_no_two_real_sections_are_called_one() -> None:
     # Far from it: the limit of the weakest evidence is six times what consecutive sections share.
     sketches = [known[name]["expression"] for name in samples]
     spots = expression.containments([one["spots"] for one in sketches], [one["entries"] for one in sketches], 1)
-    assert max(share for _, _, share, _ in spots) < 0.05 < audit.SPOTS_SAME["strong"] / 5
+    assert max(share for _, _, share, _ in spots) < 0.05 < audit.SKETCHES["spots"].same["strong"] / 5
     genes = [one["genes"] for one in sketches]
     assert list(expression.containments(genes, [one["genes_informative"] for one in sketches], 1)) == []
     copies = {"zz-copy": some_spots(samples["C3"]), "zz-panel": some_genes(samples["B4"])}
@@ -431,7 +431,7 @@ def test_two_pictures_of_plain_glass_are_not_called_one(tmp_path: Path) -> None:
     assert digests == [{"whole": "", "tissue": ""}] * 5
     nothing = prints(a=section(1), b=section(2))
     assert audit.find({name: {**nothing[name], "picture": digests[0]} for name in nothing}) == []
-    assert np.isnan(picture.distances(["", "00" * 32])[0, 1])
+    assert list(picture.close_pairs(["", "00" * 32], 2.0)) == []
 
 
 def test_a_grey_picture_is_compared_as_a_whole(tmp_path: Path) -> None:
@@ -557,8 +557,7 @@ def test_the_distance_of_a_pair_is_that_of_the_hash_that_shows_it_more_clearly(w
         "a": dict.fromkeys(("whole", "tissue"), flipped(bits, 0)),
         "b": {"whole": flipped(bits, whole), "tissue": flipped(bits, tissue)},
     }
-    nothing = prints(x=section(1))["x"]["expression"]
-    found = audit._by_pictures({name: {"expression": nothing, "picture": one} for name, one in known.items()})
+    found = audit.find({name: {"expression": expression.sketch(section(seed)), "picture": known[name]} for seed, name in enumerate("ab")})
     assert [one.share for one in found] == [round(min(whole, tissue) / 255, 4)]
 
 
