@@ -557,7 +557,8 @@ def test_the_distance_of_a_pair_is_that_of_the_hash_that_shows_it_more_clearly(w
         "a": dict.fromkeys(("whole", "tissue"), flipped(bits, 0)),
         "b": {"whole": flipped(bits, whole), "tissue": flipped(bits, tissue)},
     }
-    found = audit.find({name: {"expression": expression.sketch(section(seed)), "picture": known[name]} for seed, name in enumerate("ab")})
+    sketches = {name: expression.sketch(section(seed)) for seed, name in enumerate(known)}
+    found = audit.find({name: {"expression": sketches[name], "picture": known[name]} for name in known})
     assert [one.share for one in found] == [round(min(whole, tissue) / 255, 4)]
 
 
@@ -577,3 +578,29 @@ def test_a_copy_that_was_stretched_along_one_axis_has_the_same_tissue(tmp_path: 
     image = Image.fromarray(np.stack([240 - 0.2 * stain, 240 - stain, 240 - 0.3 * stain], axis=-1).astype(np.uint8))
     stretched = image.resize((700, 640))
     assert distance(hashes(image, tmp_path), hashes(stretched, tmp_path))["tissue"] < 0.1
+
+
+def test_pairs_of_pictures_are_those_of_the_signs_themselves_across_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(picture, "PICTURES_AT_ONCE", 3)
+    rng = np.random.default_rng(2)
+    bits = rng.integers(0, 2, (4, 16, 16)).astype(np.uint8)[rng.integers(0, 4, 12)]
+    bits ^= rng.random(bits.shape) < rng.uniform(0, 0.3, (12, 1, 1))
+    bits[::2] = bits[::2].transpose(0, 2, 1)
+    digests = ["" if number == 5 else np.packbits(one.ravel()).tobytes().hex() for number, one in enumerate(bits)]
+    expected = []
+    for i, j in combinations([number for number, digest in enumerate(digests) if digest], 2):
+        plain, others = (picture.positions(digests[k]) for k in (i, j))
+        share = min(float(np.mean(plain[0] != other)) for other in others)
+        if share < 0.25:
+            expected.append((i, j, pytest.approx(share, abs=1e-6)))
+    assert len(expected) > 5
+    assert list(picture.close_pairs(digests, 0.25)) == expected
+
+
+def test_shared_reads_are_found_across_blocks_of_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places, "SAMPLES_AT_ONCE", 2)
+    sections = [section(seed) for seed in (1, 2, 3, 4)]
+    thinned = sections[1].copy()
+    thinned.X.data[:] = np.random.default_rng(0).binomial(thinned.X.data.astype(int), 0.7)
+    texts = [places.sketch(one) for one in (sections[0], sections[1], sections[2], sections[3], thinned)]
+    assert [pair[:2] for pair in places.shared_reads([*texts[:2], "", *texts[2:]])] == [(1, 5)]

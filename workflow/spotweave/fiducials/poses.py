@@ -212,9 +212,7 @@ def places_explained(evidence: Evidence, area: CaptureArea, matrix: Matrix, leas
     return all_explained(evidence, area, [matrix], least)[0]
 
 
-def all_explained(
-    evidence: Evidence, area: CaptureArea, matrices: Sequence[Matrix], least: float
-) -> list[float]:
+def all_explained(evidence: Evidence, area: CaptureArea, matrices: Sequence[Matrix], least: float) -> list[float]:
     """`places_explained` of many maps at once."""
     kinds = (area.dots_um, area.holes_um, _between(area))
     values = _at_all(evidence, matrices, np.concatenate(kinds))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -91,7 +92,8 @@ def find(prints: Mapping[str, Mapping[str, Any]]) -> list[Finding]:
     sketches: dict[str, list[NDArray[np.int64]]] = {kind: [] for kind in SKETCHES}
     sizes: dict[str, list[int]] = {kind: [] for kind in SKETCHES}
     hashes: dict[str, list[str]] = {kind: [] for kind in PICTURE_SAME}
-    with places.Kept() as kept:
+    with tempfile.TemporaryFile(buffering=0) as file:
+        kept = places.Kept(file)
         for name in names:
             one = prints[name]
             expression = one["expression"]
@@ -115,7 +117,7 @@ def find(prints: Mapping[str, Mapping[str, Any]]) -> list[Finding]:
 class Files(Mapping[str, Any]):
     """Sample -> fingerprint, read from its file whenever it is asked for."""
 
-    def __init__(self, paths: Mapping[str, str | Path]) -> None:
+    def __init__(self, paths: Mapping[str, Path]) -> None:
         self._paths = paths
 
     def __getitem__(self, sample: str) -> Any:

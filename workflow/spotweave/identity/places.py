@@ -17,6 +17,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
+from typing import IO
 
 import numpy as np
 from anndata import AnnData
@@ -101,22 +102,17 @@ def dispersion(first: Ints, second: Ints) -> tuple[float, float]:
 
 
 class Kept:
-    """Sketches of places of many samples in a temporary file; in memory are the coarse maps by which pairs are found.
+    """Sketches of places of many samples in a file; in memory are the coarse maps by which pairs are found.
 
     An array of 4,992 places has 120 kB, and a pair needs but two of them.
     """
 
-    def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile(buffering=0)
+    def __init__(self, file: IO[bytes]) -> None:
+        """`file`: an empty temporary file, unbuffered."""
+        self._file = file
         self._at: list[tuple[int, int]] = []
         self._maps: list[NDArray[np.float32]] = []
         self._known: list[int] = []
-
-    def __enter__(self) -> Kept:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
 
     def add(self, text: str) -> None:
         """The next sample's sketch; empty ones are alike to none."""
@@ -160,7 +156,8 @@ def shared_reads(sketches: Iterable[str]) -> Iterator[tuple[int, int, float, int
     first, second, index, places
         Positions of the two, first < second, in ascending order; the index of dispersion; places compared.
     """
-    with Kept() as kept:
+    with tempfile.TemporaryFile(buffering=0) as file:
+        kept = Kept(file)
         for text in sketches:
             kept.add(text)
         yield from kept.shared_reads()
