@@ -22,7 +22,7 @@ BARCODES, GENES = 5_000, 33_000
 MOLECULES = 3_350  # of a barcode, on average; about 1,800 genes
 CHUNK = 80_000  # values, as Cell Ranger writes them
 FEWER = 5  # times: the matrix as text has so many fewer barcodes
-REPEATS = 5
+REPEATS = 3
 
 
 def simulate(barcodes: int) -> Any:
