@@ -138,7 +138,8 @@ class Kept:
                 other = np.array([maps[position] for maps in self._maps[begin:]])
                 for i, j in zip(*np.nonzero(np.triu(plain @ other.T >= ALIKE_ON_BLOCKS, k=1)), strict=True):
                     alike.setdefault((known[begin + i], known[begin + j]), []).append(position)
-            first_of, one = -1, np.empty(0, dtype=np.int32)
+            first_of = -1
+            one: Ints = np.empty(0, dtype=np.int32)
             for (first, second), positions in sorted(alike.items()):
                 if first != first_of:
                     first_of, one = first, self._sample(first)
