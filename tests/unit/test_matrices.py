@@ -7,6 +7,7 @@ import io
 import tarfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from scipy.sparse import coo_matrix, csc_matrix, csr_matrix
 from real_data import DATA, NOT_HERE
 from spotweave.deposits.raw import RawFile
 from spotweave.errors import Refusal
-from spotweave.matrices import features, h5ad, hdf5, mex
+from spotweave.matrices import features, h5ad, hdf5, matrix, mex
 from spotweave.matrices.genes import gene_table
 from spotweave.matrices.matrix import LARGEST_COUNT, Matrix, canonical, find_fault
 from spotweave.matrices.read import read_matrix
@@ -838,3 +839,67 @@ def test_an_empty_cell_of_a_table_is_refused_by_its_column(row: str, tmp_path: P
         Refusal, match=rf"row 3 \(AAACAACGAATAGTTC-1\), column {column + 1} \(G{column}\): the cell is empty"
     ):
         read_matrix(raw(tmp_path / "a.csv"))
+
+
+@pytest.mark.parametrize("order", ["rising", "falling", "mixed"])
+def test_the_order_of_a_units_genes_changes_nothing(order: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(matrix, "AT_ONCE", 7)  # rows of 0 to 12 entries over many blocks
+    rng = np.random.default_rng(3)
+    dense = rng.poisson(0.7, (40, 12)) * rng.integers(0, 2, (40, 1))
+    filed = csr_matrix(dense.astype(np.float32))
+    for begin, end in pairwise(filed.indptr):
+        turned = slice(begin, end)
+        by = {"rising": np.arange(end - begin), "falling": np.arange(end - begin)[::-1]}.get(order)
+        by = rng.permutation(end - begin) if by is None else by
+        filed.indices[turned], filed.data[turned] = filed.indices[turned][by], filed.data[turned][by]
+    found = canonical("a", csr_matrix((filed.data, filed.indices, filed.indptr), shape=filed.shape), str)
+    assert (found.toarray() == dense).all()
+    assert all((np.diff(found.indices[begin:end]) > 0).all() for begin, end in pairwise(found.indptr))
+    np.testing.assert_array_equal(matrix.row_sums(found), dense.sum(axis=1))
+    np.testing.assert_array_equal(matrix.column_sums(found), dense.sum(axis=0))
+
+
+def test_sums_are_exact_beyond_what_float32_holds() -> None:
+    counts = csr_matrix(np.array([[LARGEST_COUNT, 1, 1], [LARGEST_COUNT, 0, 3]], dtype=np.float32))
+    assert matrix.row_sums(counts).tolist() == [LARGEST_COUNT + 2, LARGEST_COUNT + 3]
+    assert matrix.column_sums(counts).tolist() == [2 * LARGEST_COUNT, 1, 4]
+
+
+ENTRY_LINES = [f"{1 + number % 5} {1 + number // 5} {number % 3 + 1}" for number in range(25)]
+
+
+@pytest.mark.parametrize("odd", ["{}\t{}\t2", " {} {} 2", "{} {}  2", "{} {} 2.0", "{} {} +2", "{} {} 2\r"])
+@pytest.mark.parametrize("at", [0, 13, 24])
+def test_a_line_of_other_form_in_market_exchange_is_read_as_well(
+    odd: str, at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mex, "BYTES_AT_ONCE", 20)
+    gene, barcode, _ = map(int, ENTRY_LINES[at].split())
+    lines = [*ENTRY_LINES[:at], odd.format(gene, barcode), *ENTRY_LINES[at + 1 :]]
+    files = with_entries(tmp_path, lines)
+    expected = np.array([int(line.split()[2]) for line in ENTRY_LINES]).reshape(5, 5)
+    expected[barcode - 1, gene - 1] = 2
+    assert (read(files).counts.toarray() == expected).all()
+
+
+def with_entries(folder: Path, lines: Sequence[str]) -> dict[str, RawFile]:
+    files = write_triplet(folder, wide(), packed=False)
+    head = "%%MatrixMarket matrix coordinate integer general\n5 5 25\n"
+    files["counts"].path.write_bytes((head + "".join(f"{line}\n" for line in lines)).encode())
+    return files
+
+
+def wide() -> Block:
+    block = small(np.ones((4, 5), dtype=int))
+    return replace(block, units=[*block.units, "ACGTACGTACGTACGT-1"], counts=np.ones((5, 5), dtype=int))
+
+
+@pytest.mark.parametrize(
+    "line", ["1 1", "1 1 1 1", "1 1\n1 1 1 1", "", "1 1 x", "0 1 1", "6 1 1", "1 1 99999999999999999999"]
+)
+def test_a_damaged_line_in_market_exchange_is_refused(
+    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mex, "BYTES_AT_ONCE", 50)
+    with pytest.raises(Refusal, match=r"matrix\.mtx"):
+        read(with_entries(tmp_path, [*ENTRY_LINES[:12], line, *ENTRY_LINES[13:]]))

@@ -58,6 +58,7 @@ MOST_ROWS_PER_BYTE = 4  # parquet: every row has a name of its own, which takes 
 FREE_ROWS = 1 << 20
 MOST_DIGITS = 18  # of a whole number in JSON: what int64 holds
 HEAP_MAGIC, HEAP_HEAD, HEAP_LEAST = b"GCOL", 16, 4096
+HEAP_OBJECT = struct.Struct("<H6xQ")
 ADVICE = "download it again, and look at where it comes from"
 
 PACKED_ERRORS = (zlib.error, gzip.BadGzipFile, EOFError)
@@ -319,6 +320,7 @@ def _check_heaps(name: str, path: Path) -> None:
     """
     if not path.stat().st_size:
         return
+    object_at = HEAP_OBJECT.unpack_from
     with open(path, "rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as content:
         start = content.find(HEAP_MAGIC)
         while start >= 0:
@@ -326,12 +328,12 @@ def _check_heaps(name: str, path: Path) -> None:
             size = int.from_bytes(head[8:16], "little")
             end = start + size
             if len(head) == HEAP_HEAD and head[4:8] == b"\1\0\0\0" and size >= HEAP_LEAST and end <= len(content):
-                at = start + HEAP_HEAD
-                while at + HEAP_HEAD <= end:
-                    number, held = struct.unpack("<H6xQ", content[at : at + HEAP_HEAD])
+                heap, at, last = content[start:end], HEAP_HEAD, size - HEAP_HEAD
+                while at <= last:
+                    number, held = object_at(heap, at)
                     if not number and held < HEAP_HEAD:
-                        raise Refusal(f"{name}: a damaged HDF5 file (texts at byte {at:,}); {ADVICE}")
-                    at += held if not number else HEAP_HEAD + -(-held // 8) * 8
+                        raise Refusal(f"{name}: a damaged HDF5 file (texts at byte {start + at:,}); {ADVICE}")
+                    at += HEAP_HEAD + (held + 7 & -8) if number else held
             start = content.find(HEAP_MAGIC, start + 1)
 
 

@@ -10,12 +10,13 @@ LONGEST_NUMBER = 40  # characters
 NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 # What tables say where nothing is known: missing values of R, pandas and Arrow as text.
 UNKNOWN = {"", "nan", "na", "n/a", "none", "null", "<na>", "-", ".", "unknown"}
+LONGEST_UNKNOWN = max(map(len, UNKNOWN))
 
 
 def blank_if_unknown(text: Any) -> str:
     """A text of a table, empty where it says that nothing is known."""
     found = str(text).strip()
-    return "" if found.lower() in UNKNOWN else found
+    return "" if len(found) <= LONGEST_UNKNOWN and found.lower() in UNKNOWN else found
 
 
 def plain_number(value: Any) -> float | None:

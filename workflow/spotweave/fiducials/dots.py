@@ -8,6 +8,8 @@ centre of the printed ring whatever its contrast.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from math import log
 
 import cv2
 import numpy as np
@@ -22,6 +24,8 @@ GreyPicture = NDArray[np.float32]
 # between, with r = 30 to 45 um, and their neighbours 150 um away are out of reach.
 BLUR_UM = 38.0
 STEP = 1.12  # between the widths of Gaussians that are kept
+LOG_STEP = log(STEP)
+MAPS_AT_ONCE = 32  # as many as keep the places of a frame in the processor's cache
 
 
 @dataclass(frozen=True)
@@ -39,11 +43,15 @@ class Peaks:
     xy_px: Points
     response: Floats
 
+    @cached_property
+    def _tree(self) -> cKDTree:
+        return cKDTree(self.xy_px)
+
     def nearest(self, points: Points, radius_px: float) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
         """Index of the peak next to each of `points` (N, 2), and whether there is one within the radius."""
         if not len(self.xy_px):
             return np.zeros(len(points), dtype=np.intp), np.zeros(len(points), dtype=bool)
-        distance, index = cKDTree(self.xy_px).query(points, distance_upper_bound=radius_px)
+        distance, index = self._tree.query(points, distance_upper_bound=radius_px)
         found = np.isfinite(distance)
         return np.where(found, index, 0), found
 
@@ -59,7 +67,7 @@ class Evidence:
         self._highest: dict[tuple[int, int], GreyPicture] = {}
 
     def _level(self, pixel_size_um: float) -> int:
-        return round(np.log(pixel_size_um) / np.log(STEP))
+        return round(log(pixel_size_um) / LOG_STEP)
 
     def response(self, pixel_size_um: float) -> GreyPicture:
         """(H, W) float32 response to dots, in grey levels; the nearest of a row of widths."""
@@ -79,22 +87,43 @@ class Evidence:
 
     def at(self, points: Points, pixel_size_um: float, reach_um: float) -> Floats:
         """(N,) highest response within `reach_um` of `points` (N, 2) px; NaN outside the picture."""
-        level = self._level(pixel_size_um)
+        return sample(self._highest_near(self._level(pixel_size_um), reach_um), points).astype(np.float64)
+
+    def at_all(self, matrices: Points, places_um: Points, pixel_sizes_um: Floats, reach_um: float) -> GreyPicture:
+        """(M, N) float32, `at` of the same places (N, 2) um under many maps (M, 3, 3) um -> px."""
+        levels = np.array([self._level(size) for size in pixel_sizes_um.tolist()], dtype=int)
+        values = np.empty((len(matrices), len(places_um)), dtype=np.float32)
+        for level in np.unique(levels).tolist():
+            field, of_level = self._highest_near(level, reach_um), np.flatnonzero(levels == level)
+            for start in range(0, len(of_level), MAPS_AT_ONCE):
+                some = of_level[start : start + MAPS_AT_ONCE]
+                points = places_um @ matrices[some, :2, :2].transpose(0, 2, 1) + matrices[some, None, :2, 2]
+                values[some] = sample(field, points)
+        return values
+
+    def _highest_near(self, level: int, reach_um: float) -> GreyPicture:
+        """(H + 2, W + 2) float32, the highest response within reach of each pixel; around them a pixel of NaN."""
         side = 2 * max(round(reach_um / STEP**level), 1) + 1
         if (level, side) not in self._highest:
             disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
-            self._highest[level, side] = cv2.dilate(self.response(pixel_size_um), disc).astype(np.float32, copy=False)
-        return sample(self._highest[level, side], points)
+            highest = np.full((self.grey.shape[0] + 2, self.grey.shape[1] + 2), np.nan, dtype=np.float32)
+            highest[1:-1, 1:-1] = cv2.dilate(self.response(STEP**level), disc)
+            self._highest[level, side] = highest
+        return self._highest[level, side]
 
 
-def sample(field: GreyPicture, points: Points) -> Floats:
-    """(N,) values of `field` (H, W) at `points` (N, 2) px from its corner, of the nearest pixel; NaN outside."""
+def sample(field: GreyPicture, points: Points) -> GreyPicture:
+    """Values of a picture with one pixel around it, `field` (H + 2, W + 2), at `points` (..., 2) px from its corner.
+
+    Those of the nearest pixel; outside, what is around it.
+    """
     height, width = field.shape
-    column, row = np.floor(points).astype(np.int64).T
-    inside = (column >= 0) & (row >= 0) & (column < width) & (row < height)
-    values = np.full(len(points), np.nan)
-    values[inside] = field[row[inside], column[inside]]
-    return values
+    within = np.clip(points, (-1, -1), (width - 2, height - 2))
+    within += 1
+    column, row = within[..., 0].astype(np.intp), within[..., 1].astype(np.intp)
+    row *= width
+    row += column
+    return np.asarray(field.ravel()[row])
 
 
 def _peaks(field: GreyPicture) -> Peaks:

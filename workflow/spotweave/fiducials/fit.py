@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from spotweave.fiducials.detection import Detection
 from spotweave.fiducials.dots import Evidence
 from spotweave.fiducials.measures import FrameFit, measure
-from spotweave.fiducials.poses import Pose, climb, coarse_score, distinct, hypotheses, refine
+from spotweave.fiducials.poses import Pose, climb, coarse_scores, distinct, hypotheses, refine
 from spotweave.fiducials.printing import TABLE
 from spotweave.visium.array import NAMES, capture_area
 
@@ -56,8 +56,12 @@ def locate(
         None where no two detections go together or too few dots are found. A fit is not yet a good one: `refusals`.
     """
     evidence = Evidence(picture)
-    poses = [pose for name in areas for pose in hypotheses(capture_area(name), detections)]
-    coarse = sorted((replace(pose, score=coarse_score(evidence, pose)) for pose in poses), key=lambda p: -p.score)
+    scored = []
+    for area in map(capture_area, areas):
+        poses = hypotheses(area, detections)
+        scores = coarse_scores(evidence, area, poses)
+        scored += [replace(pose, score=score) for pose, score in zip(poses, scores, strict=True)]
+    coarse = sorted(scored, key=lambda pose: -pose.score)
     refined = [pose for pose in (refine(evidence, pose) for pose in distinct(coarse, REFINED)) if pose]
     if not refined:
         return None

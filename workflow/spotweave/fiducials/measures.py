@@ -14,6 +14,7 @@ from spotweave.fiducials.poses import (
     Floats,
     Matrix,
     Pose,
+    all_explained,
     inliers,
     least_response,
     match_dots,
@@ -131,7 +132,7 @@ def measure(evidence: Evidence, pose: Pose, printing: Path | None) -> FrameFit:
     pixel_size_um = um_per_px(final.matrix)
     spot_se_um, scale_se = standard_errors(area, places, residual_um)
     explained = places_explained(evidence, area, final.matrix, least)
-    others = [places_explained(evidence, area, other, least) for other in other_matrices(area, final.matrix)]
+    others = all_explained(evidence, area, other_matrices(area, final.matrix), least)
     return FrameFit(
         area=area.name,
         letter=letter,

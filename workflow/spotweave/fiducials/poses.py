@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
+from itertools import combinations, pairwise
+from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,10 +59,9 @@ def climb(evidence: Evidence, pose: Pose) -> Pose:
     dots: every neighbouring place is tried with every small turn and stretch.
     """
     for _ in range(CLIMBS):
-        others = other_matrices(pose.area, pose.matrix)
-        others += [matrix @ tilt for matrix in (pose.matrix, *others) for tilt in _tilts(pose.area)]
-        least = least_response(evidence, pose)
-        scores = [places_explained(evidence, pose.area, matrix, least) for matrix in others]
+        others, tilts = other_matrices(pose.area, pose.matrix), _tilts(pose.area)
+        others += [matrix @ tilt for matrix in (pose.matrix, *others) for tilt in tilts]
+        scores = all_explained(evidence, pose.area, others, least_response(evidence, pose))
         best = int(np.argmax(scores))
         if scores[best] <= pose.score:
             break
@@ -131,16 +131,20 @@ def _between(area: CaptureArea, side: int = 1) -> Points:
     return area.dots_um + side * np.array([area.lattice_um[0], area.lattice_um[1] / 3])
 
 
-def coarse_score(evidence: Evidence, pose: Pose) -> float:
-    """Share of dots that answer more than the places between dots to either side; a third do by chance.
+def coarse_scores(evidence: Evidence, area: CaptureArea, poses: Sequence[Pose]) -> list[float]:
+    """Share of dots that answer more than the places between dots to either side, of each pose; a third do by chance.
 
     Each dot is compared with its own surroundings: a dark clot answers more than any dot, and must not count for more.
     """
-    at_dots, before, behind = (
-        evidence.at(apply(pose.matrix, places), pose.pixel_size_um, COARSE_REACH_UM)
-        for places in (pose.area.dots_um, _between(pose.area), _between(pose.area, -1))
-    )
-    return float(np.mean(at_dots > np.maximum(before, behind)))
+    places = np.concatenate([area.dots_um, _between(area), _between(area, -1)])
+    values = _at_all(evidence, [pose.matrix for pose in poses], places)
+    at_dots, before, behind = np.split(values, 3, axis=1)
+    return [float(share) for share in np.mean(at_dots > np.maximum(before, behind), axis=1)]
+
+
+def _at_all(evidence: Evidence, matrices: Sequence[Matrix], places_um: Points) -> NDArray[np.float32]:
+    sizes = np.array([um_per_px(matrix) for matrix in matrices])
+    return evidence.at_all(np.reshape(matrices, (-1, 3, 3)), places_um, sizes, COARSE_REACH_UM)
 
 
 @dataclass(frozen=True)
@@ -205,16 +209,20 @@ def places_explained(evidence: Evidence, area: CaptureArea, matrix: Matrix, leas
 
     Chance is read off the places between dots: where tissue answers everywhere, a dot that is found says nothing.
     """
-    pixel_size_um = um_per_px(matrix)
-    dots, holes, between = (
-        evidence.at(apply(matrix, places), pixel_size_um, COARSE_REACH_UM)
-        for places in (area.dots_um, area.holes_um, _between(area))
+    return all_explained(evidence, area, [matrix], least)[0]
+
+
+def all_explained(evidence: Evidence, area: CaptureArea, matrices: Sequence[Matrix], least: float) -> list[float]:
+    """`places_explained` of many maps at once."""
+    kinds = (area.dots_um, area.holes_um, _between(area))
+    values = _at_all(evidence, matrices, np.concatenate(kinds))
+    ends = np.cumsum([0, *map(len, kinds)])
+    answers, known = values >= np.float64(least), ~np.isnan(values)
+    (hits, false, by_chance), (dots, holes, between) = (
+        [of[:, begin:end].sum(axis=1) for begin, end in pairwise(ends)] for of in (answers, known)
     )
-    known = between[np.isfinite(between)]
-    chance = float(np.mean(known >= least)) if len(known) else 1.0
-    hits = np.isfinite(dots) & (dots >= least)
-    false = np.isfinite(holes) & (holes >= least)
-    return float((hits.sum() - chance * np.isfinite(dots).sum()) - (false.sum() - chance * np.isfinite(holes).sum()))
+    chance = np.where(between > 0, by_chance / np.maximum(between, 1), 1.0)
+    return [float(score) for score in (hits - chance * dots) - (false - chance * holes)]
 
 
 def other_matrices(area: CaptureArea, matrix: Matrix) -> list[Matrix]:
@@ -258,4 +266,5 @@ def _symmetries() -> list[tuple[int, ...]]:
 
 def um_per_px(matrix: Matrix) -> float:
     """um per px of a map (3, 3) from um to px."""
-    return float(1.0 / np.sqrt(abs(np.linalg.det(matrix[:2, :2]))))
+    (a, b), (c, d) = matrix[:2, :2].tolist()
+    return 1.0 / sqrt(abs(a * d - b * c))

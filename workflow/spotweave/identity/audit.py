@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from spotweave.identity import picture, places
 from spotweave.identity.expression import containments
+from spotweave.io import read_json
 
 CONFIDENCE = ("hint", "strong", "certain")
 COLUMNS = (
@@ -29,12 +33,21 @@ COLUMNS = (
     "evidence",
 )
 
+
+class Sketched(NamedTuple):
+    """A kind of sketch: where the size of its whole set is, least shares by confidence, least shared hashes."""
+
+    size: str
+    same: dict[str, float]
+    least_shared: int
+
+
 # Share of the smaller sketch from which on a pair is called one, and how many hashes must be shared. Genes: the spots
 # are the same. Counts at their places: one is a part of the other or, less alike, the same reads were counted anew.
-GENES_SAME = {"certain": 0.5, "strong": 0.05}
-GENES_LEAST_SHARED = 8
-SPOTS_SAME = {"certain": 0.8, "strong": 0.3}
-SPOTS_LEAST_SHARED = 20
+SKETCHES = {
+    "genes": Sketched("genes_informative", {"certain": 0.5, "strong": 0.05}, 8),
+    "spots": Sketched("entries", {"certain": 0.8, "strong": 0.3}, 20),
+}
 # Signs of a picture's hashes that differ: copies stay below, other sections above (docs/identity.md).
 PICTURE_SAME = {"whole": 0.16, "tissue": 0.25}
 
@@ -72,37 +85,57 @@ def find(prints: Mapping[str, Mapping[str, Any]]) -> list[Finding]:
     Parameters
     ----------
     prints
-        Sample -> fingerprint (`expression`: a sketch, `picture`: hashes).
+        Sample -> fingerprint (`expression`: a sketch, `picture`: hashes). Each is looked up once and not kept, so a
+        mapping that reads files needs little more memory than one sketch of each sample in 8 bytes a hash.
     """
-    found = [
-        *_by_counts(prints, "genes", "genes_informative", GENES_SAME, GENES_LEAST_SHARED),
-        *_by_counts(prints, "spots", "entries", SPOTS_SAME, SPOTS_LEAST_SHARED),
-        *_by_reads(prints),
-        *_by_pictures(prints),
-    ]
+    names = sorted(prints)
+    sketches: dict[str, list[NDArray[np.int64]]] = {kind: [] for kind in SKETCHES}
+    sizes: dict[str, list[int]] = {kind: [] for kind in SKETCHES}
+    hashes: dict[str, list[str]] = {kind: [] for kind in PICTURE_SAME}
+    with tempfile.TemporaryFile(buffering=0) as file:
+        kept = places.Kept(file)
+        for name in names:
+            one = prints[name]
+            expression = one["expression"]
+            for kind, rules in SKETCHES.items():
+                sketches[kind].append(np.array(expression[kind], dtype=np.int64))
+                sizes[kind].append(expression[rules.size])
+            for kind in PICTURE_SAME:
+                hashes[kind].append(one["picture"][kind])
+            kept.add(expression["places"])
+        found = [
+            *(one for kind in SKETCHES for one in _by_counts(names, kind, sketches.pop(kind), sizes[kind])),
+            *(
+                Finding(names[first], names[second], "same_sample", "strong", "reads", round(index, 4), number)
+                for first, second, index, number in kept.shared_reads()
+            ),
+            *_by_pictures(names, hashes),
+        ]
     return sorted(found, key=lambda one: (one.sample_a, one.sample_b, one.found_by))
 
 
-def _by_reads(prints: Mapping[str, Mapping[str, Any]]) -> list[Finding]:
-    """Pairs whose counts by place are more alike than two draws."""
-    names = sorted(prints)
-    return [
-        Finding(names[first], names[second], "same_sample", "strong", "reads", round(index, 4), number)
-        for first, second, index, number in places.shared_reads(
-            [prints[name]["expression"]["places"] for name in names]
-        )
-    ]
+class Files(Mapping[str, Any]):
+    """Sample -> fingerprint, read from its file whenever it is asked for."""
+
+    def __init__(self, paths: Mapping[str, Path]) -> None:
+        self._paths = paths
+
+    def __getitem__(self, sample: str) -> Any:
+        return read_json(self._paths[sample])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._paths)
+
+    def __len__(self) -> int:
+        return len(self._paths)
 
 
-def _by_pictures(prints: Mapping[str, Mapping[str, Any]]) -> list[Finding]:
+def _by_pictures(names: Sequence[str], hashes: Mapping[str, Sequence[str]]) -> list[Finding]:
     """Pairs of one picture, by the hash that shows it more clearly."""
-    names = sorted(prints)
     best: dict[tuple[int, int], float] = {}
     for kind, limit in PICTURE_SAME.items():
-        distance = picture.distances([prints[name]["picture"][kind] for name in names])
-        for first, second in zip(*np.nonzero(np.triu(distance < limit, k=1)), strict=True):
-            pair = (int(first), int(second))
-            best[pair] = min(best.get(pair, 1.0), float(distance[pair]))
+        for first, second, distance in picture.close_pairs(hashes[kind], limit):
+            best[first, second] = min(best.get((first, second), 1.0), distance)
     return [
         Finding(names[first], names[second], "same_image", "strong", "picture", round(share, 4))
         for (first, second), share in sorted(best.items())
@@ -110,15 +143,13 @@ def _by_pictures(prints: Mapping[str, Mapping[str, Any]]) -> list[Finding]:
 
 
 def _by_counts(
-    prints: Mapping[str, Mapping[str, Any]], kind: str, size: str, limits: Mapping[str, float], least_shared: int
+    names: Sequence[str], kind: str, sketches: Sequence[NDArray[np.int64]], sizes: Sequence[int]
 ) -> list[Finding]:
     """Pairs of one sample, by one kind of sketch."""
-    names = sorted(prints)
-    sketches = [prints[name]["expression"] for name in names]
-    pairs = containments([sketch[kind] for sketch in sketches], [sketch[size] for sketch in sketches], least_shared)
+    rules = SKETCHES[kind]
     found = []
-    for first, second, share, shared in pairs:
-        confidence = next((sure for sure, limit in limits.items() if share >= limit), None)
+    for first, second, share, shared in containments(sketches, sizes, rules.least_shared):
+        confidence = next((sure for sure, limit in rules.same.items() if share >= limit), None)
         if confidence:
             one = Finding(names[first], names[second], "same_sample", confidence, kind, round(share, 4), shared)
             found.append(one)

@@ -134,23 +134,53 @@ def containments(
     if not lengths.any():
         return
     flat = np.concatenate([np.asarray(sketch, dtype=np.int64) for sketch in sketches])
-    hashes, ranks = np.unique(flat, return_inverse=True)
     starts = np.concatenate([[0], np.cumsum(lengths)])
-    having = csr_matrix((np.ones(len(flat), dtype=np.int32), ranks, starts), shape=(len(sketches), len(hashes)))
-    # How many of all hashes lie within a set's complete range.
-    ends = np.full(len(sketches), len(hashes))
+    # The largest hash up to which a set is complete.
+    ends = np.full(len(sketches), np.iinfo(np.int64).max)
     cut = (lengths > 0) & (lengths < np.asarray(sizes))
-    ends[cut] = ranks[starts[1:][cut] - 1] + 1
-    # Each sketch after the one before it: how many of its hashes lie below an end is one search for all pairs.
-    in_line = np.repeat(np.arange(len(sketches)), lengths) * len(hashes) + ranks
-    common = having[:, np.bincount(ranks, minlength=len(hashes)) > 1]
+    ends[cut] = flat[starts[1:][cut] - 1]
+    common = _common(flat, starts)
     for begin in range(0, len(sketches), PAIRS_ROWS):
-        product = (common[begin : begin + PAIRS_ROWS] @ common.T).tocoo()
-        first, second, shared = product.row.astype(np.int64) + begin, product.col.astype(np.int64), product.data
+        product = (common[begin : begin + PAIRS_ROWS] @ common[begin:].T).tocoo()
+        first, second, shared = product.row.astype(np.int64) + begin, product.col.astype(np.int64) + begin, product.data
         kept = (first < second) & (shared >= least_shared)
         order = np.lexsort((second[kept], first[kept]))
         first, second, shared = first[kept][order], second[kept][order], shared[kept][order]
         end = np.minimum(ends[first], ends[second])
-        parts = [np.searchsorted(in_line, one * len(hashes) + end) - starts[one] for one in (first, second)]
+        parts = [_up_to(flat, starts[one], starts[one + 1], end) for one in (first, second)]
         share = shared / np.minimum(*parts)
         yield from zip(first.tolist(), second.tolist(), share.tolist(), shared.tolist(), strict=True)
+
+
+def _common(flat: NDArray[np.int64], starts: NDArray[np.int64]) -> csr_matrix:
+    """CSR int32, sets x hashes that more than one set has; the hashes are sorted once, and no other is numbered."""
+    ordered = np.sort(flat)
+    twice = ordered[1:][ordered[1:] == ordered[:-1]]
+    del ordered
+    hashes = np.unique(twice)
+    columns, kept = [], [0]
+    for begin in range(0, len(starts) - 1, PAIRS_ROWS):
+        bounds = starts[begin : begin + PAIRS_ROWS + 1]
+        part = flat[bounds[0] : bounds[-1]]
+        place = np.searchsorted(hashes, part)
+        there = np.zeros(len(part) + 1, dtype=np.int64)
+        is_common = hashes[np.minimum(place, len(hashes) - 1)] == part if len(hashes) else np.zeros(len(part), bool)
+        np.cumsum(is_common, out=there[1:])
+        columns.append(place[is_common].astype(np.int32))
+        kept += (there[bounds[1:] - bounds[0]] + kept[-1]).tolist()
+    indices = np.concatenate(columns)
+    ones = np.ones(len(indices), dtype=np.int32)
+    return csr_matrix((ones, indices, kept), shape=(len(starts) - 1, len(hashes)))
+
+
+def _up_to(
+    flat: NDArray[np.int64], low: NDArray[np.int64], high: NDArray[np.int64], end: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """(pairs,) how many numbers of the sorted stretch `flat[low:high]` are at most `end`, by halving all at once."""
+    begin, low, high = low, low.copy(), high.copy()
+    while (open_ := low < high).any():
+        middle = (low + high) // 2
+        is_below = open_ & (flat[np.minimum(middle, len(flat) - 1)] <= end)
+        low = np.where(is_below, middle + 1, low)
+        high = np.where(open_ & ~is_below, middle, high)
+    return low - begin

@@ -12,7 +12,7 @@ follow from one hash.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,9 @@ from spotweave.pictures.files import as_rgb
 
 SIDE_PX = 64
 LOW = 16
+SIGNS = LOW * LOW - 1
+WORDS = LOW * LOW // 64
+PICTURES_AT_ONCE = 256
 WORK_PX = 512
 BLUR_PX = 8
 WINDOW_SPREADS = 2.2  # half the window's side in standard deviations of the stain
@@ -93,15 +96,46 @@ def positions(digest: str) -> NDArray[np.int8]:
     return np.array(found, dtype=np.int8)
 
 
-def distances(digests: Sequence[str]) -> Floats:
-    """(N, N) share of signs that differ between two pictures in the position that fits best; NaN without a hash."""
-    known = [index for index, digest in enumerate(digests) if digest]
-    result = np.full((len(digests), len(digests)), np.nan)
-    if known:
-        turned = np.array([positions(digests[index]) for index in known], dtype=np.float32)
-        plain = turned[:, 0]
-        agreement = np.full((len(known), len(known)), -np.inf, dtype=np.float32)
-        for position in range(turned.shape[1]):
-            np.maximum(agreement, plain @ turned[:, position].T, out=agreement)
-        result[np.ix_(known, known)] = (1 - agreement / plain.shape[1]) / 2
-    return result
+def close_pairs(digests: Sequence[str], limit: float) -> Iterator[tuple[int, int, float]]:
+    """Pairs of pictures of which less than a share `limit` of the signs differs, in the position that fits best.
+
+    Some pictures are compared with all behind them at a time, by bits. Pictures without a hash are in no pair.
+
+    Yields
+    ------
+    first, second, share
+        Positions of the two, first < second, in ascending order.
+    """
+    known = np.array([index for index, digest in enumerate(digests) if digest], dtype=np.int64)
+    turned = np.empty((len(known), 8, WORDS), dtype=np.uint64)
+    for row, index in enumerate(known.tolist()):
+        turned[row] = _packed(positions(digests[index]))
+    shares = _share_of_signs(np.arange(SIGNS + 1))
+    for begin in range(0, len(known), PICTURES_AT_ONCE):
+        others = np.ascontiguousarray(turned[begin:, 0].T)
+        for row in range(begin, min(begin + PICTURES_AT_ONCE, len(known))):
+            differ = _least_different(turned[row], others[:, row - begin + 1 :])
+            for at in np.flatnonzero(shares[differ] < limit).tolist():
+                yield int(known[row]), int(known[row + 1 + at]), float(shares[differ[at]])
+
+
+def _packed(signs: NDArray[np.int8]) -> NDArray[np.uint64]:
+    """(8, WORDS) uint64: signs as bits, the last one 0."""
+    bits = np.packbits(np.pad(signs > 0, ((0, 0), (0, 64 * WORDS - SIGNS))), axis=1)
+    return np.ascontiguousarray(bits).view(np.uint64)
+
+
+def _least_different(turned: NDArray[np.uint64], others: NDArray[np.uint64]) -> NDArray[np.uint8]:
+    """(N,) how many signs of a picture in its best position (8, WORDS) differ from those of others (WORDS, N)."""
+    least = np.full(others.shape[1], SIGNS, dtype=np.uint8)
+    for position in turned:
+        differ = np.zeros(others.shape[1], dtype=np.uint8)
+        for word, column in zip(position, others, strict=True):
+            differ += np.bitwise_count(word ^ column)
+        np.minimum(least, differ, out=least)
+    return least
+
+
+def _share_of_signs(number: NDArray[np.int64]) -> Floats:
+    """Share that a number of differing signs is of all, to the digits of float32."""
+    return ((1 - (SIGNS - 2 * number).astype(np.float32) / SIGNS) / 2).astype(np.float64)

@@ -14,7 +14,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterator, Sequence
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from typing import IO
 
 import numpy as np
 from anndata import AnnData
@@ -24,6 +27,7 @@ from scipy.sparse import csr_matrix
 GROUPS = 4
 MOST_PLACES = 16_384  # larger arrays are summed over squares of places
 BLOCKS = 12
+SAMPLES_AT_ONCE = 256  # compared with all others
 # Correlation of two coarse maps from which on samples are compared place by place.
 ALIKE_ON_BLOCKS = 0.6
 FEW_PLACES, FAR_ABOVE = 400, 2.0  # most pairs are told apart by a few places
@@ -97,7 +101,55 @@ def dispersion(first: Ints, second: Ints) -> tuple[float, float]:
     return index, float(np.sqrt(max(2 + excess, 1) / len(total)))
 
 
-def shared_reads(sketches: Sequence[str]) -> Iterator[tuple[int, int, float, int]]:
+class Kept:
+    """Sketches of places of many samples in a file; in memory are the coarse maps by which pairs are found.
+
+    An array of 4,992 places has 120 kB, and a pair needs but two of them.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        """`file`: an empty temporary file, unbuffered."""
+        self._file = file
+        self._at: list[tuple[int, int]] = []
+        self._maps: list[NDArray[np.float32]] = []
+        self._known: list[int] = []
+
+    def add(self, text: str) -> None:
+        """The next sample's sketch; empty ones are alike to none."""
+        sample = _decode(text)
+        if text:
+            self._known.append(len(self._at))
+            self._maps.append(np.array([_blocks(sample, position) for position in range(8)]))
+        self._at.append((self._file.tell(), sample.size))
+        self._file.write(sample.tobytes())
+
+    def _sample(self, number: int) -> Ints:
+        start, size = self._at[number]
+        flat = np.frombuffer(os.pread(self._file.fileno(), 4 * size, start), dtype=np.int32)
+        return flat.reshape(-1, 2 + GROUPS)
+
+    def shared_reads(self) -> Iterator[tuple[int, int, float, int]]:
+        """`shared_reads` of all, some against all behind them at a time."""
+        known = self._known
+        for begin in range(0, len(known), SAMPLES_AT_ONCE):
+            plain = np.array([maps[0] for maps in self._maps[begin : begin + SAMPLES_AT_ONCE]])
+            alike: dict[tuple[int, int], list[int]] = {}
+            for position in range(8):
+                other = np.array([maps[position] for maps in self._maps[begin:]])
+                for i, j in zip(*np.nonzero(np.triu(plain @ other.T >= ALIKE_ON_BLOCKS, k=1)), strict=True):
+                    alike.setdefault((known[begin + i], known[begin + j]), []).append(position)
+            first_of = -1
+            one: Ints = np.empty(0, dtype=np.int32)
+            for (first, second), positions in sorted(alike.items()):
+                if first != first_of:
+                    first_of, one = first, self._sample(first)
+                other_one = self._sample(second)
+                best = max(_compare(one, other_one, position) for position in positions)
+                if best[0] >= STANDARD_ERRORS:
+                    yield first, second, best[1], best[2]
+
+
+def shared_reads(sketches: Iterable[str]) -> Iterator[tuple[int, int, float, int]]:
     """Pairs of samples that are more alike than two draws from one expectation.
 
     Yields
@@ -105,20 +157,11 @@ def shared_reads(sketches: Sequence[str]) -> Iterator[tuple[int, int, float, int
     first, second, index, places
         Positions of the two, first < second, in ascending order; the index of dispersion; places compared.
     """
-    known = [number for number, text in enumerate(sketches) if text]
-    decoded = {number: _decode(sketches[number]) for number in known}
-    if len(known) < 2:
-        return
-    plain = np.array([_blocks(decoded[number], 0) for number in known])
-    alike: dict[tuple[int, int], list[int]] = {}
-    for position in range(8):
-        other = np.array([_blocks(decoded[number], position) for number in known])
-        for i, j in zip(*np.nonzero(np.triu(plain @ other.T >= ALIKE_ON_BLOCKS, k=1)), strict=True):
-            alike.setdefault((known[i], known[j]), []).append(position)
-    for (first, second), positions in sorted(alike.items()):
-        best = max(_compare(decoded[first], decoded[second], position) for position in positions)
-        if best[0] >= STANDARD_ERRORS:
-            yield first, second, best[1], best[2]
+    with tempfile.TemporaryFile(buffering=0) as file:
+        kept = Kept(file)
+        for text in sketches:
+            kept.add(text)
+        yield from kept.shared_reads()
 
 
 def _blocks(sample: Ints, position: int) -> NDArray[np.float32]:

@@ -20,10 +20,11 @@ from scipy.sparse import csr_matrix
 from spotweave.deposits.values import NUMBER, blank_if_unknown
 from spotweave.errors import Refusal
 from spotweave.matrices.barcodes import looks_like_barcode
-from spotweave.matrices.matrix import Matrix
+from spotweave.matrices.matrix import Matrix, column_sums, row_sums
 
 GENE_EXPRESSION = "Gene Expression"
-ENSEMBL = re.compile(r"(\w{1,64}_)?ENS[A-Z]{0,4}G\d{11}(\.\d+)?")
+ENSEMBL = re.compile(r"(\w{1,64}_)??ENS[A-Z]{0,4}G\d{11}(\.\d+)?")  # tried without a prefix first
+ALL_ENSEMBL = re.compile(rf"(?:(?:{ENSEMBL.pattern})\n)*+")  # a list that is nothing else, in one go
 GENE_TYPES = re.compile(r"gene[ _-]?(expression|ex)?s?|gex|m?rna|transcripts?", re.IGNORECASE)
 OTHER_TYPES = re.compile(
     r"antibod|protein(?![ _-]?coding)|\b(adt|hto|cite[ _-]?seq)\b|crispr|guide|\bs?grna|multiplex|hash[ _-]?tag|custom"
@@ -60,6 +61,7 @@ SPOT_MEASURE = re.compile(
 )
 # Fewer spots or genes may agree with a sum, or with a row of numbers, by chance.
 FEWEST_TO_JUDGE = 10
+NUMBERS_BEGIN = "+-.0123456789"
 EXAMPLES = 3
 
 
@@ -148,10 +150,12 @@ def is_summary(name: str, gene_id: str = "") -> bool:
 def are_summaries(names: Sequence[str], gene_ids: Sequence[str] | None = None) -> NDArray[np.bool_]:
     """(features,) bool, whether each feature is a summary, or a measure of spots, by its name."""
     ids = gene_ids if gene_ids is not None else [""] * len(names)
+    if len(ids) == len(names) and ALL_ENSEMBL.fullmatch("".join(f"{gene_id}\n" for gene_id in ids)):
+        return np.zeros(len(names), dtype=bool)
     return np.array(
         [
-            (SUMMARY.fullmatch((name or gene_id).strip(" \t:")) or SPOT_MEASURE.fullmatch(name)) is not None
-            and ENSEMBL.fullmatch(gene_id) is None
+            ENSEMBL.fullmatch(gene_id) is None
+            and (SUMMARY.fullmatch((name or gene_id).strip(" \t:")) or SPOT_MEASURE.fullmatch(name)) is not None
             for name, gene_id in zip(names, ids, strict=True)
         ],
         dtype=bool,
@@ -214,12 +218,16 @@ def judge(
     _refuse_numbers(name, genes)
     odd_genes = are_summaries(genes, gene_ids)
     odd_units = are_summary_units(units)
+    whole = _Summed.of(counts)
     for _ in range(2):  # a sum may include what the names have told, or not
         kept_units, kept_genes = np.flatnonzero(~odd_units), np.flatnonzero(~odd_genes)
         is_all = len(kept_units) == len(units) and len(kept_genes) == len(genes)
-        part = counts if is_all else counts[kept_units][:, kept_genes]
-        odd_genes[kept_genes[_sums(part)]] = True
-        odd_units[kept_units[_sums(part.T.tocsr() if _may_hold_a_sum(part) else None)]] = True
+        part = whole if is_all else _Summed.of(counts[kept_units][:, kept_genes])
+        more_genes, more_units = _sums(part), _sums(part.turned() if _may_hold_a_sum(part) else None)
+        odd_genes[kept_genes[more_genes]] = True
+        odd_units[kept_units[more_units]] = True
+        if not more_genes.size and not more_units.size:
+            break
     kept_units, kept_genes = np.flatnonzero(~odd_units), np.flatnonzero(~odd_genes)
     if not kept_units.size or not kept_genes.size:
         raise Refusal(
@@ -232,7 +240,7 @@ def judge(
         "summary_genes_left_out": _counted(genes, odd_genes),
         "summary_units_left_out": _counted(units, odd_units),
     }
-    _refuse_row_numbers(name, counts, genes, kept_units, kept_genes)
+    _refuse_row_numbers(name, whole, genes, kept_units, kept_genes)
     return Judged(kept_units, kept_genes, report)
 
 
@@ -244,31 +252,37 @@ def _some(names: Iterable[str]) -> list[str]:
     return [repr(name[:40]) for name in list(names)[:EXAMPLES]]
 
 
-def _column_sums(counts: csr_matrix) -> NDArray[np.float64]:
-    return np.asarray(np.bincount(counts.indices, weights=counts.data, minlength=counts.shape[1]), dtype=np.float64)
+@dataclass(frozen=True)
+class _Summed:
+    """Counts and their sums, each taken once."""
+
+    counts: csr_matrix
+    rows: NDArray[np.float64]
+    columns: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, counts: csr_matrix) -> _Summed:
+        return cls(counts, row_sums(counts), column_sums(counts))
+
+    def turned(self) -> _Summed:
+        return _Summed(self.counts.T.tocsr(), self.columns, self.rows)
 
 
-def _row_sums(counts: csr_matrix) -> NDArray[np.float64]:
-    return np.asarray(counts @ np.ones(counts.shape[1], dtype=np.float64)).ravel()
-
-
-def _may_hold_a_sum(counts: csr_matrix) -> bool:
+def _may_hold_a_sum(summed: _Summed) -> bool:
     """Whether a row has half of all counts: that is cheap to see, and turning a large matrix is not."""
-    rows = _row_sums(counts)
-    return bool(rows.size and (2 * rows == rows.sum()).any())
+    return bool(summed.rows.size and (2 * summed.rows == summed.rows.sum()).any())
 
 
-def _sums(counts: csr_matrix | None) -> NDArray[np.intp]:
+def _sums(summed: _Summed | None) -> NDArray[np.intp]:
     """Indices of columns that equal the sum of all others in every row."""
     nothing = np.empty(0, dtype=np.intp)
-    if counts is None or counts.shape[1] <= FEWEST_TO_JUDGE or counts.shape[0] < FEWEST_TO_JUDGE:
+    if summed is None or summed.counts.shape[1] <= FEWEST_TO_JUDGE or summed.counts.shape[0] < FEWEST_TO_JUDGE:
         return nothing
-    columns = _column_sums(counts)
+    rows, columns = summed.rows, summed.columns
     likely = np.flatnonzero((2 * columns == columns.sum()) & (columns > 0))
-    rows = _row_sums(counts)
     if not likely.size or np.count_nonzero(rows) < FEWEST_TO_JUDGE or np.count_nonzero(columns) <= EXAMPLES:
         return nothing
-    values = np.asarray(counts[:, likely].toarray(), dtype=np.float64)
+    values = np.asarray(summed.counts[:, likely].toarray(), dtype=np.float64)
     return likely[(2 * values == rows[:, None]).all(axis=0)]
 
 
@@ -290,18 +304,27 @@ def _share(names: Sequence[str]) -> float:
 
 def are_numbers(names: Sequence[str]) -> bool:
     """Whether most names are numbers: of rows, of another list, or counts that stand where a header should."""
-    return sum(NUMBER.fullmatch(name) is not None for name in names) > 0.5 * len(names)
+    return _numbers(names) > 0.5 * len(names)
+
+
+def _numbers(names: Sequence[str]) -> int:
+    """How many names are numbers."""
+    return sum(NUMBER.fullmatch(name) is not None for name in names if name[:1] in NUMBERS_BEGIN)
+
+
+def count_ensembl(names: Sequence[str]) -> int:
+    """How many names are Ensembl's of genes."""
+    return sum(ENSEMBL.fullmatch(name) is not None for name in names if "ENS" in name)
 
 
 def best_names(names: list[str], gene_ids: list[str]) -> list[str]:
     """Names of genes, or, where these are but numbers, their Ensembl ids if there are any."""
-    has_ids = sum(ENSEMBL.fullmatch(gene_id) is not None for gene_id in gene_ids) > 0.5 * len(names)
-    return gene_ids if has_ids and are_numbers(names) else names
+    return gene_ids if are_numbers(names) and count_ensembl(gene_ids) > 0.5 * len(names) else names
 
 
 def _refuse_numbers(name: str, genes: Sequence[str]) -> None:
-    numbers = sum(NUMBER.fullmatch(gene) is not None for gene in genes)
-    if are_numbers(genes):
+    numbers = _numbers(genes)
+    if numbers > 0.5 * len(genes):
         raise Refusal(
             f"{name}: {numbers:,} of {len(genes):,} genes are called by numbers ({', '.join(_some(genes))}): the table"
             " has lost its header, or they are row numbers or Entrez ids; give it with gene symbols or Ensembl ids",
@@ -311,14 +334,15 @@ def _refuse_numbers(name: str, genes: Sequence[str]) -> None:
 
 
 def _refuse_row_numbers(
-    name: str, counts: csr_matrix, genes: Sequence[str], kept_units: NDArray[np.intp], kept_genes: NDArray[np.intp]
+    name: str, whole: _Summed, genes: Sequence[str], kept_units: NDArray[np.intp], kept_genes: NDArray[np.intp]
 ) -> None:
     """Refuse a gene whose counts are 0, 1, 2 … or 1, 2, 3 … down the rows: an index that was saved as a column."""
     size = len(kept_units)
     if size < FEWEST_TO_JUDGE:
         return
-    part = counts if size == counts.shape[0] else counts[kept_units]
-    sums = _column_sums(part)
+    is_whole = size == whole.counts.shape[0]
+    part = whole.counts if is_whole else whole.counts[kept_units]
+    sums = whole.columns if is_whole else column_sums(part)
     for first in (0, 1):
         expected = np.arange(first, size + first, dtype=np.float64)
         for column in np.intersect1d(np.flatnonzero(sums == expected.sum()), kept_genes):

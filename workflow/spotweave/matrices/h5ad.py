@@ -18,11 +18,12 @@ from anndata.io import read_elem
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, vstack
 
-from spotweave.deposits.values import NUMBER, blank_if_unknown
+from spotweave.deposits.values import blank_if_unknown
 from spotweave.errors import Refusal
 from spotweave.matrices.features import (
-    ENSEMBL,
     GENE_EXPRESSION,
+    are_numbers,
+    count_ensembl,
     need_no_check,
 )
 from spotweave.matrices.hdf5 import keys, read_sparse
@@ -41,12 +42,22 @@ def read(name: str, file: h5py.File) -> Matrix:
     """Read one file, `name` its owner's; `unit_columns` has the columns of `obs` as text."""
     obs = read_frame(name, file["obs"], "obs")
     units = list(map(str, obs.index))
-    where, counts, var, passed_over = _read_counts(name, file, units)
-    symbols, ids = _gene_names(var)
-    types = _types(var)
-    genomes = _texts(var["genome"]) if "genome" in var else [""] * len(var)
+    where, counts, genes, passed_over = _read_counts(name, file, units)
+    genomes = _texts(genes.var["genome"]) if "genome" in genes.var else [""] * len(genes.var)
     report = {"container": "h5ad", "counts_from": where, "counts_passed_over": passed_over}
-    return Matrix(name, units, symbols, ids, types, genomes, counts, "h5ad", report, text_columns(obs))
+    columns = text_columns(obs)
+    return Matrix(name, units, genes.symbols, genes.ids, genes.types, genomes, counts, "h5ad", report, columns)
+
+
+class _Genes:
+    """What a table of genes says, read once for all matrices that have it."""
+
+    def __init__(self, var: pd.DataFrame) -> None:
+        self.var = var
+        self.names = list(map(str, var.index))
+        self.types = _types(var)
+        self.symbols, self.ids = _gene_names(var, self.names)
+        self.unchecked = need_no_check(self.types, self.symbols, self.ids)
 
 
 def read_frame(name: str, group: Any, what: str) -> pd.DataFrame:
@@ -73,23 +84,23 @@ def text_columns(obs: pd.DataFrame) -> dict[str, list[str]]:
     return {str(column): [str(value) for value in obs[column]] for column in chosen}
 
 
-def _read_counts(name: str, file: h5py.File, units: list[str]) -> tuple[str, csr_matrix, pd.DataFrame, list[str]]:
+def _read_counts(name: str, file: h5py.File, units: list[str]) -> tuple[str, csr_matrix, _Genes, list[str]]:
     """Where the counts are, the counts, the genes they belong to, and the names of matrices that hold none."""
-    found: list[tuple[int, str, Any, pd.DataFrame]] = []
+    found: list[tuple[int, str, Any, _Genes]] = []
     faults: dict[str, Refusal] = {}
     var = {"var": read_frame(name, file["var"], "var")}
     if "var" in keys(file.get("raw")):
         var["raw/var"] = read_frame(name, file["raw"]["var"], "raw/var")
+    tables: dict[str, _Genes] = {}
     for where, of in _candidates(file):
-        genes = list(map(str, var[of].index))
-        unchecked = need_no_check(_types(var[of]), *_gene_names(var[of]))
+        genes = tables[of] = tables.get(of) or _Genes(var[of])
         try:
-            matrix = _read_matrix(f"{name}: {where}", file[where], units, genes, unchecked)
+            matrix = _read_matrix(f"{name}: {where}", file[where], units, genes.names, genes.unchecked)
         except Refusal as refusal:
             faults[where] = refusal
             continue
-        if not any(len(genes) <= known[0] for known in found):
-            found.append((len(genes), where, matrix, var[of]))
+        if not any(len(genes.names) <= known[0] for known in found):
+            found.append((len(genes.names), where, matrix, genes))
     if not found:
         if len(faults) == 1:
             raise next(iter(faults.values()))
@@ -152,19 +163,20 @@ def _types(var: pd.DataFrame) -> list[str]:
 
 
 def _texts(column: pd.Series) -> list[str]:
-    return [blank_if_unknown(value) for value in column]
+    if isinstance(column.dtype, pd.CategoricalDtype):  # as AnnData files types and genomes: few words
+        words = [*map(blank_if_unknown, column.cat.categories), ""]  # the last for code -1, which is missing
+        return [words[code] for code in column.cat.codes.tolist()]
+    return list(map(blank_if_unknown, column.tolist()))
 
 
-def _gene_names(var: pd.DataFrame) -> tuple[list[str], list[str]]:
+def _gene_names(var: pd.DataFrame, index: list[str]) -> tuple[list[str], list[str]]:
     """Symbols and ids: the index of `var` may be either, or the numbers of its rows."""
-    index = list(map(str, var.index))
     symbols_in = next((key for key in SYMBOL_COLUMNS if key in var), None)
     ids_in = next((key for key in ID_COLUMNS if key in var), None)
-    is_ids = sum(ENSEMBL.fullmatch(name) is not None for name in index) > 0.5 * len(index)
+    is_ids = count_ensembl(index) > 0.5 * len(index)
     if is_ids:
         return (_texts(var[symbols_in]) if symbols_in else index), index
     ids = _texts(var[ids_in]) if ids_in else [""] * len(index)
-    is_numbers = sum(NUMBER.fullmatch(name) is not None for name in index) > 0.5 * len(index)
-    if is_numbers and (symbols_in or ids_in):
+    if are_numbers(index) and (symbols_in or ids_in):
         return (_texts(var[symbols_in]) if symbols_in else ids), ids
     return index, ids

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import h5py
@@ -13,7 +13,7 @@ from scipy.sparse import csr_matrix
 from spotweave.errors import Refusal
 from spotweave.matrices.matrix import Fault, canonical, find_fault, refuse_fault
 
-VALUES_AT_ONCE = 1 << 22
+VALUES_AT_ONCE = 1 << 19
 
 
 def keys(node: Any) -> set[str]:
@@ -33,7 +33,20 @@ def array(name: str, group: Any, key: str, *, kinds: str = "iufbSOUV") -> h5py.D
 
 def text(name: str, group: Any, key: str) -> list[str]:
     """A list of names; fixed-length strings come without their padding."""
-    return [item.decode() if isinstance(item, bytes) else str(item) for item in array(name, group, key)[:]]
+    items = array(name, group, key)[:].tolist()
+    if items and all(type(item) is bytes for item in items):
+        joined = b"\n".join(items)
+        if joined.isascii() and joined.count(b"\n") == len(items) - 1:  # all at once; others one by one
+            return joined.decode("ascii").split("\n")
+    return [item.decode() if isinstance(item, bytes) else str(item) for item in items]
+
+
+def _blocks(dataset: Any) -> Iterator[tuple[int, NDArray[Any]]]:
+    """Parts of a list, and where each starts: whole chunks, as HDF5 would unpack one twice that is read in two."""
+    chunk = dataset.chunks[0] if dataset.chunks else VALUES_AT_ONCE
+    step = max(VALUES_AT_ONCE // chunk, 1) * chunk
+    for start in range(0, dataset.shape[0], step):
+        yield start, dataset[start : start + step]
 
 
 def refuse_misfit(name: str, group: Any, units: Sequence[str], genes: Sequence[str]) -> None:
@@ -74,8 +87,7 @@ def read_sparse(
     if (np.diff(indptr) < 0).any():
         raise Refusal(f"{name}: the index of the matrix runs backwards; download the file again")
     indices = np.empty(length, dtype=np.int32)
-    for start in range(0, length, VALUES_AT_ONCE):
-        block = stored[start : start + VALUES_AT_ONCE]
+    for start, block in _blocks(stored):
         if block.min() < 0 or block.max() >= inner:
             raise Refusal(
                 f"{name}: a value lies at index {int(block.max()):,} of {inner:,}; download the file again",
@@ -108,8 +120,8 @@ def read_values(dataset: Any, skipped: NDArray[np.bool_] | None = None) -> tuple
     Values marked as skipped become 0, whatever they are.
     """
     values = np.empty(dataset.shape[0], dtype=np.float32)
-    for start in range(0, len(values), VALUES_AT_ONCE):
-        block = dataset[start : start + VALUES_AT_ONCE]
+    for start, filed in _blocks(dataset):
+        block = filed
         if skipped is not None:
             block = np.where(skipped[start : start + len(block)], np.zeros((), block.dtype), block)
         fault = find_fault(block)

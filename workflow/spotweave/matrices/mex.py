@@ -8,6 +8,7 @@ to the matrix by their order, which is the format's own rule, after their length
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -33,11 +34,15 @@ from spotweave.matrices.matrix import (
     Matrix,
     canonical,
     find_fault,
+    how_often,
     refuse_fault,
 )
 
 MAGIC = b"%%MatrixMarket"
 ENTRIES_AT_ONCE = 1 << 20
+BYTES_AT_ONCE = 1 << 20
+MOST_DIGITS = 18  # of a whole number that int64 holds
+MOST_INT32 = int(np.iinfo(np.int32).max)
 SHORTEST_ENTRY = len(b"1 1 1\n")
 UTF8_BOM = "\ufeff"
 BARCODE = re.compile(r"[ACGTN]{14,}|s_\d{3}um_\d+_\d+|cellid_\d+|[a-p]{8}-\d+")
@@ -66,7 +71,8 @@ def read(counts: RawFile, features: RawFile | None, barcodes: RawFile | None, *,
 
     rows, columns = (matrix.rows, matrix.columns) if is_turned else (matrix.columns, matrix.rows)
     other = need_no_check(types, names, ids)
-    matrix.values[other[columns]] = 0  # may hold what are no counts (mean intensities of proteins, sums)
+    if other.any():
+        matrix.values[other[columns]] = 0  # may hold what are no counts (mean intensities of proteins, sums)
     fault = find_fault(matrix.values)
     if fault:
         raise refuse_fault(counts.name, fault, entry(int(rows[fault.index]), int(columns[fault.index])))
@@ -96,8 +102,8 @@ def _compress(
     A stable sort by row; 10x files are in that order already, which makes it one pass.
     """
     indptr = np.zeros(shape[0] + 1, dtype=np.int64)
-    np.cumsum(np.bincount(rows, minlength=shape[0]), out=indptr[1:])
-    if (np.diff(rows) < 0).any():
+    np.cumsum(how_often(rows, shape[0]), out=indptr[1:])
+    if (rows[1:] < rows[:-1]).any():
         order = np.argsort(rows, kind="stable")
         columns, values = columns[order], values[order]
     small = np.int32 if len(values) < np.iinfo(np.int32).max else np.int64
@@ -106,7 +112,7 @@ def _compress(
 
 @dataclass(frozen=True)
 class _Entries:
-    """Entries as filed: indices from 0, int32, and values, int64 or float64; `shape` of the matrix."""
+    """Entries as filed: indices from 0, int32, and values, int32, int64 or float64; `shape` of the matrix."""
 
     shape: tuple[int, int]
     rows: NDArray[np.int32]
@@ -115,7 +121,7 @@ class _Entries:
 
 
 def _read_mtx(raw: RawFile, is_packed: bool) -> _Entries:
-    """Read the entries in blocks, so that the peak is little above the result (16 bytes an entry)."""
+    """Read the entries in blocks, so that the peak is little above the result (12 bytes an entry)."""
     try:
         with parsing(raw.name), unpacked(raw) as stream:
             return _read_entries(raw, stream, raw.path.stat().st_size * (MOST_RATIO if is_packed else 1))
@@ -141,34 +147,84 @@ def _read_entries(raw: RawFile, stream: Any, most_bytes: int) -> _Entries:
     if entries * SHORTEST_ENTRY > max(most_bytes, FREE_BYTES):
         raise ValueError(f"{entries:,} entries, which a file of its size cannot hold")
     row, column = np.empty(entries, dtype=np.int32), np.empty(entries, dtype=np.int32)
-    value = np.empty(entries, dtype=np.int64 if "integer" in banner else np.float64)
+    value = np.empty(entries, dtype=np.int32 if "integer" in banner else np.float64)
     done = 0
-    for block in _blocks(stream):
-        if block.empty:
-            continue
-        if done + len(block) > entries:
+    for of_rows, of_columns, values in _blocks(stream):
+        if done + len(values) > entries:
             raise ValueError(f"more than the {entries:,} entries it says it has")
-        here = slice(done, done + len(block))
-        for target, key, size in ((row, "row", rows), (column, "column", columns)):
-            indices = block[key].to_numpy()
+        here = slice(done, done + len(values))
+        for target, key, indices, size in ((row, "row", of_rows, rows), (column, "column", of_columns, columns)):
             if indices.min() < 1 or indices.max() > size:
                 raise ValueError(f"{key} {indices.max() if indices.max() > size else indices.min()} of {size:,}")
-            target[here] = indices - 1
-        values = block["value"].to_numpy()
-        if values.dtype.kind == "f" and value.dtype.kind == "i":
-            value = value.astype(np.float64)  # called integer all the same: what is none is found later
+            np.subtract(indices, 1, out=target[here], casting="unsafe")
         if values.dtype.kind not in "if":
             raise ValueError("values that are no numbers")
+        if values.dtype.kind == "f" and value.dtype.kind == "i":
+            value = value.astype(np.float64)  # called integer all the same: what is none is found later
+        elif value.dtype == np.int32 and (values.min() < -MOST_INT32 or values.max() > MOST_INT32):
+            value = value.astype(np.int64)
         value[here] = values
-        done += len(block)
+        done += len(values)
     if done != entries:
         raise ValueError(f"{done:,} of {entries:,} entries are there")
     return _Entries(shape, row, column, value)
 
 
-def _blocks(stream: Any) -> Iterator[pd.DataFrame]:
+def _blocks(stream: Any) -> Iterator[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]]:
+    """Rows and columns, int64, and values of some entries at a time.
+
+    Lines of three plain numbers and two blanks, as every program writes them, are read by numpy; the first other line,
+    and all behind it, by pandas, three times as slow, which knows fractions, signs, tabs and what is none of it.
+    """
+    rest = b""
+    while block := stream.read(BYTES_AT_ONCE):
+        whole, end, rest = (rest + block).rpartition(b"\n")
+        entries = _plain_entries(whole + end) if end else None
+        if entries is None:
+            yield from _odd_blocks(_Chained(whole + end + rest, stream))
+            return
+        yield entries
+    if rest:
+        yield from _odd_blocks(io.BytesIO(rest))
+
+
+def _plain_entries(text: bytes) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]] | None:
+    """The entries of whole lines; None where a line is anything but three plain numbers with a blank between."""
+    code = np.frombuffer(text, dtype=np.uint8)
+    ends = np.flatnonzero(code < ord("0"))
+    if len(ends) % 3 or code.max() > ord("9") or code[0] < ord("0"):
+        return None
+    if (code[ends].reshape(-1, 3) != (ord(" "), ord(" "), ord("\n"))).any():
+        return None
+    digits = np.diff(ends, prepend=-1) - 1
+    if digits.min() < 1 or digits.max() > MOST_DIGITS:
+        return None
+    numbers = np.fromstring(text, dtype=np.int64, sep=" ").reshape(-1, 3)
+    return numbers[:, 0], numbers[:, 1], numbers[:, 2]
+
+
+class _Chained(io.RawIOBase):
+    """What was already read of a stream, and the rest of it."""
+
+    def __init__(self, head: bytes, stream: Any) -> None:
+        self._head, self._stream = head, stream
+
+    def readable(self) -> bool:
+        """A stream to read from."""
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        """At most `size` bytes, all without one."""
+        if not self._head:
+            return bytes(self._stream.read(size))
+        found = self._head if size < 0 else self._head[:size]
+        self._head = self._head[len(found) :]
+        return found + (self._stream.read() if size < 0 else b"")
+
+
+def _odd_blocks(stream: Any) -> Iterator[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]]:
     try:
-        yield from pd.read_csv(
+        for block in pd.read_csv(
             stream,
             sep=r"\s+",
             header=None,
@@ -176,7 +232,9 @@ def _blocks(stream: Any) -> Iterator[pd.DataFrame]:
             index_col=False,
             dtype={"row": np.int64, "column": np.int64},
             chunksize=ENTRIES_AT_ONCE,
-        )
+        ):
+            if not block.empty:
+                yield tuple(block[key].to_numpy() for key in ("row", "column", "value"))
     except pd.errors.EmptyDataError:
         return
 

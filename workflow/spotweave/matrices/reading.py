@@ -15,6 +15,8 @@ from anndata import AnnData
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
+from spotweave.matrices.matrix import how_often, row_sums
+
 SPOT_COLUMNS = (
     "spot_id",
     "array_col",
@@ -62,14 +64,14 @@ class Reading:
 
 def totals_of(counts: csr_matrix) -> NDArray[np.int64]:
     """(units,) int64, the counts of each; scipy sums float32 in float32, whatever the dtype asked for."""
-    return np.asarray(counts @ np.ones(counts.shape[1], dtype=np.float64)).ravel().astype(np.int64)
+    return row_sums(counts).astype(np.int64)
 
 
 def measures(counts: csr_matrix, totals: NDArray[np.int64]) -> dict[str, int]:
     """JSON-ready measures that every technology has: all counts, genes and units without any."""
     return {
         "total_counts": int(totals.sum()),
-        "zero_genes": int((np.bincount(counts.indices, minlength=counts.shape[1]) == 0).sum()),
+        "zero_genes": int((how_often(counts.indices, counts.shape[1]) == 0).sum()),
         "zero_spots": int((totals == 0).sum()),
     }
 
