@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import rankdata
 
 from spotweave.correlation import pearson_by_group, standardised
 from spotweave.metrics import Array, Scored
 from spotweave.metrics._summary import mean, mean_defined, mean_zero, over_folds
+from spotweave.ranks import mean_ranks
 
 COLUMNS = ("spearman_mean", "spearman_mean_zero")
 
@@ -38,4 +38,4 @@ def summarise(folds: Sequence[Array]) -> dict[str, float]:
 def _ranks(values: Array) -> Array:
     """(N, G) ranks; NaN where a column is constant but for rounding, which would be ranked like anything else."""
     constant = np.isnan(standardised(values)).all(axis=0)
-    return np.where(constant, np.nan, rankdata(values, axis=0))
+    return np.where(constant, np.nan, np.apply_along_axis(mean_ranks, 0, values))

@@ -232,3 +232,13 @@ def read_units(path: Path) -> DataFrame:
     import pandas as pd
 
     return pd.read_parquet(path)
+
+
+def read_places(path: Path) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Where units are, (N, 2) slide px (NaN without a place), and whether in tissue, (N,) 0/1; pandas stays outside."""
+    import numpy as np
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(path, columns=["x_px", "y_px", "in_tissue"])
+    x_px, y_px, in_tissue = (column.to_numpy() for column in table.columns)
+    return np.column_stack([x_px, y_px]), in_tissue
