@@ -235,10 +235,10 @@ def read_units(path: Path) -> DataFrame:
 
 
 def read_places(path: Path) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Where units are, (N, 2) slide px (NaN without a place), and whether in tissue, (N,) 0/1; pandas stays outside."""
+    """Where units are, (N, 2) slide px (NaN without a place), and whether in tissue, (N,) 0/1."""
     import numpy as np
-    import pyarrow.parquet as pq
 
-    table = pq.read_table(path, columns=["x_px", "y_px", "in_tissue"])
-    x_px, y_px, in_tissue = (column.to_numpy() for column in table.columns)
+    from spotweave import parquet
+
+    x_px, y_px, in_tissue = parquet.numbers(path, ["x_px", "y_px", "in_tissue"])
     return np.column_stack([x_px, y_px]), in_tissue
