@@ -38,6 +38,8 @@ include: "workflow/rules/embed.smk"
 include: "workflow/rules/probe.smk"
 include: "workflow/rules/score.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/lookups.smk"
+include: "workflow/rules/cluster.smk"
 
 
 localrules:

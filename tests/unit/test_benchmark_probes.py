@@ -12,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 from spotweave import probes, protocols
 from spotweave.expression.scales import SCALES
 from spotweave.probes import PROBES, Training
-from spotweave.probes.ridge import fixed_alpha, ridge_path
+from spotweave.probes.ridge.fixed import fixed_alpha
 from spotweave.protocols import PROTOCOLS
 
 GRID = protocols.load("strict").fit.alpha_grid
@@ -24,21 +24,6 @@ def training(seed=0, spots=90, dimensions=12, genes=4):
     target = features.astype(float) @ rng.normal(size=(dimensions, genes)) + rng.normal(size=(spots, genes)) + 5
     samples = np.repeat(np.arange(3), spots // 3)
     return Training(features, target, samples, samples)
-
-
-@pytest.mark.parametrize("fit_intercept", [True, False])
-@pytest.mark.parametrize(("spots", "dimensions"), [(80, 10), (12, 30)])
-def test_the_ridge_path_is_the_ridge_of_scikit_learn(fit_intercept, spots, dimensions):
-    rng = np.random.default_rng(0)
-    features, target = rng.normal(2, 3, (spots, dimensions)), rng.normal(1, 1, (spots, 5))
-    features[:, 1] = features[:, 0]
-    path = ridge_path(features, target, fit_intercept=fit_intercept)
-    for alpha in GRID:
-        expected = Ridge(alpha=alpha, solver="cholesky", fit_intercept=fit_intercept).fit(features, target)
-        coefficients, intercept = path.coefficients(alpha)
-        prediction = features @ coefficients + intercept
-        np.testing.assert_allclose(coefficients, expected.coef_.T, atol=1e-8)
-        np.testing.assert_allclose(prediction, expected.predict(features), atol=1e-8)
 
 
 def test_the_fixed_penalty_is_that_of_hest_benchmark():

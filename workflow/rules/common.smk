@@ -137,6 +137,11 @@ def used_sources(sample):
     return requests.used_sources(SAMPLES[sample], TABLES.file_columns)
 
 
+def all_used_sources():
+    """The sources that any sample is fetched from: a job has no limit of the others to be held against."""
+    return sorted(set().union(*map(used_sources, SAMPLES)))
+
+
 def takes_from(source):
     """Resource function: 1 for a sample that is fetched from this source, so that a profile can limit each."""
     return lambda wildcards: int(source in used_sources(wildcards.sample))

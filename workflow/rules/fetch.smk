@@ -8,7 +8,7 @@ rule fetch_sample:
         "../../envs/core.yaml"
     threads: 1
     resources:
-        **{f"{source}_downloads": takes_from(source) for source in SOURCES.names()},
+        **{f"{source}_downloads": takes_from(source) for source in all_used_sources()},
         downloads=1,
         mem_mb=1000,
         runtime="8h",

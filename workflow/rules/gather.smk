@@ -12,17 +12,31 @@ def per_sample(file):
     )
 
 
+def taking(*paths):
+    """Names the outputs that an input function chooses from, for Snakemake to know what makes them (lookups.smk)."""
+
+    def named(function):
+        function.takes = paths
+        return function
+
+    return named
+
+
 def members(pattern):
     """Input function: `pattern` for every sample of the wildcard cohort."""
-    return lambda wildcards: expand(
-        pattern, sample=COHORTS[wildcards.cohort], allow_missing=True
+    return taking(pattern)(
+        lambda wildcards: expand(
+            pattern, sample=COHORTS[wildcards.cohort], allow_missing=True
+        )
     )
 
 
 def task_members(pattern):
     """Input function: `pattern` for every sample of the wildcard task."""
-    return lambda wildcards: expand(
-        pattern, sample=TABLES.task_samples(wildcards.task), allow_missing=True
+    return taking(pattern)(
+        lambda wildcards: expand(
+            pattern, sample=TABLES.task_samples(wildcards.task), allow_missing=True
+        )
     )
 
 
@@ -74,7 +88,7 @@ def fold_weights(wildcards):
 
 def when(condition, *paths):
     """Input function: `paths` for samples that meet a condition; nothing for others."""
-    return lambda wildcards: list(paths) * condition(wildcards)
+    return taking(*paths)(lambda wildcards: list(paths) * condition(wildcards))
 
 
 def has_frame(wildcards):

@@ -15,11 +15,12 @@ def distrust_damaged(dag):
     Snakemake itself asks for a missing file only where it is a target or a job that has to run needs it.
     """
     damaged = []
+    known = LEDGER.root.is_dir()
     for job in dag.jobs:
         if not job.output:
             continue
         gone = [path for path in job.output if not os.path.lexists(path)]
-        faults = LEDGER.faults(job.output)
+        faults = LEDGER.faults(job.output) if known else []
         if gone:
             dag.reason(job).missing_output.update(gone)
         elif faults:

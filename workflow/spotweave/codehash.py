@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -27,7 +28,7 @@ def _needs(library: Path, path: Path) -> tuple[frozenset[str], tuple[Path, ...]]
     files: tuple[Path, ...] = ()
     if path.suffix != ".py":  # a table or weights that the code reads
         return frozenset(), files
-    for node in ast.walk(ast.parse(path.read_bytes(), filename=str(path))):
+    for node in _statements(ast.parse(path.read_bytes(), filename=str(path))):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -40,6 +41,15 @@ def _needs(library: Path, path: Path) -> tuple[frozenset[str], tuple[Path, ...]]
             patterns: tuple[str, ...] = ast.literal_eval(node.value)
             files = tuple(found for pattern in patterns for found in sorted(library.parent.glob(pattern)))
     return frozenset(name for name in names if name.split(".")[0] in (PACKAGE, "_stage")), files
+
+
+def _statements(node: ast.AST) -> Iterator[ast.stmt]:
+    """Every statement below a node, at any depth; expressions, most of a module and never an import, are not entered."""
+    for block in ("body", "orelse", "finalbody", "handlers", "cases"):
+        for child in getattr(node, block, ()):
+            if isinstance(child, ast.stmt):
+                yield child
+            yield from _statements(child)
 
 
 def _imported_from(library: Path, path: Path, node: ast.ImportFrom) -> str:

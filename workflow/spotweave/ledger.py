@@ -41,11 +41,10 @@ class Ledger:
 
     def entry(self, outputs: Iterable[Path | str]) -> Path | None:
         """The file that speaks of the job with these outputs; None where they lie outside the results."""
-        first = Path(min(map(str, outputs)))
-        if not first.is_relative_to(self.root.parent):
+        results, first = f"{self.root.parent}/", min(map(str, outputs))
+        if not first.startswith(results):
             return None
-        path = self.root / first.relative_to(self.root.parent)
-        return path.with_name(f"{path.name}.written")
+        return self.root / f"{first.removeprefix(results)}.written"
 
     def faults(self, outputs: Sequence[Path | str]) -> list[str]:
         """What is wrong with a job's files, a phrase each; [] where all are as written, or none was written yet."""

@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from spotweave.errors import TableFaults
 from spotweave.placing import PLACINGS
 from spotweave.plan.benchmark import task_faults
@@ -25,6 +23,7 @@ from spotweave.sources import source_fault
 from spotweave.tables import config as configuration
 from spotweave.tables import selection
 from spotweave.tables.rows import Row, read_table
+from spotweave.tables.schemas import parsed
 from spotweave.tissue.methods import faults as tissue_faults
 
 MIN_DONORS = 2  # a fold trains on one and tests on another
@@ -199,7 +198,7 @@ def load(config: Mapping[str, Any], root: Path, config_source: str = "config", f
     for name in config["tasks"]:
         if name in tasks:
             faults += task_faults(rows_at["tasks", name], tasks[name], samples, cohorts)
-    columns = yaml.safe_load((schemas / "cohort.schema.yaml").read_text(encoding="utf-8"))["properties"]
+    columns = parsed((schemas / "cohort.schema.yaml").read_text(encoding="utf-8"))["properties"]
     chosen, left_out, found = _choose(config, samples, columns, config_source)
     faults += found
     if faults:

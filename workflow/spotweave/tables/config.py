@@ -13,7 +13,7 @@ import yaml
 
 from spotweave.registry import nearest
 from spotweave.tables import sheets
-from spotweave.tables.schemas import compiled, passes
+from spotweave.tables.schemas import compiled, parsed, passes
 
 LONGEST_SAID = 120
 DEEPEST = 20  # of nested mappings and lists
@@ -21,7 +21,7 @@ DEEPEST = 20  # of nested mappings and lists
 
 def check(config: Mapping[str, Any], schema_path: Path, source: str) -> list[str]:
     """Check the merged configuration; faults name the key by its path."""
-    schema = yaml.safe_load(schema_path.read_text(encoding="utf-8"))
+    schema = parsed(schema_path.read_text(encoding="utf-8"))
     faults = [f"{source}:{where}: {bad}" for where, bad in _unseen(config)]
     if not faults and passes(compiled(schema), dict(config)):
         return _range_faults(config["limits"], source)
