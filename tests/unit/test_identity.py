@@ -69,7 +69,9 @@ def section(seed: int, spots: int = 400, genes: int = 300, draw: int = 0) -> Ann
 
 def prints(**samples: AnnData) -> dict[str, dict[str, Any]]:
     nothing = {"whole": "", "tissue": ""}
-    return {name: {"expression": expression.sketch(counted(adata)), "picture": nothing} for name, adata in samples.items()}
+    return {
+        name: {"expression": expression.sketch(counted(adata)), "picture": nothing} for name, adata in samples.items()
+    }
 
 
 def permuted(adata: AnnData) -> AnnData:

@@ -50,7 +50,9 @@ def column(table: h5py.Group, name: str) -> NDArray[Any]:
     if kind == "array":
         values: NDArray[Any] = item[()]
         return values
-    raise ValueError(f"{table.file.filename}: {item.name} is stored as {kind!r}; array, string-array or categorical is read")
+    raise ValueError(
+        f"{table.file.filename}: {item.name} is stored as {kind!r}; array, string-array or categorical is read"
+    )
 
 
 def counts(file: h5py.File) -> csr_matrix:

@@ -10,6 +10,7 @@ import anndata
 import h5py
 import numpy as np
 
+from spotweave.dataset.spots import COMPRESSED
 from spotweave.nuclei.spots import counts
 from spotweave.nuclei.table import read_made_by
 
@@ -44,7 +45,7 @@ def count_nuclei(st: Path, nuclei: Path, target: Path) -> dict[str, Any]:
         found = counts(nuclei, xy_px, diameter_px)
         obs[found.columns] = found.to_numpy()
         del file["obs"]
-        anndata.io.write_elem(file, "obs", obs, dataset_kwargs={"compression": "gzip"})
+        anndata.io.write_elem(file, "obs", obs, dataset_kwargs=COMPRESSED)
         said = {name: made_by[name] for name in ("model", "method", "um_per_px")}
         anndata.io.write_elem(file["uns"], NUCLEI, said)
     return {"nuclei_in_spots": int(np.nansum(found[NUCLEI].to_numpy()[obs["in_tissue"].to_numpy(dtype=bool)]))}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import anndata
 import h5py
@@ -15,6 +15,8 @@ from spotweave.pooling import CONSERVATION, GRID, PARTIAL
 # HEST-1k's name of the reduced picture, and the name that scanpy and squidpy know such a picture by. Not `hires`: where
 # there is a `tissue_hires_scalef`, HEST's conversion to SpatialData looks for a picture that its samples do not have.
 PICTURE, SCANPY_PICTURE = "downscaled_fullres", "lowres"
+# A third less CPU than at h5py's own level 4, for files a twentieth larger (sections of her2st).
+COMPRESSED: Final[dict[str, Any]] = {"compression": "gzip", "compression_opts": 1}
 
 
 def release_spots(
@@ -76,7 +78,7 @@ def release_spots(
 
 def write(path: Path, released: anndata.AnnData) -> None:
     """Write the AnnData of `release_spots`: the picture once, under both of its names."""
-    released.write_h5ad(path, compression="gzip")
+    released.write_h5ad(path, **COMPRESSED)
     with h5py.File(path, "r+") as file:
         images = file["uns/spatial/ST/images"]
         images[SCANPY_PICTURE] = images[PICTURE]
