@@ -94,6 +94,6 @@ def _said(costs: list[tuple[float, float]], python_s: float) -> str:
     ratios = [one / least for one, least in costs]
     return (
         f"{statistics.median(ours):.2f} CPU s ({min(ours):.2f} to {max(ours):.2f}, n={len(costs)}),"
-        f" {statistics.median(ratios):.2f} times ({min(ratios):.2f} to {max(ratios):.2f}) starting Python with the packages"
-        f" they use, {statistics.median(ours) / python_s:.0f} times `python -c pass`"
+        f" {statistics.median(ratios):.2f} times ({min(ratios):.2f} to {max(ratios):.2f}) starting Python with"
+        f" the packages they use, {statistics.median(ours) / python_s:.0f} times `python -c pass`"
     )
