@@ -14,9 +14,10 @@ from spotweave import h5ad, parquet
 from spotweave.ranks import mean_ranks, spearman
 
 COUNTS = np.array([[0, 3, 1], [2, 0, 0]], dtype=np.float32)
+SPARSE = sparse.csr_matrix(COUNTS)
 
 
-def written(path, counts=sparse.csr_matrix(COUNTS), **columns):
+def written(path, counts=SPARSE, **columns):
     obs = pd.DataFrame({"in_tissue": [True, False], "array_col": [4, 7], "x_px": [1.5, np.nan]}, index=["a-1", "ü"])
     var = pd.DataFrame({"gene_id": ["", "", "ENSG1"], **columns}, index=["G1", "G2", "g"])
     anndata.AnnData(counts, obs=obs, var=var).write_h5ad(path, compression="gzip")

@@ -23,4 +23,5 @@ def mean_ranks(values: NDArray[Any]) -> NDArray[np.float64]:
 def spearman(first: NDArray[Any], second: NDArray[Any]) -> float:
     """Rank correlation of two vectors (N,), neither of them constant (Spearman's rho: Pearson's of the ranks)."""
     ranks = np.column_stack([mean_ranks(first), mean_ranks(second)])
-    return float(np.corrcoef(ranks, rowvar=False)[1, 0])
+    correlation: NDArray[np.float64] = np.asarray(np.corrcoef(ranks, rowvar=False))
+    return float(correlation[1, 0])
