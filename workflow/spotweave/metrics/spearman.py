@@ -38,4 +38,7 @@ def summarise(folds: Sequence[Array]) -> dict[str, float]:
 def _ranks(values: Array) -> Array:
     """(N, G) ranks; NaN where a column is constant but for rounding, which would be ranked like anything else."""
     constant = np.isnan(standardised(values)).all(axis=0)
-    return np.where(constant, np.nan, np.apply_along_axis(mean_ranks, 0, values))
+    ranks = np.empty(values.shape)
+    for gene, column in enumerate(values.T):
+        ranks[:, gene] = np.nan if constant[gene] else mean_ranks(column)
+    return ranks
