@@ -6,7 +6,7 @@ stage = Stage("count_nuclei", __doc__, inputs=["st", "nuclei"], outputs=["counte
 
 
 def work(args):
-    from spotweave.dataset.spots import count_nuclei
+    from spotweave.dataset.counted_nuclei import count_nuclei
 
     return count_nuclei(args.st, args.nuclei, args.counted)
 

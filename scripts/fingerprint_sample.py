@@ -6,13 +6,12 @@ stage = Stage("fingerprint_sample", __doc__, inputs=["expression", "thumbnail"],
 
 
 def work(args):
-    import anndata
-
+    from spotweave.identity.counted import Counted
     from spotweave.identity.expression import sketch
     from spotweave.identity.picture import picture_hashes
     from spotweave.io import write_json
 
-    expression = sketch(anndata.read_h5ad(args.expression))
+    expression = sketch(Counted.read(args.expression))
     hashes = picture_hashes(args.thumbnail)
     write_json(args.fingerprint, {"expression": expression, "picture": hashes})
     return {

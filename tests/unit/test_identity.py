@@ -27,6 +27,7 @@ from real_data import DATA, NOT_HERE
 from spotweave.deposits.raw import RawFile
 from spotweave.identity import audit, expression, picture, places
 from spotweave.identity.audit import Finding
+from spotweave.identity.counted import Counted
 from spotweave.io import is_refused, write_refused
 from spotweave.readers.st_v1 import read as st_v1
 from spotweave.readers.visium import read as visium
@@ -46,6 +47,12 @@ PICTURES = {
 real = pytest.mark.skipif(not SHARED.is_dir(), reason=f"{NOT_HERE}{SHARED}")
 
 
+def counted(adata: AnnData) -> Counted:
+    has_array = "array_col" in adata.obs
+    places = adata.obs[["array_col", "array_row"]].to_numpy(np.int64) if has_array else None
+    return Counted(csr_matrix(adata.X), adata.var_names.tolist(), places)
+
+
 def section(seed: int, spots: int = 400, genes: int = 300, draw: int = 0) -> AnnData:
     """Counts of a section: genes of many levels, spots of many depths, on a lattice. `draw`: its reads, drawn anew."""
     rng = np.random.default_rng(seed)
@@ -62,7 +69,9 @@ def section(seed: int, spots: int = 400, genes: int = 300, draw: int = 0) -> Ann
 
 def prints(**samples: AnnData) -> dict[str, dict[str, Any]]:
     nothing = {"whole": "", "tissue": ""}
-    return {name: {"expression": expression.sketch(adata), "picture": nothing} for name, adata in samples.items()}
+    return {
+        name: {"expression": expression.sketch(counted(adata)), "picture": nothing} for name, adata in samples.items()
+    }
 
 
 def permuted(adata: AnnData) -> AnnData:
@@ -195,7 +204,7 @@ def test_reads_dealt_out_evenly_say_nothing_of_where_they_come_from() -> None:
 def test_large_arrays_are_summed_to_a_bounded_sketch_that_still_tells(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(places, "MOST_PLACES", 500)
     original, other = section(1, spots=1600), section(2, spots=1600)
-    texts = [places.sketch(one) for one in (original, thinned(original, 0.5, 3), other)]
+    texts = [places.sketch(counted(one)) for one in (original, thinned(original, 0.5, 3), other)]
     assert all(len(text) <= 500 * 4 * (2 + places.GROUPS) * 4 / 3 + 4 for text in texts)
     assert [pair[:2] for pair in places.shared_reads(texts)] == [(0, 1)]
 
@@ -205,7 +214,7 @@ def test_genes_without_information_count_for_nothing() -> None:
     sparse = csr_matrix((rng.random((200, 500)) < 0.02).astype(np.float32))
     obs = pd.DataFrame({"array_col": range(200), "array_row": 0}, index=[f"s{i}" for i in range(200)])
     adata = AnnData(sparse, obs=obs, var=pd.DataFrame(index=[f"G{i}" for i in range(500)]))
-    sketch = expression.sketch(adata)
+    sketch = expression.sketch(counted(adata))
     assert sketch["genes_informative"] == 0
     assert sketch["entries"] == 0
     assert audit.find(prints(a=adata, b=adata.copy())) == []
@@ -263,7 +272,7 @@ def test_zeros_that_a_file_stores_change_nothing() -> None:
     rows, columns = np.indices(values.shape)
     stored.X = csr_matrix((values.ravel(), (rows.ravel(), columns.ravel())), shape=values.shape)
     assert stored.X.nnz > original.X.nnz
-    assert expression.sketch(stored) == expression.sketch(original)
+    assert expression.sketch(counted(stored)) == expression.sketch(counted(original))
     assert stored.X.nnz == values.size, "the sample's counts are left as they are"
 
 
@@ -311,13 +320,13 @@ def test_what_is_found_does_not_depend_on_the_order_of_the_samples() -> None:
 def test_cells_without_an_array_are_compared_by_their_genes() -> None:
     cells = section(1)
     del cells.obs["array_col"], cells.obs["array_row"]
-    assert expression.sketch(cells)["spots"] == []
+    assert expression.sketch(counted(cells))["spots"] == []
     (found,) = audit.find(prints(a=cells, b=permuted(cells)))
     assert found.found_by == "genes"
 
 
 def test_a_fingerprint_is_the_same_bytes_every_time() -> None:
-    assert json.dumps(expression.sketch(section(1))) == json.dumps(expression.sketch(section(1)))
+    assert json.dumps(expression.sketch(counted(section(1)))) == json.dumps(expression.sketch(counted(section(1))))
 
 
 def reduced(name: str) -> Image.Image:
@@ -565,7 +574,7 @@ def test_the_distance_of_a_pair_is_that_of_the_hash_that_shows_it_more_clearly(w
 def test_the_case_of_a_genes_name_changes_nothing() -> None:
     lower = section(1)
     lower.var_names = [name.lower() for name in lower.var_names]
-    assert expression.sketch(lower)["spots"] == expression.sketch(section(1))["spots"] != []
+    assert expression.sketch(counted(lower))["spots"] == expression.sketch(counted(section(1)))["spots"] != []
 
 
 def test_a_copy_that_was_stretched_along_one_axis_has_the_same_tissue(tmp_path: Path) -> None:

@@ -20,11 +20,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
-from scipy.stats import rankdata, spearmanr
 from skimage.filters import threshold_otsu
 
 from spotweave.errors import Refusal
 from spotweave.geometry import Points, apply
+from spotweave.ranks import mean_ranks, spearman
 
 WORKING_UM = 12.5  # um per px that the picture is reduced to
 REACH_STEPS = 3.0  # how far beside the selected ones other spots are compared with them, in distances of neighbours
@@ -305,11 +305,11 @@ class _View:
         used = self._found.is_selected[inside] & (counts > 0)
         if used.sum() < FEWEST or np.ptp(dark[used]) == 0 or np.ptp(counts[used]) == 0:
             return None, 0.0
-        return float(spearmanr(dark[used], counts[used]).statistic), 2 / float(np.sqrt(used.sum() - 1))
+        return spearman(dark[used], counts[used]), 2 / float(np.sqrt(used.sum() - 1))
 
 
 def _auc(values: NDArray[np.float32], chosen: NDArray[np.bool_]) -> float:
     """Area under the ROC curve by ranks (Mann-Whitney U over the number of pairs); ties count half."""
     ones = int(chosen.sum())
     zeros = len(chosen) - ones
-    return float((rankdata(values)[chosen].sum() - ones * (ones + 1) / 2) / (ones * zeros))
+    return float((mean_ranks(values)[chosen].sum() - ones * (ones + 1) / 2) / (ones * zeros))

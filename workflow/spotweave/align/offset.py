@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
-from scipy.stats import rankdata
 
 from spotweave.geometry import Points, apply
+from spotweave.ranks import mean_ranks
 
 REACH_UM = 48.0
 STEP_UM = 8.0
@@ -87,7 +87,7 @@ def measure(
     per_px_um = float(np.mean(scale)) / float(np.sqrt(abs(np.linalg.det(matrix[:2, :2]))))
     density = -np.log10((picture.astype(np.float32) + 1) / 256).sum(axis=2)
     dark = cv2.GaussianBlur(density, (0, 0), max(blur_um / per_px_um / 4, 0.5))
-    ranks = rankdata(counts[known])
+    ranks = mean_ranks(counts[known])
     ranks = (ranks - ranks.mean()) / ranks.std()
     steps = np.arange(-REACH_UM, REACH_UM + STEP_UM / 2, STEP_UM)
     rho = np.full((len(steps), len(steps)), -1.0)
@@ -95,7 +95,7 @@ def measure(
         for j, x in enumerate(steps):
             # Counts that were moved by a step lie over the picture that is a step back.
             at = apply(matrix, places_um[known] - np.array([x, y])) / np.asarray(scale) - 0.5
-            there = rankdata(map_coordinates(dark, at[:, ::-1].T, order=1, mode="nearest"))
+            there = mean_ranks(map_coordinates(dark, at[:, ::-1].T, order=1, mode="nearest"))
             spread = there.std()
             if spread > 0:
                 rho[i, j] = float((ranks * (there - there.mean())).mean() / spread)

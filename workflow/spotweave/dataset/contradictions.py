@@ -26,7 +26,7 @@ from spotweave.dataset.evidence import (
 from spotweave.pictures.magnification import magnification
 from spotweave.pictures.pixel_sizes import COARSEST_UM, Source, explain, explain_value, is_agreed, software_default
 from spotweave.tables import vocabulary
-from spotweave.visium.array import SPOT_DIAMETER_UM, SPOT_DISTANCE_UM
+from spotweave.visium.spacing import SPOT_DIAMETER_UM, SPOT_DISTANCE_UM
 
 SAME_RATIO = 0.02  # of pitches and diameters
 FROZEN = tuple(word for word in vocabulary.words_of("preservation") if word.endswith("_frozen"))

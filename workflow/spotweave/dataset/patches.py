@@ -8,15 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import anndata
 import cv2
+import h5py
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from spotweave import h5ad
 from spotweave.dataset import patch_quality
 from spotweave.io import read_json
-from spotweave.report.plots import contact_sheet, shown_on_sheet
+from spotweave.report.sheet import contact_sheet, shown_on_sheet
 from spotweave.slide.levels import Pyramid
 from spotweave.slide.patch_files import PatchWriter
 from spotweave.slide.patches import Cutter, PatchGrid
@@ -70,10 +71,7 @@ def extract(
     """
     # One thread, as the job has: on patches of this size more of them only wait for each other.
     cv2.setNumThreads(1)
-    spots = anndata.read_h5ad(store.st, backed="r")
-    in_tissue = spots.obs["in_tissue"].to_numpy(dtype=bool)
-    barcodes = spots.obs_names[in_tissue].tolist()
-    centres_px = np.asarray(spots.obsm["spatial"][in_tissue], dtype=np.float64)
+    barcodes, centres_px = _in_tissue(store.st)
     slide_um = read_json(store.alignment)["pixel_size_um"]
     sizes = [PatchSize.named(name) for name in also]
     grids = [PatchGrid(centres_px, size[0], size[1], slide_um)]
@@ -99,6 +97,13 @@ def extract(
         "also": {name: int(beyond.sum()) for name, beyond in zip(also, padded[1:], strict=True)},
         **patch_quality.measures(quality, flag),
     }
+
+
+def _in_tissue(st: Path) -> tuple[list[str], NDArray[np.float64]]:
+    """Names and (N, 2) centres, slide px, of the units under tissue."""
+    with h5py.File(st) as file:
+        chosen = h5ad.column(file["obs"], "in_tissue").astype(bool)
+        return h5ad.names(file["obs"])[chosen].tolist(), file["obsm/spatial"][()][chosen].astype(np.float64)
 
 
 def _cut(

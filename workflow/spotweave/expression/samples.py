@@ -6,11 +6,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import anndata
+import h5py
 import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 
+from spotweave import h5ad
 from spotweave.expression.gene_names import meeting_names
 
 
@@ -60,19 +61,26 @@ def read_expression(path: Path, sample_id: str) -> Expression:
     ValueError
         If a spot or a gene is there twice.
     """
-    data = anndata.read_h5ad(path)
-    for axis, names in (("spot", data.obs_names), ("gene", data.var_names)):
-        if not names.is_unique:
-            raise ValueError(f"{path}: the {axis} {names[names.duplicated()][0]!r} is there twice")
-    in_tissue = data.obs["in_tissue"].to_numpy().astype(int) == 1
-    return Expression(
-        sample_id,
-        data.obs_names.to_numpy().astype(str)[in_tissue],
-        data.var_names.to_numpy().astype(str),
-        scipy.sparse.csr_matrix(data.X)[in_tissue],
-        np.asarray(data.obsm["spatial"], dtype=np.float64)[in_tissue, :2],
-        data.var["gene_id"].fillna("").to_numpy().astype(str) if "gene_id" in data.var else None,
-    )
+    with h5py.File(path) as file:
+        spots, genes = (_unique(path, axis, h5ad.names(file[of])) for axis, of in (("spot", "obs"), ("gene", "var")))
+        in_tissue = h5ad.column(file["obs"], "in_tissue").astype(int) == 1
+        return Expression(
+            sample_id,
+            spots[in_tissue],
+            genes,
+            h5ad.counts(file)[in_tissue],
+            file["obsm/spatial"][()].astype(np.float64)[in_tissue, :2],
+            h5ad.column(file["var"], "gene_id").astype(str) if h5ad.has_column(file["var"], "gene_id") else None,
+        )
+
+
+def _unique(path: Path, axis: str, names: NDArray[np.object_]) -> NDArray[np.str_]:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise ValueError(f"{path}: the {axis} {name!r} is there twice")
+        seen.add(name)
+    return names.astype(str)
 
 
 def columns(expression: Expression, genes: Sequence[str]) -> scipy.sparse.csr_matrix:

@@ -25,11 +25,11 @@ from spotweave.visium.array import (
     DOT_DIAMETER_UM,
     GAP_COLUMN,
     SHAPES,
-    SPOT_DIAMETER_UM,
     CaptureArea,
     capture_area,
     dots_of,
 )
+from spotweave.visium.spacing import SPOT_DIAMETER_UM
 
 Mask = NDArray[np.bool_]
 CORNER_UM = 520.0  # half the side of a zoomed corner

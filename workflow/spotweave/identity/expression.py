@@ -15,11 +15,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from anndata import AnnData
 from numpy.typing import NDArray
 from scipy.sparse import csc_matrix, csr_matrix
 
 from spotweave.identity import places
+from spotweave.identity.counted import Counted
 
 GENE_HASHES = 512
 SPOT_HASHES = 2048
@@ -29,13 +29,8 @@ HASH_BITS = 53  # whole numbers that every reader of JSON keeps exact
 PAIRS_ROWS = 256  # samples compared with all others at a time
 
 
-def sketch(adata: AnnData) -> dict[str, Any]:
+def sketch(sample: Counted) -> dict[str, Any]:
     """Sketch one sample.
-
-    Parameters
-    ----------
-    adata
-        X: raw counts, CSR, units x genes; obs may have `array_col` and `array_row`. Genes by their names in var.
 
     Returns
     -------
@@ -43,15 +38,14 @@ def sketch(adata: AnnData) -> dict[str, Any]:
         `genes`, `spots`: sorted hashes below 2^53; `genes_informative`: genes whose counts can tell samples apart;
         `entries`: counts from 5 on with a place; `places`: counts by place; `total_counts`.
     """
-    counts = csr_matrix(adata.X)
-    genes, entries = _gene_hashes(counts.tocsc()), _spot_hashes(counts, adata)
+    genes, entries = _gene_hashes(sample.counts.tocsc()), _spot_hashes(sample)
     return {
         "genes": genes[:GENE_HASHES],
         "genes_informative": len(genes),
         "spots": entries[:SPOT_HASHES].tolist(),
         "entries": len(entries),
-        "places": places.sketch(adata),
-        "total_counts": int(counts.data.sum(dtype=np.float64)),
+        "places": places.sketch(sample),
+        "total_counts": int(sample.counts.data.sum(dtype=np.float64)),
     }
 
 
@@ -81,15 +75,16 @@ def information_bits(times: NDArray[np.int64]) -> float:
     return float(0.5 * np.log2(4 * np.pi * times).sum()) if len(times) else 0.0
 
 
-def _spot_hashes(counts: csr_matrix, adata: AnnData) -> NDArray[np.uint64]:
+def _spot_hashes(sample: Counted) -> NDArray[np.uint64]:
     """Sorted hashes of (gene, place, count)."""
-    if "array_col" not in adata.obs:
+    counts = sample.counts
+    if sample.places is None:
         return np.array([], dtype=np.uint64)
     # Only the large ones are taken apart: matrices of bins have a hundred million entries.
     large = np.flatnonzero(counts.data >= MIN_COUNT)
     spots = np.searchsorted(counts.indptr, large, side="right") - 1
-    at = adata.obs[["array_col", "array_row"]].to_numpy(np.int64)[spots].astype(np.uint64)
-    names = np.array([_gene_key(name) for name in adata.var_names], dtype=np.uint64)
+    at = sample.places[spots].astype(np.uint64)
+    names = np.array([_gene_key(name) for name in sample.genes], dtype=np.uint64)
     # A cheap, well-mixing hash of whole numbers (splitmix64, Steele et al. 2014), as there may be millions.
     mixed = _mix(names[counts.indices[large]] ^ _mix(at[:, 0] * np.uint64(1 << 20) + at[:, 1]))
     mixed = _mix(mixed ^ counts.data[large].astype(np.uint64))

@@ -20,9 +20,10 @@ from collections.abc import Iterable, Iterator
 from typing import IO
 
 import numpy as np
-from anndata import AnnData
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
+
+from spotweave.identity.counted import Counted
 
 GROUPS = 4
 MOST_PLACES = 16_384  # larger arrays are summed over squares of places
@@ -43,20 +44,19 @@ Ints = NDArray[np.integer]
 Floats = NDArray[np.float64]
 
 
-def sketch(adata: AnnData) -> str:
+def sketch(sample: Counted) -> str:
     """Places and counts of one sample, base64 of (N, 2 + GROUPS) uint32: column, row, counts of each group of genes.
 
     Empty where there is no array, or where the places differ no more than by chance (reads dealt out evenly): any two
     such samples are alike. Beyond `MOST_PLACES`, the counts of squares of places.
     """
-    if "array_col" not in adata.obs:
+    if sample.places is None:
         return ""
-    group = np.array([_group(name) for name in adata.var_names], dtype=np.int64)
+    group = np.array([_group(name) for name in sample.genes], dtype=np.int64)
     member = csr_matrix((np.ones(len(group)), (np.arange(len(group)), group)), shape=(len(group), GROUPS))
-    counts = np.asarray((csr_matrix(adata.X).astype(np.float64) @ member).todense())
-    places = adata.obs[["array_col", "array_row"]].to_numpy(np.int64)
+    counts = np.asarray((sample.counts.astype(np.float64) @ member).todense())
     total = counts.sum(axis=1)
-    places, counts, total = places[total > 0], counts[total > 0], total[total > 0]
+    places, counts, total = sample.places[total > 0], counts[total > 0], total[total > 0]
     if not len(total) or total.var() < LEAST_VARIANCE * total.mean():
         return ""
     places -= places.min(axis=0)

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import rankdata
 
 from spotweave.correlation import pearson_by_group, standardised
 from spotweave.metrics import Array, Scored
 from spotweave.metrics._summary import mean, mean_defined, mean_zero, over_folds
+from spotweave.ranks import mean_ranks
 
 COLUMNS = ("spearman_mean", "spearman_mean_zero")
 BEST = {"spearman_mean": "high", "spearman_mean_zero": "high"}
@@ -39,4 +39,7 @@ def summarise(folds: Sequence[Array]) -> dict[str, float]:
 def _ranks(values: Array) -> Array:
     """(N, G) ranks; NaN where a column is constant but for rounding, which would be ranked like anything else."""
     constant = np.isnan(standardised(values)).all(axis=0)
-    return np.where(constant, np.nan, rankdata(values, axis=0))
+    ranks = np.empty(values.shape)
+    for gene, column in enumerate(values.T):
+        ranks[:, gene] = np.nan if constant[gene] else mean_ranks(column)
+    return ranks

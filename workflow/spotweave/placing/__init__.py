@@ -232,3 +232,13 @@ def read_units(path: Path) -> DataFrame:
     import pandas as pd
 
     return pd.read_parquet(path)
+
+
+def read_places(path: Path) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Where units are, (N, 2) slide px (NaN without a place), and whether in tissue, (N,) 0/1."""
+    import numpy as np
+
+    from spotweave import parquet
+
+    x_px, y_px, in_tissue = parquet.numbers(path, ["x_px", "y_px", "in_tissue"])
+    return np.column_stack([x_px, y_px]), in_tissue

@@ -19,7 +19,8 @@ from spotweave.simulate.stain import Staining, paint
 from spotweave.simulate.tissue import DOMAINS, Floats
 from spotweave.simulate.visium import Truth, block_of, draw_barcodes
 from spotweave.simulate.visium_files import position_rows, write_positions, write_scalefactors
-from spotweave.visium.array import SPOT_DIAMETER_UM, SPOT_RADIUS_UM, capture_area, dots_of
+from spotweave.visium.array import SPOT_RADIUS_UM, capture_area, dots_of
+from spotweave.visium.spacing import SPOT_DIAMETER_UM
 
 JPEG_QUALITY = 90
 FADE_PX = 120  # over which painted glass fades into plain glass

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from spotweave.simulate.count_files import put
 from spotweave.simulate.visium import Truth
-from spotweave.visium.array import SOFTWARE_DOT_UM, SOFTWARE_SPOT_UM, SPOT_DIAMETER_UM, capture_area
+from spotweave.visium.array import SOFTWARE_DOT_UM, SOFTWARE_SPOT_UM, capture_area
+from spotweave.visium.spacing import SPOT_DIAMETER_UM
 
 HEADER = ("barcode", "in_tissue", "array_row", "array_col", "pxl_row_in_fullres", "pxl_col_in_fullres")
 LIST_OF = {"6.5 mm": "visium-v1", "11 mm": "visium-v5"}

@@ -9,7 +9,7 @@ from typing import Any
 
 from spotweave.deposits.raw import raw_file
 from spotweave.io import read_json
-from spotweave.placing import read_units
+from spotweave.placing import read_places
 from spotweave.tissue import overview, polygons
 from spotweave.tissue.section import find_tissue
 
@@ -63,13 +63,13 @@ def segment(
     Refusal
         As `section.find_tissue`.
     """
-    aligned, placed = read_json(alignment), read_units(units)
-    placed = placed.iloc[:: max(1, -(-len(placed) // UNITS_COMPARED))]
+    aligned, (xy_px, in_tissue) = read_json(alignment), read_places(units)
+    compared = slice(None, None, max(1, -(-len(xy_px) // UNITS_COMPARED)))
     found = find_tissue(
         raw_file(manifest, "image"),
         float(aligned["pixel_size_um"]),
-        placed[["x_px", "y_px"]].to_numpy(dtype=float),
-        placed["in_tissue"].to_numpy(),
+        xy_px[compared],
+        in_tissue[compared],
         aligned["spot_diameter_um"] or 0.0,
         limits,
         method=method,

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spotweave.errors import Refusal
+from spotweave.visium.spacing import SPOT_DIAMETER_UM
 
 if TYPE_CHECKING:  # who only draws dots needs no tables
     import pandas as pd
@@ -28,9 +29,7 @@ DOT_DIAMETER_UM = 90.0  # of the printed ring, its outer edge, on real frames
 # Four areas of a slide share a frame but for the one dot that the middle row of their top side lacks.
 GAP_COLUMN = {"A1": 9, "B1": 11, "C1": 13, "D1": 15}
 
-SPOT_DIAMETER_UM = 55.0  # of the print
 SPOT_RADIUS_UM = SPOT_DIAMETER_UM / 2
-SPOT_DISTANCE_UM = 100.0  # of neighbouring spots
 # What `spot_diameter_fullres` of the vendor's scale factors stands for, which is no spot's true diameter; the first
 # Space Rangers took a spot for 70 um.
 SOFTWARE_SPOT_UM = {"6.5 mm": 65.0, "11 mm": 60.0}
