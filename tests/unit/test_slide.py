@@ -332,6 +332,7 @@ def test_a_wide_slide_is_read_to_its_right_edge_and_no_further_down(tmp_path):
     right = pyramid_of.read(0, 380, 90, 40, 20)[..., 0]
     assert (right[:10, :20] == 90).all()
     assert (right[10:] == 255).all() and (right[:, 20:] == 255).all()
+    assert (pyramid_of.read(0, 380, 120, 40, 20) == 255).all() and (pyramid_of.read(0, 420, 20, 9, 9) == 255).all()
 
 
 def test_no_white_creeps_into_a_patch_from_beyond_its_block(tmp_path):
