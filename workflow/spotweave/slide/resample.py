@@ -15,7 +15,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 LOBES = 3
@@ -80,9 +79,9 @@ class Resampler:
         planes = self._part("planes", np.uint8, 3, height, width)
         source, lines = self._part("source", F32, rows, width), self._part("lines", F32, down.outputs, columns)
         found, reduced = self._part("found", F32, size, across.outputs), self._part("reduced", np.uint8, 3, size, size)
-        inputs = down.windows(source, above)
+        inputs = down.windows(source, above, source.strides, width)
         outputs = lines.reshape(len(inputs), -1, columns)[:, :, before : before + width]
-        lines_at = across.windows(lines[:size].T, before).transpose(0, 2, 1)
+        lines_at = across.windows(lines, before, lines.strides[::-1], size).transpose(0, 2, 1)
         found_at = found.reshape(size, len(lines_at), -1).transpose(1, 0, 2)
         across_weights = across.weights.transpose(0, 2, 1)
         cv2.split(block, list(planes))
@@ -127,12 +126,14 @@ class _Filter:
         before = max(0, -self.first)
         return before + max(count, self.first + (chunks - 1) * self.stride + inputs), before
 
-    def windows(self, inputs: NDArray[np.float32], before: int) -> NDArray[np.float32]:
-        """(chunks, K, N): the inputs of each chunk out of (inputs, N), as a view."""
+    def windows(
+        self, inputs: NDArray[np.float32], before: int, strides: tuple[int, ...], count: int
+    ) -> NDArray[np.float32]:
+        """(chunks, K, `count`): the inputs of each chunk, as a view of `inputs` with bytes along and beside them."""
         chunks, _, each = self.weights.shape
-        along, beside = inputs.strides
-        start = inputs[before + self.first :]
-        return as_strided(start, (chunks, each, inputs.shape[1]), (self.stride * along, along, beside))
+        along, beside = strides
+        shape, start = (chunks, each, count), (before + self.first) * along
+        return np.ndarray(shape, F32, inputs, offset=start, strides=(self.stride * along, along, beside))
 
 
 def _filter(edge_px: float, step: float, size: int) -> _Filter:

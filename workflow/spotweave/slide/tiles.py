@@ -58,7 +58,9 @@ class Tiles:
 
     def keep(self, width_px: int, height_px: int) -> None:
         """Keep as many tiles as blocks of this size need, read by row of tiles and from the left."""
-        columns, rows = (math.ceil(side / tile) + 1 for side, tile in zip((width_px, height_px), self.tile_px, strict=True))
+        columns, rows = (
+            math.ceil(side / tile) + 1 for side, tile in zip((width_px, height_px), self.tile_px, strict=True)
+        )
         self.kept_max = max(self.kept_max, rows * (self.across + columns))
 
     def tile(self, file: int, column: int, row: int) -> Pixels:
@@ -102,9 +104,7 @@ def _decoder(page: tifffile.TiffPage) -> Decode:
 
 
 def _decode_jpeg(tables: bytes | None, colours: int, packed: bytes, number: int, out: Pixels) -> None:
-    imagecodecs.jpeg8_decode(
-        packed, tables=tables, colorspace=colours, outcolorspace=imagecodecs.JPEG8.CS.RGB, out=out
-    )
+    imagecodecs.jpeg8_decode(packed, tables=tables, colorspace=colours, outcolorspace=imagecodecs.JPEG8.CS.RGB, out=out)
 
 
 def _decode_any(decode: Callable[..., Any], tables: bytes | None, packed: bytes, number: int, out: Pixels) -> None:
