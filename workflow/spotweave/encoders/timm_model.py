@@ -19,7 +19,7 @@ def check(row: Mapping[str, str]) -> list[tuple[str, str]]:
     """What a timm model asks of its row."""
     faults = [(column, "empty, a timm model needs it") for column in NEEDED if not row.get(column)]
     if row.get("weights") == "none":
-        faults.append(("weights", "'none', a timm model allows: hub, random, file"))
+        faults.append(("weights", "'none', a timm model allows: hub, random, file, package"))
     resize_px, input_px = row.get("resize", "").partition(" ")[2], int(row["input_px"])
     if resize_px and int(resize_px) < input_px:
         faults.append(("resize", f"to {resize_px} px, too few to cut {input_px} px out of, allowed: input_px or more"))
