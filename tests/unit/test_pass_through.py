@@ -59,7 +59,11 @@ def check_passed(source, target):
     full = px(slide)
     np.testing.assert_array_equal(full, px(openslide.OpenSlide(source)))
     np.testing.assert_array_equal(full, pyvips.Image.tiffload(str(target)).numpy())
-    downsamples = patches.Pyramid(target).downsamples
+    tiles = patches.Pyramid(target)
+    for number, level in enumerate(tiles.levels):
+        expected = pyvips.Image.tiffload(str(target), page=number).numpy()
+        np.testing.assert_array_equal(tiles.read(number, 0, 0, level.width_px, level.height_px), expected)
+    downsamples = tiles.downsamples
     assert downsamples == pytest.approx([2**level for level in range(slide.level_count)], rel=0.01)
     assert slide.level_count > 1
     height, width = full.shape[0] // 2, full.shape[1] // 2

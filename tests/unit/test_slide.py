@@ -332,6 +332,33 @@ def test_a_wide_slide_is_read_to_its_right_edge_and_no_further_down(tmp_path):
     right = pyramid_of.read(0, 380, 90, 40, 20)[..., 0]
     assert (right[:10, :20] == 90).all()
     assert (right[10:] == 255).all() and (right[:, 20:] == 255).all()
+    assert (pyramid_of.read(0, 380, 120, 40, 20) == 255).all() and (pyramid_of.read(0, 420, 20, 9, 9) == 255).all()
+
+
+@pytest.mark.parametrize("layout", [{"tile": True}, {}], ids=["tiles", "strips"])
+@pytest.mark.parametrize("compression", ["none", "lzw", "jpeg"])
+def test_windows_of_a_slide_are_those_of_libvips(tmp_path, layout, compression):
+    path = tmp_path / "slide.tif"
+    image = pyvips.Image.new_from_array(picture(333, 290)).copy(interpretation="srgb")
+    image.tiffsave(str(path), compression=compression, Q=80, **layout)
+    expected = np.pad(pyvips.Image.tiffload(str(path)).numpy(), ((40, 40), (40, 40), (0, 0)), constant_values=255)
+    slide = levels.Pyramid(path)
+    for left, top, width, height in [(0, 0, 333, 290), (-40, -40, 413, 370), (120, 100, 30, 160), (300, 250, 73, 80)]:
+        window = expected[top + 40 :, left + 40 :][:height, :width]
+        np.testing.assert_array_equal(slide.read(0, left, top, width, height), window)
+
+
+def test_a_damaged_tile_is_named(tmp_path):
+    path = built(tmp_path, picture(900, 700))
+    with tifffile.TiffFile(path) as file:
+        offset = file.pages[0].dataoffsets[1]
+    content = bytearray(path.read_bytes())
+    content[offset : offset + 40] = bytes(40)
+    path.write_bytes(content)
+    with pytest.raises(
+        ValueError, match=r"slide-source\.tif: tile 1, 0 of page 1 cannot be decoded .*build the slide again"
+    ):
+        levels.Pyramid(path).read(0, 0, 0, 900, 100)
 
 
 def test_no_white_creeps_into_a_patch_from_beyond_its_block(tmp_path):

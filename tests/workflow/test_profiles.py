@@ -58,7 +58,10 @@ def test_the_rules_that_run_networks_ask_for_a_gpu():
 
 
 def test_the_environments_name_the_versions_of_the_lock():
-    lock = dict(line.split("==") for line in (ROOT / "envs/requirements.lock").read_text().splitlines() if "==" in line)
+    lines = [
+        line for name in ("requirements.lock", "pretrained.txt") for line in (ROOT / "envs" / name).read_text().split()
+    ]
+    lock = dict(line.split("==") for line in lines if "==" in line)
     for path in (ROOT / "envs").glob("*.yaml"):
         pins = dict(re.findall(r"- ([\w-]+)==(\S+)", path.read_text()))
         assert pins

@@ -75,11 +75,23 @@ def _weights_faults(row: Mapping[str, str]) -> list[tuple[str, str]]:
         faults.append(("source", f"{source!r}, weights from the hub allow: owner/repository, or owner/repository/file"))
     if weights == "file" and not source:
         faults.append(("source", "empty, weights from a file need its path"))
+    if weights == "package":
+        if not re.fullmatch(r"[\w.-]+(/[\w-][\w.-]*)+", source):
+            faults.append(("source", f"{source!r}, weights from a package allow: its name/path of the file in it"))
+        if not row.get("sha256"):
+            faults.append(("sha256", "empty, weights from a package need the SHA-256 that they are held against"))
+    if row.get("tensors") == "ordered" and weights in {"none", "random"}:
+        faults.append(("tensors", f"there is no file with weights {weights!r}, allowed: empty"))
     if weights in {"none", "random"} and source:
         faults.append(("source", f"{source!r} would not be used with weights {weights!r}, allowed: empty"))
-    if row.get("revision") and weights != "hub":
-        faults.append(("revision", "is for weights from the hub, allowed: empty; the hash of a file goes into sha256"))
-    if row.get("sha256") and weights not in {"hub", "file"}:
+    if row.get("revision") and weights not in {"hub", "package"}:
+        faults.append(
+            (
+                "revision",
+                "is for weights from the hub or a package, allowed: empty; the hash of a file goes into sha256",
+            )
+        )
+    if row.get("sha256") and weights not in {"hub", "file", "package"}:
         faults.append(("sha256", f"there is no file with weights {weights!r}, allowed: empty"))
     if row.get("gated") == "yes" and weights != "hub":
         faults.append(("gated", "'yes' is for weights from the hub, allowed: no"))

@@ -11,7 +11,7 @@ def faults(row: Mapping[str, str], what: str) -> list[tuple[str, str]]:
     """(column, "what is wrong, what is allowed") for each fault; `what` is the kind of network in words."""
     found = [(column, f"empty, {what} needs it") for column in NEEDED if not row.get(column)]
     if row.get("weights") == "none":
-        found.append(("weights", f"'none', {what} allows: hub, random, file"))
+        found.append(("weights", f"'none', {what} allows: hub, random, file, package"))
     resize_px, input_px = row.get("resize", "").partition(" ")[2], int(row["input_px"])
     if resize_px and int(resize_px) < input_px:
         found.append(("resize", f"to {resize_px} px, too few to cut {input_px} px out of, allowed: input_px or more"))

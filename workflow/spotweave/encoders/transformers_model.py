@@ -25,6 +25,8 @@ POOLS = {
 def check(row: Mapping[str, str]) -> list[tuple[str, str]]:
     """What a model of transformers asks of its row."""
     found = faults(row, "a model of transformers")
+    if row.get("tensors"):
+        found.append(("tensors", f"{row['tensors']!r} is for a timm_model, allowed: empty"))
     architecture, pool = row.get("architecture", ""), row.get("pool", "")
     if architecture and architecture not in POOLS:
         found.append(("architecture", f"{architecture!r}, transformers_model allows: {', '.join(POOLS)}"))

@@ -80,13 +80,36 @@ def _load_weights(model: Any, path: Path, spec: EncoderSpec) -> None:
         # Reads safetensors, and pickles with weights_only=True.
         state: dict[str, Any] = timm.models.load_state_dict(str(path), weights_only=True)
         convert = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
-        if convert is not None:
+        if spec.tensors == "ordered":
+            state = _renamed(state, spec)
+        elif convert is not None:
             state = convert(state, model)
         for classifier in () if model.num_classes else _classifiers(model):
             state = {name: tensor for name, tensor in state.items() if not name.startswith(f"{classifier}.")}
         model.load_state_dict(state, strict=True)
     except (RuntimeError, KeyError, ValueError, OSError, EOFError) as error:
         raise misfit(spec, path, error) from error
+
+
+def _renamed(state: dict[str, torch.Tensor], spec: EncoderSpec) -> dict[str, torch.Tensor]:
+    """The tensors of a file by the architecture's names, in its order and with its classifier.
+
+    Raises
+    ------
+    ValueError
+        If their number, a shape, or a kind (the last word of a name: weight, running_mean) is not the architecture's.
+    """
+    with torch.device("meta"):
+        ours = timm.create_model(spec.architecture, pretrained=False, **_with_layers(parse_arguments(spec.arguments)))
+    places = ours.state_dict()
+    if len(state) != len(places):
+        raise ValueError(f"{len(state)} tensors, expected are {len(places)}")
+    for (theirs, tensor), (name, place) in zip(state.items(), places.items(), strict=True):
+        if tensor.shape != place.shape or theirs.rpartition(".")[2] != name.rpartition(".")[2]:
+            raise ValueError(
+                f"{theirs} of shape {tuple(tensor.shape)} where {name} of shape {tuple(place.shape)} is expected"
+            )
+    return dict(zip(places, state.values(), strict=True))
 
 
 def _classifiers(model: nn.Module) -> tuple[str, ...]:

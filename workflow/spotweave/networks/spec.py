@@ -51,6 +51,7 @@ class EncoderSpec:
     source: str = ""
     revision: str = ""
     sha256: str = ""
+    tensors: str = ""
     resize: str = "none"
     mean: tuple[float, ...] = (0.0, 0.0, 0.0)
     std: tuple[float, ...] = (1.0, 1.0, 1.0)
@@ -82,8 +83,8 @@ class EncoderSpec:
     def as_dict(self) -> dict[str, Any]:
         """As plain JSON types."""
         content = {**asdict(self), "mean": list(self.mean), "std": list(self.std)}
-        # It travels in files: one whose row states no hash has no room for it.
-        return content if self.sha256 else {name: value for name, value in content.items() if name != "sha256"}
+        # It travels in files: one whose row does not state these has no room for them.
+        return {name: value for name, value in content.items() if value or name not in ("sha256", "tensors")}
 
     def at(self, source: Path) -> EncoderSpec:
         """The same encoder with its weights at `source`."""

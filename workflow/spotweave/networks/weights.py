@@ -1,7 +1,8 @@
-"""Where the weights of a model are, a file or the hub and its cache; held against their SHA-256 before opening."""
+"""Where a model's weights are: a file, a package, the hub or its cache; held against their SHA-256 before opening."""
 
 from __future__ import annotations
 
+import importlib.metadata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,11 +31,11 @@ class Wanted:
     model
         What they are for, in words ("encoder uni").
     weights
-        `file` or `hub`.
+        `file`, `package` or `hub`.
     source
-        A path, or owner/repository on the hub.
+        A path, the name of a package and the path in it, or owner/repository on the hub.
     revision, sha256
-        Of the hub's repository and of the file; empty where not stated.
+        Of the hub's repository or the package, and of the file; empty where not stated.
     files
         Names of the file on the hub, in the order of preference.
     licence, gated
@@ -120,9 +121,11 @@ def located(wanted: Wanted, folder: Path | None) -> Path:
     """
     if wanted.weights == "file":
         return _checked(wanted, _local_file(wanted, folder))
+    if wanted.weights == "package":
+        return _checked(wanted, _package_file(wanted))
     if wanted.weights == "hub":
         return _checked(wanted, _hub_file(wanted))
-    raise ValueError(f"{wanted.model}: weights {wanted.weights!r}, a network allows: hub, random, file")
+    raise ValueError(f"{wanted.model}: weights {wanted.weights!r}, a network allows: hub, random, file, package")
 
 
 def _hub_source(source: str) -> tuple[str, str]:
@@ -149,6 +152,21 @@ def _local_file(wanted: Wanted, folder: Path | None) -> Path:
         raise wanted.unavailable(
             f"no file {path}.", [f"put its weights (safetensors, or a torch state dict) at {path}", wanted.rerun]
         )
+    return path
+
+
+def _package_file(wanted: Wanted) -> Path:
+    """The file where the package's own record has it: none of the package's code is run."""
+    name, _, inside = wanted.source.partition("/")
+    version = f"=={wanted.revision}" if wanted.revision else ""
+    steps = [f"python -m pip install {name}{version}", wanted.rerun]
+    try:
+        package = importlib.metadata.distribution(name)
+    except importlib.metadata.PackageNotFoundError:
+        raise wanted.unavailable(f"the Python package {name} is not installed.", steps) from None
+    path = Path(str(package.locate_file(inside)))
+    if not path.is_file():
+        raise wanted.unavailable(f"the Python package {name} {package.version} holds no {inside}.", steps)
     return path
 
 

@@ -81,19 +81,20 @@ class Cutter:
             ]
             for level in sorted({square.level for square in squares})
         }
-        self.row_px = pyramid.tiles_px[self.finest.level]
+        self.row_px = pyramid.levels[self.finest.level].tile_px[1]
         for level, of_level in self.levels.items():
-            height_px = max(math.ceil(one.side) + 2 * one.margin + 1 for one, _ in of_level)
+            side_px = max(math.ceil(one.side) + 2 * one.margin + 1 for one, _ in of_level)
             # Between two rows of the finest level's tiles, blocks of other levels move by what lies between them.
             moved_px = self.row_px * self.finest.factor / pyramid.downsamples[level]
-            pyramid.keep_rows(level, height_px + math.ceil(moved_px if level != self.finest.level else 0))
+            pyramid.keep(level, side_px, side_px + math.ceil(moved_px if level != self.finest.level else 0))
         self.found: list[Pixels] = [resampler.square for resampler in resamplers]
 
     def order(self, rows: NDArray[np.integer] | None = None) -> NDArray[np.int64]:
         """`rows` (all of them) in an order in which each tile is decoded once: by row of tiles, then from the left."""
         chosen = np.arange(len(self.centres_px)) if rows is None else np.asarray(rows)
         centres = self.centres_px[chosen]
-        tops = np.floor((centres[:, 1] / self.finest.factor - self.finest.side / 2) / self.row_px)
+        edges = np.floor(centres[:, 1] / self.finest.factor - self.finest.side / 2) - self.finest.margin
+        tops = np.floor(edges / self.row_px)
         return np.asarray(chosen[np.lexsort((chosen, centres[:, 0], tops))])
 
     def cut(self, row: int) -> list[Pixels]:
@@ -103,7 +104,7 @@ class Cutter:
             places = [square.place(x_px, y_px) for square, _ in of_level]
             left, top = min(place[2] for place in places), min(place[3] for place in places)
             right, bottom = max(place[4] for place in places), max(place[5] for place in places)
-            block = self.pyramid.read(level, left, top, right - left, bottom - top)
+            block = self.pyramid.view(level, left, top, right - left, bottom - top)
             for (_, resampler), (x, y, x0, y0, x1, y1) in zip(of_level, places, strict=True):
                 resampler(block[y0 - top : y1 - top, x0 - left : x1 - left], x - x0, y - y0)
         return self.found

@@ -70,68 +70,99 @@ class Resampler:
         cv2.warpAffine(block, matrix, shape, dst=self.square, flags=flags, borderMode=cv2.BORDER_REPLICATE)
 
     def _reduce(self, block: Pixels, left_px: float, top_px: float) -> None:
-        """Plane by plane, so that what is worked on stays in the processor's own memory."""
+        """Plane by plane, so that what is worked on stays in the processor's own memory, and all chunks in one call."""
         size, (height, width) = self.size, block.shape[:2]
-        row, rows = _filter(top_px, self.step, size)
-        column, columns = _filter(left_px, self.step, size)
-        planes, source = self._part("planes", np.uint8, 3, height, width), self._part("source", F32, height, width)
-        lines, found = self._part("lines", F32, size, width), self._part("found", F32, 3, size, size)
+        down, across = _filter(top_px, self.step, size), _filter(left_px, self.step, size)
+        # Chunks lie a whole number of px apart and reach a little over the block, where their entries are 0.
+        rows, above = down.reach(height)
+        columns, before = across.reach(width)
+        planes = self._part("planes", np.uint8, 3, height, width)
+        source, lines = self._part("source", F32, rows, width), self._part("lines", F32, down.outputs, columns)
+        found, reduced = self._part("found", F32, size, across.outputs), self._part("reduced", np.uint8, 3, size, size)
+        inputs = down.windows(source, above, source.strides, width)
+        outputs = lines.reshape(len(inputs), -1, columns)[:, :, before : before + width]
+        lines_at = across.windows(lines, before, lines.strides[::-1], size).transpose(0, 2, 1)
+        found_at = found.reshape(size, len(lines_at), -1).transpose(1, 0, 2)
+        across_weights = across.weights.transpose(0, 2, 1)
         cv2.split(block, list(planes))
-        for plane, result in zip(planes, found, strict=True):
-            np.copyto(source, plane)
-            for band in rows:
-                inputs = source[row + band.first : row + band.last]
-                np.matmul(band.weights, inputs, out=lines[band.start : band.stop])
+        for plane, result in zip(planes, reduced, strict=True):
+            np.copyto(source[above : above + height], plane)
+            np.matmul(down.weights, inputs, out=outputs)
             lines *= 2.0 ** (KEPT_BITS - FILTER_BITS)
             np.rint(lines, out=lines)
-            for band in columns:
-                inputs = lines[:, column + band.first : column + band.last]
-                np.matmul(inputs, band.weights.T, out=result[:, band.start : band.stop])
-        merged = self._part("merged", F32, size, size, 3)
-        cv2.merge(list(found), merged)
-        # Scaled, rounded to the nearest (half to even) and kept within 0-255 in one pass.
-        cv2.addWeighted(merged, 2.0 ** -(KEPT_BITS + FILTER_BITS), merged, 0, 0, self.square, cv2.CV_8U)
+            np.matmul(lines_at, across_weights, out=found_at)
+            # Scaled, rounded to the nearest (half to even) and kept within 0-255 in one pass.
+            kept = found[:, :size]
+            cv2.addWeighted(kept, 2.0 ** -(KEPT_BITS + FILTER_BITS), kept, 0, 0, result, cv2.CV_8U)
+        cv2.merge(list(reduced), self.square)
 
     def _part(self, name: str, dtype: type[np.generic], *shape: int) -> NDArray[Any]:
         count = math.prod(shape)
         if name not in self.memory or self.memory[name].size < count:
-            self.memory[name] = np.empty(count, dtype)
+            # Never anything but numbers: what an entry of 0 is multiplied by must not be infinite.
+            self.memory[name] = np.zeros(count, dtype)
         return self.memory[name][:count].reshape(shape)
 
 
 @dataclass(frozen=True)
-class _Band:
-    """Filters of the outputs `start` to `stop` over the inputs `first` to `last`, counted from a whole px."""
+class _Filter:
+    """Filters of all outputs, in chunks: chunk k looks at `K` inputs from `first + k * stride` on.
 
-    start: int
-    stop: int
+    `weights` is (chunks, outputs of one, K) float32, whole numbers; outputs beyond the square's are 0.
+    """
+
     first: int
-    last: int
+    stride: int
     weights: NDArray[np.float32]
 
+    @property
+    def outputs(self) -> int:
+        """Of all chunks, those beyond the square's included."""
+        return self.weights.shape[0] * self.weights.shape[1]
 
-def _filter(edge_px: float, step: float, size: int) -> tuple[int, tuple[_Band, ...]]:
-    """The whole px that bands count from, and the bands."""
+    def reach(self, count: int) -> tuple[int, int]:
+        """How many inputs there must be around `count` of them, and how many of these lie before the first."""
+        chunks, _, inputs = self.weights.shape
+        before = max(0, -self.first)
+        return before + max(count, self.first + (chunks - 1) * self.stride + inputs), before
+
+    def windows(
+        self, inputs: NDArray[np.float32], before: int, strides: tuple[int, ...], count: int
+    ) -> NDArray[np.float32]:
+        """(chunks, K, `count`): the inputs of each chunk, as a view of `inputs` with bytes along and beside them."""
+        chunks, _, each = self.weights.shape
+        along, beside = strides
+        shape, start = (chunks, each, count), (before + self.first) * along
+        return np.ndarray(shape, F32, inputs, offset=start, strides=(self.stride * along, along, beside))
+
+
+def _filter(edge_px: float, step: float, size: int) -> _Filter:
     whole, phase = divmod(round(edge_px * PHASES), PHASES)
-    return whole, _bands(phase, step, size)
+    found = _at_phase(phase, step, size)
+    return _Filter(whole + found.first, found.stride, found.weights)
 
 
 @functools.lru_cache(maxsize=4 * PHASES)
-def _bands(phase: int, step: float, size: int) -> tuple[_Band, ...]:
+def _at_phase(phase: int, step: float, size: int) -> _Filter:
     centres = phase / PHASES + (np.arange(size) + 0.5) * step
     firsts = np.floor(centres - LOBES * step + 0.5).astype(int)
     inputs = firsts[:, None] + np.arange(math.ceil(2 * LOBES * step) + 1)
     distance = (inputs + 0.5 - centres[:, None]) / step
     weights = np.where(np.abs(distance) < LOBES, np.sinc(distance) * np.sinc(distance / LOBES), 0.0)
-    whole, lines = _whole_numbers(weights), np.arange(CHUNK)[:, None]
-    bands = []
-    for start in range(0, size, CHUNK):
-        stop = min(start + CHUNK, size)
-        first, last = int(firsts[start]), int(inputs[stop - 1, -1]) + 1
-        band = np.zeros((stop - start, last - first), np.float32)
-        band[lines[: stop - start], inputs[start:stop] - first] = whole[start:stop]
-        bands.append(_Band(start, stop, first, last, band))
-    return tuple(bands)
+    whole = _whole_numbers(weights)
+    return _in_chunks(firsts, whole, step)
+
+
+def _in_chunks(firsts: NDArray[np.int64], whole: NDArray[np.float32], step: float) -> _Filter:
+    """The filters of `firsts` on, chunk by chunk, each the same whole number of inputs behind the one before."""
+    size, stride = len(firsts), round(CHUNK * step)
+    of, at = np.divmod(np.arange(size), CHUNK)
+    shifted = firsts - of * stride
+    first = int(shifted.min())
+    weights = np.zeros((-(-size // CHUNK), CHUNK, int(shifted.max()) - first + whole.shape[1]), np.float32)
+    for tap in range(whole.shape[1]):
+        weights[of, at, shifted - first + tap] = whole[:, tap]
+    return _Filter(first, stride, weights)
 
 
 def _whole_numbers(weights: NDArray[np.float64]) -> NDArray[np.float32]:

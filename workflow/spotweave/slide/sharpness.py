@@ -18,6 +18,8 @@ NOISE_IN_GRADIENT, NOISE_IN_LAPLACIAN = 0.37, 5.0
 # Squared gradient, grey levels per grid px, below which there is nothing to be sharp.
 STRUCTURE = 0.5
 SMALLEST_PX = 16
+# What OpenCV's filters of 3 px are to be divided by.
+SOBEL_SUM, LAPLACIAN_SUM = 8, 4
 
 
 def focus(patch: Pixels, um_per_px: float) -> float:
@@ -38,10 +40,10 @@ def focus(patch: Pixels, um_per_px: float) -> float:
     width, height = (round(side * scale) for side in grey.shape[::-1])
     if min(width, height) < SMALLEST_PX:
         return 0.0
-    plane = cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32)
-    gradient = _energy(cv2.Sobel(plane, cv2.CV_32F, 1, 0, ksize=3, scale=1 / 8))
-    gradient += _energy(cv2.Sobel(plane, cv2.CV_32F, 0, 1, ksize=3, scale=1 / 8))
-    laplacian = _energy(cv2.Laplacian(plane, cv2.CV_32F, ksize=3, scale=1 / 4))
+    plane = cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA)
+    # Derivatives of whole grey levels are whole numbers, which 16 bits hold: exact, and half the work.
+    gradient = sum(_energy(cv2.Sobel(plane, cv2.CV_16S, *axis, ksize=3)) for axis in ((1, 0), (0, 1))) / SOBEL_SUM**2
+    laplacian = _energy(cv2.Laplacian(plane, cv2.CV_16S, ksize=3)) / LAPLACIAN_SUM**2
     edges, bends = gradient - NOISE * NOISE_IN_GRADIENT, laplacian - NOISE * NOISE_IN_LAPLACIAN
     if edges < STRUCTURE:
         return 0.0
