@@ -105,7 +105,7 @@ def _mix(value: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 def containments(
-    sketches: Sequence[Sequence[int]], sizes: Sequence[int], least_shared: int
+    sketches: Sequence[Sequence[int] | NDArray[np.int64]], sizes: Sequence[int], least_shared: int
 ) -> Iterator[tuple[int, int, float, int]]:
     """Pairs of sets that share hashes, and the share of the smaller set that is in the larger one.
 

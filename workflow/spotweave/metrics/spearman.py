@@ -38,7 +38,7 @@ def summarise(folds: Sequence[Array]) -> dict[str, float]:
 
 def _ranks(values: Array) -> Array:
     """(N, G) ranks; NaN where a column is constant but for rounding, which would be ranked like anything else."""
-    constant = np.isnan(standardised(values)).all(axis=0)
+    constant: NDArray[np.bool_] = np.atleast_1d(np.isnan(standardised(values)).all(axis=0))
     ranks = np.empty(values.shape)
     for gene, column in enumerate(values.T):
         ranks[:, gene] = np.nan if constant[gene] else mean_ranks(column)
