@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spotweave.correlation import pearson_by_group, standardised
 from spotweave.metrics import Array, Scored
