@@ -86,7 +86,8 @@ def test_downloads_from_one_publisher_are_limited_by_its_row(options, most, tmp_
 
 
 def test_the_group_of_the_slurm_profile_is_what_is_made_of_one_sample_after_its_download():
-    of_a_sample = {name for name, body in RULES if '"<samples>/{sample}/' in body.partition("output:")[2]}
+    made = {name: body.partition("output:")[2].partition("log:")[0] for name, body in RULES}
+    of_a_sample = {name for name, outputs in made.items() if '"<samples>/{sample}/' in outputs}
     assert set(SLURM["groups"]) == of_a_sample - {"fetch_sample", "embed_patches", "fetch"}
     assert set(SLURM["groups"].values()) == {"sample"}
 

@@ -47,8 +47,8 @@ def keep_gpus_free(groups):
 def submit_what_is_ready():
     """Have arrays hold the jobs that are ready and have a slot, however many others there are.
 
-    The executor's own choice waits for the others of the rule after the scheduler has counted the jobs as running:
-    with more jobs than slots they are never submitted, and the run stands still.
+    The executor's own choice waits for the others of their kind after the scheduler has counted the jobs as running.
+    With more jobs than slots they are never submitted, and the run stands still.
     """
     slurm = sys.modules.get("snakemake_executor_plugin_slurm")
     if slurm is not None:
