@@ -5,7 +5,7 @@ No threshold fits all nuclei of a slide, and no threshold tells touching ones ap
 1. The red channel, which haematoxylin absorbs and eosin hardly does, is cut at evenly spaced levels. The sets are
    nested (small holes filled and thin spurs opened away, which keeps them nested).
 2. The distance to the edge, averaged over the levels, is high in the middle of every nucleus, whether a neck, a gap or
-   a step of darkness parts it from the next one. Its watershed gives zones (Meyer 1994, Signal Processing 38:113).
+   a step of darkness parts it from the next one. A zone is all from where the steepest way up leads to one summit.
 3. Neighbouring zones are merged in the order of how shallow the pass between their summits is, for its height: a binary
    tree of zones (single linkage, as in hierarchical watersheds: Najman and Schmitt 1996, IEEE TPAMI 18:1163).
 
@@ -22,7 +22,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from skimage.measure import label
-from skimage.segmentation import watershed
 
 LEVELS = 20
 SMOOTHING_UM = 0.4
@@ -95,7 +94,7 @@ def candidates(red: NDArray[np.float32], um_per_px: float, dark: float, light: f
     within = first < LEVELS
     if not within.any():
         return None
-    zone = watershed(-height, label(_summits(height) & within), mask=within).astype(np.int32)
+    zone = _zones(height, within)
     leaves = int(zone.max()) + 1
     pairs, passes, walls = _neighbours(zone, first, height)
     tree = _merge(zone, height, leaves, pairs, passes)
@@ -112,27 +111,54 @@ def _nested(
     red: NDArray[np.float32], thresholds: Floats, um_per_px: float
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """The darkest level that holds each pixel, and its distance to the edge averaged over the levels, um."""
-    rows, columns = red.shape
-    first = np.full(red.shape, len(thresholds), dtype=np.int32)
+    held = np.zeros(red.shape, dtype=np.uint8)
     distance = np.zeros(red.shape, dtype=np.float32)
     spur = _disc(SPUR_UM / um_per_px)
     for threshold in thresholds:
-        mask = (red < threshold).astype(np.uint8)
-        _, gaps, boxes, _ = cv2.connectedComponentsWithStats(1 - mask, connectivity=4)
-        left, top, across, down, area = boxes.T
-        hole = area < HOLE_UM2 / um_per_px**2
-        hole &= (left > 0) & (top > 0) & (left + across < columns) & (top + down < rows)
-        hole[0] = False
-        mask |= hole[gaps]
-        mask = cv2.morphologyEx(mask, cv2.MORPH_OPEN, spur).astype(np.uint8)
-        first -= mask.astype(np.int32)
-        distance += np.minimum(cv2.distanceTransform(mask, cv2.DIST_L2, 5) * um_per_px, FARTHEST_UM)
-    height = cv2.GaussianBlur(distance / len(thresholds), (0, 0), SUMMIT_SMOOTHING_UM / um_per_px)
-    return first, height.astype(np.float32)
+        mask = _without_holes((red < threshold).astype(np.uint8), HOLE_UM2 / um_per_px**2)
+        cv2.morphologyEx(mask, cv2.MORPH_OPEN, spur, dst=mask)
+        cv2.add(held, mask, dst=held)
+        to_edge = cv2.distanceTransform(mask, cv2.DIST_L2, 5)
+        cv2.accumulate(cv2.threshold(to_edge, FARTHEST_UM / um_per_px, 0, cv2.THRESH_TRUNC)[1], distance)
+    distance *= um_per_px / len(thresholds)
+    height = cv2.GaussianBlur(distance, (0, 0), SUMMIT_SMOOTHING_UM / um_per_px)
+    return len(thresholds) - held.astype(np.int32), height.astype(np.float32)
 
 
-def _summits(height: NDArray[np.float32]) -> NDArray[np.bool_]:
-    return np.asarray(height >= cv2.dilate(height, np.ones((3, 3), np.uint8)))
+def _without_holes(mask: NDArray[np.uint8], least_px: float) -> NDArray[np.uint8]:
+    """Fill holes of fewer px, whatever lies in them; what touches the border is none. In place."""
+    contours, hierarchy = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    outer_of = hierarchy[0, :, 3].tolist() if len(contours) else []
+    for contour, outer in zip(contours, outer_of, strict=True):
+        # A hole's contour runs through the pixels around it; those within follow from its area (Pick's theorem).
+        if outer >= 0 and len(contour) < 4 * least_px and cv2.contourArea(contour) - len(contour) / 2 + 1 < least_px:
+            cv2.fillPoly(mask, [contour], 1)
+    return mask
+
+
+def _zones(height: NDArray[np.float32], within: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """The summit, numbered from 1, that the steepest way up leads to from every pixel within; 0 elsewhere.
+
+    A pixel's zone depends on nothing but the heights around its way up.
+    """
+    rows, columns = height.shape
+    ground = np.full((rows + 2, columns + 2), -1, dtype=np.float32)
+    ground[1:-1, 1:-1] = np.where(within, height, -1)
+    highest = ground[1:-1, 1:-1].copy()
+    own = np.arange(rows * columns, dtype=np.int32).reshape(rows, columns)
+    up = own.copy()
+    for down, across in ((-1, 0), (0, -1), (0, 1), (1, 0), (-1, -1), (-1, 1), (1, -1), (1, 1)):
+        there = ground[1 + down : rows + 1 + down, 1 + across : columns + 1 + across]
+        higher = there > highest
+        np.copyto(highest, there, where=higher)
+        np.copyto(up, own + np.int32(down * columns + across), where=higher)
+    way = up.ravel()
+    summit = label(((up == own) & within).astype(np.uint8), connectivity=2).astype(np.int32)
+    while True:
+        further = way[way]
+        if (further == way).all():
+            return np.where(within, summit.ravel()[way].reshape(rows, columns), 0).astype(np.int32)
+        way = further
 
 
 def _neighbours(
@@ -146,7 +172,9 @@ def _neighbours(
         low = np.minimum(height[one][meet], height[other][meet])
         sides.append((np.minimum(a, b), np.maximum(a, b), low, np.maximum(first[one][meet], first[other][meet])))
     a, b, low, level = (np.concatenate(column) for column in zip(*sides, strict=True))
-    pairs, pair = np.unique(np.stack([a, b], axis=1).astype(np.int64), axis=0, return_inverse=True)
+    several = int(zone.max()) + 1
+    keys, pair = np.unique(a.astype(np.int64) * several + b, return_inverse=True)
+    pairs = np.stack(np.divmod(keys, several), axis=1)
     passes = np.zeros(len(pairs), dtype=np.float32)
     np.maximum.at(passes, pair, low)
     return pairs, passes, _by_level(pair, level, len(pairs), None)

@@ -4,7 +4,7 @@ Candidates come from `nuclei.candidates`. Each gets a mark between 0 and 1, the 
 ellipse, how sharp its outline is and how little of it is a cut through something dark, how much darker than its
 surroundings it is, and whether nuclei have its size.
 Along the tree of candidates, a whole is kept where its mark is at least the mean of its parts' (by area), raised by how
-deep the pass between them is, else its parts (as in component trees: Jones 1999, CVIU 75:215).
+many they are and how deep the pass between them is, else its parts (as in component trees: Jones 1999, CVIU 75:215).
 
 What differs between slides is measured once a slide: the red of nuclei and of what lies between, and how sharp outlines
 are. All else is one set of numbers in um for all slides. Seen at .5 um/px.
@@ -38,7 +38,8 @@ ELLIPSE = (0.85, 1.0)
 SHARPNESS = (0.1, 1.2)  # gradient, in units of the slide's own
 CONTRAST = (0.1, 0.7)
 SMALL_UM2, LARGE_UM2 = (4.0, 20.0), (120.0, 300.0)
-PARTING = 7.0  # how much a deep pass speaks for the parts: two joined cost two, and one cut in two as much
+PARTING = 4.0  # how much a deep pass speaks for the parts
+BESIDE = 0.25  # how much it counts that parts are several: 0, their mean is held against the whole; 1, their sum
 LEAST_MARK = 0.13
 LEAST_UM2 = 6.0
 
@@ -184,6 +185,35 @@ def _marks(found: Candidates, gradient: float) -> NDArray[np.float64]:
     )
 
 
+def _owner(
+    found: Candidates, own: NDArray[np.float64], area: NDArray[np.float64], taken: NDArray[np.bool_]
+) -> NDArray[np.int64]:
+    """The node (N,) that each node belongs to, -1 for none, when nodes have these marks and areas and may be taken."""
+    import numpy as np
+
+    # Upwards: the choice within each node, as the mean of its marks by area, their sum, and its area.
+    is_taken, summed, covered = taken.tolist(), (own * taken).tolist(), (area * taken).tolist()
+    mean, marks, areas = list(summed), own.tolist(), area.tolist()
+    depth, children, parent = found.depth.tolist(), found.children.tolist(), found.parent.tolist()
+    for node in range(found.leaves, len(marks)):
+        one, other = children[node]
+        within = covered[one] + covered[other]
+        apart = (mean[one] * covered[one] + mean[other] * covered[other]) / within if within else 0.0
+        several = (summed[one] + summed[other]) / apart if apart else 1.0
+        if is_taken[node] and marks[node] >= apart * several**BESIDE * (1 + PARTING * depth[node]):
+            mean[node] = summed[node] = marks[node]
+            covered[node] = areas[node]
+        else:
+            is_taken[node], mean[node], covered[node] = False, apart, within
+            summed[node] = summed[one] + summed[other]
+    # Downwards.
+    owner = [-1] * len(marks)
+    for node in range(len(marks) - 1, -1, -1):
+        above = owner[parent[node]] if parent[node] >= 0 else -1
+        owner[node] = above if above >= 0 else (node if is_taken[node] else -1)
+    return np.array(owner, dtype=np.int64)
+
+
 def _chosen(found: Candidates, marks: NDArray[np.float64], um_per_px: float) -> NDArray[np.int32]:
     """The candidates that together look most like nuclei, as labels (H, W) int32."""
     import numpy as np
@@ -194,20 +224,7 @@ def _chosen(found: Candidates, marks: NDArray[np.float64], um_per_px: float) -> 
     own, area = marks[nodes, level], found.area_um2[nodes, level]
     taken = own > LEAST_MARK
     taken[0] = False
-    # Upwards: the mark and area of the best choice within each node.
-    best, covered = own * taken, area * taken
-    for node in range(found.leaves, len(marks)):
-        parts = found.children[node]
-        within = covered[parts].sum()
-        apart = float((best[parts] * covered[parts]).sum() / within) if within else 0.0
-        if taken[node] and own[node] >= apart * (1 + PARTING * found.depth[node]):
-            continue
-        taken[node], best[node], covered[node] = False, apart, within
-    # Downwards: what a node belongs to.
-    owner = np.full(len(marks), -1)
-    for node in nodes[::-1]:
-        above = owner[found.parent[node]] if found.parent[node] >= 0 else -1
-        owner[node] = above if above >= 0 else (node if taken[node] else -1)
+    owner = _owner(found, own, area, taken)
     node_of = owner[found.zone]
     inside = (node_of >= 0) & (found.first <= level[node_of])
     pieces = label(np.where(inside, node_of, 0), connectivity=1)
