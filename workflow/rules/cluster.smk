@@ -44,6 +44,10 @@ def keep_gpus_free(groups):
     }
 
 
+def none_pending(dag, rule_name):
+    return 0
+
+
 def submit_what_is_ready():
     """Have arrays hold the jobs that are ready and have a slot, however many others there are.
 
@@ -52,7 +56,7 @@ def submit_what_is_ready():
     """
     slurm = sys.modules.get("snakemake_executor_plugin_slurm")
     if slurm is not None:
-        slurm.pending_jobs_for_rule = lambda dag, rule_name: 0
+        slurm.pending_jobs_for_rule = none_pending
 
 
 def fit_groups():
