@@ -14,7 +14,7 @@ stage = Stage(
 stage.option("--samples", nargs="+", action="extend", required=True, help="ids of the task's samples")
 stage.option("--fold", required=True, type=int)
 stage.option("--protocol", required=True, help="what the method has to keep to (a module of protocols/)")
-stage.option("--row", required=True, type=json.loads, help="JSON: the method's row of the table of methods")
+stage.option("--predictor", required=True, type=json.loads, help="JSON: the method's row of the table of methods")
 stage.option(
     "--patches", required=True, help="path of a sample's patches, with {sample} in it; for kinds that need them"
 )
@@ -33,7 +33,9 @@ def work(args):
     pictures = pictures_at(args.samples, args.patches, args.slides)
     job = Job(args.seed, args.threads)
     with Targets(args.targets) as targets:
-        prediction = predict_fold(args.row, args.protocol, args.fold, read_json(args.splits), targets, pictures, job)
+        prediction = predict_fold(
+            args.predictor, args.protocol, args.fold, read_json(args.splits), targets, pictures, job
+        )
     write_prediction(args.prediction, prediction)
 
 

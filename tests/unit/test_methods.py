@@ -312,7 +312,7 @@ def test_a_prediction_of_a_spot_that_its_fold_trains_on_is_not_scored(cohort):
 def run_script(cohort, path, row=MEAN, fold=0):
     splits = cohort.write_splits()
     argv = ["--splits", splits, "--targets", choose(cohort), "--samples", *cohort.donor_of, "--fold", fold]
-    argv += ["--protocol", "strict", "--row", json.dumps(row), "--seed", 7, "--prediction", path]
+    argv += ["--protocol", "strict", "--predictor", json.dumps(row), "--seed", 7, "--prediction", path]
     fit_method.stage.run(fit_method.work, [*map(str, argv), "--patches", f"{cohort.folder}/none/{{sample}}.h5"])
     return path
 

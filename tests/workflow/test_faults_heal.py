@@ -23,7 +23,7 @@ LOADED = {
     "placing": lambda given: [f"placing/{given}"],
     "pooling": lambda given: [f"pooling/{given}"],
     "method": lambda given: [f"tissue/methods/{given}"],
-    "row": lambda given: [f"methods/{as_row(given)['kind']}"],
+    "predictor": lambda given: [f"methods/{as_row(given)['kind']}"],
     "spec": lambda given: [f"encoders/{as_row(given)['builder']}"],
     "request": lambda given: [f"sources/{as_row(given)['source']}", f"readers/{as_row(given)['reader']}/layout"],
 }

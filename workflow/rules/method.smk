@@ -22,7 +22,7 @@ rule fit_method:
         given=lambda wildcards: as_json(
             {
                 "samples": TABLES.task_samples(wildcards.task),
-                "row": row_json(method_row(wildcards)),
+                "predictor": row_json(method_row(wildcards)),
             }
         ),
         patches=per_sample("patches.h5"),
