@@ -14,7 +14,7 @@ from spotweave.io import read_json
 
 @dataclass(frozen=True)
 class Boards:
-    """The tables: `leaderboard.rank` with ties, `pairs.compare`, `ranks.rank_all`, and the long table they come from."""
+    """`leaderboard.rank` with ties, `pairs.compare`, `ranks.rank_all`, and the long table they come from."""
 
     leaderboard: pd.DataFrame
     comparisons: pd.DataFrame
