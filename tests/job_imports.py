@@ -18,7 +18,7 @@ JOBS: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "list_embeddings": ((), set()),
     "build_pyramid": ((), PICTURES),
     "fit_probe": (("protocols.strict", "probes.ridge.nested"), {"numpy"}),
-    "extract_patches": ((), {"numpy", "cv2", "skimage"}),
+    "extract_patches": ((), {"numpy", "cv2", "skimage", "tifffile"}),
     "fingerprint_sample": ((), {*PICTURES, "scipy", "skimage"}),
     "segment_tissue": (("tissue.methods.classical", "parquet"), {*SHAPES, "pyarrow"}),
     "align_array": (("placing.lattice", "matrices.reading"), {*SHAPES, "pandas", "pyarrow"}),

@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spotweave.slide.levels import Pyramid
 from spotweave.slide.resample import Pixels, Resampler, margin_px
+
+if TYPE_CHECKING:
+    from spotweave.slide.levels import Pyramid
 
 
 @dataclass(frozen=True)
