@@ -310,7 +310,7 @@ Drawn (`spotweave.simulate.nuclei_slide`), written as the workflow writes slides
 their outlines held against the truth. Of nuclei behind others the visible part counts, from {SEEN_SHARE:g} on. Spots of
 {SPOT_UM:g} um; errors are of those with nuclei: mean absolute error, and bias."""
 SECTIONS = """## her2st
-The five sections with pictures of full resolution, spots of 100 um; Spearman's correlation of nuclei per spot with total
+Sections with pictures of full resolution, spots of 100 um; Spearman's correlation of nuclei per spot with total
 counts per spot."""
 
 

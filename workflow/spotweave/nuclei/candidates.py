@@ -21,6 +21,7 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import find_objects
 from skimage.measure import label
 
 LEVELS = 20
@@ -53,6 +54,8 @@ class Candidates:
         children. Node 0 is what lies outside.
     leaves
         Number of leaves, node 0 among them.
+    reach_um
+        (N,): the longer side of the box around the node's zones.
     area_um2, roundness_of_ellipse, gradient, walled, contrast
         (N, LEVELS): area; area over that of the ellipse with the same second moments, 1 for an ellipse and less for
         any other shape (Rosin 2003, Machine Vision and Applications 14:172); mean gradient of the red channel at the
@@ -66,6 +69,7 @@ class Candidates:
     parent: NDArray[np.int64]
     depth: Floats
     leaves: int
+    reach_um: Floats
     area_um2: Floats
     roundness_of_ellipse: Floats
     gradient: Floats
@@ -94,7 +98,7 @@ def candidates(red: NDArray[np.float32], um_per_px: float, dark: float, light: f
     within = first < LEVELS
     if not within.any():
         return None
-    zone = _zones(height, within)
+    zone = zones(height, within)
     leaves = int(zone.max()) + 1
     pairs, passes, walls = _neighbours(zone, first, height)
     tree = _merge(zone, height, leaves, pairs, passes)
@@ -115,7 +119,7 @@ def _nested(
     distance = np.zeros(red.shape, dtype=np.float32)
     spur = _disc(SPUR_UM / um_per_px)
     for threshold in thresholds:
-        mask = _without_holes((red < threshold).astype(np.uint8), HOLE_UM2 / um_per_px**2)
+        mask = without_holes((red < threshold).astype(np.uint8), HOLE_UM2 / um_per_px**2)
         cv2.morphologyEx(mask, cv2.MORPH_OPEN, spur, dst=mask)
         cv2.add(held, mask, dst=held)
         to_edge = cv2.distanceTransform(mask, cv2.DIST_L2, 5)
@@ -125,7 +129,7 @@ def _nested(
     return len(thresholds) - held.astype(np.int32), height.astype(np.float32)
 
 
-def _without_holes(mask: NDArray[np.uint8], least_px: float) -> NDArray[np.uint8]:
+def without_holes(mask: NDArray[np.uint8], least_px: float) -> NDArray[np.uint8]:
     """Fill holes of fewer px, whatever lies in them; what touches the border is none. In place."""
     contours, hierarchy = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     outer_of = hierarchy[0, :, 3].tolist() if len(contours) else []
@@ -136,7 +140,7 @@ def _without_holes(mask: NDArray[np.uint8], least_px: float) -> NDArray[np.uint8
     return mask
 
 
-def _zones(height: NDArray[np.float32], within: NDArray[np.bool_]) -> NDArray[np.int32]:
+def zones(height: NDArray[np.float32], within: NDArray[np.bool_]) -> NDArray[np.int32]:
     """The summit, numbered from 1, that the steepest way up leads to from every pixel within; 0 elsewhere.
 
     A pixel's zone depends on nothing but the heights around its way up.
@@ -223,6 +227,18 @@ def _merge(
     return np.array(children), parent, np.array(depths)
 
 
+def _reach_px(zone: NDArray[np.int32], children: NDArray[np.int64], leaves: int) -> Floats:
+    """The longer side (N,) of the box around each node's zones, px."""
+    # left, top and, negative, right, bottom: of a whole, the least of its parts'
+    sides = [(0, 0, 0, 0)]
+    for down, across in find_objects(zone, leaves - 1):
+        sides.append((across.start, down.start, -across.stop, -down.stop))
+    for one, other in children[leaves:].tolist():
+        sides.append(tuple(map(min, sides[one], sides[other])))
+    left, top, right, bottom = np.array(sides, dtype=float).T
+    return np.maximum(-right - left, -bottom - top)
+
+
 def _meeting(pairs: NDArray[np.int64], parent: NDArray[np.int64]) -> NDArray[np.int64]:
     """The node (P,) at which the two zones of each pair become one, -1 where they never do."""
     above = parent.tolist()
@@ -306,6 +322,7 @@ def _measured(
         parent=parent,
         depth=depth,
         leaves=leaves,
+        reach_um=_reach_px(zone, children, leaves) * um_per_px,
         area_um2=area * um_per_px**2,
         roundness_of_ellipse=area / (4 * np.pi * np.sqrt(np.maximum(spread, 1e-9))),
         gradient=slope / np.maximum(edge, 1) / um_per_px / scale,

@@ -42,6 +42,7 @@ PARTING = 4.0  # how much a deep pass speaks for the parts
 BESIDE = 0.25  # how much it counts that parts are several: 0, their mean is held against the whole; 1, their sum
 LEAST_MARK = 0.13
 LEAST_UM2 = 6.0
+FARTHEST_UM = 50.0  # what reaches further is none, and would not lie whole within a tile's margin
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def load(spec: NucleiSpec, *, folder: Path | None, device: str, seed: int) -> Cl
 class Classical:
     """See `spotweave.nuclei.Model`."""
 
-    tile_px, margin_px, batch = 1536, 80, 1
+    tile_px, margin_px, batch = 1792, 128, 1
     classes = (NO_CLASS,)
 
     def __init__(self, um_per_px: float) -> None:
@@ -222,7 +223,7 @@ def _chosen(found: Candidates, marks: NDArray[np.float64], um_per_px: float) -> 
     nodes = np.arange(len(marks))
     level = marks.argmax(axis=1)
     own, area = marks[nodes, level], found.area_um2[nodes, level]
-    taken = own > LEAST_MARK
+    taken = (own > LEAST_MARK) & (found.reach_um <= FARTHEST_UM)
     taken[0] = False
     owner = _owner(found, own, area, taken)
     node_of = owner[found.zone]
