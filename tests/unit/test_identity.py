@@ -566,7 +566,7 @@ def test_the_distance_of_a_pair_is_that_of_the_hash_that_shows_it_more_clearly(w
         "a": dict.fromkeys(("whole", "tissue"), flipped(bits, 0)),
         "b": {"whole": flipped(bits, whole), "tissue": flipped(bits, tissue)},
     }
-    sketches = {name: expression.sketch(section(seed)) for seed, name in enumerate(known)}
+    sketches = {name: expression.sketch(counted(section(seed))) for seed, name in enumerate(known)}
     found = audit.find({name: {"expression": sketches[name], "picture": known[name]} for name in known})
     assert [one.share for one in found] == [round(min(whole, tissue) / 255, 4)]
 
@@ -611,5 +611,5 @@ def test_shared_reads_are_found_across_blocks_of_samples(monkeypatch: pytest.Mon
     sections = [section(seed) for seed in (1, 2, 3, 4)]
     thinned = sections[1].copy()
     thinned.X.data[:] = np.random.default_rng(0).binomial(thinned.X.data.astype(int), 0.7)
-    texts = [places.sketch(one) for one in (sections[0], sections[1], sections[2], sections[3], thinned)]
+    texts = [places.sketch(counted(one)) for one in (sections[0], sections[1], sections[2], sections[3], thinned)]
     assert [pair[:2] for pair in places.shared_reads([*texts[:2], "", *texts[2:]])] == [(1, 5)]

@@ -54,7 +54,7 @@ def test_every_job_states_threads_memory_time_log_and_environment(name, body):
 
 def test_the_rules_that_run_networks_ask_for_a_gpu():
     asking = {name for name, body in RULES if "gpu=" in body}
-    assert asking == {"embed_patches", "finetune_encoder", "segment_nuclei", "segment_tissue"}
+    assert asking == {"embed_patches", "finetune_encoder", "fit_method", "segment_nuclei", "segment_tissue"}
 
 
 def test_the_environments_name_the_versions_of_the_lock():

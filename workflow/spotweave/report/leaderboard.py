@@ -5,7 +5,7 @@ from __future__ import annotations
 import jinja2
 import pandas as pd
 
-from spotweave.report.quality import STYLE
+from spotweave.report.style import STYLE
 
 HEADER = (
     "rank",

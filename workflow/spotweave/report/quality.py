@@ -8,6 +8,8 @@ from typing import Any
 import jinja2
 import pandas as pd
 
+from spotweave.report.style import STYLE
+
 SHOWN = {
     "id": "sample",
     "donor": "donor",
@@ -41,12 +43,6 @@ SHOWN = {
     "nuclei_matched_share": "matched with cells",
     "biomarkers_significant": "pairs of gene and shape",
 }
-STYLE = (
-    "body{font:14px system-ui,sans-serif;margin:24px;color:#222}"
-    "table{border-collapse:collapse;margin:12px 0 28px}"
-    "th,td{padding:5px 12px;border-bottom:1px solid #ddd;text-align:left;vertical-align:top}"
-    "th{border-bottom:2px solid #888}"
-)
 PAGE = jinja2.Environment(autoescape=True).from_string(
     '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Samples</title><style>{{ style|safe }}</style>'
     "</head><body><h2>{{ accepted|length }} accepted</h2>{{ accepted_table|safe }}"
