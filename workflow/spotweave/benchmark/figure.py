@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -20,7 +21,9 @@ LEGEND = {
     "interval": "95 % interval, these sections",
     "null": "null, 95th percentile",
 }
-WIDTH_IN, BAR_HEIGHT_IN, PANEL_MARGIN_IN = 8.0, 0.32, 1.25
+WIDTH_IN, BAR_HEIGHT_IN, PANEL_MARGIN_IN = 8.0, 0.32, 1.4
+# What fits beside the names, in the size of a title.
+TITLE_LETTERS = 80
 # Neither a date nor a version nor a random identifier: the same scores make the same file.
 METADATA: dict[str, dict[str, str | None]] = {
     ".png": {"Software": None},
@@ -84,8 +87,8 @@ def _panel(axes: Axes, rows: pd.DataFrame, values: RankedValues, task_notes: Map
     axes.axvline(0, color="black", linewidth=0.6)
     axes.set_xlabel("Pearson correlation, mean over genes (undefined = 0)")
     remarks = [task_notes.get(first["task"], ""), remark_on(rows)]
-    title = "\n".join([f"{first['task']} · {first['protocol']}", "; ".join(filter(None, remarks))])
-    axes.set_title(title.rstrip(), loc="left")
+    lines = [line for remark in remarks for line in textwrap.wrap(remark, TITLE_LETTERS)]
+    axes.set_title("\n".join([f"{first['task']} · {first['protocol']}", *lines]), loc="left")
     axes.spines[["top", "right"]].set_visible(False)
 
 
