@@ -12,7 +12,7 @@ from test_slide_formats import in_wide_colours, section, wide_profile
 from real_data import real
 from spotweave.errors import Refusal
 from spotweave.pictures.files import open_picture
-from spotweave.slide import patches, pyramid
+from spotweave.slide import levels, pyramid
 
 RGB = section(900, 701)
 JPEG = {"tile": True, "tile_width": 256, "tile_height": 256, "compression": "jpeg"}
@@ -59,7 +59,7 @@ def check_passed(source, target):
     full = px(slide)
     np.testing.assert_array_equal(full, px(openslide.OpenSlide(source)))
     np.testing.assert_array_equal(full, pyvips.Image.tiffload(str(target)).numpy())
-    tiles = patches.Pyramid(target)
+    tiles = levels.Pyramid(target)
     for number, level in enumerate(tiles.levels):
         expected = pyvips.Image.tiffload(str(target), page=number).numpy()
         np.testing.assert_array_equal(tiles.read(number, 0, 0, level.width_px, level.height_px), expected)

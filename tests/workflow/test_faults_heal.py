@@ -162,7 +162,7 @@ def test_every_file_of_the_project_that_a_job_reads_is_in_its_hash(finished):
         script = words[1]
         options = {word.removeprefix("--"): value for word, value in itertools.pairwise(words)} | given
         loaded = [
-            finished.folder / f"workflow/spotweave/{module}.py"
+            entry_of(finished.folder / "workflow/spotweave" / module)
             for name, modules in LOADED.items()
             if name in options
             for module in modules(options[name])
@@ -176,6 +176,11 @@ def test_every_file_of_the_project_that_a_job_reads_is_in_its_hash(finished):
         seen.add(Path(script).stem)
     assert {"fetch_sample", "read_expression", "describe_sample", "embed_patches", "make_splits"} <= seen
     assert {"choose_genes", "fit_probe", "fit_method", "score_predictions", "rank_predictors"} <= seen
+
+
+def entry_of(path):
+    """The file of an entry, which may be a package."""
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
 def source_of(path):
