@@ -74,7 +74,7 @@ SchedulerParameters=sched_interval=2,bf_interval=2,batch_sched_delay=0
 MinJobAge=600
 AccountingStorageType=accounting_storage/none
 JobCompType=jobcomp/none
-NodeName=$HOST NodeAddr=127.0.0.1 CPUs=$(nproc) RealMemory=$(awk '/MemTotal/{print int($2/1024*0.9)}' /proc/meminfo)
+NodeName=$HOST NodeAddr=127.0.0.1 CPUs=$(env -u OMP_NUM_THREADS nproc) RealMemory=$(awk '/MemTotal/{print int($2/1024*0.9)}' /proc/meminfo)
 PartitionName=main Nodes=$HOST Default=YES MaxTime=INFINITE State=UP
 END
 }
