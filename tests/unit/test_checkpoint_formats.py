@@ -11,7 +11,7 @@ import torch
 from spotweave import encoders
 from spotweave.networks.backbone import timm
 from spotweave.networks.spec import EncoderSpec, EncoderUnavailable
-from spotweave.networks.transformers_vision import TransformersVision, transformers
+from spotweave.networks.transformers_vision import FAMILIES, TransformersVision, transformers
 
 IMAGES = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "patch_size": 8}
@@ -26,6 +26,11 @@ def row(architecture, pool, dim=32, builder="transformers_model", source="w.safe
 
 def network(spec, folder):
     return encoders.ENCODERS.load(spec.builder).build(spec, folder=folder, seed=0, device="cpu").network
+
+
+def test_the_kinds_that_a_row_may_name_are_those_that_are_built():
+    """Rows are checked without torch, so the names stand in two places."""
+    assert set(encoders.ENCODERS.load("transformers_model").POOLS) == set(FAMILIES)
 
 
 def random_state(model, seed=3):
