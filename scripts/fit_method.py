@@ -15,9 +15,7 @@ stage.option("--samples", nargs="+", action="extend", required=True, help="ids o
 stage.option("--fold", required=True, type=int)
 stage.option("--protocol", required=True, help="what the method has to keep to (a module of protocols/)")
 stage.option("--predictor", required=True, type=json.loads, help="JSON: the method's row of the table of methods")
-stage.option(
-    "--patches", required=True, help="path of a sample's patches, with {sample} in it; for kinds that need them"
-)
+stage.option("--patches", help="path of a sample's patches, with {sample} in it; for kinds that need them")
 stage.option("--slides", help="path of a slide, with {sample} in it; for patches without pictures")
 stage.option("--seed", required=True, type=int, help="of whatever the method draws")
 stage.option("--threads", type=int, default=1, help="results are equal to the last bit for equal numbers of threads")

@@ -64,7 +64,7 @@ def test_sums_of_blocks_give_what_the_drawn_spots_themselves_give(pooled):
     positions = rng.uniform(0, 4000, (60, 2))
     cut_of = {name: whole_and_half(name, positions[samples == code], 0.5, 800, 3) for code, name in enumerate("ab")}
     found = redraw(scored(truth, prediction, samples, pooled, positions), ["a", "b"], cut_of)
-    assert len(found) == 1 if pooled else 2
+    assert len(found) == (1 if pooled else 2)
     for number, one in enumerate(found):
         for side, grid in ((0, 0), (1, GRIDS - 1)):
             drawn = []
@@ -208,12 +208,14 @@ def test_p_values_are_those_of_a_public_library():
     rng = np.random.default_rng(9)
     values = rng.normal(size=(4, 7))
     values[3, :2] = np.nan
-    p, donors = verdicts.over_donors(values)
+    p, donors, difference = verdicts.over_donors(values)
     for first, second in ((0, 1), (1, 2), (0, 3)):
         both = np.isfinite(values[first] + values[second])
         expected = stats.ttest_rel(values[first][both], values[second][both]).pvalue
         assert p[first, second] == pytest.approx(expected) == p[second, first]
         assert donors[first, second] == both.sum()
+        mean = (values[first] - values[second])[both].mean()
+        assert difference[first, second] == pytest.approx(mean) == -difference[second, first]
     assert (np.diag(p) == 1).all()
 
 
@@ -246,11 +248,12 @@ def test_donors_of_unlike_noise_tell_equals_apart_no_more_often_than_nominal_and
 
 def test_possible_ranks_count_those_told_apart():
     scores = np.array([0.5, 0.4, 0.39, 0.1])
+    difference = scores[:, None] - scores
     apart = np.zeros((4, 4), dtype=bool)
-    assert [list(ends) for ends in verdicts.possible_ranks(scores, apart)] == [[1] * 4, [4] * 4]
+    assert [list(ends) for ends in verdicts.possible_ranks(difference, apart, 4)] == [[1] * 4, [4] * 4]
     for first, second in ((0, 3), (1, 3), (0, 2)):
         apart[first, second] = apart[second, first] = True
-    assert [list(ends) for ends in verdicts.possible_ranks(scores, apart)] == [[1, 1, 2, 3], [2, 3, 4, 4]]
+    assert [list(ends) for ends in verdicts.possible_ranks(difference, apart, 4)] == [[1, 1, 2, 3], [2, 3, 4, 4]]
 
 
 # --- tables ---------------------------------------------------------------------------------------
@@ -331,6 +334,21 @@ def test_enough_donors_tell_apart_what_differs_on_all_of_them():
     assert sorted(set(ranked["score"])) == ["pearson_mean", "pearson_mean_zero"]
     own = ranked[ranked["score"] == "pearson_mean_zero"]
     assert own[["rank_best", "rank_worst"]].to_numpy().tolist() == [[1, 2], [1, 2], [3, 3]]
+
+
+def test_who_is_better_is_asked_of_donors_as_the_verdict_is_and_not_of_folds():
+    """A fold of one donor on which one is far better, and a fold of forty on which it is worse each time."""
+    each = np.arange(40) * 0.001
+    by_folds = {"by folds": [0.8, *(0.2 + each)], "by donors": [0.5, *(0.3 + 2 * each)]}
+    scores, folds, splits, errors = cell(by_folds)
+    scores.loc[scores["fold"] > 0, "fold"] = 1
+    many = [f"D{donor}" for donor in range(1, 41)]
+    splits["t"]["folds"] = [{"fold": 0, "test_donors": ["D0"]}, {"fold": 1, "test_donors": many}]
+    table, comparisons = board(scores, folds[folds["fold"] <= 1], splits, errors)
+    assert table["rank"].to_dict() == {"by folds": 1, "by donors": 2}
+    assert comparisons["difference"][0] > 0 > comparisons["difference_over_donors"][0]
+    assert comparisons["verdict"][0] == "told apart"
+    assert table.loc["by donors", ["rank_best", "rank_worst"]].tolist() == [1, 1]
 
 
 def test_donors_pooled_in_a_fold_are_one_unit_and_donors_of_samples_their_own():

@@ -128,6 +128,25 @@ def test_tensors_that_do_not_fill_the_model_are_refused_by_name(harm, vit):
         network(row("vit", "cls", intermediate_size=64), folder)
 
 
+@pytest.mark.parametrize("kind", ["cut safetensors", "cut pickle", "a page of HTML"])
+@pytest.mark.parametrize("builder", ["timm_model", "transformers_model"])
+def test_a_damaged_file_makes_the_encoder_unavailable_and_not_the_job_fail(builder, kind, vit):
+    _, folder = vit
+    if kind == "cut safetensors":
+        source, content = "bad.safetensors", (folder / "w.safetensors").read_bytes()[:500]
+    elif kind == "cut pickle":
+        torch.save({"a": torch.zeros(300)}, folder / "whole.pth")
+        source, content = "bad.pth", (folder / "whole.pth").read_bytes()[:700]
+    else:
+        source, content = "bad.bin", b"<!doctype html><title>Sign in</title>"
+    (folder / source).write_bytes(content)
+    spec = row("vit", "cls", intermediate_size=64, source=source)
+    if builder == "timm_model":
+        spec = EncoderSpec("tiny", builder, 96, 32, "test_resnet", "", "file", source, pool="avg", **NORMALISATION)
+    with pytest.raises(EncoderUnavailable, match="does not hold weights"):
+        network(spec, folder)
+
+
 def test_a_file_trained_on_smaller_images_serves_larger_ones(vit):
     _, folder = vit
     spec = row("vit", "cls", intermediate_size=64, image_size=999)

@@ -1,6 +1,7 @@
 """Methods without a probe: the floors against closed forms and scikit-learn, and one contract for every kind."""
 
 import json
+from dataclasses import replace
 
 import fit_method
 import h5py
@@ -18,7 +19,8 @@ from spotweave.benchmark.scoring import Scoring, score_fold
 from spotweave.benchmark.targets import Targets
 from spotweave.benchmark.tasks import Task
 from spotweave.folds import rows_of
-from spotweave.methods import METHODS, CannotPredict, Job, Pictures, Sample, Training, TrainingSample
+from spotweave.methods import METHODS, PATCHES, CannotPredict, Job, Pictures, Sample, Training, TrainingSample
+from spotweave.plan.models import method_columns
 from spotweave.plan.options import without_remarks
 from spotweave.tables.rows import read_table
 
@@ -28,7 +30,7 @@ ROWS = {
         ROOT / "config/methods.csv",
         ROOT / "workflow/schemas/methods.schema.yaml",
         "method",
-        {"neighbours": {"description": "a number", "type": "string"}},
+        method_columns(),
     )[0].items()
 }
 MEAN, NEIGHBOURS = ROWS["mean_expression"], ROWS["neighbours"]
@@ -119,20 +121,32 @@ def test_a_sample_without_training_spots_has_no_neighbours():
 
 
 @pytest.mark.parametrize("method", ROWS)
-def test_every_method_of_the_table_keeps_the_contract(method):
-    row, data = ROWS[method], drawn(genes=4)
+def test_every_method_of_the_table_keeps_the_contract(method, tmp_path):
+    row = ROWS[method]
+    needs = methods.needs(row["kind"], PATCHES)
+
+    def pictured(sample):
+        """With patches that tell where a spot lies, if the kind asks for any."""
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        folder.mkdir()
+        shades = (sample.positions_px % 251).astype(np.uint8)
+        images = np.repeat(shades[:, :1], 3, axis=1)[:, None, None, :] * np.ones((1, 8, 8, 1), np.uint8)
+        return replace(sample, pictures=Pictures(patch_file(folder, sample.spots, images))) if needs else sample
+
+    plain = drawn(genes=4)
+    data = replace(plain, samples=[replace(known, sample=pictured(known.sample)) for known in plain.samples])
     data.samples[0].expression[:, 1] = data.samples[1].expression[:, 1] = 3.25  # a constant gene
     data.samples[0].expression[:, 2] = data.samples[1].expression[:, 2] = 0  # and one that is never counted
     positions = np.random.default_rng(8).uniform(0, 900, (9, 2))
     fitted = methods.load(row["kind"]).fit(data, row, Job(3))
-    found = fitted.predict(sample_at(positions))
+    found = fitted.predict(pictured(sample_at(positions)))
     assert found.shape == (9, 4) and np.isfinite(found).all()
-    np.testing.assert_allclose(found[:, 1:3], [[3.25, 0]] * 9)
-    np.testing.assert_allclose(fitted.predict(sample_at(positions[::-1]))[::-1], found)
+    np.testing.assert_allclose(found[:, 1:3], [[3.25, 0]] * 9, atol=1e-6)
+    np.testing.assert_allclose(fitted.predict(pictured(sample_at(positions[::-1])))[::-1], found, atol=1e-6)
     for few in (1, 2):
-        np.testing.assert_allclose(fitted.predict(sample_at(positions[:few])), found[:few])
+        np.testing.assert_allclose(fitted.predict(pictured(sample_at(positions[:few]))), found[:few], atol=1e-6)
     again = methods.load(row["kind"]).fit(data, row, Job(3))
-    assert np.array_equal(again.predict(sample_at(positions)), found)
+    assert np.array_equal(again.predict(pictured(sample_at(positions))), found)
     json.dumps(dict(fitted.details), allow_nan=False)
 
 
@@ -343,9 +357,15 @@ def test_the_script_writes_the_same_bytes_and_every_choice(cohort, tmp_path):
 
 
 def with_patches(folder, names):
+    return patch_file(
+        folder, names, np.arange(len(names), dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 3), np.uint8)
+    )
+
+
+def patch_file(folder, names, images):
     path = folder / "patches.h5"
     with h5py.File(path, "w") as file:
-        file["img"] = np.arange(len(names), dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 3), np.uint8)
+        file["img"] = images
         file["coords"] = np.zeros((len(names), 2), np.int64)
         file["coords"].attrs["pixel_size"] = 0.25
         file.create_dataset("barcode", data=np.array(names, dtype=object)[:, None], dtype=h5py.string_dtype())

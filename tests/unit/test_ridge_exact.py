@@ -200,6 +200,17 @@ def test_the_same_bytes_whatever_the_threads(shape):
     assert made[0] == made[1] == made[2]
 
 
+@pytest.mark.parametrize("probe", sorted({*probes.PROBES.names()} - {"ridge", "depth"}))
+def test_other_probes_make_the_same_bytes_whatever_the_threads(probe):
+    data, test = drawn(plain, 1, (300, 200, 40))
+    made = []
+    for threads in (1, 2, 4):
+        with threadpool_limits(threads, user_api="blas"):
+            fitted = probes.load(probe).fit(data, replace(CHOICES, max_components=20), seed=0)
+            made.append(fitted.predict(test).tobytes())
+    assert made[0] == made[1] == made[2]
+
+
 def test_without_an_intercept_nothing_is_added_to_what_the_components_say():
     data, test = drawn(plain, 2, (120, 12, 256))
     choices = replace(CHOICES, fit_intercept=False, alpha_grid=(10.0,))

@@ -7,7 +7,7 @@ import pytest
 from spotweave.benchmark import scaling
 
 SCORES, SIZES = scaling.read_published()
-NOTHING = pd.DataFrame(columns=["task", "protocol", "probe", "encoder", "n_folds", "pearson_mean"])
+NOTHING = pd.DataFrame(columns=["task", "protocol", "probe", "encoder", "rank", "pearson_mean"])
 # Average column of table 1 of HEST-1k, as printed.
 AVERAGES = {"resnet50": 0.326, "ctranspath": 0.3447, "phikon": 0.3656, "conch": 0.3709, "remedis": 0.3742}
 AVERAGES |= {"gigapath": 0.3853, "uni": 0.3862, "virchow": 0.3977, "virchow2": 0.3984, "univ1.5": 0.4090}
@@ -37,7 +37,7 @@ def test_the_correlations_of_its_figure_are_those_with_plain_numbers(published):
 
 def table(rows):
     names = ["task", "protocol", "probe", "encoder", "pearson_mean"]
-    return pd.DataFrame(rows, columns=names).assign(n_folds=2)
+    return pd.DataFrame(rows, columns=names).assign(rank=1)
 
 
 def test_a_planted_law_is_found_to_the_digit():
@@ -60,9 +60,17 @@ def test_two_encoders_have_no_law_and_a_missing_task_no_part_in_the_mean():
     assert scaling.laws(found)["r_log"].isna().all()
 
 
+def test_means_are_over_the_same_tasks():
+    """As many tasks are not the same tasks: those that most encoders have stand."""
+    sizes = pd.DataFrame({"encoder": list("abcd"), "parameters": [1, 2, 3, 4], "pretraining_patches": [1, 2, 3, 4]})
+    rows = [(task, "strict", "ridge", name, 0.2) for name in "abc" for task in "tu"]
+    rows += [(task, "strict", "ridge", "d", 0.9) for task in "tv"]
+    assert scaling.points(table(rows), SCORES.iloc[:0], sizes)["encoder"].tolist() == ["a", "b", "c"]
+
+
 def test_an_encoder_that_was_not_scored_or_has_no_known_size_is_left_out():
     ours = table([("t", "strict", "ridge", "uni", 0.3), ("t", "strict", "ridge", "mine", 0.3)])
-    ours.loc[0, "n_folds"] = 0
+    ours["rank"] = [np.nan, 1]
     assert scaling.points(ours, SCORES.iloc[:0], SIZES).empty
 
 

@@ -24,6 +24,7 @@ SPEAKING = """
 def _say(dag, check=DAG.check_directory_outputs):
     check(dag)
     print('groups', dict(dag.workflow.group_settings.overwrite_groups))
+    print('samples', dict(dag.workflow.group_settings.group_components))
 DAG.check_directory_outputs = _say
 """
 
@@ -66,6 +67,13 @@ def test_the_environments_name_the_versions_of_the_lock():
         pins = dict(re.findall(r"- ([\w-]+)==(\S+)", path.read_text()))
         assert pins
         assert pins.items() <= lock.items(), path.name
+
+
+def test_the_environment_of_pretrained_weights_is_torch_s_and_their_packages():
+    both = ((ROOT / f"envs/{name}.yaml").read_text() for name in ("torch", "pretrained"))
+    torch, pretrained = (set(re.findall(r"- ([\w-]+==\S+)", text)) for text in both)
+    more = {line for line in (ROOT / "envs/pretrained.txt").read_text().splitlines() if "==" in line}
+    assert pretrained == torch | more
 
 
 def test_no_profile_repeats_what_the_row_of_a_source_says():
@@ -126,10 +134,12 @@ def test_the_executor_still_asks_how_many_jobs_are_pending_where_we_answer():
 def test_a_job_on_a_gpu_is_in_no_group_and_the_plan_holds(settings, alone, after, tmp_path):
     linked(tmp_path, SPEAKING)
     (tmp_path / "gpu.yaml").write_text(settings)
-    done = plan(tmp_path, "-q", "all", "--profile", "profiles/slurm", "--configfile", "config/demo.yaml", "gpu.yaml")
+    options = ("--profile", "profiles/slurm", "--group-components", "sample=3")
+    done = plan(tmp_path, "-q", "all", *options, "--configfile", "config/demo.yaml", "gpu.yaml")
     assert done.returncode == 0, done.stderr[-2000:]
-    (line,) = [line for line in done.stdout.splitlines() if line.startswith("groups ")]
-    groups = ast.literal_eval(line.removeprefix("groups "))
+    said = dict(line.split(" ", 1) for line in done.stdout.splitlines() if line.startswith(("groups ", "samples ")))
+    groups, samples = (ast.literal_eval(said[what]) for what in ("groups", "samples"))
+    assert samples == dict.fromkeys(groups.values(), 3)
     assert set(groups) == set(SLURM["groups"]) - alone
     assert after.items() <= groups.items()
 

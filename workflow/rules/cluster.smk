@@ -66,8 +66,15 @@ def fit_groups():
     async def init(dag, *arguments, **options):
         if dag.workflow is workflow:
             given = workflow.group_settings
+            groups = keep_gpus_free(given.overwrite_groups)
+            # A group that was taken apart keeps the number of samples of the one it was.
+            many = {
+                group: given.group_components[group.partition("_after_")[0]]
+                for group in groups.values()
+                if group.partition("_after_")[0] in given.group_components
+            }
             workflow.group_settings = dataclasses.replace(
-                given, overwrite_groups=keep_gpus_free(given.overwrite_groups)
+                given, overwrite_groups=groups, group_components=many
             )
         await begin(dag, *arguments, **options)
 

@@ -74,6 +74,16 @@ def method_pictures(wildcards):
     return [*patches, *task_members(rules.build_pyramid.output.slide)(wildcards)]
 
 
+def method_options(wildcards):
+    """Params function: where these lie; nothing for the other kinds, which a setting of patches does not concern."""
+    if not needs(method_row(wildcards)["kind"], PATCHES):
+        return ""
+    patches = f"--patches {per_sample('patches.h5')(wildcards)}"
+    if config["patch"]["pictures"]:
+        return patches
+    return f"{patches} --slides {per_sample('slide.tif')(wildcards)}"
+
+
 def scored(output, tasks):
     """The `scores` or the `folds` tables of tasks under every protocol."""
     return expand(

@@ -25,12 +25,7 @@ rule fit_method:
                 "predictor": row_json(method_row(wildcards)),
             }
         ),
-        patches=per_sample("patches.h5"),
-        slides=(
-            ""
-            if config["patch"]["pictures"]
-            else lambda wildcards: f"--slides {per_sample('slide.tif')(wildcards)}"
-        ),
+        pictures=method_options,
         seed=config["seed"],
         code=code(
             "fit_method",
@@ -41,5 +36,5 @@ rule fit_method:
         ),
     shell:
         "OMP_NUM_THREADS={threads} python scripts/fit_method.py --splits {input.splits} --targets {input.targets}"
-        " --given - --fold {wildcards.fold} --protocol {wildcards.protocol} --patches {params.patches} {params.slides}"
+        " --given - --fold {wildcards.fold} --protocol {wildcards.protocol} {params.pictures}"
         " --seed {params.seed} --threads {threads} --prediction {output.prediction} <<< {params.given:q} > {log} 2>&1"

@@ -22,8 +22,10 @@ from spotweave.methods import PATCHES, CannotPredict, Job, Pictures, Sample, Tra
 NO_SETTINGS = {"method", "kind", "env"}
 
 
-def pictures_at(samples: Sequence[str], patches: str, slides: str | None) -> dict[str, Pictures]:
-    """Sample id -> its pictures, from paths with `{sample}` in them; nothing is opened."""
+def pictures_at(samples: Sequence[str], patches: str | None, slides: str | None) -> dict[str, Pictures]:
+    """Sample id -> its pictures, from paths with `{sample}` in them; nothing is opened. Empty without patches."""
+    if patches is None:
+        return {}
 
     def of(sample: str, path: str) -> Path:
         return Path(path.replace("{sample}", sample))

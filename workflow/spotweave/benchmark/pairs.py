@@ -90,9 +90,9 @@ def compare(
     Returns
     -------
     comparisons
-        `COLUMNS`, one row a pair, the better one as `predictor`; sorted as the leaderboard is. `low` and `high` are the
-        ends of the 95 % interval of this pair's difference on the sections; the P values are adjusted for all pairs
-        of the task and protocol (`verdicts`).
+        `COLUMNS`, one row a pair, the better one by its folds as `predictor`; sorted as the leaderboard is. `low` and
+        `high` are the ends of the 95 % interval of this pair's difference on the sections; the P values are adjusted
+        for all pairs of the task and protocol (`verdicts`).
     """
     scored = dict(iter(scores.groupby(list(KEYS), observed=True)))
     ranked = ranked_values(scores)
@@ -120,11 +120,8 @@ def _table(
     difference = scores[first] - scores[second]
     reach = verdicts.reach(error, freedom)
     here = verdicts.holm(np.where(np.isnan(error), np.nan, verdicts.student(difference, error, freedom)))
-    p, donors = verdicts.over_donors(values)
+    p, donors, over_donors = verdicts.over_donors(values)
     beyond = verdicts.holm(p[first, second])
-    between = values[first] - values[second]
-    many = donors[first, second]
-    over_donors = np.where(np.isnan(between), 0.0, between).sum(axis=1) / np.maximum(many, 1)
     return pd.DataFrame(
         {
             "task": task,
@@ -136,8 +133,8 @@ def _table(
             "high": (difference + reach).round(DECIMALS) + 0.0,
             "p_on_sections": here.round(DECIMALS),
             "on_sections": [_verdict(one, TOO_SMALL) for one in here],
-            "donors": many,
-            "difference_over_donors": over_donors.round(DECIMALS) + 0.0,
+            "donors": donors[first, second],
+            "difference_over_donors": over_donors[first, second].round(DECIMALS) + 0.0,
             "p_over_donors": beyond.round(DECIMALS),
             "verdict": [_verdict(one, TOO_FEW) for one in beyond],
         },

@@ -68,11 +68,11 @@ def rank_all(
 
 
 def _ranked(values: Array, by_donor: Array, sign: float) -> pd.DataFrame:
-    p, donors = verdicts.over_donors(by_donor)
+    p, donors, difference = verdicts.over_donors(by_donor)
     first, second = np.triu_indices(len(values), 1)
     apart = np.zeros(p.shape, dtype=bool)
     apart[first, second] = apart[second, first] = verdicts.holm(p[first, second]) <= verdicts.LEVEL
-    best, worst = verdicts.possible_ranks(sign * values, apart)
+    best, worst = verdicts.possible_ranks(sign * difference, apart, len(values))
     return pd.DataFrame(
         {
             "value": values,

@@ -41,7 +41,7 @@ def points(leaderboard: pd.DataFrame, published: pd.DataFrame, sizes: pd.DataFra
     Parameters
     ----------
     leaderboard
-        As from `leaderboard.rank`. Only tasks that count for every encoder of a series enter its means.
+        As from `leaderboard.rank`; rows without a rank, which lack folds or spots of others, are left out.
     published
         `encoder, probe, task, pearson_mean, source`: scores of others.
     sizes
@@ -52,7 +52,7 @@ def points(leaderboard: pd.DataFrame, published: pd.DataFrame, sizes: pd.DataFra
     points
         Columns as `POINT_COLUMNS`, sorted by series and parameters; `score` is `pearson_mean`.
     """
-    ours = leaderboard.loc[leaderboard["n_folds"] > 0, ["protocol", "probe", "encoder", "task", "pearson_mean"]]
+    ours = leaderboard.loc[leaderboard["rank"].notna(), ["protocol", "probe", "encoder", "task", "pearson_mean"]]
     both = pd.concat(
         [table for table in (ours.assign(source=MEASURED), published.assign(protocol="")) if len(table)] or [ours],
         ignore_index=True,
@@ -60,9 +60,11 @@ def points(leaderboard: pd.DataFrame, published: pd.DataFrame, sizes: pd.DataFra
     known = both.dropna(subset=["encoder", "pearson_mean"]).merge(sizes[["encoder", *AGAINST]], on="encoder")
     rows = []
     for _, series in known.groupby(SERIES, sort=True):
-        many = series.groupby("encoder")["task"].nunique()
-        # An encoder with one task of nine tells nothing of the others: the table with most tasks stands.
-        full = series[series["encoder"].map(many) == many.max()]
+        tasks = series.groupby("encoder")["task"].agg(frozenset)
+        # Means over other tasks are other scores: the largest set of tasks stands, and of these that of most encoders.
+        many = tasks.value_counts()
+        whole = max(many.index, key=lambda one: (len(one), many[one], sorted(one)))
+        full = series[series["encoder"].map(tasks) == whole]
         means = full.groupby([*SERIES, "encoder", *AGAINST], as_index=False).agg(
             n_tasks=("task", "nunique"), score=("pearson_mean", "mean")
         )

@@ -35,8 +35,9 @@ def with_ties(leaderboard: pd.DataFrame, comparisons: pd.DataFrame, spread: pd.D
         sections. Empty without a rank.
     """
     own = spread[spread["other"] == ""].set_index(["task", "protocol", "predictor"])
-    both = [comparisons, comparisons.rename(columns={"predictor": "other", "other": "predictor"}).assign(better=False)]
-    sides = pd.concat([both[0].assign(better=True), both[1]], ignore_index=True)
+    turned = comparisons.rename(columns={"predictor": "other", "other": "predictor"})
+    turned["difference_over_donors"] = -turned["difference_over_donors"]
+    sides = pd.concat([comparisons, turned], ignore_index=True)
     others = dict(iter(sides.groupby(["task", "protocol", "predictor"])))
     rows = []
     for _, row in leaderboard.iterrows():
@@ -65,9 +66,12 @@ def _among(pairs: pd.DataFrame) -> dict[str, object]:
         on_sections = TOO_SMALL
     else:
         on_sections = listed(pairs.loc[pairs["on_sections"] != APART, "other"], len(pairs))
+    best, worst = verdicts.possible_ranks(
+        pairs["difference_over_donors"].to_numpy(dtype=np.float64), is_apart.to_numpy(dtype=bool), 1 + len(pairs)
+    )
     return {
-        "rank_best": 1 + int((is_apart & ~pairs["better"]).sum()),
-        "rank_worst": 1 + len(pairs) - int((is_apart & pairs["better"]).sum()),
+        "rank_best": int(best),
+        "rank_worst": int(worst),
         "donors": int(pairs["donors"].min()),
         "verdict": TOO_FEW if too_few else told,
         "not_told_apart_from": listed(pairs.loc[~is_apart, "other"], len(pairs)),

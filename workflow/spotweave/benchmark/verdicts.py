@@ -28,7 +28,7 @@ LEAST_DONORS = 5
 SAME = 1e-9
 
 
-def over_donors(values: Array) -> tuple[Array, NDArray[np.int64]]:
+def over_donors(values: Array) -> tuple[Array, NDArray[np.int64], Array]:
     """Hold every pair of predictors against each other over donors.
 
     Parameters
@@ -38,17 +38,18 @@ def over_donors(values: Array) -> tuple[Array, NDArray[np.int64]]:
 
     Returns
     -------
-    p, donors
-        (P, P) two-sided P values, not adjusted, NaN with fewer than `LEAST_DONORS` donors; and (P, P) how many donors
-        both predictors have a value of.
+    p, donors, difference
+        (P, P) two-sided P values, not adjusted, NaN with fewer than `LEAST_DONORS` donors; (P, P) how many donors both
+        predictors have a value of; and (P, P) the first's mean over these less the second's, 0 without any.
     """
-    difference = values[:, None, :] - values[None, :, :]
-    donors = np.isfinite(difference).sum(axis=2)
+    by_donor = values[:, None, :] - values[None, :, :]
+    donors = np.isfinite(by_donor).sum(axis=2)
+    difference = np.nansum(by_donor, axis=2) / np.maximum(donors, 1)
     enough = donors >= LEAST_DONORS
     many = np.where(enough, donors, LEAST_DONORS)
-    mean = np.nansum(difference, axis=2) / many
-    variance = np.nansum((difference - mean[:, :, None]) ** 2, axis=2) / (many - 1)
-    return np.where(enough, student(mean, np.sqrt(variance / many), many - 1.0), np.nan), donors
+    variance = np.nansum((by_donor - difference[:, :, None]) ** 2, axis=2) / (many - 1)
+    p = student(difference, np.sqrt(variance / many), many - 1.0)
+    return np.where(enough, p, np.nan), donors, difference
 
 
 def student(difference: Array, error: Array, freedom: Array) -> Array:
@@ -73,17 +74,19 @@ def reach(error: Array, freedom: Array) -> Array:
     return np.asarray(stats.t.ppf(1 - LEVEL / 2, freedom) * error)
 
 
-def possible_ranks(scores: Array, apart: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The best and the worst rank that each predictor may have, 1 being the best.
+def possible_ranks(
+    difference: Array, apart: NDArray[np.bool_], predictors: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The best and the worst rank that a predictor may have, 1 being the best.
 
     Parameters
     ----------
-    scores
-        (P,), more is better.
+    difference
+        (..., M) by how much it is better than each of M predictors, itself or none among them, over donors: what
+        `apart` was tested on. Scores over folds may point the other way, where folds hold unlike numbers of donors.
     apart
-        (P, P) which pairs are told apart.
+        (..., M) which of them it is told apart from.
+    predictors
+        How many there are, with itself.
     """
-    better = scores[None, :] > scores[:, None]
-    best = 1 + (apart & better).sum(axis=1)
-    worst = len(scores) - (apart & better.T).sum(axis=1)
-    return best, worst
+    return 1 + (apart & (difference < 0)).sum(axis=-1), predictors - (apart & (difference > 0)).sum(axis=-1)

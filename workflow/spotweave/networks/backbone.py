@@ -17,7 +17,7 @@ from spotweave import torchvision_shim
 from spotweave.networks.conv_stem import ConvStem
 from spotweave.networks.pooling import pool_tokens, seeded
 from spotweave.networks.spec import EncoderSpec, parse_arguments
-from spotweave.networks.weights import misfit, weights_path
+from spotweave.networks.weights import UNREADABLE, misfit, weights_path
 
 torchvision_shim.install()
 
@@ -87,7 +87,7 @@ def _load_weights(model: Any, path: Path, spec: EncoderSpec) -> None:
         for classifier in () if model.num_classes else _classifiers(model):
             state = {name: tensor for name, tensor in state.items() if not name.startswith(f"{classifier}.")}
         model.load_state_dict(state, strict=True)
-    except (RuntimeError, KeyError, ValueError, OSError, EOFError) as error:
+    except UNREADABLE as error:
         raise misfit(spec, path, error) from error
 
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import safetensors
 import safetensors.torch
 import torch
 from torch import nn
@@ -20,7 +19,7 @@ from torch import nn
 from spotweave import torchvision_shim
 from spotweave.networks.pooling import pool_tokens, seeded
 from spotweave.networks.spec import EncoderSpec, parse_arguments
-from spotweave.networks.weights import misfit, weights_path
+from spotweave.networks.weights import UNREADABLE, misfit, weights_path
 
 torchvision_shim.install()
 
@@ -136,7 +135,7 @@ def transformers_vision(spec: EncoderSpec, *, folder: Path | None, seed: int) ->
             return TransformersVision(spec)
     try:
         return TransformersVision(spec, _read(path))
-    except (RuntimeError, KeyError, ValueError, OSError, EOFError, safetensors.SafetensorError) as error:
+    except UNREADABLE as error:
         raise misfit(spec, path, error) from error
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +12,23 @@ import huggingface_hub
 import huggingface_hub.constants
 import huggingface_hub.errors
 import requests
+import safetensors
 
 from spotweave.errors import Refusal
 from spotweave.io import file_hash
 from spotweave.networks.spec import EncoderSpec, EncoderUnavailable
 
+# What reading a damaged or foreign file of weights, or filling a network with it, raises.
+UNREADABLE = (
+    RuntimeError,
+    AttributeError,
+    KeyError,
+    ValueError,
+    OSError,
+    EOFError,
+    pickle.UnpicklingError,
+    safetensors.SafetensorError,
+)
 HUB_TIMEOUT_S = 5.0
 # In the order of preference; the second is a pickle, read with weights_only.
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from spotweave.probes import Choices, Training
 
@@ -45,13 +46,17 @@ def components(training: Training, choices: Choices, seed: int) -> tuple[Array, 
         from spotweave.probes.ridge.fixed import fit_reduction
 
         return fit_reduction(training.features, choices, seed)
+    from spotweave.probes.ridge.nested import BLAS_THREADS
     from spotweave.probes.ridge.principal import kept_components, of_spots
 
     kept = kept_components(choices.max_components, *training.features.shape)
-    principal = of_spots(training.features, training.target, kept)
+    # Trees turn the last bit of a component into another split: the score must not depend on the cores of a job.
+    with threadpool_limits(BLAS_THREADS, user_api="blas"):
+        principal = of_spots(training.features, training.target, kept)
 
     def reduce(features: NDArray[np.floating]) -> Array:
-        found = principal.components(features)
+        with threadpool_limits(BLAS_THREADS, user_api="blas"):
+            found = principal.components(features)
         return found if found.shape[1] else np.zeros((len(features), 1))
 
     return reduce(training.features), reduce

@@ -95,13 +95,11 @@ def load(path: Path) -> DeepLabV3:
     ModelUnavailable
         If the file holds no such weights.
     """
-    import pickle
-
-    import safetensors
     import safetensors.torch
     import torch
 
     from spotweave.networks.deeplabv3 import DeepLabV3
+    from spotweave.networks.weights import UNREADABLE
 
     try:
         is_safe = path.suffix == ".safetensors"
@@ -112,16 +110,7 @@ def load(path: Path) -> DeepLabV3:
         with torch.device("meta"):
             network = DeepLabV3()
         network.load_state_dict(state, strict=True, assign=True)
-    except (
-        RuntimeError,
-        AttributeError,
-        KeyError,
-        ValueError,
-        OSError,
-        EOFError,
-        pickle.UnpicklingError,
-        safetensors.SafetensorError,
-    ) as error:
+    except UNREADABLE as error:
         detail = " ".join(str(error).split())[:300]
         problem = f"{path.name} does not hold weights of DeepLabV3-ResNet50 for two classes: {detail}."
         steps = ["get the file again; a checkpoint that holds more than tensors: save its state_dict as safetensors"]
