@@ -5,7 +5,7 @@ RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
 SNAKEMAKE := $(RUN) snakemake --profile profiles/local
 HER2ST := $(if $(wildcard ../shared/data/her2st),config/her2st_local.yaml,config/her2st.yaml)
 
-.PHONY: setup demo her2st mob new-cohort test fuzz mutants lint bench bench-fiducials bench-placement bench-registration bench-nuclei detector clean
+.PHONY: setup demo her2st mob new-cohort test fuzz mutants lint bench bench-fiducials bench-placement bench-registration bench-nuclei bench-ties detector clean
 
 setup: $(READY)
 
@@ -73,6 +73,10 @@ bench-registration: $(READY)
 # How well nuclei are found, on real patches, simulated slides and the sections of her2st that were built.
 bench-nuclei: $(READY)
 	$(RUN) python tests/bench/nuclei.py --out docs/nuclei-measured.md
+
+# How often intervals hold and verdicts are wrong, on simulated sections and donors.
+bench-ties: $(READY)
+	$(RUN) python tests/bench/ties.py --out docs/ties-measured.md
 
 # Train the corner detector again (about 50 minutes on one core).
 detector: $(READY)

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+import drawn_fields
 from spotweave.benchmark import blocks, long_table, pairs, ranks, ties, verdicts
 from spotweave.benchmark import spread as spread_table
 from spotweave.benchmark.blocks import DRAWS, GRIDS, Blocks, redraw, whole_and_half
@@ -16,19 +17,13 @@ from spotweave.metrics import Scored, pearson
 from spotweave.report.leaderboard import leaderboard_page
 
 PITCH_UM, WIDE, GENES = 250.0, 24, 6
-ROWS, COLUMNS = np.divmod(np.arange(WIDE * WIDE), WIDE)
-POSITIONS = np.stack([COLUMNS, ROWS], 1) * PITCH_UM
+POSITIONS = drawn_fields.grid(WIDE, WIDE, PITCH_UM)
 SIDE_UM = 1500.0
 NOBODY = np.zeros(len(POSITIONS), dtype=np.int64)
 
 
 def fields(rng, count, width_um):
-    """(N, count) Gaussian fields of variance 1 whose standard deviation of smoothing is `width_um`."""
-    frequency = np.fft.fftfreq(2 * WIDE, PITCH_UM) ** 2
-    weight = np.exp(-2 * (np.pi * width_um) ** 2 * (frequency[:, None] + frequency))
-    weight /= np.sqrt((weight**2).mean())
-    noise = np.fft.ifft2(np.fft.fft2(rng.normal(size=(count, 2 * WIDE, 2 * WIDE))) * weight).real
-    return noise[:, ROWS, COLUMNS].T
+    return drawn_fields.fields(rng, count, width_um, WIDE, WIDE, PITCH_UM)
 
 
 def scored(truth, prediction, samples=NOBODY, pooled=False, positions=POSITIONS):
