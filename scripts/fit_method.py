@@ -1,6 +1,7 @@
 """Fit one method on the training spots of one fold of a task, under one protocol, and keep its predictions."""
 
 import json
+from pathlib import Path
 
 from _stage import Stage
 
@@ -17,6 +18,7 @@ stage.option("--protocol", required=True, help="what the method has to keep to (
 stage.option("--predictor", required=True, type=json.loads, help="JSON: the method's row of the table of methods")
 stage.option("--patches", help="path of a sample's patches, with {sample} in it; for kinds that need them")
 stage.option("--slides", help="path of a slide, with {sample} in it; for patches without pictures")
+stage.option("--model", type=Path, help="a folder to keep what was trained in, and checkpoints while it is; for networks")
 stage.option("--seed", required=True, type=int, help="of whatever the method draws")
 stage.option("--threads", type=int, default=1, help="results are equal to the last bit for equal numbers of threads")
 
@@ -29,10 +31,10 @@ def work(args):
     from spotweave.methods import Job
 
     pictures = pictures_at(args.samples, args.patches, args.slides)
-    job = Job(args.seed, args.threads)
+    job = Job.beside(args.model, args.seed, args.threads)
     with Targets(args.targets) as targets:
         prediction = predict_fold(
-            args.predictor, args.protocol, args.fold, read_json(args.splits), targets, pictures, job
+            args.predictor, args.protocol, args.fold, read_json(args.splits), targets, pictures, job, args.model
         )
     write_prediction(args.prediction, prediction)
 

@@ -86,13 +86,18 @@ def method_pictures(wildcards):
 
 
 def method_options(wildcards):
-    """Params function: where these lie; nothing for the other kinds, which a setting of patches does not concern."""
-    if not needs(method_row(wildcards)["kind"], PATCHES):
-        return ""
-    patches = f"--patches {per_sample('patches.h5')(wildcards)}"
-    if config["patch"]["pictures"]:
-        return patches
-    return f"{patches} --slides {per_sample('slide.tif')(wildcards)}"
+    """Params function: where these lie, and where a network is kept; nothing for kinds that they do not concern."""
+    kind, options = method_row(wildcards)["kind"], []
+    if needs(kind, PATCHES):
+        options.append(f"--patches {per_sample('patches.h5')(wildcards)}")
+        if not config["patch"]["pictures"]:
+            options.append(f"--slides {per_sample('slide.tif')(wildcards)}")
+    if METHODS.constant(kind, "LEARNED", False):
+        options.append(
+            f"--model results/{config['dataset']}/models/"
+            "{task}/{protocol}/{method}/fold{fold}".format(**wildcards)
+        )
+    return " ".join(options)
 
 
 def scored(output, tasks):

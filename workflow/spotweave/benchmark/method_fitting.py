@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from spotweave.benchmark.sides import require_enough, require_genes, require_spl
 from spotweave.benchmark.splits import inner_folds
 from spotweave.benchmark.targets import Spots, Targets
 from spotweave.folds import Side, rows_of
-from spotweave.methods import PATCHES, CannotPredict, Job, Pictures, Sample, Training, TrainingSample
+from spotweave.methods import PATCHES, CannotPredict, Job, Method, Pictures, Sample, Training, TrainingSample
 
 # Cells of a row that say where and with what its jobs run, and what the file says elsewhere.
 NO_SETTINGS = {"method", "kind", "env"}
@@ -41,6 +42,7 @@ def predict_fold(
     targets: Targets,
     pictures: Mapping[str, Pictures],
     job: Job,
+    model: Path | None = None,
 ) -> Prediction:
     """Fit a method to the training spots of one fold and predict its test spots.
 
@@ -54,6 +56,8 @@ def predict_fold(
         Content of `splits.json`.
     pictures
         Sample id -> its patches; handed to kinds that need them and to no others.
+    model
+        Where a network is kept, once it has predicted; its checkpoints are then thrown away. None keeps none.
 
     Returns
     -------
@@ -88,6 +92,7 @@ def predict_fold(
         test = [sample for sample, _ in _side(split, "test", splits["donors"], targets, pictures)]
         method = methods.load(row["kind"]).fit(training, row, job)
         predicted = [_checked(method.predict(sample), sample, genes) for sample in test]
+        _keep(method, model, job)
     except NotPredicted as why:
         return Prediction.none(why, choices)
     except CannotPredict as why:
@@ -146,3 +151,16 @@ def _checked(values: NDArray[np.float64], sample: Sample, genes: Sequence[str]) 
     if np.shape(values) != shape:
         raise ValueError(f"{sample.name}: a method predicts {np.shape(values)}, asked for {shape} spots and genes")
     return np.asarray(values, dtype=np.float32)
+
+
+def _keep(method: Method, model: Path | None, job: Job) -> None:
+    """A network's folder, whole or not at all."""
+    if model is None:
+        return
+    part = model.with_name(f"{model.name}.part")
+    for stale in (part, model):
+        shutil.rmtree(stale, ignore_errors=True)
+    method.save(part)  # type: ignore[attr-defined]  # only learned kinds are given a folder
+    part.rename(model)
+    if job.scratch is not None:
+        shutil.rmtree(job.scratch, ignore_errors=True)

@@ -188,6 +188,11 @@ class Job:
     threads: int = 1
     scratch: Path | None = None
 
+    @classmethod
+    def beside(cls, model: Path | None, seed: int, threads: int) -> Job:
+        """A job whose checkpoints lie beside the folder that its model will be kept in."""
+        return cls(seed, threads, None if model is None else model.with_name(f"{model.name}.training"))
+
 
 class Method(Protocol):
     """A fitted method."""
