@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from spotweave.expression.gene_lists import VARIABLE
+
 DEFAULT_MIN_SPOT_SHARE = "0.10"
 
 
@@ -20,6 +22,8 @@ class Task:
         Folds over donors; None for one fold per donor.
     min_spot_share
         A gene is a candidate if it is counted in at least this share of the spots of every sample, 0-1.
+    genes
+        How genes are chosen, or which list of them (`expression.gene_lists`).
     """
 
     name: str
@@ -27,6 +31,7 @@ class Task:
     n_folds: int | None
     min_spot_share: float
     notes: str
+    genes: str = VARIABLE
 
     @classmethod
     def from_row(cls, row: Mapping[str, str]) -> Task:
@@ -37,4 +42,5 @@ class Task:
             n_folds=int(row["n_folds"]) if row.get("n_folds") else None,
             min_spot_share=float(row.get("min_spot_share") or DEFAULT_MIN_SPOT_SHARE),
             notes=row.get("notes", ""),
+            genes=row.get("genes") or VARIABLE,
         )

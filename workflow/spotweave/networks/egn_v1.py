@@ -176,7 +176,7 @@ class EgnV1(nn.Module):
         if published_grid and side != PUBLISHED_SIDE:
             raise ValueError(
                 f"EGN as published: {side} x {side} tokens, but its bridges take every patch for"
-                f" {PUBLISHED_SIDE} x {PUBLISHED_SIDE}; use patches of {PUBLISHED_SIDE * token_px} px or the mended grid"
+                f" {PUBLISHED_SIDE} x {PUBLISHED_SIDE}; use {PUBLISHED_SIDE * token_px} px or the mended grid"
             )
         self.token_px = token_px
         self.embed = nn.Linear(channels * token_px**2, dim)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from spotweave.expression.gene_lists import VARIABLE, list_fault
 from spotweave.registry import Registry, nearest
 from spotweave.tables.rows import Row
 
@@ -22,7 +23,7 @@ def entry_faults(where: str, registry: Registry, name: str) -> list[str]:
 def task_faults(
     where: str, row: Row, samples: Mapping[str, object], cohorts: Mapping[str, tuple[str, ...]]
 ) -> list[str]:
-    """What is wrong with a task's row: cohorts and samples that the tables do not have."""
+    """What is wrong with a task's row: cohorts, samples and genes that there are not."""
     faults = []
     for cohort in row.get("cohorts", "").split():
         if cohort not in cohorts:
@@ -30,4 +31,5 @@ def task_faults(
     for sample in row.get("samples", "").split():
         if sample not in samples:
             faults.append(f"{where}:samples: {sample!r} is in no cohort table, {nearest(sample, samples)}")
-    return faults
+    unlisted = list_fault(row.get("genes", VARIABLE))
+    return [*faults, f"{where}:genes: {unlisted}"] if unlisted else faults
