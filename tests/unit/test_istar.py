@@ -16,6 +16,13 @@ from spotweave.networks.istar import (
     median,
     spot_loss,
 )
+from spotweave.networks.superpixels import (
+    central_disk,
+    colour_statistics,
+    token_network,
+    tokens,
+    under_central_disks,
+)
 
 
 @pytest.fixture(scope="module")
@@ -158,3 +165,57 @@ def test_one_member_has_the_published_number_of_parameters():
     with torch.device("meta"):
         assert sum(parameter.numel() for parameter in Regressor(579, 785).parameters()) == 547_601
         assert sum(parameter.numel() for parameter in Ensemble(5, 579, 785).parameters()) == 2_738_005
+
+
+# --- features -------------------------------------------------------------------------------------
+
+
+def test_the_disk_in_a_patch_is_round_and_centred():
+    mask = central_disk(14, 6.25)
+    assert mask.shape == (14, 14)
+    assert mask.sum() == sum((x + 0.5) ** 2 + (y + 0.5) ** 2 <= 6.25**2 for x in range(-7, 7) for y in range(-7, 7))
+    assert central_disk(7, 0.0).sum() == 1
+    assert central_disk(6, 0.0).sum() == 4  # none lies on the centre: the nearest four
+    assert central_disk(5, 9.0).all()
+
+
+def test_colour_statistics_are_those_of_the_square_its_surroundings_and_the_patch():
+    images = np.random.default_rng(3).integers(0, 256, size=(2, 70, 70, 3), dtype=np.uint8)
+    found = colour_statistics(images)
+    assert found.shape == (2, 4, 4, 18)
+    square = images[1, 16:32, 32:48] / 255
+    np.testing.assert_allclose(found[1, 1, 2, :6], [*square.mean(axis=(0, 1)), *square.std(axis=(0, 1))], atol=1e-5)
+    np.testing.assert_allclose(found[1, 1, 2, 6:12], found[1, 0:3, 1:4, :6].mean(axis=(0, 1)), atol=1e-5)
+    np.testing.assert_allclose(found[1, 0, 3, 12:15], images[1, :64, :64].mean(axis=(0, 1)) / 255, atol=1e-5)
+    with pytest.raises(ValueError, match="no superpixel of 16 px"):
+        colour_statistics(images[:, :12, :12])
+
+
+def test_a_disk_of_one_colour_is_a_constant_feature_map_and_so_a_constant_prediction():
+    flat = np.full((3, 64, 64, 3), 200, dtype=np.uint8)
+    disks = under_central_disks([colour_statistics(flat[:2]), colour_statistics(flat[2:])], 1.2)
+    assert disks.shape == (3, 4, 18)
+    with torch.no_grad():
+        predicted = Ensemble(2, 18, 5, hidden=8)(torch.from_numpy(disks))
+    assert (predicted - predicted[0, 0]).abs().max() == 0
+
+
+def test_tokens_of_a_transformer_lie_where_the_squares_do(tmp_path):
+    network = token_network(None, seed=1)
+    images = np.random.default_rng(4).integers(0, 256, size=(2, 48, 48, 3), dtype=np.uint8)
+    found = tokens(images, network)
+    assert found.shape == (2, 3, 3, 2 * 384 + 3)
+    np.testing.assert_allclose(found[0, 2, 1, -3:], images[0, 32:, 16:32].mean(axis=(0, 1)) / 255, atol=1e-5)
+    assert (found[1, :, :, 384:768] == found[1, 0, 0, 384:768]).all()
+    other = images.copy()
+    other[:, 32:, 16:32] = 255 - other[:, 32:, 16:32]
+    moved = np.abs(tokens(other, network)[..., :384] - found[..., :384]).mean(axis=(0, 3))
+    assert np.unravel_index(moved.argmax(), moved.shape) == (2, 1)
+    # A checkpoint of DINO: a teacher whose names are wrapped, with a head.
+    state = {f"module.backbone.{name}": tensor for name, tensor in network.state_dict().items()}
+    torch.save({"teacher": {**state, "module.head.mlp.0.weight": torch.zeros(2)}, "epoch": 3}, tmp_path / "dino.pth")
+    again = token_network(tmp_path / "dino.pth", seed=2)
+    np.testing.assert_array_equal(tokens(images, again), found)
+    torch.save({"teacher": {"module.backbone.cls_token": torch.zeros(1)}}, tmp_path / "other.pth")
+    with pytest.raises(ValueError, match=r"other\.pth: no weights of HIPT's 256 px transformer"):
+        token_network(tmp_path / "other.pth", seed=2)
