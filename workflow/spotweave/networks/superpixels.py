@@ -27,7 +27,7 @@ BATCH = 16
 
 
 def central_disk(side: int, radius: float) -> NDArray[np.bool_]:
-    """(side, side) bool: superpixels whose centre is within `radius` superpixels of the patch's; at least the nearest."""
+    """(side, side) bool: superpixels whose centre is within `radius` superpixels of the patch's; never none."""
     along = np.arange(side) - (side - 1) / 2
     squared = along[:, None] ** 2 + along[None, :] ** 2
     return squared <= max(radius**2, squared.min())
