@@ -23,6 +23,7 @@ stage.option(
     help="a recipe's weight files; empty ones (no fold) are skipped",
 )
 stage.option("--weights-folder", type=Path, help="where a relative path of a weights file lies; the working folder")
+stage.option("--scratch", type=Path, help="a folder in which a job that is killed leaves what the next one goes on from")
 stage.option("--batch", type=int, default=64, help="patches at a time")
 stage.option("--threads", type=int, default=1)
 stage.option("--seed", type=int, default=0, help="of random weights")
@@ -47,6 +48,8 @@ def work(args):
         seed=args.seed,
         device=args.device,
         batch=args.batch,
+        scratch=args.scratch,
+        code=args.code,
     )
 
 

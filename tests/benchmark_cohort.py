@@ -18,7 +18,8 @@ from spotweave.benchmark.fitting import Cell, predict_fold
 from spotweave.benchmark.folds_table import FoldRow
 from spotweave.benchmark.predictions import Prediction, write_prediction
 from spotweave.benchmark.scoring import Scoring, score_fold
-from spotweave.benchmark.splits import Member, make_splits
+from spotweave.benchmark.splits import make_splits
+from spotweave.splitting import Member
 from spotweave.benchmark.targets import Targets
 from spotweave.benchmark.tasks import Task
 

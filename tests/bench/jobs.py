@@ -40,10 +40,11 @@ def bench_jobs(folder: Path) -> list[str]:
     for name in TREE:
         (shutil.copytree if (ROOT / name).is_dir() else shutil.copy2)(ROOT / name, folder / name)
     (folder / "config/one.yaml").write_text(SETTINGS)
-    snakemake = ["snakemake", "--profile", "profiles/local", "--configfile", "config/one.yaml"]
+    # Files wanted stand before the option, which takes all words after it.
+    snakemake = ["--profile", "profiles/local", "--configfile", "config/one.yaml"]
     wanted = [f"results/demo/samples/{SAMPLE}/{name}.json" for name in ("metadata", "fingerprint")]
     served = ["scripts/serve_demo.py", "--folder", "data/simulated/demo", "--", sys.executable, "-m"]
-    cost_of([sys.executable, *served, *snakemake, *wanted, FOLD], folder)
+    cost_of([sys.executable, *served, "snakemake", *wanted, FOLD, *snakemake], folder)
     return rows(folder)
 
 

@@ -38,7 +38,7 @@ def bench_tables(folder: Path) -> list[str]:
     query = [sys.executable, str(ROOT / "scripts/query.py"), "--count", "technology"]
     add = f"import sys; sys.path.insert(0, {str(ROOT / 'workflow')!r}); import spotweave.plan.tables"
     bare = [sys.executable, "-c", add]
-    pairs = [(cost_of(query, folder).cpu_s, cost_of(bare, folder).cpu_s) for _ in range(REPEATS)]
+    pairs = [(cost_of(query, ROOT).cpu_s, cost_of(bare, ROOT).cpu_s) for _ in range(REPEATS)]
     queries, imports = zip(*pairs, strict=True)
     return [
         f"| check {SAMPLES:,} rows of a cohort | {seconds(cost['check'])}, {times(cost['check'], cost['read'])} reading"

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # A one-machine Slurm for the cluster tests: slurm.sh install | up | down. Debian or Ubuntu, as root, no systemd needed.
+# A group asks for the threads of its jobs that may run at once: SLURM_CPUS=4 says that a node of fewer cores has four.
 # Touches no configuration but its own: an existing slurm.conf is taken for a real cluster's and left alone.
 set -euo pipefail
 STATE=${SLURM_STATE:-/tmp/spotweave-slurm}
@@ -66,6 +67,7 @@ SlurmdLogFile=$STATE/slurmd.log
 MpiDefault=none
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
+SlurmdParameters=config_overrides
 SwitchType=switch/none
 ReturnToService=2
 SelectType=select/cons_tres
@@ -74,7 +76,7 @@ SchedulerParameters=sched_interval=2,bf_interval=2,batch_sched_delay=0
 MinJobAge=600
 AccountingStorageType=accounting_storage/none
 JobCompType=jobcomp/none
-NodeName=$HOST NodeAddr=127.0.0.1 CPUs=$(env -u OMP_NUM_THREADS nproc) RealMemory=$(awk '/MemTotal/{print int($2/1024*0.9)}' /proc/meminfo)
+NodeName=$HOST NodeAddr=127.0.0.1 CPUs=${SLURM_CPUS:-$(env -u OMP_NUM_THREADS nproc)} RealMemory=$(awk '/MemTotal/{print int($2/1024*0.9)}' /proc/meminfo)
 PartitionName=main Nodes=$HOST Default=YES MaxTime=INFINITE State=UP
 END
 }

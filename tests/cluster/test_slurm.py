@@ -40,7 +40,6 @@ def two_samples(folder, deposit):
 
 
 @needs_slurm
-@pytest.mark.xfail(strict=False, reason="its groups ran on one machine, but it has not been seen through to its end")
 def test_samples_built_by_slurm_groups_have_the_manifest_of_a_local_build(tmp_path_factory, deposit):
     local = two_samples(tmp_path_factory.mktemp("local"), deposit)
     # The words before the target end the list that --quiet takes; the target itself is no submission.

@@ -2,6 +2,7 @@
 
 import csv
 import itertools
+import json
 from pathlib import Path
 
 import evaluate_recipe
@@ -95,7 +96,15 @@ def splits(task, n_folds):
     numbers = range(n_folds)
     return {
         "task": task,
-        "folds": [{"fold": fold, "test_donors": [f"D{fold}"], "test": [f"s{fold}"]} for fold in numbers],
+        "folds": [
+            {
+                "fold": fold,
+                "test_donors": [f"D{fold}"],
+                "train": [f"s{other}" for other in numbers if other != fold],
+                "test": [f"s{fold}"],
+            }
+            for fold in numbers
+        ],
         "donors": {f"s{fold}": f"D{fold}" for fold in numbers},
     }
 
@@ -117,7 +126,8 @@ def run(parts, tmp_path, name="all", suffix=".png", notes='{"demo": "simulated s
     argv = ["--parts", *(part / "scores.parquet" for part in parts)] if parts else []
     argv += ["--fold-parts", *(part / "folds.csv" for part in parts)] if parts else []
     argv += beside(parts, tmp_path) if parts else []
-    argv += ["--metrics", *TAKEN, "--notes", notes]
+    argv += ["--metrics", *TAKEN, "--notes", notes, "--seen", "{}", "--patch-um", "112"]
+    argv += ["--cohorts", json.dumps({f"s{fold}": "one" for fold in range(9)})]
     argv += [word for what, path in paths.items() for word in (f"--{what}", path)]
     rank_predictors.stage.run(rank_predictors.work, [str(word) for word in argv])
     return paths
@@ -255,7 +265,7 @@ def test_no_scores_make_empty_tables_and_a_picture_that_says_so(tmp_path):
     assert header == (
         "task,protocol,predictor,encoder,probe,n_folds,pearson_mean,pearson_std,pearson_mean_zero,pearson_null95,"
         "undefined_share,n_genes,n_spots,components,rank,score_low,score_high,rank_best,rank_worst,donors,verdict,"
-        "not_told_apart_from,not_told_apart_on_sections,note"
+        "not_told_apart_from,not_told_apart_on_sections,leaks,training,note"
     )
     assert paths["leaderboard"].read_text() == header + "\n"
     assert pq.read_table(paths["scores"]).num_rows == 0
@@ -265,7 +275,8 @@ def test_no_scores_make_empty_tables_and_a_picture_that_says_so(tmp_path):
 def test_columns_of_pearson_come_first_whatever_the_order_of_the_metrics():
     assert " ".join(leaderboard.columns(["mse", "pearson"])[5:]) == (
         "n_folds pearson_mean pearson_std pearson_mean_zero mse_mean n_genes n_spots components rank "
-        "score_low score_high rank_best rank_worst donors verdict not_told_apart_from not_told_apart_on_sections note"
+        "score_low score_high rank_best rank_worst donors verdict not_told_apart_from not_told_apart_on_sections "
+        "leaks training note"
     )
 
 

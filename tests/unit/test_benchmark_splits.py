@@ -11,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import GroupKFold
 
-from spotweave.benchmark.splits import Member, balanced_folds, inner_folds
+from spotweave.benchmark.splits import inner_folds
 from spotweave.benchmark.splits import make_splits as split
+from spotweave.splitting import Member
+from spotweave.splitting._groups import balanced_folds
 from spotweave.io import write_refused
 
 
@@ -147,6 +149,10 @@ def test_blocks_of_one_sample_are_bands_across_its_longest_axis():
     assert max(overlap) < 30, "bands follow each other along the axis, up to its error of estimate"
 
 
+# Folds of whole donors need no positions.
+NOT_READ = ["--expression", "nowhere/{sample}.h5ad", "--alignments", "nowhere/{sample}.json"]
+
+
 def fingerprint(sample, like=None):
     """A fingerprint of a sample's own, or a copy of another's."""
     start = 1000 * (ord(like or sample) + 1)
@@ -173,6 +179,7 @@ def test_donors_of_a_copied_sample_are_never_split(tmp_path):
     task = json.dumps({"task": "demo", "cohorts": "demo", "n_genes": "5"})
     argv = ["--samples", *donors, "--donors", *donors.values(), "--records", str(tmp_path / "{sample}.json")]
     argv += ["--fingerprints", str(tmp_path / "{sample}.print.json"), "--known", json.dumps(known)]
+    argv += ["--cohorts", *("one" for _ in donors), *NOT_READ]
     make_splits.stage.run(make_splits.work, [*argv, "--task", task, "--splits", str(tmp_path / "splits.json")])
     splits = json.loads((tmp_path / "splits.json").read_text())
     assert splits["donors"] == {"a": "A+C", "b": "B", "c": "A+C", "d": "D"}
@@ -196,6 +203,7 @@ def test_the_script_writes_the_same_bytes_whatever_the_order_of_its_inputs(tmp_p
         argv = ["--samples", *order, "--donors", *(records[name][0] for name in order)]
         argv += ["--records", str(tmp_path / "{sample}.json"), "--task", task, "--splits", str(out)]
         argv += ["--fingerprints", str(tmp_path / "{sample}.print.json"), "--known", "[]"]
+        argv += ["--cohorts", "one", "one", "one", *NOT_READ]
         make_splits.stage.run(make_splits.work, argv)
         written.append(out.read_bytes())
     assert written[0] == written[1]

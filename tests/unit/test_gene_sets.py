@@ -140,7 +140,7 @@ def test_a_list_is_taken_whole_as_far_as_the_samples_have_it(tmp_path, capfd):
     own = tmp_path / "panel.txt"
     own.write_text("# mine\n\nG31\nG02\nNOBODY\n")
     row = {"task": "demo", "cohorts": "demo", "n_genes": "5", "genes": str(own)}
-    assert task_faults("tasks.csv:2", row, {}, {"demo": ()}) == []
+    assert task_faults("tasks.csv:2", row, {}, {"demo": ()}, ()) == []
     given = listed_genes(row)
     assert given == {"listed": ["G02", "G31", "NOBODY"]}
     assert genes_of(cohort, row["genes"], listed=given["listed"]) == {0: ["G02", "G31"], 1: ["G02", "G31"]}
@@ -177,7 +177,7 @@ def test_a_faulty_list_is_a_fault_before_the_first_job(tmp_path, content, messag
 
 
 def test_an_unknown_choice_names_those_that_there_are():
-    (fault,) = task_faults("t.csv:3", {"cohorts": "", "genes": "hvg"}, {}, {})
+    (fault,) = task_faults("t.csv:3", {"cohorts": "", "genes": "hvg"}, {}, {}, ())
     assert fault.startswith(
         "t.csv:3:genes: 'hvg' is no choice and no file; allowed: variable, train_hvg, moran, sparse"
     )

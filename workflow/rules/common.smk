@@ -12,6 +12,7 @@ ROOT = Path(workflow.basedir)
 LIBRARY = ROOT / "workflow"
 sys.path.insert(0, str(LIBRARY))
 
+from spotweave import splitting
 from spotweave.addresses import public_row
 from spotweave.arguments import as_json
 from spotweave.codehash import code_hash

@@ -36,4 +36,5 @@ rule embed_patches:
         "python scripts/embed_patches.py --sample {wildcards.sample} --encoder {wildcards.encoder}"
         " --given - --seed {params.seed} --threads {threads}"
         " --patches {input.patches} --slide {input.slide} --embeddings {output.embeddings}"
+        " --scratch {output.embeddings}.resume"
         " --record {output.record} --code {params.code} <<< {params.given:q} > {log} 2>&1"

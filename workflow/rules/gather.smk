@@ -40,6 +40,17 @@ def task_members(pattern):
     )
 
 
+def task_places(pattern):
+    """Input function: `pattern` for every sample of the wildcard task, if its folds cut samples."""
+
+    def found(wildcards):
+        if splitting.over(TABLES.way_of(wildcards.task)) != splitting.PART:
+            return []
+        return task_members(pattern)(wildcards)
+
+    return taking(pattern)(found)
+
+
 def task_predictions(wildcards):
     """Input function: what every predictor says of every fold that the task can have."""
     common = {

@@ -91,11 +91,24 @@ rule rank_predictors:
                     task: TABLES.tasks[task].get("notes", "")
                     for task in config["tasks"]
                 },
+                "cohorts": {
+                    sample: TABLES.samples[sample]["cohort"]
+                    for task in config["tasks"]
+                    for sample in TABLES.task_samples(task)
+                },
+                "seen": {
+                    name: TABLES.seen_by(name)
+                    for task in config["tasks"]
+                    for name in TABLES.scored_on(
+                        task, config["encoders"], config["recipes"]
+                    )
+                },
             }
         ),
+        patch_um=config["patch"]["size_px"] * config["patch"]["pixel_size_um"],
         code=code("rank_predictors", metric_code),
     shell:
-        "python scripts/rank_predictors.py --given - --scores {output.scores}"
+        "python scripts/rank_predictors.py --given - --patch-um {params.patch_um} --scores {output.scores}"
         " --folds {output.folds} --comparisons {output.comparisons} --ranks {output.ranks}"
         " --leaderboard {output.leaderboard} --page {output.page} --plot {output.plot}"
         " <<< {params.given:q} > {log} 2>&1"

@@ -2,6 +2,8 @@ rule make_splits:
     input:
         records=task_members(rules.extract_patches.output.record),
         fingerprints=task_members(rules.fingerprint_sample.output.fingerprint),
+        # Where spots are, only of tasks that cut samples.
+        expression=task_places(rules.assemble_sample.output.st),
     output:
         splits="<results>/benchmark/{task}/splits.json",
     log:
@@ -22,14 +24,25 @@ rule make_splits:
                     )
                 ),
                 **options.with_donors(TABLES, TABLES.task_samples(wildcards.task)),
+                "cohorts": [
+                    TABLES.samples[sample]["cohort"]
+                    for sample in TABLES.task_samples(wildcards.task)
+                ],
             }
         ),
         records=per_sample("records/extract_patches.json"),
         fingerprints=per_sample("fingerprint.json"),
-        code=code("make_splits"),
+        expression=per_sample("st.h5ad"),
+        # What the tables of expression are made of is made of these: read without being waited for.
+        alignments=per_sample("alignment.json"),
+        code=code(
+            "make_splits",
+            lambda wildcards: [f"splitting/{TABLES.way_of(wildcards.task)}"],
+        ),
     shell:
         "python scripts/make_splits.py --given - --records {params.records}"
-        " --fingerprints {params.fingerprints} --splits {output.splits} <<< {params.given:q} > {log} 2>&1"
+        " --fingerprints {params.fingerprints} --expression {params.expression}"
+        " --alignments {params.alignments} --splits {output.splits} <<< {params.given:q} > {log} 2>&1"
 
 
 rule choose_genes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,10 +12,14 @@ import h5py
 import numpy as np
 from tqdm import tqdm
 
+from spotweave import resumed
 from spotweave.encoders import ENCODERS, Encoder
 from spotweave.errors import Refusal
 from spotweave.networks.spec import EncoderSpec
+from spotweave.resumed import ResumedRows
 from spotweave.slide.patch_files import PatchReader
+
+ROWS_AT_A_TIME = 4096  # copied from the scratch to the file
 
 
 def embed_sample(
@@ -29,12 +35,14 @@ def embed_sample(
     seed: int = 0,
     device: str = "auto",
     batch: int = 64,
+    scratch: Path | None = None,
+    code: str = "",
 ) -> dict[str, Any]:
     """Build what a row of the encoder table describes and write the embeddings of one sample.
 
     Parameters
     ----------
-    path, patches, slide, sample, encoder, batch
+    path, patches, slide, sample, encoder, batch, scratch
         As for `write_embeddings`.
     row
         The encoder's row; for a recipe that of its base, with the builder `finetuned`.
@@ -46,6 +54,8 @@ def embed_sample(
         Of random weights.
     device
         `auto`, `cpu` or `cuda`.
+    code
+        Hash of the code that runs: rows that other code left in `scratch` are computed again.
 
     Returns
     -------
@@ -70,7 +80,18 @@ def embed_sample(
         named = {f"fold{fold}/embeddings": build(spec.at(file)) for fold, file in builder.fold_files(folds)}
     else:
         named = {"embeddings": build(spec)}
-    count = write_embeddings(path, patches, named, slide=slide, sample=sample, encoder=encoder, batch=batch)
+    made_by = resumed.key_of(spec.as_dict(), [stamp(file) for file in folds], seed, device, batch, code)
+    count = write_embeddings(
+        path,
+        patches,
+        named,
+        slide=slide,
+        sample=sample,
+        encoder=encoder,
+        batch=batch,
+        scratch=scratch,
+        made_by=made_by,
+    )
     return {
         "patches": count,
         "dims": {name: one.dim for name, one in named.items()},
@@ -87,6 +108,8 @@ def write_embeddings(
     sample: str,
     encoder: str,
     batch: int,
+    scratch: Path | None = None,
+    made_by: str = "",
 ) -> int:
     """Stream one sample's patches through encoders and write the embeddings, in the order of the patches.
 
@@ -103,6 +126,11 @@ def write_embeddings(
         Dataset name -> encoder: `embeddings`, or `fold{k}/embeddings` for one trained per fold.
     batch
         Patches read and embedded at a time; it bounds the memory and changes no number beyond float32 rounding.
+    scratch
+        A folder in which rows outlive a job that is killed: the next one goes on behind the last whole batch, and
+        writes the same bytes. None begins anew each time.
+    made_by
+        What encoders, transforms and batches are: rows of others, or of other patches, are computed again.
 
     Returns
     -------
@@ -113,22 +141,44 @@ def write_embeddings(
     Refusal
         If an encoder yields a number that is not finite, or there are neither pictures nor a slide.
     """
-    with PatchReader(patches, slide) as read, h5py.File(path, "w") as written:
+    widths = {name: one.dim for name, one in named.items()}
+    key = resumed.key_of(made_by, stamp(patches), stamp(slide) if slide else None)
+    with contextlib.ExitStack() as stack:
+        read = stack.enter_context(PatchReader(patches, slide))
+        folder = scratch or Path(stack.enter_context(tempfile.TemporaryDirectory(dir=path.parent))) / "rows"
+        kept = stack.enter_context(ResumedRows(folder, key, widths))
         count = len(read)
-        written.attrs["sample"] = sample
-        written.attrs["encoder"] = encoder
-        written.create_dataset("barcode", data=read.barcodes, dtype=h5py.string_dtype())
-        for name, one in named.items():
-            written.create_dataset(name, (count, one.dim), "float32")
-        for rows in tqdm(list(_slices(count, batch)), desc=f"{encoder} {sample}", unit="batch", disable=None):
+        shown = tqdm(total=count, initial=kept.done, desc=f"{encoder} {sample}", unit="patch", disable=None)
+        for rows in _slices(kept.done, count, batch):
             images = read.images(rows.start, rows.stop)
-            for name, one in named.items():
-                written[name][rows] = _finite(one.encode(images), f"{encoder} ({name})", read.barcodes, rows)
+            kept.append(
+                {
+                    name: _finite(one.encode(images), f"{encoder} ({name})", read.barcodes, rows)
+                    for name, one in named.items()
+                }
+            )
+            shown.update(len(images))
+        shown.close()
+        with h5py.File(path, "w") as written:
+            written.attrs["sample"] = sample
+            written.attrs["encoder"] = encoder
+            written.create_dataset("barcode", data=read.barcodes, dtype=h5py.string_dtype())
+            for name, width in widths.items():
+                table = written.create_dataset(name, (count, width), "float32")
+                for rows in _slices(0, count, ROWS_AT_A_TIME):
+                    table[rows] = kept.rows(name, rows.start, rows.stop)
+        kept.remove()
     return count
 
 
-def _slices(count: int, batch: int) -> Iterator[slice]:
-    return (slice(start, min(start + batch, count)) for start in range(0, count, batch))
+def stamp(path: Path) -> list[Any]:
+    """What tells one state of a file from another without reading it: its name, size and time of change."""
+    said = path.stat()
+    return [str(path), said.st_size, said.st_mtime_ns]
+
+
+def _slices(first: int, count: int, batch: int) -> Iterator[slice]:
+    return (slice(start, min(start + batch, count)) for start in range(first, count, batch))
 
 
 def _finite(embeddings: np.ndarray, what: str, barcodes: np.ndarray, rows: slice) -> np.ndarray:

@@ -13,7 +13,8 @@ class NoSuchFold(LookupError):
 
 
 def split_of(splits: Mapping[str, Any], fold: int) -> Mapping[str, Any]:
-    """The fold of that number: `fold`, `test_donors`, `train` and `test` (sample ids), perhaps `test_spots`.
+    """The fold of that number: `fold`, `test_donors`, `train` and `test` (sample ids), perhaps `test_spots`
+    and `unused_spots`.
 
     Raises
     ------
@@ -44,12 +45,12 @@ def rows_of(split: Mapping[str, Any], side: Side, sample: str, spots: Sequence[s
     """Which spots of a sample of one side a fold trains or tests on: their rows among `spots`.
 
     All of them; but of a sample on both sides those that the fold's `test_spots` (sample -> names) lists are tested on,
-    and all others are trained on.
+    and all others are trained on, without those of `unused_spots` (sample -> names), a band between the two.
 
     Raises
     ------
     ValueError
-        If a sample on both sides has no list, or its list names a spot that it does not have.
+        If a sample on both sides has no list, or a list names a spot that it does not have.
     """
     if sample not in shared_samples(split):
         return list(range(len(spots)))
@@ -58,8 +59,11 @@ def rows_of(split: Mapping[str, Any], side: Side, sample: str, spots: Sequence[s
         raise ValueError(
             f"fold {split['fold']}: {sample} is on both sides, and test_spots does not say which spots are"
         )
-    tested = set(listed)
-    strangers = sorted(tested - set(spots))
-    if strangers:
-        raise ValueError(f"fold {split['fold']}: {sample} has no spot {strangers[0]!r}, which test_spots lists")
-    return [row for row, name in enumerate(spots) if (name in tested) == (side == "test")]
+    tested, unused = set(listed), set(split.get("unused_spots", {}).get(sample, ()))
+    for key, names in (("test_spots", tested), ("unused_spots", unused)):
+        strangers = sorted(names - set(spots))
+        if strangers:
+            raise ValueError(f"fold {split['fold']}: {sample} has no spot {strangers[0]!r}, which {key} lists")
+    if side == "test":
+        return [row for row, name in enumerate(spots) if name in tested]
+    return [row for row, name in enumerate(spots) if name not in tested and name not in unused]

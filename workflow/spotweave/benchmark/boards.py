@@ -5,21 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from spotweave.benchmark import folds_table, leaderboard, long_table, pairs, ranks, spread, ties
+from spotweave.benchmark.leaks import Sight, with_leaks
 from spotweave.io import read_json
+from spotweave.splitting import DEFAULT, SPLITTINGS
 
 
 @dataclass(frozen=True)
 class Boards:
-    """`leaderboard.rank` with ties, `pairs.compare`, `ranks.rank_all`, and the long table they come from."""
+    """`leaderboard.rank` with ties and leaks, `pairs.compare`, `ranks.rank_all`, the long table they come from, and
+    what is remarked on each task."""
 
     leaderboard: pd.DataFrame
     comparisons: pd.DataFrame
     ranks: pd.DataFrame
     scores: pd.DataFrame
+    notes: Mapping[str, str]
 
     def write(self, to_leaderboard: Path, to_comparisons: Path, to_ranks: Path) -> None:
         """Write the CSV files."""
@@ -44,6 +49,7 @@ def ranked(
     splits: Sequence[Path],
     metrics: Sequence[str],
     task_notes: Mapping[str, str],
+    sight: Sight,
 ) -> Boards:
     """Rank all predictors, and say which of them are not told apart.
 
@@ -56,11 +62,20 @@ def ranked(
     metrics
         Modules of `metrics/` that the leaderboard shows.
     task_notes
-        What the tasks table remarks on a task.
+        What the tasks table remarks on a task; what its way of splitting says of scores is added.
+    sight
+        What the audit of leaks knows.
     """
     long, by_fold = long_table.read([scores]), folds_table.read([folds])
     errors = spread.read(spread_parts)
     of_task = {content["task"]: content for content in map(read_json, splits)}
     comparisons = pairs.compare(long, by_fold, of_task, errors)
-    table = ties.with_ties(leaderboard.rank(long, by_fold, metrics, task_notes), comparisons, errors)
-    return Boards(table, comparisons, ranks.rank_all(table, long, by_fold, of_task, metrics), long)
+    notes = {task: _remarks(content, task_notes.get(task, "")) for task, content in of_task.items()}
+    table = ties.with_ties(leaderboard.rank(long, by_fold, metrics, notes), comparisons, errors)
+    table = with_leaks(table, by_fold, of_task, sight)
+    return Boards(table, comparisons, ranks.rank_all(table, long, by_fold, of_task, metrics), long, notes)
+
+
+def _remarks(splits: Mapping[str, Any], note: str) -> str:
+    label = SPLITTINGS.constant(splits.get("split", DEFAULT), "LABEL", "")
+    return "; ".join(part for part in (note, label) if part)

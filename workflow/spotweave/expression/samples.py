@@ -74,6 +74,14 @@ def read_expression(path: Path, sample_id: str) -> Expression:
         )
 
 
+def read_places_px(path: Path) -> tuple[list[str], NDArray[np.float64]]:
+    """Names of the spots under tissue of a `st.h5ad`, and their (N, 2) float64 x and y in px; counts are not read."""
+    with h5py.File(path) as file:
+        in_tissue = h5ad.column(file["obs"], "in_tissue").astype(int) == 1
+        spots = _unique(path, "spot", h5ad.names(file["obs"]))[in_tissue]
+        return spots.tolist(), file["obsm/spatial"][()].astype(np.float64)[in_tissue, :2]
+
+
 def _unique(path: Path, axis: str, names: NDArray[np.object_]) -> NDArray[np.str_]:
     seen: set[str] = set()
     for name in names:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from spotweave.expression.gene_lists import VARIABLE, list_fault
 from spotweave.registry import Registry, nearest
+from spotweave.splitting import DEFAULT, SPLITTINGS
+from spotweave.tables import selection
 from spotweave.tables.rows import Row
 
 # Entries that configurations of before may name: (registry, name) -> what to write instead.
@@ -21,15 +23,63 @@ def entry_faults(where: str, registry: Registry, name: str) -> list[str]:
 
 
 def task_faults(
-    where: str, row: Row, samples: Mapping[str, object], cohorts: Mapping[str, tuple[str, ...]]
+    where: str,
+    row: Row,
+    samples: Mapping[str, tuple[str, Row]],
+    cohorts: Mapping[str, tuple[str, ...]],
+    columns: Iterable[str],
 ) -> list[str]:
-    """What is wrong with a task's row: cohorts, samples and genes that there are not."""
-    faults = []
+    """What is wrong with a task's row: cohorts and samples that the tables do not have, a query, genes, a way of
+    splitting.
+
+    Parameters
+    ----------
+    samples
+        Sample id -> where its row stands, and the row.
+    columns
+        The columns that a query may name.
+    """
+    faults = [*_split_faults(where, row), *_query_faults(where, row, samples, columns)]
+    unlisted = list_fault(row.get("genes", VARIABLE))
+    faults += [f"{where}:genes: {unlisted}"] if unlisted else []
     for cohort in row.get("cohorts", "").split():
         if cohort not in cohorts:
             faults.append(f"{where}:cohorts: {cohort!r} is not in the configuration, {nearest(cohort, cohorts)}")
     for sample in row.get("samples", "").split():
         if sample not in samples:
             faults.append(f"{where}:samples: {sample!r} is in no cohort table, {nearest(sample, samples)}")
-    unlisted = list_fault(row.get("genes", VARIABLE))
-    return [*faults, f"{where}:genes: {unlisted}"] if unlisted else faults
+    return faults
+
+
+# Columns of the table of tasks that belong to some ways of splitting only.
+OF_A_WAY = ("guard_um",)
+
+
+def _split_faults(where: str, row: Row) -> list[str]:
+    way = row.get("split", DEFAULT)
+    unknown = SPLITTINGS.fault(way)
+    if unknown:
+        return [f"{where}:split: {unknown}"]
+    has, needs = SPLITTINGS.constant(way, "COLUMNS", ()), SPLITTINGS.constant(way, "REQUIRED", ())
+    faults = [f"{where}:{name}: blank, allowed: a value, as split {way!r} needs it" for name in needs if name not in row]
+    return faults + [
+        f"{where}:{name}: {row[name]!r} means nothing to split {way!r}, allowed: blank"
+        for name in OF_A_WAY
+        if name in row and name not in has
+    ]
+
+
+def _query_faults(
+    where: str, row: Row, samples: Mapping[str, tuple[str, Row]], columns: Iterable[str]
+) -> list[str]:
+    if "query" not in row:
+        return []
+    try:
+        query = selection.parse_query(row["query"], columns)
+    except ValueError as error:
+        return [f"{where}:query: {error}"]
+    rows = {name: own for name, (_, own) in samples.items() if own.get("cohort") in row.get("cohorts", "").split()}
+    if rows and not selection.choose(rows, query, ())[0]:
+        there = selection.values_there(rows, query)
+        return [f"{where}:query: no sample of its cohorts meets it, allowed: a choice of what they have ({there})"]
+    return []

@@ -13,7 +13,7 @@ from spotweave.registry import literal
 from spotweave.tables.rows import Row
 
 # Cells for people and schedulers: no result depends on them.
-REMARKS = {"notes", "licence", "gated", "gpu"}
+REMARKS = {"notes", "licence", "gated", "gpu", "seen"}
 
 
 def without_remarks(row: Mapping[str, str]) -> Row:

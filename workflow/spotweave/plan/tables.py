@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from spotweave import splitting
 from spotweave.errors import TableFaults
 from spotweave.placing import PLACINGS
 from spotweave.plan.benchmark import entry_faults, task_faults
@@ -34,7 +35,7 @@ from spotweave.tables.rows import Row, read_table
 from spotweave.tables.schemas import parsed
 from spotweave.tissue.methods import faults as tissue_faults
 
-MIN_DONORS = 2  # a fold trains on one and tests on another
+MIN_GROUPS = 2  # a fold trains on one and tests on another
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class Tables:
     downloads_at_once: dict[str, int] = field(default_factory=dict)
     nuclei: dict[str, Row] = field(default_factory=dict)
     methods: dict[str, Row] = field(default_factory=dict)
+    cohort_columns: tuple[str, ...] = ()
 
     def technology_of(self, sample: str) -> Row:
         """The row of the sample's technology."""
@@ -74,9 +76,12 @@ class Tables:
             row = self.tasks[task]
             lost = [name for name in row.get("samples", "").split() if name in self.left_out]
             is_cut = lost or any(self.cohort_left_out.get(cohort) for cohort in row["cohorts"].split())
-            donors = {self.samples[sample]["donor"] for sample in self.task_samples(task)}
-            if is_cut and len(donors) < MIN_DONORS:
-                why[task] = f"{len(donors)} of the donors it needs ({MIN_DONORS} or more) are left by the choice"
+            is_cut = is_cut or bool(row.get("query"))
+            what = splitting.over(self.way_of(task))
+            least, what = (1, "sample") if what == splitting.PART else (MIN_GROUPS, what)
+            groups = self._groups(task, what)
+            if is_cut and groups < least:
+                why[task] = f"{groups} of the {what}s it needs ({least} or more) are left by the choice"
             else:
                 runnable.append(task)
         return runnable, why
@@ -85,13 +90,31 @@ class Tables:
         """Ids of all chosen samples a task names, refused ones included (only the build knows which), sorted."""
         row = self.tasks[task]
         if "samples" in row:
-            return tuple(sorted(sample for sample in set(row["samples"].split()) if sample in self.samples))
-        return tuple(sorted(sample for cohort in row["cohorts"].split() for sample in self.cohorts.get(cohort, ())))
+            named = {sample for sample in row["samples"].split() if sample in self.samples}
+        else:
+            named = {sample for cohort in row["cohorts"].split() for sample in self.cohorts.get(cohort, ())}
+        if "query" in row:
+            named &= set(self._met(row["query"]))
+        return tuple(sorted(named))
+
+    def way_of(self, task: str) -> str:
+        """The way in which a task is split, a module of `splitting`."""
+        return self.tasks[task].get("split", splitting.DEFAULT)
 
     def fold_count(self, task: str) -> int:
-        """The most folds a task can have: as asked for, else one a donor, and never more than donors."""
-        donors = {self.samples[sample]["donor"] for sample in self.task_samples(task)}
-        return min(int(self.tasks[task].get("n_folds", len(donors))), len(donors))
+        """The most folds a task can have: as asked for, else one a group, and never more than groups."""
+        row, way = self.tasks[task], self.way_of(task)
+        n_folds = int(row["n_folds"]) if "n_folds" in row else None
+        return splitting.fold_count(way, n_folds, self._groups(task, splitting.over(way)))
+
+    def _groups(self, task: str, what: str) -> int:
+        """How many donors, cohorts or samples the samples of a task are of."""
+        column = "sample_id" if what in ("sample", splitting.PART) else what
+        return len({self.samples[sample][column] for sample in self.task_samples(task)})
+
+    def _met(self, query: str) -> list[str]:
+        """Samples whose rows meet a query."""
+        return selection.choose(self.samples, selection.parse_query(query, self.cohort_columns), ())[0]
 
     def base_row(self, recipe: str) -> Row:
         """The row of the encoder that a recipe starts from."""
@@ -120,6 +143,10 @@ class Tables:
         recipes = list(recipes)
         bases = (self.recipes[recipe]["base_encoder"] for recipe in recipes)
         return list(dict.fromkeys([*encoders, *recipes, *bases]))
+
+    def seen_by(self, encoder: str) -> list[str]:
+        """Cohorts whose pictures the weights of an encoder, or of what its recipe starts from, were trained on."""
+        return self.encoder_row(encoder).get("seen", "").split()
 
     def scored_on(self, task: str, encoders: Iterable[str], recipes: Iterable[str]) -> list[str]:
         """The encoders of a task's leaderboard: the chosen ones, those of its recipes and the ones these start from.
@@ -209,10 +236,10 @@ def load(config: Mapping[str, Any], root: Path, config_source: str = "config", f
     )
     faults += method_faults(methods, rows_at, faults, root / "envs")
     faults += pool_faults(config, config_source, samples, technologies)
+    columns = parsed((schemas / "cohort.schema.yaml").read_text(encoding="utf-8"))["properties"]
     for name in config["tasks"]:
         if name in tasks:
-            faults += task_faults(rows_at["tasks", name], tasks[name], samples, cohorts)
-    columns = parsed((schemas / "cohort.schema.yaml").read_text(encoding="utf-8"))["properties"]
+            faults += task_faults(rows_at["tasks", name], tasks[name], samples, cohorts, [*columns, "cohort"])
     chosen, left_out, found = _choose(config, samples, columns, config_source)
     faults += found
     if faults:
@@ -234,6 +261,7 @@ def load(config: Mapping[str, Any], root: Path, config_source: str = "config", f
         {name: int(row["downloads_at_once"]) for name, row in sources.items() if "downloads_at_once" in row},
         nuclei,
         methods,
+        (*columns, "cohort"),
     )
 
 

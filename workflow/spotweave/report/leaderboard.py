@@ -15,6 +15,8 @@ HEADER = (
     "components",
     "not told apart from, for other donors",
     "not told apart from, on these sections",
+    "seen of the test side",
+    "training",
     "note",
 )
 PAGE = jinja2.Environment(autoescape=True).from_string(
@@ -75,6 +77,8 @@ def _cells(row: pd.Series, score: str) -> list[str]:
         "" if pd.isna(row["components"]) else str(row["components"]),
         "" if row["verdict"] == "too few donors" else _text(row["not_told_apart_from"]),
         _text(row["not_told_apart_on_sections"]),
+        _text(row["leaks"]),
+        _text(row["training"]),
         _text(row["note"]),
     ]
 

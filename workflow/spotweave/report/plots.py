@@ -12,16 +12,33 @@ from matplotlib.figure import Figure
 
 matplotlib.use("Agg")
 
+WIDTH_IN = 9.0
+MARGIN_IN = 0.1
+TITLE_IN = 0.4
+BAR_IN = 0.9  # the colour bar with its numbers and its label
 
-def _picture_axes(picture: np.ndarray, scale: float, title: str) -> tuple[Figure, Any]:
-    """A figure that shows a picture reduced by `scale` (reduced px per slide px) in slide pixels."""
+
+def _picture_axes(picture: np.ndarray, scale: float, title: str, beside_in: float = 0) -> tuple[Figure, Any]:
+    """A figure that shows a picture reduced by `scale` (reduced px per slide px) in slide pixels.
+
+    Places are given in inches: a layout that is searched for draws everything once more. `beside_in` is left free on
+    the right.
+    """
     height, width = picture.shape[:2]
-    figure = Figure(figsize=(9, 8.4 * height / width + 0.5), dpi=100, layout="constrained")
-    axes = figure.add_subplot()
+    wide_in = WIDTH_IN - 2 * MARGIN_IN - beside_in
+    high_in = wide_in * height / width
+    figure_in = (WIDTH_IN, high_in + MARGIN_IN + TITLE_IN)
+    figure = Figure(figsize=figure_in, dpi=100)
+    axes = figure.add_axes(_shares(figure_in, MARGIN_IN, MARGIN_IN, wide_in, high_in))
     axes.imshow(picture, extent=(0, width / scale, height / scale, 0), interpolation="bilinear")
     axes.set_title(title, fontsize=11)
     axes.set_axis_off()
     return figure, axes
+
+
+def _shares(figure_in: tuple[float, float], *place_in: float) -> tuple[float, ...]:
+    """Left, bottom, width and height in inches as shares of the figure."""
+    return tuple(one / figure_in[side % 2] for side, one in enumerate(place_in))
 
 
 def _save(figure: Figure, target: Path) -> None:
@@ -49,7 +66,7 @@ def spatial_plot(
     values
         (N,) float.
     """
-    figure, axes = _picture_axes(picture, scale, title)
+    figure, axes = _picture_axes(picture, scale, title, BAR_IN)
     discs = EllipseCollection(
         np.full(len(xy_px), diameter_px),
         np.full(len(xy_px), diameter_px),
@@ -62,7 +79,10 @@ def spatial_plot(
     )
     discs.set_array(values)
     axes.add_collection(discs)
-    figure.colorbar(discs, ax=axes, shrink=0.6, pad=0.01, label=label)
+    inches = tuple(figure.get_size_inches())
+    high_in = inches[1] - MARGIN_IN - TITLE_IN
+    place_in = (WIDTH_IN - MARGIN_IN - BAR_IN + 0.1, MARGIN_IN + 0.2 * high_in, 0.2, 0.6 * high_in)
+    figure.colorbar(discs, cax=figure.add_axes(_shares(inches, *place_in)), label=label)
     _save(figure, target)
 
 
