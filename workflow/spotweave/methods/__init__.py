@@ -13,7 +13,11 @@ A kind is a module with
     NEEDS: tuple[str, ...]
         What its jobs wait for beside genes, counts and positions: `patches`; nothing, left out.
 
-The last three are literals: they are read before the first job, without importing the module. What the table knows of a
+    LEARNED: bool
+        Whether it trains a network: it then has the columns of `learning.settings`, a literal table `PRESETS`, and
+        `load(folder) -> Method`, and what it fits has `save(folder)`; false, left out.
+
+The last four are literals: they are read before the first job, without importing the module. What the table knows of a
 row (`COLUMNS`) is checked then, and only methods that need patches run again when patches change.
 
 What a kind is given to fit, and what it is asked for, differ in their types: a `Sample` knows no expression.
@@ -77,6 +81,14 @@ class Sample:
 
         with PatchReader(*self._pictures()) as read:
             return float(read.file["coords"].attrs["pixel_size"])
+
+    @property
+    def patch_um_per_px(self) -> float:
+        """Side of a pixel of its patches, um; as `images`, for methods that need patches."""
+        from spotweave.slide.patch_files import PatchReader
+
+        with PatchReader(*self._pictures()) as read:
+            return float(read.file["coords"].attrs["pixel_size_target"])
 
     @property
     def positions_um(self) -> NDArray[np.float64]:
@@ -168,10 +180,13 @@ class Job:
         Of everything random.
     threads
         CPU threads it may use.
+    scratch
+        A folder of its own for checkpoints, which outlives a job that is killed; None keeps none.
     """
 
     seed: int
     threads: int = 1
+    scratch: Path | None = None
 
 
 class Method(Protocol):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from spotweave.encoders import check_row, patch_fault
+from spotweave.learning import settings
 from spotweave.methods import METHODS
 from spotweave.nuclei import check_row as check_nuclei
 from spotweave.recipes import RECIPES
@@ -126,7 +127,15 @@ def recipe_columns() -> dict[str, Any]:
 
 def method_columns() -> dict[str, Any]:
     """The columns of all kinds of method."""
-    return _together(METHODS.constant(kind, "COLUMNS", {}) for kind in METHODS.names())
+    return _together(_method_rules(kind)[0] for kind in METHODS.names())
+
+
+def _method_rules(kind: str) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The columns of a kind of method, and those of them that may not be blank: all learned kinds share some."""
+    columns, required = METHODS.constant(kind, "COLUMNS", {}), tuple(METHODS.constant(kind, "REQUIRED", ()))
+    if METHODS.constant(kind, "LEARNED", False):
+        return {**settings.COLUMNS, **columns}, (*settings.REQUIRED, *required)
+    return columns, required
 
 
 def _together(kinds: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
@@ -170,8 +179,7 @@ def method_faults(
                 else _own_column_faults(
                     where,
                     row,
-                    METHODS.constant(kind, "COLUMNS", {}),
-                    METHODS.constant(kind, "REQUIRED", ()),
+                    *_method_rules(kind),
                     columns,
                     f"methods of the kind {kind}",
                 )

@@ -1,0 +1,11 @@
+"""What learned methods share: their settings, their pictures, what they learn, how long, and how they are kept.
+
+`settings`   numbers of a preset, and what a row says otherwise
+`scaling`    expression as a network learns it; constant genes are known without learning
+`images`     patches of a sample as a network takes them
+`symmetries` the eight ways to lay a square
+`held_out`   training spots that choose the epoch, and no others
+`epochs`     the loop: seeds, checkpoints, the best epoch
+`patchwise`  methods that see one patch at a time
+`fitted`     a trained network as a method, on disk and back
+"""

@@ -1,0 +1,146 @@
+"""The loop over epochs: seeds, a checkpoint after each, the epoch that held-out spots like best.
+
+All that is random in an epoch is drawn from the seed and its number, so that a job that is killed and run again goes on
+as if nothing had happened: its checkpoint holds networks, optimiser and history, and no state of a generator.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from spotweave.finetune.training import deterministic
+from spotweave.methods import CannotPredict
+from spotweave.networks.pooling import seeded
+
+CHECKPOINT = "checkpoint.pt"
+
+
+@dataclass
+class History:
+    """Of every epoch its training loss and, where spots are held out, their score; and the epoch that is kept."""
+
+    loss: list[float] = field(default_factory=list)
+    score: list[float] = field(default_factory=list)
+    best_epoch: int = 0
+
+
+@dataclass(frozen=True)
+class Epochs:
+    """What an epoch is.
+
+    Attributes
+    ----------
+    network, optimiser, schedule
+        What is trained; a schedule, where there is one, steps after each epoch.
+    step
+        Takes a generator, trains for one epoch and returns its mean loss.
+    score
+        How good the network is on held-out spots, the higher the better; None where there are none.
+    count
+        Of epochs, the most.
+    patience
+        Epochs without a better score after which it ends; None for all.
+    """
+
+    network: nn.Module
+    optimiser: torch.optim.Optimizer
+    step: Callable[[torch.Generator], float]
+    score: Callable[[], float] | None
+    count: int
+    patience: int | None = None
+    schedule: torch.optim.lr_scheduler.LRScheduler | None = None
+
+    def run(self, seed: int, *, what: str, scratch: Path | None = None, key: str = "") -> History:
+        """Train; the network is left as it was after its best epoch, or the last where no spots are held out.
+
+        Parameters
+        ----------
+        seed
+            Of everything random.
+        what
+            The method, for the progress shown.
+        scratch
+            A folder for checkpoints; None keeps none.
+        key
+            Of everything the training comes from: a checkpoint of another key is thrown away.
+
+        Raises
+        ------
+        CannotPredict
+            If a loss is not finite.
+        """
+        history, best = self._resumed(scratch, key)
+        shown = tqdm(total=self.count, initial=len(history.loss), desc=what, unit="epoch", disable=None)
+        while len(history.loss) < self.count and not self._is_stuck(history):
+            epoch = len(history.loss)
+            with deterministic(), seeded(_mixed(seed, epoch)):
+                self.network.train()
+                loss = self.step(torch.Generator().manual_seed(_mixed(seed, epoch)))
+            if not loss < float("inf"):
+                raise CannotPredict(f"its loss is not finite in epoch {epoch}: a lower learning rate is needed")
+            if self.schedule is not None:
+                self.schedule.step()
+            history.loss.append(loss)
+            if self.score is not None:
+                self.network.eval()
+                with torch.inference_mode():
+                    history.score.append(self.score())
+            if self.score is None or history.score[-1] > max(history.score[:-1], default=float("-inf")):
+                history.best_epoch = epoch
+                best = copy.deepcopy(self.network.state_dict())
+            self._keep(scratch, key, history, best)
+            shown.update()
+        shown.close()
+        self.network.load_state_dict(best)
+        self.network.eval()
+        return history
+
+    def _is_stuck(self, history: History) -> bool:
+        return self.patience is not None and len(history.score) - 1 - history.best_epoch >= self.patience > 0
+
+    def _parts(self) -> dict[str, Any]:
+        parts: dict[str, Any] = {"network": self.network, "optimiser": self.optimiser}
+        return parts if self.schedule is None else {**parts, "schedule": self.schedule}
+
+    def _keep(self, scratch: Path | None, key: str, history: History, best: Mapping[str, Any]) -> None:
+        if scratch is None:
+            return
+        scratch.mkdir(parents=True, exist_ok=True)
+        state = {name: part.state_dict() for name, part in self._parts().items()}
+        part = scratch / f"{CHECKPOINT}.part"
+        torch.save({"key": key, "history": vars(history), "best": dict(best), **state}, part)
+        os.replace(part, scratch / CHECKPOINT)
+
+    def _resumed(self, scratch: Path | None, key: str) -> tuple[History, dict[str, Any]]:
+        path = None if scratch is None else scratch / CHECKPOINT
+        if path is None or not path.is_file():
+            return History(), copy.deepcopy(self.network.state_dict())
+        kept = torch.load(path, weights_only=True, map_location="cpu")
+        if kept["key"] != key:
+            return History(), copy.deepcopy(self.network.state_dict())
+        for name, part in self._parts().items():
+            part.load_state_dict(kept[name])
+        return History(**kept["history"]), kept["best"]
+
+
+def key_of(*parts: object) -> str:
+    """SHA-256 of JSON values and arrays, in their order."""
+    found = hashlib.sha256()
+    for part in parts:
+        found.update(part.tobytes() if hasattr(part, "tobytes") else json.dumps(part, sort_keys=True).encode())
+    return found.hexdigest()
+
+
+def _mixed(seed: int, epoch: int) -> int:
+    return int.from_bytes(hashlib.sha256(f"{seed} {epoch}".encode()).digest()[:7], "little")

@@ -1,0 +1,122 @@
+"""A trained network as a method, on disk and back.
+
+A folder holds `network.safetensors`, all tensors of the network with what its input is normalised by, and `model.json`:
+kind, settings, genes, scaling, and what it was trained on. Nothing else is needed to predict, and nothing is run that
+lies in the folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+from numpy.typing import NDArray
+from torch import nn
+
+from spotweave.io import read_json, write_json
+from spotweave.learning.epochs import History
+from spotweave.learning.scaling import Scaling
+from spotweave.methods import Sample, Training, TrainingSample
+from spotweave.networks.transform import pick_device
+
+NETWORK, MODEL = "network.safetensors", "model.json"
+# Of everything shown to it: network, sample, settings -> (N, G) as it learned them.
+Answer = Callable[[nn.Module, Sample, Mapping[str, Any]], NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A trained network and all it takes to predict with it.
+
+    Attributes
+    ----------
+    kind
+        The module of `methods` that made it.
+    settings
+        JSON types: its sizes and how its input is made.
+    said
+        JSON types: what it was trained on.
+    details
+        What was chosen in training, for the prediction's file.
+    """
+
+    kind: str
+    network: nn.Module
+    scaling: Scaling
+    settings: dict[str, Any]
+    genes: Sequence[str]
+    said: dict[str, Any]
+    answer: Answer
+    details: dict[str, Any] = field(default_factory=dict)
+
+    def after(self, history: History, hold: Sequence[TrainingSample]) -> Fitted:
+        """The same with what its training chose; `hold` are the spots that chose it."""
+        self.details.update(
+            epochs=len(history.loss),
+            best_epoch=history.best_epoch + 1,
+            chosen_by=f"{sum(len(known.totals) for known in hold)} held-out training spots" if hold else "the last epoch",
+            held_out_pearson=history.score[history.best_epoch] if history.score else None,
+            parameters=sum(one.numel() for one in self.network.parameters()),
+            behaviour=self.settings["behaviour"],
+            weights="random",
+        )
+        return self
+
+    def predict(self, sample: Sample) -> NDArray[np.float64]:
+        """(N, G) expression on the scale it was trained on."""
+        return self.scaling.predicted(self.answer(self.network, sample, self.settings))
+
+    @staticmethod
+    def trained_on(training: Training, row: Mapping[str, str]) -> dict[str, Any]:
+        """What a model's file says of its training."""
+        return {
+            "row": dict(row),
+            "scale": training.scale,
+            "samples": [known.sample.name for known in training.samples],
+            "donors": sorted({known.sample.donor for known in training.samples}),
+            "spots": sum(len(known.totals) for known in training.samples),
+        }
+
+    def save(self, folder: Path) -> None:
+        """Write the folder, which must not be there or be empty."""
+        folder.mkdir(parents=True, exist_ok=True)
+        state = {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(self.network.state_dict().items())}
+        safetensors.torch.save_file(state, folder / NETWORK)
+        # safetensors writes for the owner alone; results are for the group, as every other file.
+        (folder / NETWORK).chmod(0o644)
+        write_json(
+            folder / MODEL,
+            {
+                "kind": self.kind,
+                "settings": self.settings,
+                "genes": list(self.genes),
+                "shift": self.scaling.shift.tolist(),
+                "scale": self.scaling.scale.tolist(),
+                "trained_on": self.said,
+                "details": self.details,
+            },
+        )
+
+    @classmethod
+    def load(
+        cls, folder: Path, build: Callable[[Mapping[str, Any], int], nn.Module], answer: Answer
+    ) -> Fitted:
+        """Read a folder that `save` wrote.
+
+        Parameters
+        ----------
+        build
+            Takes settings and the number of genes, gives the network to be filled.
+        """
+        said = read_json(folder / MODEL)
+        network = build(said["settings"], len(said["genes"]))
+        network.load_state_dict(safetensors.torch.load_file(folder / NETWORK), strict=True)
+        scaling = Scaling(np.array(said["shift"]), np.array(said["scale"]))
+        network = network.to(pick_device("auto")).eval()
+        return cls(
+            said["kind"], network, scaling, said["settings"], said["genes"], said["trained_on"], answer, said["details"]
+        )
