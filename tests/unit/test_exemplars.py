@@ -134,6 +134,9 @@ def test_few_spots_and_few_exemplars_have_few_edges():
     assert published_window_edges(np.zeros((1, 2))).shape == (2, 0)
     assert nearest_among(np.zeros((1, 3))).shape == (2, 0)
     assert as_set(nearest_among(np.array([[0.0], [1], [3]]))) == {(1, 0), (2, 0), (0, 1), (2, 1), (1, 2), (0, 2)}
+    many = np.random.default_rng(3).normal(size=(600, 2))  # more than are searched at a time
+    far = np.linalg.norm(many[:, None] - many[None], axis=2) + np.diag(np.full(600, np.inf))
+    np.testing.assert_array_equal(nearest_among(many)[0], far.argsort(axis=1)[:, :3].ravel())
     # K exemplars of N windows are found again through the edges, however often they are shared.
     random = np.random.default_rng(2)
     known = random.normal(size=(5, 4))

@@ -182,11 +182,19 @@ def test_the_disk_in_a_patch_is_round_and_centred():
 def test_colour_statistics_are_those_of_the_square_its_surroundings_and_the_patch():
     images = np.random.default_rng(3).integers(0, 256, size=(2, 70, 70, 3), dtype=np.uint8)
     found = colour_statistics(images)
-    assert found.shape == (2, 4, 4, 18)
+    assert found.shape == (2, 4, 4, 36)
     square = images[1, 16:32, 32:48] / 255
     np.testing.assert_allclose(found[1, 1, 2, :6], [*square.mean(axis=(0, 1)), *square.std(axis=(0, 1))], atol=1e-5)
-    np.testing.assert_allclose(found[1, 1, 2, 6:12], found[1, 0:3, 1:4, :6].mean(axis=(0, 1)), atol=1e-5)
-    np.testing.assert_allclose(found[1, 0, 3, 12:15], images[1, :64, :64].mean(axis=(0, 1)) / 255, atol=1e-5)
+    np.testing.assert_allclose(
+        found[1, 1, 2, 6:12],
+        [
+            *(square[:, 8:] - square[:, :8]).mean(axis=(0, 1)),
+            *(square[8:] - square[:8]).mean(axis=(0, 1)),
+        ],
+        atol=1e-5,
+    )
+    np.testing.assert_allclose(found[1, 1, 2, 12:24], found[1, 0:3, 1:4, :12].mean(axis=(0, 1)), atol=1e-5)
+    np.testing.assert_allclose(found[1, 0, 3, 24:27], images[1, :64, :64].mean(axis=(0, 1)) / 255, atol=1e-5)
     with pytest.raises(ValueError, match="no superpixel of 16 px"):
         colour_statistics(images[:, :12, :12])
 
@@ -194,9 +202,9 @@ def test_colour_statistics_are_those_of_the_square_its_surroundings_and_the_patc
 def test_a_disk_of_one_colour_is_a_constant_feature_map_and_so_a_constant_prediction():
     flat = np.full((3, 64, 64, 3), 200, dtype=np.uint8)
     disks = under_central_disks([colour_statistics(flat[:2]), colour_statistics(flat[2:])], 1.2)
-    assert disks.shape == (3, 4, 18)
+    assert disks.shape == (3, 4, 36)
     with torch.no_grad():
-        predicted = Ensemble(2, 18, 5, hidden=8)(torch.from_numpy(disks))
+        predicted = Ensemble(2, 36, 5, hidden=8)(torch.from_numpy(disks))
     assert (predicted - predicted[0, 0]).abs().max() == 0
 
 

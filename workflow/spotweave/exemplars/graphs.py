@@ -17,6 +17,7 @@ NEIGHBOUR_PITCHES = 1.05 * np.sqrt(2)
 PUBLISHED_SQUARE_PX = 256
 PUBLISHED_NEIGHBOURS = 5
 EXEMPLAR_NEIGHBOURS = 3
+POINTS_AT_A_TIME = 512
 
 
 def window_edges(positions: NDArray[Any]) -> NDArray[np.int64]:
@@ -105,7 +106,12 @@ def nearest_among(points: NDArray[Any], k: int = EXEMPLAR_NEIGHBOURS) -> NDArray
     """Each point joined from its k nearest others (Euclidean, ties by number); from all, where there are fewer."""
     from scipy.spatial.distance import cdist
 
-    distances = cdist(*[np.asarray(points, dtype=np.float64)] * 2)
-    np.fill_diagonal(distances, np.inf)
-    sources = np.argsort(distances, axis=1, kind="stable")[:, : min(k, len(points) - 1)]
-    return np.stack([sources.reshape(-1), np.repeat(np.arange(len(points)), sources.shape[1])]).astype(np.int64)
+    at = np.asarray(points, dtype=np.float64)
+    kept = min(k, len(at) - 1)
+    parts = [np.zeros((0, kept), dtype=np.int64)]
+    for start in range(0, len(at), POINTS_AT_A_TIME):
+        distances = cdist(at[start : start + POINTS_AT_A_TIME], at)
+        rows = np.arange(len(distances))
+        distances[rows, start + rows] = np.inf
+        parts.append(np.argsort(distances, axis=1, kind="stable")[:, :kept])
+    return np.stack([np.concatenate(parts).reshape(-1), np.repeat(np.arange(len(at)), kept)]).astype(np.int64)

@@ -19,7 +19,8 @@ from spotweave.networks.disks import SUPERPIXEL_PX
 Images = NDArray[np.uint8]
 Features = NDArray[np.float32]
 
-TOKENS_DIM = 384
+TOKENS_DIM = 2 * 384 + 3
+COLOUR_DIM = 3 * 4 * 3
 # HIPT's first transformer, as its files name it: a small one with 16 px tokens.
 ARCHITECTURE = "vit_small_patch16_224"
 WRAPPERS = ("module.", "backbone.")
@@ -34,15 +35,21 @@ def central_disk(side: int, radius: float) -> NDArray[np.bool_]:
 
 
 def colour_statistics(images: Images) -> Features:
-    """(N, H, W, 18) of (N, S, S, 3) RGB, H = W = S // 16: mean and spread of each colour, in the square, in the 3 x 3
-    squares around it and in the whole patch; 0 to 1. A rest of less than a square at the right and lower border is cut.
+    """(N, H, W, 36) of (N, S, S, 3) RGB, H = W = S // 16, in units of the full range of a colour.
+
+    Of each colour its mean, its spread, and how much higher the right half is than the left, and the lower than the
+    upper; in the square, in the mean of the 3 x 3 squares around it and of the whole patch. A rest of less than a
+    square at the right and lower border is cut.
     """
     count, size = images.shape[0], images.shape[1] // SUPERPIXEL_PX
     if not size:
         raise ValueError(f"a patch of {images.shape[1]} px has no superpixel of {SUPERPIXEL_PX} px")
     used = images[:, : size * SUPERPIXEL_PX, : size * SUPERPIXEL_PX].astype(np.float32) / 255
     squares = used.reshape(count, size, SUPERPIXEL_PX, size, SUPERPIXEL_PX, 3)
-    here = np.concatenate([squares.mean(axis=(2, 4)), squares.std(axis=(2, 4))], axis=-1)
+    half = SUPERPIXEL_PX // 2
+    rightward = squares[:, :, :, :, half:].mean(axis=(2, 4)) - squares[:, :, :, :, :half].mean(axis=(2, 4))
+    downward = squares[:, :, half:].mean(axis=(2, 4)) - squares[:, :, :half].mean(axis=(2, 4))
+    here = np.concatenate([squares.mean(axis=(2, 4)), squares.std(axis=(2, 4)), rightward, downward], axis=-1)
     padded = np.pad(here, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
     around = sum(padded[:, row : row + size, column : column + size] for row in range(3) for column in range(3)) / 9
     whole = np.broadcast_to(here.mean(axis=(1, 2), keepdims=True), here.shape)
