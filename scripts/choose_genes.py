@@ -6,6 +6,7 @@ from _stage import Stage
 
 stage = Stage("choose_genes", __doc__, inputs=["splits", "expression@"], outputs=["targets"], record=False)
 stage.option("--task", required=True, type=json.loads, help="the task's row of the tasks table, as JSON")
+stage.option("--listed", action="append", default=[], help="a gene of the task's list; once for each")
 stage.option("--protocol", required=True, help="how genes are chosen (a module of protocols/)")
 
 
@@ -21,6 +22,7 @@ def work(args):
         read_json(args.splits),
         dict(zip(args.samples, args.expression, strict=True)),
         args.targets,
+        args.listed,
     )
 
 

@@ -65,6 +65,7 @@ rule choose_genes:
             {
                 "samples": TABLES.task_samples(wildcards.task),
                 "task": row_json(TABLES.tasks[wildcards.task]),
+                **options.listed_genes(TABLES.tasks[wildcards.task]),
             }
         ),
         expression=per_sample("st.h5ad"),

@@ -11,15 +11,21 @@ from tqdm import tqdm
 
 from spotweave.benchmark.targets import Chosen, Spots, write_targets
 from spotweave.benchmark.tasks import Task
+from spotweave.expression.gene_lists import VARIABLE
 from spotweave.expression.gene_names import why_they_do_not_meet
-from spotweave.expression.genes import most_variable_genes
+from spotweave.expression.gene_sets import choose, chosen_from_training
 from spotweave.expression.samples import Expression, columns, read_expression, with_meeting_genes
 from spotweave.folds import rows_of, samples_of, shared_samples
 from spotweave.protocols import Protocol
 
 
 def choose_genes(
-    task: Task, protocol: Protocol, splits: Mapping[str, Any], expression: Mapping[str, Path], path: Path
+    task: Task,
+    protocol: Protocol,
+    splits: Mapping[str, Any],
+    expression: Mapping[str, Path],
+    path: Path,
+    listed: Sequence[str] = (),
 ) -> None:
     """Write `targets.h5` of a task under a protocol.
 
@@ -31,13 +37,16 @@ def choose_genes(
         Sample id -> `st.h5ad`. Samples outside the folds, refused ones among them, are not read.
     path
         The file to write.
+    listed
+        The names of the task's list of genes, where it names one.
     """
     names = samples_of(splits)
     read = [read_expression(expression[name], name) for name in tqdm(names, desc="expression", disable=None)]
     counts = dict(zip(names, with_meeting_genes(read), strict=True))
     every = list(counts.values())
+    from_all = protocol.genes_from == "all" and not chosen_from_training(task.genes)
     folds = {
-        split["fold"]: genes_of_fold(task, every if protocol.genes_from == "all" else trained_on(split, counts))
+        split["fold"]: genes_of_fold(task, every if from_all else trained_on(split, counts), listed)
         for split in tqdm(splits["folds"], desc="folds", disable=None)
     }
     union = sorted({gene for chosen in folds.values() for gene in chosen.genes})
@@ -53,15 +62,22 @@ def trained_on(split: Mapping[str, Any], counts: Mapping[str, Expression]) -> li
     return list(chosen.values())
 
 
-def genes_of_fold(task: Task, chosen_on: Sequence[Expression]) -> Chosen:
+def genes_of_fold(task: Task, chosen_on: Sequence[Expression], listed: Sequence[str] = ()) -> Chosen:
     """The genes that these samples choose, alphabetical; the reason where there are none."""
-    genes = most_variable_genes(chosen_on, task.n_genes, task.min_spot_share)
+    genes = choose(task.genes, chosen_on, task.n_genes, task.min_spot_share, listed)
+    if listed and len(genes) < len(listed):
+        lost = sorted(set(listed) - set(genes))
+        named = ", ".join(lost[:5])
+        print(f"task {task.name}: {len(lost)} of {len(listed)} listed genes are not in every sample: {named} ...")
     if genes:
         return Chosen(genes)
+    if listed:
+        return Chosen([], f"no gene of the list {task.genes} is in every sample")
     names = [sample.sample_id for sample in chosen_on]
     why = why_they_do_not_meet(names, [sample.genes.tolist() for sample in chosen_on])
     share = f"{task.min_spot_share:.0%}"
-    return Chosen([], why or f"no gene is counted in {share} of the spots of every sample it is chosen on")
+    also = "" if task.genes == VARIABLE else f" and fits genes = {task.genes}"
+    return Chosen([], why or f"no gene is counted in {share} of the spots of every sample it is chosen on{also}")
 
 
 def spots_of(expression: Expression, genes: Sequence[str]) -> Spots:

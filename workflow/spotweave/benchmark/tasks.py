@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from spotweave.expression.gene_lists import VARIABLE
 from spotweave.splitting import DEFAULT
 
 DEFAULT_MIN_SPOT_SHARE = "0.10"
@@ -26,6 +27,8 @@ class Task:
         A module of `splitting`, and the width of the band that it leaves between training and test spots, um.
     order
         Sample ids as the row lists them; empty where it takes whole cohorts.
+    genes
+        How genes are chosen, or which list of them (`expression.gene_lists`).
     """
 
     name: str
@@ -36,6 +39,7 @@ class Task:
     split: str = DEFAULT
     guard_um: float = 0.0
     order: tuple[str, ...] = ()
+    genes: str = VARIABLE
 
     @classmethod
     def from_row(cls, row: Mapping[str, str]) -> Task:
@@ -49,4 +53,5 @@ class Task:
             split=row.get("split", DEFAULT),
             guard_um=float(row.get("guard_um") or 0),
             order=tuple(row.get("samples", "").split()),
+            genes=row.get("genes") or VARIABLE,
         )

@@ -7,5 +7,8 @@
 `held_out`   training spots that choose the epoch, and no others
 `epochs`     the loop: seeds, checkpoints, the best epoch
 `patchwise`  methods that see one patch at a time
+`guided`     methods that are shown known spots like the one they predict
+`superpixelwise` a method that says of squares of a patch what its spots are means of
+`ranges`     genes from 0 to 1
 `fitted`     a trained network as a method, on disk and back
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from spotweave.expression.gene_lists import VARIABLE, list_fault
 from spotweave.registry import Registry, nearest
 from spotweave.splitting import DEFAULT, SPLITTINGS
 from spotweave.tables import selection
@@ -28,7 +29,8 @@ def task_faults(
     cohorts: Mapping[str, tuple[str, ...]],
     columns: Iterable[str],
 ) -> list[str]:
-    """What is wrong with a task's row: cohorts and samples that the tables do not have, a query, a way of splitting.
+    """What is wrong with a task's row: cohorts and samples that the tables do not have, a query, genes, a way of
+    splitting.
 
     Parameters
     ----------
@@ -38,6 +40,8 @@ def task_faults(
         The columns that a query may name.
     """
     faults = [*_split_faults(where, row), *_query_faults(where, row, samples, columns)]
+    unlisted = list_fault(row.get("genes", VARIABLE))
+    faults += [f"{where}:genes: {unlisted}"] if unlisted else []
     for cohort in row.get("cohorts", "").split():
         if cohort not in cohorts:
             faults.append(f"{where}:cohorts: {cohort!r} is not in the configuration, {nearest(cohort, cohorts)}")

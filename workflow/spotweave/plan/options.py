@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
+from spotweave.expression.gene_lists import VARIABLE, list_path, read_list
 from spotweave.plan.statements import stated_alignment
 from spotweave.plan.tables import Tables
 from spotweave.readers import READERS
@@ -18,6 +19,12 @@ REMARKS = {"notes", "licence", "gated", "gpu", "seen"}
 def without_remarks(row: Mapping[str, str]) -> Row:
     """A row of a table as a job sees it: rewording a remark rebuilds nothing."""
     return {name: cell for name, cell in row.items() if name not in REMARKS}
+
+
+def listed_genes(row: Mapping[str, str]) -> dict[str, list[str]]:
+    """The option with the names of the list of genes that a task's row names; none where it names no list."""
+    path = list_path(row.get("genes", VARIABLE))
+    return {} if path is None else {"listed": read_list(path)}
 
 
 def array_options(tables: Tables, sample: str) -> str:
