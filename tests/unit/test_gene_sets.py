@@ -110,6 +110,22 @@ def test_planted_genes_are_chosen():
         assert choose(name, samples, 3, 1.1) == []
 
 
+def test_the_genes_of_highest_mean_are_those_that_the_published_script_kept():
+    with np.load(real("data/method_oracles/egn_v2_graph.npz")) as file:
+        counts = [file[f"in/section{section}_counts"] for section in range(6)]
+        kept = file["out/kept_gene_index"].astype(int).tolist()
+    names = [f"G{number:03d}" for number in range(counts[0].shape[1])]
+    samples = [expression(f"s{number}", own, names) for number, own in enumerate(counts)]
+    assert choose("mean", samples, len(kept), 0.0) == [names[index] for index in kept]
+
+
+def test_genes_of_equal_mean_go_by_the_name_that_sorts_last():
+    counts = np.array([[1, 5, 2, 0, 2], [3, 5, 2, 0, 2]])
+    sample = expression("s", counts, ["A", "B", "C", "D", "E"])
+    assert choose("mean", [sample], 3, 0.0) == ["B", "C", "E"]
+    assert choose("mean", [sample], 2, 0.0) == ["B", "E"]
+
+
 def genes_of(cohort, genes, protocol="hest_exact", listed=()):
     path = cohort.folder / "targets.h5"
     task = replace(TASK, genes=genes)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 VARIABLE = "variable"
 # Those of `gene_sets.CHOICES`, which imports what they need.
-CHOICES = ("train_hvg", "moran", "sparse")
+CHOICES = ("train_hvg", "moran", "sparse", "mean")
 LISTS = Path(__file__).resolve().parents[3] / "resources/genes"
 
 

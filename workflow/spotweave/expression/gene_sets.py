@@ -101,6 +101,17 @@ def sparse_genes(samples: Sequence[Expression], n_genes: int, min_spot_share: fl
     return sorted(names[index] for index in best[:n_genes])
 
 
+def genes_by_mean(samples: Sequence[Expression], n_genes: int, min_spot_share: float) -> list[str]:
+    """The genes of highest mean count over all spots, alphabetical: as ST-Net and EGN choose theirs.
+
+    Ties go to the name that sorts last, as in the published code.
+    """
+    names = candidates(samples, min_spot_share)
+    total = sum(np.asarray(columns(sample, names).sum(axis=0, dtype=np.float64)).ravel() for sample in samples)
+    best = np.argsort(total, kind="stable")[::-1][:n_genes] if names else ()
+    return sorted(names[index] for index in best)
+
+
 def listed_genes(names: Sequence[str], samples: Sequence[Expression]) -> list[str]:
     """Those of the names, in their order, that all samples have."""
     common = set.intersection(*(set(sample.genes.tolist()) for sample in samples))
@@ -111,4 +122,5 @@ CHOICES: Final[dict[str, Callable[[Sequence[Expression], int, float], list[str]]
     "train_hvg": genes_by_dispersion,
     "moran": genes_by_place,
     "sparse": sparse_genes,
+    "mean": genes_by_mean,
 }

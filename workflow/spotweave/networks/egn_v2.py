@@ -97,7 +97,7 @@ class GraphBridge(nn.Module):
 def _gated_mean(gates: Tensor, parts: tuple[Tensor, ...]) -> Tensor:
     """(E, dim): the parts side by side, each gate on as many neighbouring channels, and the mean of the parts."""
     joined = torch.cat(parts, dim=-1)
-    gated = joined * gates.repeat_interleave(joined.shape[1] // gates.shape[1], dim=1)
+    gated = (joined.unflatten(1, (gates.shape[1], -1)) * gates[..., None]).flatten(1)
     return gated.unflatten(1, (len(parts), -1)).mean(dim=1)
 
 

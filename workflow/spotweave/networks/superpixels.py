@@ -106,12 +106,13 @@ def tokens(images: Images, network: Any) -> Features:
     used = images[:, : size * SUPERPIXEL_PX, : size * SUPERPIXEL_PX]
     colour = used.reshape(len(used), size, SUPERPIXEL_PX, size, SUPERPIXEL_PX, 3).mean(axis=(2, 4)) / 255
     parts = []
+    device = next(network.parameters()).device
     with torch.inference_mode():
         for start in range(0, len(used), BATCH):
-            scaled = torch.from_numpy(used[start : start + BATCH]).permute(0, 3, 1, 2).float() / 127.5 - 1
+            scaled = torch.from_numpy(used[start : start + BATCH]).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
             found = network.forward_features(scaled)
             whole = found[:, :1].expand(-1, size * size, -1)
-            parts.append(torch.cat([found[:, 1:], whole], dim=-1).unflatten(1, (size, size)).numpy())
+            parts.append(torch.cat([found[:, 1:], whole], dim=-1).unflatten(1, (size, size)).cpu().numpy())
     return np.concatenate([np.concatenate(parts), colour], axis=-1, dtype=np.float32)
 
 
