@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from real_data import real
+from method_oracle import Oracle, parameters
 from spotweave.exemplars.graphs import window_edges
 from spotweave.networks import egn_v1, egn_v2
 from spotweave.networks.correlation_loss import mse_and_correlation, pearson_by_gene
@@ -18,35 +18,8 @@ TINY_V1 = {
 TINY_V2 = {"n_layers": 2, "dim": 24, "score_dim": 12, "feature_dim": 7}
 
 
-class Oracle:
-    """Arrays of the published code by name, as tensors."""
-
-    def __init__(self, name):
-        with np.load(real("data/method_oracles", f"{name}.npz")) as file:
-            self.arrays = {key: torch.from_numpy(file[key]) for key in file.files}
-
-    def __getitem__(self, key):
-        return self.arrays[key]
-
-    def state(self):
-        return self.group("state/")
-
-    def group(self, front):
-        return {key.removeprefix(front): value for key, value in self.arrays.items() if key.startswith(front)}
-
-    def as_built(self):
-        """The state with the tensors of one value put back to it."""
-        state = self.state()
-        return state | {key: torch.full_like(state[key], float(value)) for key, value in self.group("const/").items()}
-
-
 def close(found, wanted, atol):
     torch.testing.assert_close(found, wanted, rtol=0, atol=atol)
-
-
-def parameters(build):
-    with torch.device("meta"):
-        return sum(parameter.numel() for parameter in build().parameters())
 
 
 @pytest.fixture(scope="module")

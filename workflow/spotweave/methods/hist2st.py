@@ -36,7 +36,7 @@ PRESETS = {
     "tiny": {
         "size_px": 16, "patch": 4, "channels": 16, "kernel": 3, "mixers": 1, "blocks": 1, "steps": 1, "heads": 1,
         "dropout": 0.0, "looks": 1, "zinb": 0.01, "distil": 0.01, "epochs": 80, "rate": 5e-3, "standardise": True,
-        "input": "measured", "places": 16, "reach": 2, "spots_at_once": 12,
+        "input": "measured", "places": 16, "reach": 2, "spots_at_once": 20,
     },
 }  # fmt: skip
 

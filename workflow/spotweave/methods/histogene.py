@@ -31,7 +31,7 @@ PRESETS = {
     },
     "tiny": {
         "size_px": 8, "dim": 32, "layers": 1, "heads": 1, "dropout": 0.0, "epochs": 60, "rate": 5e-3,
-        "standardise": True, "input": "measured", "places": 16, "reach": None, "spots_at_once": 12,
+        "standardise": True, "input": "measured", "places": 16, "reach": None, "spots_at_once": 20,
     },
 }  # fmt: skip
 

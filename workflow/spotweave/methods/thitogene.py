@@ -36,7 +36,7 @@ PRESETS = {
     "tiny": {
         "size_px": 48, "capsules": 8, "width": 8, "layers": 1, "heads": 1, "feed": 32, "graph_heads": 4,
         "graph_dim": 32, "graph_out": 32, "head_dim": 64, "dropout": 0.0, "epochs": 150, "rate": 1e-3,
-        "standardise": True, "input": "measured", "places": 16, "reach": 0, "spots_at_once": 12,
+        "standardise": True, "input": "measured", "places": 16, "reach": 0, "spots_at_once": 20,
     },
 }  # fmt: skip
 

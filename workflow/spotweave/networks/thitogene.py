@@ -29,7 +29,7 @@ class THItoGene(nn.Module):
     Parameters
     ----------
     side
-        Of a patch, px; 48 or more.
+        Of a patch, px; 44 or more.
     capsules, width
         Capsules of a patch and features of each; two rows for its place are added to them.
     layers, heads, feed
@@ -108,7 +108,7 @@ def _left(side: int) -> int:
     for _, kernel, stride in CONVOLUTIONS:
         left = (left - kernel) // stride + 1
     if left < 1:
-        raise ValueError(f"patches of {side} px are too small for its convolutions, allowed: 48 px or more")
+        raise ValueError(f"patches of {side} px are too small for its convolutions, allowed: 44 px or more")
     return left
 
 
