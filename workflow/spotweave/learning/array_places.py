@@ -1,0 +1,36 @@
+"""Places on a section's array, as networks with a vector for each column and row want them: small whole numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+def steps_of(positions: Array) -> Array:
+    """(N, 2) positions in steps of the array from its upper left spot, not rounded.
+
+    A step is the median distance of a spot from the nearest other; whatever the unit of the positions. Of spots that lie
+    in rows with half a step between them the columns are half numbers.
+    """
+    positions = np.asarray(positions, dtype=np.float64)
+    if len(positions) < 2:
+        return np.zeros_like(positions)
+    from scipy.spatial import KDTree
+
+    nearest = KDTree(positions).query(positions, k=2)[0][:, 1]
+    step = float(np.median(nearest[nearest > 0])) if (nearest > 0).any() else 1.0
+    found: Array = (positions - positions.min(axis=0)) / step
+    return found
+
+
+def places_of(steps: Array, places: int) -> NDArray[np.int64]:
+    """(N, 2) whole numbers from 0 to `places` - 1.
+
+    Rounded; a section of more columns or rows is made to fit, both axes by the same factor, so that neighbours may share
+    a number but none lies beyond the table.
+    """
+    most = float(steps.max(initial=0))
+    shrunk = steps * min(1.0, (places - 1) / most) if most > 0 else steps
+    return np.rint(shrunk).astype(np.int64)
