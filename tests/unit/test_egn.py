@@ -185,6 +185,18 @@ def test_only_the_mended_second_version_reads_the_expression_of_exemplars(second
     assert moved[1] > 0.1
 
 
+@torch.no_grad()
+@pytest.mark.parametrize(("published", "reads"), [(True, False), (False, True)])
+def test_bridges_read_expression_by_a_way_of_their_own(published, reads):
+    torch.manual_seed(3)
+    network = EgnV2(5, **TINY_V2, published_slice=published)
+    network.exemplar_in.weight[:, 7:] = 0  # as a node, an exemplar says nothing of its expression
+    edges = Edges(torch.tensor([[0], [1]]), torch.tensor([[0, 1], [0, 1]]), torch.tensor([[0], [1]]))
+    features = torch.randn(2, 7), torch.randn(2, 7)
+    moved = network(*features, torch.zeros(2, 5), edges) - network(*features, torch.ones(2, 5), edges)
+    assert bool(moved.abs().max() > 1e-4) == reads
+
+
 def test_more_genes_than_channels_run_only_where_mended():
     EgnV2(25, **TINY_V2)
     with pytest.raises(ValueError, match="25 genes, but it reads their expression from 24 hidden channels"):
