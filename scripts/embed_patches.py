@@ -23,7 +23,9 @@ stage.option(
     help="a recipe's weight files; empty ones (no fold) are skipped",
 )
 stage.option("--weights-folder", type=Path, help="where a relative path of a weights file lies; the working folder")
-stage.option("--scratch", type=Path, help="a folder in which a job that is killed leaves what the next one goes on from")
+stage.option(
+    "--scratch", type=Path, help="a folder in which a job that is killed leaves what the next one goes on from"
+)
 stage.option("--batch", type=int, default=64, help="patches at a time")
 stage.option("--threads", type=int, default=1)
 stage.option("--seed", type=int, default=0, help="of random weights")

@@ -18,7 +18,9 @@ stage.option("--protocol", required=True, help="what the method has to keep to (
 stage.option("--predictor", required=True, type=json.loads, help="JSON: the method's row of the table of methods")
 stage.option("--patches", help="path of a sample's patches, with {sample} in it; for kinds that need them")
 stage.option("--slides", help="path of a slide, with {sample} in it; for patches without pictures")
-stage.option("--model", type=Path, help="a folder to keep what was trained in, and checkpoints while it is; for networks")
+stage.option(
+    "--model", type=Path, help="a folder to keep what was trained in, and checkpoints while it is; for networks"
+)
 stage.option("--seed", required=True, type=int, help="of whatever the method draws")
 stage.option("--threads", type=int, default=1, help="results are equal to the last bit for equal numbers of threads")
 

@@ -4,7 +4,13 @@ import json
 
 from _stage import Stage
 
-stage = Stage("make_splits", __doc__, inputs=["records@", "fingerprints@", "expression@", "alignments@"], outputs=["splits"], record=False)
+stage = Stage(
+    "make_splits",
+    __doc__,
+    inputs=["records@", "fingerprints@", "expression@", "alignments@"],
+    outputs=["splits"],
+    record=False,
+)
 stage.option("--donors", nargs="+", action="extend", required=True, help="the donor of each sample, in their order")
 stage.option("--cohorts", nargs="+", action="extend", required=True, help="the cohort of each sample, in their order")
 stage.option("--known", required=True, type=json.loads, help="rows of resources/identities.csv, as JSON")

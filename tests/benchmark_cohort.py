@@ -19,9 +19,9 @@ from spotweave.benchmark.folds_table import FoldRow
 from spotweave.benchmark.predictions import Prediction, write_prediction
 from spotweave.benchmark.scoring import Scoring, score_fold
 from spotweave.benchmark.splits import make_splits
-from spotweave.splitting import Member
 from spotweave.benchmark.targets import Targets
 from spotweave.benchmark.tasks import Task
+from spotweave.splitting import Member
 
 DIMENSIONS, GENES = 16, 60
 TASK = Task("demo", 20, None, 0.1, "simulated")

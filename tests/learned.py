@@ -32,7 +32,9 @@ def pictured(folder, name, count, *, columns=6, size=32, seed=0):
     told = draw.uniform(-1, 1, (count, 5))
     ramp = np.linspace(-1, 1, size)
     images = 128 + 60 * told[:, None, None, :3] + np.zeros((count, size, size, 3))
-    images += 40 * told[:, 3, None, None, None] * ramp[:, None, None] + 40 * told[:, 4, None, None, None] * ramp[:, None]
+    images += (
+        40 * told[:, 3, None, None, None] * ramp[:, None, None] + 40 * told[:, 4, None, None, None] * ramp[:, None]
+    )
     images = np.clip(images + draw.normal(0, 2, images.shape), 0, 255).astype(np.uint8)
     spots = [f"{name}{row}" for row in range(count)]
     folder.mkdir(parents=True, exist_ok=True)

@@ -27,8 +27,8 @@ torch.set_num_threads(1)
 network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16 * 16 * 3, 512))
 encoder = TorchEncoder(network, EncoderSpec("small", "timm_model", 512, 16), "cpu")
 folder = Path({folder!r})
-write_embeddings(folder / "out.h5", folder / "{count}.h5", {{"embeddings": encoder}}, sample="s", encoder="e", batch=256,
-                 scratch=folder / "rows")
+write_embeddings(folder / "out.h5", folder / "{count}.h5", {{"embeddings": encoder}}, sample="s", encoder="e",
+                 batch=256, scratch=folder / "rows")
 """
 
 

@@ -13,9 +13,9 @@ from sklearn.model_selection import GroupKFold
 
 from spotweave.benchmark.splits import inner_folds
 from spotweave.benchmark.splits import make_splits as split
+from spotweave.io import write_refused
 from spotweave.splitting import Member
 from spotweave.splitting._groups import balanced_folds
-from spotweave.io import write_refused
 
 
 def sample(name, donor, *, status="accepted", spots=100):

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-
 from method_oracle import Oracle, parameters
+
 from spotweave.exemplars.graphs import window_edges
 from spotweave.networks import egn_v1, egn_v2
 from spotweave.networks.correlation_loss import mse_and_correlation, pearson_by_gene

@@ -65,8 +65,6 @@ def test_a_row_without_the_scale_of_its_patches_is_refused(arguments):
 
 def test_patches_too_small_for_a_nucleus_and_another_dimension_are_refused():
     assert encoders.patch_fault(ROW, 224) is None
-    assert encoders.patch_fault(ROW, 32) == (
-        "a patch of 16 um holds no whole nucleus: set patch.size_px to 40 or more"
-    )
+    assert encoders.patch_fault(ROW, 32) == ("a patch of 16 um holds no whole nucleus: set patch.size_px to 40 or more")
     with pytest.raises(ValueError, match="dim 7 in the table, it has 52"):
         encoder(dim="7")

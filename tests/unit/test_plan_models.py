@@ -91,7 +91,7 @@ def test_the_committed_tables_are_sound(faults):
             "methods.csv:3:neighbours: empty, allowed: a whole number from 1",
         ),
         ("methods", "neighbours", {"neighbours": "0"}, "methods.csv:3:neighbours: '0', allowed: a whole number from 1"),
-        ("methods", "neighbours", {"nearest": "6"}, "methods.csv:1:nearest: unknown column, allowed: "),
+        ("methods", "neighbours", {"nearest": "6"}, "methods.csv:1:nearest: unknown column, did you mean 'preset'?"),
         (
             "methods",
             "mean_expression",

@@ -1,12 +1,14 @@
-"""ST-Net, HisToGene, Hist2ST and THItoGene against numbers of the published code, closed forms and their own symmetries."""
+"""ST-Net, HisToGene, Hist2ST and THItoGene against the published code's numbers, closed forms and their symmetries."""
+
+import itertools
 
 import numpy as np
 import pytest
 import torch
-from scipy.stats import nbinom
-
 from learned import pictured
 from method_oracle import Oracle, parameters, relative
+from scipy.stats import nbinom
+
 from spotweave.learning import patchwise
 from spotweave.learning.array_places import places_of, steps_of
 from spotweave.learning.sectionwise import _pieces
@@ -136,7 +138,12 @@ def test_hist2st_computes_and_learns_what_the_published_one_does(published_hist2
     said = network(*section, neighbours)
     looks = [network(copy.float(), section[1], neighbours) for copy in oracle["in/aug_patches"]]
     if mode == "eval":
-        wanted = {"pred": said.expression, "zinb_mean": said.mean, "zinb_disp": said.dispersion, "zinb_pi": said.dropout}
+        wanted = {
+            "pred": said.expression,
+            "zinb_mean": said.mean,
+            "zinb_disp": said.dispersion,
+            "zinb_pi": said.dropout,
+        }
         wanted["aug_pred"] = torch.stack([look.expression for look in looks])
         wanted["aug_score"] = torch.stack([look.weight for look in looks])
         wanted["distilled_pred"] = mixture(looks)
@@ -170,7 +177,9 @@ def test_hist2st_computes_and_learns_what_the_published_one_does(published_hist2
 def test_one_spot_without_neighbours_ends_the_published_section_and_no_mended_one(published_hist2st):
     oracle, build, section = published_hist2st
     alone = oracle["in/adjacency_isolated"]
-    assert torch.equal(torch.isnan(build(guarded=False)(*section, alone).expression).float(), oracle["out/isolated_isnan"])
+    assert torch.equal(
+        torch.isnan(build(guarded=False)(*section, alone).expression).float(), oracle["out/isolated_isnan"]
+    )
     assert torch.isfinite(build(guarded=True)(*section, alone).expression).all()
     # Where every spot has neighbours, the guard changes nothing.
     found = build(guarded=True)(*section, oracle["in/adjacency"]).expression
@@ -206,7 +215,9 @@ def test_the_likelihood_of_counts_is_scipys_and_the_published_one(published_hist
     counts, mean, dispersion, dropout = np.array([[0, 1, 7], [3, 0, 40]]), 2.5, 1.7, 0.2
     factors = np.array([0.5, 2.0])
     scaled = mean * factors[:, None]
-    likely = nbinom.pmf(counts, dispersion, dispersion / (dispersion + scaled)) * (1 - dropout) + dropout * (counts == 0)
+    likely = nbinom.pmf(counts, dispersion, dispersion / (dispersion + scaled)) * (1 - dropout) + dropout * (
+        counts == 0
+    )
     like = torch.ones(2, 3, dtype=torch.float64)
     given = torch.from_numpy(counts).double(), like * mean, like * dispersion, like * dropout
     found = zinb_loss(*given, torch.from_numpy(factors))
@@ -356,7 +367,7 @@ def test_a_large_section_is_cut_into_bands_of_neighbours_that_hold_each_spot_onc
     assert sorted(np.concatenate([piece.rows for piece in pieces])) == list(range(50))
     # Across the longer axis, x: their columns meet in one at most.
     columns = [piece.grid[:, 0] for piece in pieces]
-    assert all(after.min() >= before.max() for before, after in zip(columns, columns[1:], strict=False))
+    assert all(after.min() >= before.max() for before, after in itertools.pairwise(columns))
     for piece in pieces:
         assert piece.images.shape == (len(piece.rows), 3, 8, 8)
         assert piece.neighbours.shape == (len(piece.rows),) * 2

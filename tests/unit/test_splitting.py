@@ -54,7 +54,9 @@ def test_whole_groups_are_held_out_and_every_sample_is_tested_once_whatever_the_
         groups = {getattr(member, column) for member in MEMBERS}
         assert len(folds) <= fold_count(way, n_folds, len(groups))
         for fold in folds:
-            sides = [{getattr(one, column) for one in MEMBERS if one.sample_id in fold[side]} for side in ("train", "test")]
+            sides = [
+                {getattr(one, column) for one in MEMBERS if one.sample_id in fold[side]} for side in ("train", "test")
+            ]
             assert all(sides)
             assert way == "cohort" or not sides[0] & sides[1]
             assert sorted(fold["train"] + fold["test"]) == ["a1", "a2", "b1", "b2", "c1"]
@@ -93,7 +95,9 @@ def test_hest_takes_patients_in_the_order_of_the_row_and_halves_them_where_asked
     assert [len(fold["test_donors"]) for fold in load("hest").split(members[:7], Asked(3))] == [2, 3, 2]
 
 
-@pytest.mark.parametrize(("way", "guard_um"), [("blocks", 150.0), ("blocks", 0.0), ("quarters", 0.0), ("quarters", 250.0)])
+@pytest.mark.parametrize(
+    ("way", "guard_um"), [("blocks", 150.0), ("blocks", 0.0), ("quarters", 0.0), ("quarters", 250.0)]
+)
 def test_parts_are_tested_once_and_nothing_within_the_band_is_trained_on(way, guard_um):
     members = [Member("a1", "A", 1), Member("b1", "B", 1), Member("tiny", "C", 1)]
     places = {"a1": lattice(14, 6, turn=0.4), "b1": lattice(5, 13, 200.0, seed=1), "tiny": lattice(3, 1)}

@@ -55,14 +55,16 @@ class ResumedRows:
             path.touch()
             # Rows of a batch that was cut short are computed again.
             os.truncate(path, self.done * width * F32.itemsize)
-            self.files[name] = open(path, "r+b")
+            self.files[name] = open(path, "r+b")  # noqa: SIM115  (closed by __exit__)
             self.files[name].seek(0, os.SEEK_END)
 
     def append(self, rows: Mapping[str, NDArray[np.float32]]) -> None:
         """Add as many rows to each table; they are counted once all of them are on the disk."""
         sizes = {len(values) for values in rows.values()}
         if rows.keys() != self.widths.keys() or len(sizes) != 1:
-            raise ValueError(f"rows for {sorted(rows)}, {sorted(sizes)} of them; as many are due of {sorted(self.widths)}")
+            raise ValueError(
+                f"rows for {sorted(rows)}, {sorted(sizes)} of them; as many are due of {sorted(self.widths)}"
+            )
         for name, values in rows.items():
             if values.shape[1:] != (self.widths[name],):
                 raise ValueError(f"{name}: rows of {values.shape[1:]} numbers, {self.widths[name]} are due")

@@ -36,7 +36,20 @@ def columns(names: Sequence[str]) -> list[str]:
     """Columns of the leaderboard for these metrics; Pearson's come first."""
     ordered = sorted(names, key=lambda name: name != metrics.REQUIRED)
     measured = [column for name in ordered for column in metrics.load(name).COLUMNS]
-    return [*KEYS, "encoder", "probe", "n_folds", *measured, "n_genes", "n_spots", "components", "rank", *TIES, *SEEN, "note"]
+    return [
+        *KEYS,
+        "encoder",
+        "probe",
+        "n_folds",
+        *measured,
+        "n_genes",
+        "n_spots",
+        "components",
+        "rank",
+        *TIES,
+        *SEEN,
+        "note",
+    ]
 
 
 def rank(
@@ -59,8 +72,9 @@ def rank(
         Columns as `columns` says, sorted by task, protocol and rank. A metric's columns are explained in its module;
         `n_genes` is the fewest of a fold, `n_spots` counts the scored test spots of all folds, `components` is the
         fewest principal components of a fold, missing for predictors without any. The rank goes by `pearson_mean_zero`.
-        `TIES` and `SEEN` are empty. Equal scores share a rank. A row has none, and `note` says why, if it has no folds, or
-        lacks a fold or spots that another predictor of its task and protocol was scored on: it may lack the hard ones.
+        `TIES` and `SEEN` are empty. Equal scores share a rank. A row has none, and `note` says why, if it has no
+        folds, or lacks a fold or spots that another predictor of its task and protocol was scored on: it may lack the
+        hard ones.
     """
     folds, scored = beside_the_others(folds), dict(iter(scores.groupby(KEYS, sort=True, observed=True)))
     rows = [

@@ -42,9 +42,7 @@ def of_folds(splits: Mapping[str, Any], patch_um: float) -> list[str]:
     # Spots a patch's side apart share no pixel along either axis only if they are apart by its diagonal.
     near = [split["nearest_um"] for split in folds if split.get("nearest_um", patch_um * 2) < patch_um * 2**0.5]
     if near:
-        found.append(
-            f"training spots {min(near):g} um from test spots: patches of {patch_um:g} um share pixels there"
-        )
+        found.append(f"training spots {min(near):g} um from test spots: patches of {patch_um:g} um share pixels there")
     return found
 
 

@@ -16,8 +16,9 @@ QUANTILES = (0.1, 0.5, 0.9)
 class NucleiMorphology:
     """Measures of the nuclei of each patch.
 
-    `nuclei_per_mm2`, the share of the patch that is nucleus, and of each of `morphology.FEATURES` the mean, the standard
-    deviation and the quantiles .1, .5 and .9 over the nuclei that do not touch the border; 0 where there is none.
+    `nuclei_per_mm2`, the share of the patch that is nucleus, and of each of `morphology.FEATURES` the mean, the
+    standard deviation and the quantiles .1, .5 and .9 over the nuclei that do not touch the border; 0 where there is
+    none.
 
     Parameters
     ----------

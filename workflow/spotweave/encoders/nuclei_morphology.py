@@ -1,7 +1,7 @@
 """How many nuclei a patch shows, and how large and round they are: `classical` nuclei and their features. No weights.
 
-What a pathologist would measure first, and a floor that says what a learned encoder adds to it. Each patch is measured by
-itself, its stain too, so that its numbers do not depend on the slide's other patches.
+What a pathologist would measure first, and a floor that says what a learned encoder adds to it. Each patch is measured
+by itself, its stain too, so that its numbers do not depend on the slide's other patches.
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +19,7 @@ from spotweave.finetune.contrast import info_nce, rankme, recall_at_1
 from spotweave.finetune.recipe import Recipe
 from spotweave.finetune.towers import ExpressionTower, freeze
 from spotweave.networks.backbone import backbone, seeded
+from spotweave.networks.repeatable import deterministic
 from spotweave.networks.spec import EncoderSpec
 from spotweave.networks.tower import ImageTower, tower_spec
 from spotweave.networks.transform import Transform, pick_device
@@ -188,18 +188,3 @@ def fit(
 def _state(trainer: Trainer) -> dict[str, float]:
     image, expression = trainer.embed()
     return {"recall_at_1": recall_at_1(image, expression), "rankme": rankme(image)}
-
-
-@contextlib.contextmanager
-def deterministic() -> Iterator[None]:
-    """torch picks algorithms that give the same bits every time, or says that it has none."""
-    memory: Any = torch.utils.deterministic
-    was = torch.are_deterministic_algorithms_enabled(), memory.fill_uninitialized_memory
-    torch.use_deterministic_algorithms(True)
-    # Nothing here reads memory that it has not written; filling it would only take time.
-    memory.fill_uninitialized_memory = False
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(was[0])
-        memory.fill_uninitialized_memory = was[1]

@@ -11,8 +11,8 @@ Array = NDArray[np.float64]
 def steps_of(positions: Array) -> Array:
     """(N, 2) positions in steps of the array from its upper left spot, not rounded.
 
-    A step is the median distance of a spot from the nearest other; whatever the unit of the positions. Of spots that lie
-    in rows with half a step between them the columns are half numbers.
+    A step is the median distance of a spot from the nearest other; whatever the unit of the positions. Of spots that
+    lie in rows with half a step between them the columns are half numbers.
     """
     positions = np.asarray(positions, dtype=np.float64)
     if len(positions) < 2:
@@ -28,8 +28,8 @@ def steps_of(positions: Array) -> Array:
 def places_of(steps: Array, places: int) -> NDArray[np.int64]:
     """(N, 2) whole numbers from 0 to `places` - 1.
 
-    Rounded; a section of more columns or rows is made to fit, both axes by the same factor, so that neighbours may share
-    a number but none lies beyond the table.
+    Rounded; a section of more columns or rows is made to fit, both axes by the same factor, so that neighbours may
+    share a number but none lies beyond the table.
     """
     most = float(steps.max(initial=0))
     shrunk = steps * min(1.0, (places - 1) / most) if most > 0 else steps

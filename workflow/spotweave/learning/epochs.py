@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,9 +18,9 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from spotweave.finetune.training import deterministic
-from spotweave.methods import CannotPredict
 from spotweave.networks.pooling import seeded
+from spotweave.networks.repeatable import deterministic
+from spotweave.spots import CannotPredict
 
 CHECKPOINT = "checkpoint.pt"
 
@@ -120,7 +119,7 @@ class Epochs:
         state = {name: part.state_dict() for name, part in self._parts().items()}
         part = scratch / f"{CHECKPOINT}.part"
         torch.save({"key": key, "history": vars(history), "best": dict(best), **state}, part)
-        os.replace(part, scratch / CHECKPOINT)
+        part.replace(scratch / CHECKPOINT)
 
     def _resumed(self, scratch: Path | None, key: str) -> tuple[History, dict[str, Any]]:
         path = None if scratch is None else scratch / CHECKPOINT

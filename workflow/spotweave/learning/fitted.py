@@ -20,8 +20,8 @@ from torch import nn
 from spotweave.io import read_json, write_json
 from spotweave.learning.epochs import History
 from spotweave.learning.scaling import Scaling
-from spotweave.methods import Sample, Training, TrainingSample
 from spotweave.networks.transform import pick_device
+from spotweave.spots import Sample, Training, TrainingSample
 
 NETWORK, MODEL = "network.safetensors", "model.json"
 # Of everything shown to it: network, sample, settings -> (N, G) as it learned them.
@@ -58,7 +58,9 @@ class Fitted:
         self.details.update(
             epochs=len(history.loss),
             best_epoch=history.best_epoch + 1,
-            chosen_by=f"{sum(len(known.totals) for known in hold)} held-out training spots" if hold else "the last epoch",
+            chosen_by=f"{sum(len(known.totals) for known in hold)} held-out training spots"
+            if hold
+            else "the last epoch",
             held_out_pearson=history.score[history.best_epoch] if history.score else None,
             parameters=sum(one.numel() for one in self.network.parameters()),
             behaviour=self.settings["behaviour"],
@@ -102,9 +104,7 @@ class Fitted:
         )
 
     @classmethod
-    def load(
-        cls, folder: Path, build: Callable[[Mapping[str, Any], int], nn.Module], answer: Answer
-    ) -> Fitted:
+    def load(cls, folder: Path, build: Callable[[Mapping[str, Any], int], nn.Module], answer: Answer) -> Fitted:
         """Read a folder that `save` wrote.
 
         Parameters

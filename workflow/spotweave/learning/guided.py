@@ -29,12 +29,12 @@ from spotweave.learning.fitted import Fitted
 from spotweave.learning.images import read_images
 from spotweave.learning.ranges import range_of
 from spotweave.learning.settings import PUBLISHED, settings_of
-from spotweave.methods import CannotPredict, Job, Sample, Training
 from spotweave.networks.backbone import Backbone, backbone
 from spotweave.networks.correlation_loss import mse_and_correlation
 from spotweave.networks.pooling import seeded
 from spotweave.networks.spec import EncoderSpec
 from spotweave.networks.transform import pick_device
+from spotweave.spots import CannotPredict, Job, Sample, Training
 
 Settings = Mapping[str, Any]
 TRUNK_BATCH = 32

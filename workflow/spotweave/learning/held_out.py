@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from spotweave.methods import Sample, Training, TrainingSample
+from spotweave.spots import Sample, Training, TrainingSample
 
 Array = NDArray[np.float64]
 
@@ -15,8 +15,8 @@ Array = NDArray[np.float64]
 def split(training: Training) -> tuple[list[TrainingSample], list[TrainingSample]]:
     """Spots to learn from, and spots to choose the epoch by: one inner fold, the smallest that is a fair share.
 
-    Inner folds hold out donors, samples or blocks together. The smallest of a tenth of the spots or more is held out, so
-    that as much as possible is learned from; with one fold alone nothing is, and the last epoch is kept.
+    Inner folds hold out donors, samples or blocks together. The smallest of a tenth of the spots or more is held out,
+    so that as much as possible is learned from; with one fold alone nothing is, and the last epoch is kept.
     """
     folds = np.concatenate([known.inner_folds for known in training.samples])
     numbers, counts = np.unique(folds, return_counts=True)

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from spotweave.methods import CannotPredict, Sample
+from spotweave.spots import CannotPredict, Sample
 
 
 def read_images(sample: Sample, size_px: int, patch_um: float | None = None) -> NDArray[np.uint8]:
@@ -30,8 +30,8 @@ def read_images(sample: Sample, size_px: int, patch_um: float | None = None) -> 
             um_per_px = sample.patch_um_per_px
             if patch_um > side_px * um_per_px * (1 + 1e-9):
                 raise CannotPredict(
-                    f"it looks at {patch_um:g} um, and patches are {side_px * um_per_px:g} um wide: set patch.size_px to"
-                    f" {patch_um / um_per_px:.0f} or more, or a smaller patch_um in its row"
+                    f"it looks at {patch_um:g} um, and patches are {side_px * um_per_px:g} um wide: set patch.size_px"
+                    f" to {patch_um / um_per_px:.0f} or more, or a smaller patch_um in its row"
                 )
             side_px = round(patch_um / um_per_px)
         margin = (images.shape[1] - side_px) // 2

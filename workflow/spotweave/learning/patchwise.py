@@ -19,9 +19,9 @@ from spotweave.learning.images import read_images
 from spotweave.learning.scaling import Scaling
 from spotweave.learning.settings import settings_of
 from spotweave.learning.symmetries import EIGHT, laid, laid_at_random
-from spotweave.methods import Job, Sample, Training, TrainingSample
 from spotweave.networks.pooling import seeded
 from spotweave.networks.transform import pick_device
+from spotweave.spots import Job, Sample, Training, TrainingSample
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 PREDICTED_AT_ONCE = 64
@@ -84,9 +84,7 @@ class Patchwise:
             found = np.concatenate([fitted.scaling.predicted(predicted(network, own, settings)) for _, own in held])
             return held_out.mean_pearson(truth[:, scaling.varies], found[:, scaling.varies])
 
-        loop = Epochs(
-            network, optimiser, step, score if hold else None, settings["epochs"], settings.get("patience")
-        )
+        loop = Epochs(network, optimiser, step, score if hold else None, settings["epochs"], settings.get("patience"))
         spots = [spot for known in training.samples for spot in known.sample.spots]
         key = key_of(
             dict(row), job.seed, list(training.genes), spots, targets.cpu().numpy(), _digest(images), str(device)
@@ -104,7 +102,9 @@ class Patchwise:
     def _fitted(
         self, network: nn.Module, scaling: Scaling, settings: Settings, training: Training, row: Mapping[str, str]
     ) -> Fitted:
-        return Fitted(self.kind, network, scaling, dict(settings), training.genes, Fitted.trained_on(training, row), _answer)
+        return Fitted(
+            self.kind, network, scaling, dict(settings), training.genes, Fitted.trained_on(training, row), _answer
+        )
 
 
 class Normalised(nn.Module):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from spotweave.learning.scaling import Scaling
-from spotweave.methods import TrainingSample
+from spotweave.spots import TrainingSample
 
 
 def range_of(samples: Sequence[TrainingSample]) -> Scaling:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spotweave.methods import TrainingSample
+from spotweave.spots import TrainingSample
 
 Array = NDArray[np.float64]
 

@@ -23,10 +23,10 @@ from spotweave.learning.fitted import Fitted
 from spotweave.learning.images import read_images
 from spotweave.learning.scaling import Scaling
 from spotweave.learning.settings import PUBLISHED, settings_of
-from spotweave.methods import CannotPredict, Job, Sample, Training
 from spotweave.networks.places import neighbour_matrix
 from spotweave.networks.pooling import seeded
 from spotweave.networks.transform import pick_device
+from spotweave.spots import CannotPredict, Job, Sample, Training
 
 Settings = Mapping[str, Any]
 
@@ -77,7 +77,8 @@ class Sectionwise:
     presets
         Its table of settings. All have `size_px`, `epochs`, `standardise`, `input` (`raw`: 0 to 255, as the published
         codes have it; `measured`: by mean and deviation of the training pixels), `places`, `reach` (of a neighbour, in
-        steps of the array; 0 for whatever distance, blank for a network that asks for no neighbours) and `spots_at_once`.
+        steps of the array; 0 for whatever distance, None for a network that asks for no neighbours) and
+        `spots_at_once`.
     build
         Takes settings and the number of genes; the network.
     predict
@@ -112,7 +113,9 @@ class Sectionwise:
                 known.append(Known(*(torch.from_numpy(value[piece.rows]).to(device) for value in values)))
         held = [(one, [piece.to(device) for piece in _pieces(one.sample, settings)]) for one in hold]
         with seeded(job.seed):
-            network = Sectional(self.build(settings, len(training.genes)), *_input(settings["input"], pieces)).to(device)
+            network = Sectional(self.build(settings, len(training.genes)), *_input(settings["input"], pieces)).to(
+                device
+            )
         varies = torch.from_numpy(scaling.varies).to(device)
         optimiser, schedule = self.optimiser(network.parameters(), settings)
 
@@ -190,8 +193,8 @@ def _pieces(sample: Sample, settings: Settings) -> Iterator[Piece]:
     published, places = settings["behaviour"] == PUBLISHED, settings["places"]
     if published and steps.max(initial=0) > places - 0.5:
         raise CannotPredict(
-            f"{sample.name} has {math.ceil(steps.max()) + 1} columns or rows, and as published it has vectors for {places}:"
-            " set behaviour to mended, which makes them fit"
+            f"{sample.name} has {math.ceil(steps.max()) + 1} columns or rows, and as published it has vectors for"
+            f" {places}: set behaviour to mended, which makes them fit"
         )
     axis = int(np.argmax(np.ptp(steps, axis=0)))
     order = np.lexsort((steps[:, 1 - axis], steps[:, axis]))
@@ -204,9 +207,7 @@ def _pieces(sample: Sample, settings: Settings) -> Iterator[Piece]:
             neighbours = np.zeros((0, 0), np.float32)
         else:
             reach = settings["reach"] or None
-            neighbours = neighbour_matrix(
-                grid if published else steps[rows], reach=reach, self_loops=not published
-            )
+            neighbours = neighbour_matrix(grid if published else steps[rows], reach=reach, self_loops=not published)
         yield Piece(rows, own, torch.from_numpy(grid), torch.from_numpy(neighbours))
 
 

@@ -30,7 +30,7 @@ COLUMNS: dict[str, dict[str, Any]] = {
         "pattern": "^[1-9][0-9]{0,3}$",
     },
     "patch_um": {
-        "description": "Side of the square of tissue that it sees of a spot, um, cut out of the patch; blank for all of it",
+        "description": "Side of the square of tissue that it sees of a spot, um, out of the patch; blank for all of it",
         "allowed": "a number from 10 to 9999",
         "type": "string",
         "pattern": "^[1-9][0-9]{1,3}(\\.[0-9]+)?$",

@@ -19,12 +19,12 @@ from spotweave.learning.fitted import Fitted
 from spotweave.learning.images import read_images
 from spotweave.learning.ranges import range_of
 from spotweave.learning.settings import PUBLISHED, settings_of
-from spotweave.methods import CannotPredict, Job, Sample, Training, TrainingSample
 from spotweave.networks import superpixels
 from spotweave.networks.disks import SUPERPIXEL_PX
 from spotweave.networks.istar import Ensemble, Regressor, batch_size, finite_mean, median, spot_loss
 from spotweave.networks.pooling import seeded
 from spotweave.networks.transform import pick_device
+from spotweave.spots import CannotPredict, Job, Sample, Training, TrainingSample
 
 Settings = Mapping[str, Any]
 N_FEATURES = {"tokens": superpixels.TOKENS_DIM, "colour": superpixels.COLOUR_DIM}

@@ -23,8 +23,8 @@ LEARNED = True
 # `published`: lr 1e-6 is of a loss that is summed over a batch of 32.
 PRESETS = {
     "published": {
-        "size_px": 224, "growth": 32, "blocks": [6, 12, 24, 16], "first": 64, "bottleneck": 4, "epochs": 50, "batch": 32,
-        "rate": 1e-6, "standardise": False, "input": "measured", "augment": True, "symmetries": True,
+        "size_px": 224, "growth": 32, "blocks": [6, 12, 24, 16], "first": 64, "bottleneck": 4, "epochs": 50,
+        "batch": 32, "rate": 1e-6, "standardise": False, "input": "measured", "augment": True, "symmetries": True,
     },
     "reduced": {
         "size_px": 64, "growth": 12, "blocks": [3, 4, 4], "first": 24, "bottleneck": 4, "epochs": 30, "batch": 32,

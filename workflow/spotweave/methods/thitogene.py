@@ -1,10 +1,10 @@
-"""THItoGene (Jia et al. 2024, Briefings in Bioinformatics 25, bbad464): capsules within a patch, a transformer and graph
-attention over the section.
+"""THItoGene (Jia et al. 2024, Briefings in Bioinformatics 25, bbad464): capsules within a patch, a transformer and
+graph attention over the section.
 
 Mended against the original: attention sums to 1 over the neighbours that a spot listens to, where the original has it
-over the listeners, and a spot listens to itself too; `squash` keeps its gradient for long vectors; pixels are normalised;
-the epoch is chosen by held-out training spots; places beyond its 64 columns and rows are made to fit. All but the choice
-of the epoch are back with `behaviour` published.
+over the listeners, and a spot listens to itself too; `squash` keeps its gradient for long vectors; pixels are
+normalised; the epoch is chosen by held-out training spots; places beyond its 64 columns and rows are made to fit. All
+but the choice of the epoch and the pixels, which are the preset's, are back with `behaviour` published.
 """
 
 from __future__ import annotations

@@ -20,9 +20,9 @@ class GraphAttention(nn.Module):
     Parameters
     ----------
     over_receivers
-        Whether weights sum to 1 over those that listen to a spot, as the published code has it by an axis that is off by
-        one; else, as published in words, over the neighbours that a spot listens to. A spot that nobody listens to is
-        heard by all alike in the first case, and so is a spot without neighbours in the second.
+        Whether weights sum to 1 over those that listen to a spot, as the published code has it by an axis that is off
+        by one; else, as published in words, over the neighbours that a spot listens to. A spot that nobody listens to
+        is heard by all alike in the first case, and so is a spot without neighbours in the second.
     """
 
     def __init__(self, inputs: int, outputs: int, dropout: float, *, over_receivers: bool) -> None:

@@ -1,4 +1,4 @@
-"""HisToGene (Pang et al. 2021): a transformer over the spots of a section, a token each from all pixels of its patch."""
+"""HisToGene (Pang et al. 2021): a transformer over the spots of a section, a token each of its patch's pixels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where spots of a section are, as networks over sections see it: whole numbers on its array, and who is beside whom."""
+"""Where spots of a section are, as networks over sections see it: places on its array, and who is beside whom."""
 
 from __future__ import annotations
 

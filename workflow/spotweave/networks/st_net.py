@@ -35,10 +35,10 @@ def st_net(
 
 def start_from_mean(network: nn.Module, targets: torch.Tensor) -> None:
     """Zero weights and the mean of (N, G) targets as bias: before the first step every patch gets the training mean."""
-    classifier = network.classifier
-    nn.init.zeros_(classifier.weight)
+    classifier = network.get_submodule("classifier")
     with torch.no_grad():
-        classifier.bias.copy_(targets.mean(dim=0))
+        for name, value in (("weight", torch.zeros(())), ("bias", targets.mean(dim=0))):
+            classifier.get_parameter(name).copy_(value)
 
 
 def summed_squares(predicted: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

@@ -1,5 +1,5 @@
-"""THItoGene (Jia et al. 2024): a dynamic convolution and capsules within a patch, a transformer and graph attention over
-the section."""
+"""THItoGene (Jia et al. 2024): a dynamic convolution and capsules within a patch, a transformer and graph attention
+over the section."""
 
 from __future__ import annotations
 

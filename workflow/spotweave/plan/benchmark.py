@@ -61,7 +61,9 @@ def _split_faults(where: str, row: Row) -> list[str]:
     if unknown:
         return [f"{where}:split: {unknown}"]
     has, needs = SPLITTINGS.constant(way, "COLUMNS", ()), SPLITTINGS.constant(way, "REQUIRED", ())
-    faults = [f"{where}:{name}: blank, allowed: a value, as split {way!r} needs it" for name in needs if name not in row]
+    faults = [
+        f"{where}:{name}: blank, allowed: a value, as split {way!r} needs it" for name in needs if name not in row
+    ]
     return faults + [
         f"{where}:{name}: {row[name]!r} means nothing to split {way!r}, allowed: blank"
         for name in OF_A_WAY
@@ -69,9 +71,7 @@ def _split_faults(where: str, row: Row) -> list[str]:
     ]
 
 
-def _query_faults(
-    where: str, row: Row, samples: Mapping[str, tuple[str, Row]], columns: Iterable[str]
-) -> list[str]:
+def _query_faults(where: str, row: Row, samples: Mapping[str, tuple[str, Row]], columns: Iterable[str]) -> list[str]:
     if "query" not in row:
         return []
     try:

@@ -36,9 +36,12 @@ def _picture_axes(picture: np.ndarray, scale: float, title: str, beside_in: floa
     return figure, axes
 
 
-def _shares(figure_in: tuple[float, float], *place_in: float) -> tuple[float, ...]:
-    """Left, bottom, width and height in inches as shares of the figure."""
-    return tuple(one / figure_in[side % 2] for side, one in enumerate(place_in))
+def _shares(
+    figure_in: tuple[float, float], left_in: float, bottom_in: float, width_in: float, height_in: float
+) -> tuple[float, float, float, float]:
+    """A place in inches as shares of the figure."""
+    across, up = figure_in
+    return left_in / across, bottom_in / up, width_in / across, height_in / up
 
 
 def _save(figure: Figure, target: Path) -> None:
@@ -79,7 +82,7 @@ def spatial_plot(
     )
     discs.set_array(values)
     axes.add_collection(discs)
-    inches = tuple(figure.get_size_inches())
+    inches = float(figure.get_figwidth()), float(figure.get_figheight())
     high_in = inches[1] - MARGIN_IN - TITLE_IN
     place_in = (WIDTH_IN - MARGIN_IN - BAR_IN + 0.1, MARGIN_IN + 0.2 * high_in, 0.2, 0.6 * high_in)
     figure.colorbar(discs, cax=figure.add_axes(_shares(inches, *place_in)), label=label)

@@ -3,7 +3,8 @@
 A way is a module with
 
     split(members: Sequence[Member], asked: Asked) -> list[Fold]
-        Folds of accepted samples, the same whatever their order. Raises `NoFolds`, with the reason, where there are none.
+        Folds of accepted samples, the same whatever their order. Raises `NoFolds`, with the reason, where there are
+        none.
     FOLDS_OVER: str
         What a fold holds out: `donor`, `cohort` or `sample` (as many folds as there are of these, or as asked for), or
         `part` (of every sample: as asked for, or `FOLDS`).
@@ -34,8 +35,9 @@ if TYPE_CHECKING:
 SPLITTINGS = Registry("splitting", "way of splitting")
 DEFAULT = "donor"
 PART = "part"
-# A fold of `splits.json`: `test_donors`, `train` and `test` (sample ids, sorted); of a way over parts, also `test_spots`
-# and `unused_spots` (sample id -> names) and `nearest_um`, the least distance of a training spot from a test spot.
+# A fold of `splits.json`: `test_donors`, `train` and `test` (sample ids, sorted); of a way over parts, also
+# `test_spots` and `unused_spots` (sample id -> names) and `nearest_um`, the least distance of a training spot from a
+# test spot.
 Fold = dict[str, Any]
 
 

@@ -6,6 +6,7 @@ the row lists their samples, a fold closed once it holds its share of them.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 from spotweave.splitting import Asked, Fold, Member, NoFolds
@@ -30,5 +31,5 @@ def split(members: Sequence[Member], asked: Asked) -> list[Fold]:
         raise NoFolds(f"{given} has accepted samples; a fold needs a donor to train on and another to test on")
     count = min(asked.n_folds or len(patients), len(patients))
     bounds = [round(fold * len(patients) / count) for fold in range(count + 1)]
-    held = [set(patients[start:end]) for start, end in zip(bounds, bounds[1:], strict=False)]
+    held = [set(patients[start:end]) for start, end in itertools.pairwise(bounds)]
     return [fold_of(members, {member.sample_id for member in members if member.donor in out}) for out in held]
