@@ -216,6 +216,15 @@ CASES = {
         config={"methods": ["mean_expression", "colour"]},
         made=("predictions/demo/strict/colour/fold0.h5",),
     ),
+    "way of splitting": Case(
+        "adding-a-way-of-splitting.md",
+        "workflow/spotweave/splitting/first.py",
+        of_page("adding-a-way-of-splitting.md"),
+        {"make_splits": 1, "choose_genes": 1, "list_embeddings": 1, "fit_probe": 1, "fit_method": 1, **SCORES},
+        row=("config/tasks.csv", {"task": "first", "cohorts": "demo", "n_genes": "50", "split": "first"}),
+        config={"tasks": ["demo", "first"]},
+        made=("predictions/first/strict/handcrafted+ridge/fold0.h5",),
+    ),
     "protocol": Case(
         "adding-a-protocol.md",
         "workflow/spotweave/protocols/any_size.py",
