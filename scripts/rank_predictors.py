@@ -16,6 +16,7 @@ stage.option(
 )
 stage.option("--cohorts", required=True, type=json.loads, help="the cohort of each sample of the tasks, as JSON")
 stage.option("--seen", required=True, type=json.loads, help="cohorts that weights have seen, by encoder, as JSON")
+stage.option("--genes", required=True, type=json.loads, help="which genes tasks ask for, by name, as JSON")
 stage.option("--patch-um", required=True, type=float, help="side of a patch")
 stage.option("--notes", required=True, type=json.loads, help="remarks on tasks by name, as JSON")
 
@@ -26,7 +27,7 @@ def work(args):
     from spotweave.report.leaderboard import leaderboard_page
 
     boards.gather(args.parts, args.fold_parts, args.scores, args.folds)
-    sight = Sight(args.cohorts, args.seen, args.patch_um)
+    sight = Sight(args.cohorts, args.seen, args.patch_um, args.genes)
     found = boards.ranked(args.scores, args.folds, args.spread_parts, args.splits, args.metrics, args.notes, sight)
     found.write(args.leaderboard, args.comparisons, args.ranks)
     args.page.write_text(leaderboard_page(found.leaderboard, leaderboard.RANKED_BY), encoding="utf-8")

@@ -126,7 +126,7 @@ def run(parts, tmp_path, name="all", suffix=".png", notes='{"demo": "simulated s
     argv = ["--parts", *(part / "scores.parquet" for part in parts)] if parts else []
     argv += ["--fold-parts", *(part / "folds.csv" for part in parts)] if parts else []
     argv += beside(parts, tmp_path) if parts else []
-    argv += ["--metrics", *TAKEN, "--notes", notes, "--seen", "{}", "--patch-um", "112"]
+    argv += ["--metrics", *TAKEN, "--notes", notes, "--seen", "{}", "--patch-um", "112", "--genes", "{}"]
     argv += ["--cohorts", json.dumps({f"s{fold}": "one" for fold in range(9)})]
     argv += [word for what, path in paths.items() for word in (f"--{what}", path)]
     rank_predictors.stage.run(rank_predictors.work, [str(word) for word in argv])

@@ -148,13 +148,16 @@ def test_a_planted_leak_of_each_kind_is_found_and_none_where_none_is():
     clean = make_splits("t", None, MEMBERS)
     cohorts = {member.sample_id: member.cohort for member in MEMBERS}
 
-    def verdict(splits, protocol="strict", seen=()):
-        return leaks.of_predictor(splits, protocol, seen, cohorts, PATCH_UM)
+    def verdict(splits, protocol="strict", seen=(), genes="variable"):
+        return leaks.of_predictor(splits, protocol, "e", leaks.Sight(cohorts, {"e": seen}, PATCH_UM, {"t": genes}))
 
     assert verdict(clean) == "none found"
     assert verdict(clean, "hest_exact") == "genes chosen with test spots in sight"
     assert verdict(clean, seen=["two", "elsewhere"]) == "its weights have seen pictures of two"
     assert verdict(clean, seen=["elsewhere"]) == "none found"
+    assert verdict(clean, "hest_exact", genes="train_hvg") == "none found"
+    listed = "genes of the list her2st_785, which may have been chosen with test spots in sight"
+    assert verdict(clean, genes="her2st_785") == verdict(clean, "hest_exact", genes="her2st_785") == listed
     copied = {**clean, "donors": {**clean["donors"], "c1": "A"}}
     assert verdict(copied) == "donors on both sides: A"
     assert verdict(copied, "hest_exact").count(";") == 1

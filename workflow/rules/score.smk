@@ -91,6 +91,11 @@ rule rank_predictors:
                     task: TABLES.tasks[task].get("notes", "")
                     for task in config["tasks"]
                 },
+                "genes": {
+                    task: TABLES.tasks[task]["genes"]
+                    for task in config["tasks"]
+                    if "genes" in TABLES.tasks[task]
+                },
                 "cohorts": {
                     sample: TABLES.samples[sample]["cohort"]
                     for task in config["tasks"]

@@ -5,19 +5,20 @@ Folds are looked at as they are, whatever way of splitting made them:
 - *donors*: a donor of a test sample is a donor of a training sample (copies of a picture or a table count as one donor,
   where the audit of identity found them);
 - *neighbours*: test spots lie so near to training spots of their own section that their patches share pixels;
-- *genes*: the protocol chooses what is predicted with test spots in sight;
+- *genes*: the protocol chooses what is predicted with test spots in sight, or the task takes a list that may have been;
 - *pretraining*: the encoder's weights have seen the pictures of a test sample's cohort (column `seen` of its row).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 
 from spotweave import protocols
+from spotweave.expression import gene_lists
 
 # From here on a training set says something of a method rather than of its sections (STP-Bench, arXiv 2609.05956).
 ENOUGH_SECTIONS, ENOUGH_SPOTS = 15, 30_000
@@ -46,23 +47,22 @@ def of_folds(splits: Mapping[str, Any], patch_um: float) -> list[str]:
     return found
 
 
-def of_predictor(
-    splits: Mapping[str, Any], protocol: str, seen: Sequence[str], cohorts: Mapping[str, str], patch_um: float
-) -> str:
+def of_predictor(splits: Mapping[str, Any], protocol: str, encoder: str, sight: Sight) -> str:
     """The verdict on one predictor of a task under a protocol: what was found, or `none found`.
 
     Parameters
     ----------
-    seen
-        Cohorts whose pictures its encoder was trained on outside the folds.
-    cohorts
-        Sample id -> its cohort.
+    encoder
+        Its name; blank for a method.
     """
-    found = of_folds(splits, patch_um)
-    if protocols.load(protocol).genes_from == "all":
+    found = of_folds(splits, sight.patch_um)
+    genes = sight.genes.get(splits["task"], gene_lists.VARIABLE)
+    if gene_lists.list_path(genes) is not None:
+        found.append(f"genes of the list {genes}, which may have been chosen with test spots in sight")
+    elif genes == gene_lists.VARIABLE and protocols.load(protocol).genes_from == "all":
         found.append("genes chosen with test spots in sight")
-    tested = {cohorts[name] for split in splits["folds"] for name in split["test"]}
-    met = sorted(tested & set(seen))
+    tested = {sight.cohorts[name] for split in splits["folds"] for name in split["test"]}
+    met = sorted(tested & set(sight.seen.get(encoder, ())))
     if met:
         found.append(f"its weights have seen pictures of {_named(met)}")
     return "; ".join(found) or NONE_FOUND
@@ -80,11 +80,14 @@ class Sight:
         Encoder -> cohorts whose pictures its weights were trained on outside the folds; others have seen none.
     patch_um
         Side of a patch, um.
+    genes
+        Task -> which genes it asks for (the column `genes`); a task that is not there, those of the protocol.
     """
 
     cohorts: Mapping[str, str]
     seen: Mapping[str, Sequence[str]]
     patch_um: float
+    genes: Mapping[str, str] = field(default_factory=dict)
 
 
 def with_leaks(
@@ -103,8 +106,7 @@ def with_leaks(
     verdicts, sizes = [], []
     for row in leaderboard.itertuples(index=False):
         own = splits[row.task]
-        seen = sight.seen.get(row.encoder, ())
-        verdicts.append(of_predictor(own, row.protocol, seen, sight.cohorts, sight.patch_um) if own["folds"] else "")
+        verdicts.append(of_predictor(own, row.protocol, row.encoder, sight) if own["folds"] else "")
         sizes.append(_size(own, spots.get((row.task, row.protocol, row.predictor))))
     return leaderboard.assign(leaks=verdicts, training=sizes)
 

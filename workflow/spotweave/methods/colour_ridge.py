@@ -1,4 +1,4 @@
-"""The floor of colour: ridge regression on 31 statistics of a patch's colours and edges. Nothing is learned of pictures.
+"""The floor of colour: ridge regression on 31 statistics of a patch's colours and edges. No network is trained.
 
 What a network has to beat before it may be called one that sees tissue. Statistics are standardised by the training
 spots; the penalty is fixed (100), as in the floors that the eleven-method benchmark was held against.
