@@ -52,7 +52,8 @@ def _network(folder: Path) -> str:
     )  # fmt: skip
     encoder = TorchEncoder(backbone(spec, folder=None, seed=0), spec, "cpu")
     _file(folder / "pictures.h5", PATCHES, size=224)
-    ready = [torch.rand(BATCH, 3, 224, 224) for _ in range(PATCHES // BATCH)]
+    # In the layout that patches have, which convolutions prefer.
+    ready = [torch.rand(BATCH, 224, 224, 3).permute(0, 3, 1, 2) for _ in range(PATCHES // BATCH)]
 
     def alone() -> None:
         with torch.inference_mode():

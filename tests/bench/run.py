@@ -25,9 +25,9 @@ sys.path[:0] = [str(ROOT / "workflow"), str(ROOT / "tests"), str(HERE)]
 
 CONDITIONS = """# What was measured
 
-Written by `make bench` on {machine}. CPU seconds (user and system, all threads and processes) of one run. `3.10
-times (2.90 to 3.30, n = 5)` is the median and the range of a ratio over so many repeats, in which ours and what
-it is compared with took turns. Ratios travel, seconds do not: other work on the machine makes all of them
+Written by `make bench` on {machine}. CPU seconds (user and system, all threads and processes); each part is one
+run. `3.10 times (2.90 to 3.30, n = 5)` is the median and the range of a ratio over so many repeats, in which ours and
+what it is compared with took turns. Ratios travel, seconds do not: other work on the machine makes all of them
 longer. Linear algebra has one thread; libvips and OpenCV have what a job gives them. *Simulated* data have the
 size and the types of real ones, *drawn* pictures too; the real section is ST's her2st C2. Compared with are
 bare libraries that do the same work. Other pipelines want an environment of their own and are not run here:
