@@ -14,6 +14,8 @@ from spotweave.learning.array_places import places_of, steps_of
 from spotweave.learning.sectionwise import _pieces
 from spotweave.methods import CannotPredict
 from spotweave.networks import capsules, hist2st, histogene, thitogene
+from spotweave.networks.deep_pt import DeepPT
+from spotweave.networks.deep_space import deep_space, not_white
 from spotweave.networks.dynamic_conv import DynamicConv
 from spotweave.networks.graph_attention import GraphAttention
 from spotweave.networks.hist2st import Hist2ST, MeanOfNeighbours, mixture, zinb_loss
@@ -41,6 +43,8 @@ def test_published_numbers_of_parameters():
     assert parameters(lambda: Hist2ST(785)) == 229_154_567
     assert parameters(lambda: Hist2ST(785, side=112, channels=32)) == 75_789_833
     assert parameters(lambda: THItoGene(785)) == 63_586_712
+    assert parameters(lambda: DeepPT(785)) == 26_273_105
+    assert [parameters(lambda genes=genes: deep_space(genes)) for genes in (785, 24)] == [137_476_689, 134_358_872]
 
 
 # --- ST-Net ---------------------------------------------------------------------------------------
@@ -71,6 +75,32 @@ def test_st_net_trains_as_the_published_one_does():
         )
     turned = patchwise.predicted(whole, torch.rot90(test, 1, dims=(2, 3)).flip(3), settings)
     np.testing.assert_allclose(turned, patchwise.predicted(whole, test, settings), atol=1e-5)
+
+
+# --- DeepPT and DeepSpaCE -------------------------------------------------------------------------
+
+
+def test_the_code_of_deep_pt_is_what_its_decoder_makes_the_features_of():
+    torch.manual_seed(0)
+    network = DeepPT(4, layers=(1, 1, 1, 1), width=4, code=16, hidden=8, dropout=0.0).eval()
+    images = torch.rand(5, 3, 32, 32)
+    found = network(images)
+    features = network.trunk(images)
+    code = torch.relu(network.encoder(features))
+    assert code.shape == (5, 16) and torch.allclose(network.head(code), found)
+    assert float(network.reconstruction.detach()) == pytest.approx(
+        float(((network.decoder(code) - features) ** 2).mean().detach())
+    )
+
+
+def test_patches_that_are_mostly_white_teach_nothing():
+    dark, half, white = (torch.full((1, 3, 10, 10), value, dtype=torch.uint8) for value in (90, 90, 250))
+    half[:, :, :5] = 250  # half of it, and not more
+    mixed = torch.cat([dark] * 7 + [half, white, white])
+    assert not_white(mixed).tolist() == [True] * 8 + [False] * 2
+    pink = white.clone()
+    pink[:, 1] = 40  # bright in two channels of three
+    assert not_white(torch.cat([dark] * 8 + [pink, white])).tolist() == [True] * 9 + [False]
 
 
 # --- HisToGene ------------------------------------------------------------------------------------

@@ -49,6 +49,10 @@ class Patchwise:
         Takes parameters and settings.
     begin
         Takes the network and (N, G) training targets, sets what a method starts from; None leaves it.
+    penalty
+        Takes the network after a batch, and settings; what is added to the loss, or None.
+    teaches
+        Takes (N, 3, size_px, size_px) uint8 training patches; (N,) bool, which are learned from. None takes all.
     """
 
     kind: str
@@ -57,6 +61,8 @@ class Patchwise:
     loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
     optimiser: Callable[[Any, Settings], torch.optim.Optimizer]
     begin: Callable[[nn.Module, torch.Tensor], None] | None = None
+    penalty: Callable[[Any, Settings], torch.Tensor | None] | None = None
+    teaches: Callable[[torch.Tensor], NDArray[np.bool_]] | None = None
 
     def fit(self, training: Training, row: Mapping[str, str], job: Job) -> Fitted:
         """Train on training spots, choose the epoch by those of them that are held out."""
@@ -65,6 +71,9 @@ class Patchwise:
         learn, hold = held_out.split(training)
         scaling = Scaling.of(training.samples, standardise=settings["standardise"])
         images, targets = _images(learn, settings), torch.from_numpy(_targets(learn, scaling))
+        if self.teaches is not None:
+            rows = torch.from_numpy(self.teaches(images))
+            images, targets = images[rows], targets[rows]
         with seeded(job.seed):
             network = Normalised(self.build(settings, len(training.genes)), *_input(settings["input"], images))
         if self.begin is not None:
@@ -77,7 +86,7 @@ class Patchwise:
         held = [(known, _images([known], settings)) for known in hold]
 
         def step(generator: torch.Generator) -> float:
-            return one_epoch(network, images, targets, self.loss, optimiser, settings, generator, varies)
+            return one_epoch(network, images, targets, self.loss, optimiser, settings, generator, varies, self.penalty)
 
         def score() -> float:
             truth = np.concatenate([known.expression for known, _ in held])
@@ -130,7 +139,7 @@ class Normalised(nn.Module):
 
 
 def one_epoch(
-    network: nn.Module,
+    network: Normalised,
     images: torch.Tensor,
     targets: torch.Tensor,
     loss_of: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
@@ -138,6 +147,7 @@ def one_epoch(
     settings: Settings,
     generator: torch.Generator,
     varies: torch.Tensor,
+    penalty: Callable[[Any, Settings], torch.Tensor | None] | None = None,
 ) -> float:
     """One pass over (N, 3, H, W) uint8 images in a new order; the mean loss a spot, before each step.
 
@@ -155,6 +165,9 @@ def one_epoch(
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             found = network(shown.to(device))
         loss = loss_of(found.float()[:, varies], targets[rows.to(device)][:, varies])
+        more = None if penalty is None else penalty(network.network, settings)
+        if more is not None:
+            loss = loss + more
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
