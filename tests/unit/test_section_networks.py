@@ -15,7 +15,7 @@ from spotweave.learning.sectionwise import _pieces
 from spotweave.methods import CannotPredict
 from spotweave.networks import capsules, hist2st, histogene, thitogene
 from spotweave.networks.deep_pt import DeepPT
-from spotweave.networks.deep_space import deep_space, not_white
+from spotweave.networks.deep_space import DeepSpace, not_white
 from spotweave.networks.dynamic_conv import DynamicConv
 from spotweave.networks.graph_attention import GraphAttention
 from spotweave.networks.hist2st import Hist2ST, MeanOfNeighbours, mixture, zinb_loss
@@ -44,7 +44,7 @@ def test_published_numbers_of_parameters():
     assert parameters(lambda: Hist2ST(785, side=112, channels=32)) == 75_789_833
     assert parameters(lambda: THItoGene(785)) == 63_586_712
     assert parameters(lambda: DeepPT(785)) == 26_273_105
-    assert [parameters(lambda genes=genes: deep_space(genes)) for genes in (785, 24)] == [137_476_689, 134_358_872]
+    assert [parameters(lambda genes=genes: DeepSpace(genes)) for genes in (785, 24)] == [137_476_689, 134_358_872]
 
 
 # --- ST-Net ---------------------------------------------------------------------------------------

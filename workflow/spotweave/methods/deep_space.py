@@ -30,12 +30,12 @@ PRESETS = {
     },
     "reduced": {
         "size_px": 64, "layers": [16, "M", 32, "M", 64, 64, "M"], "hidden": 128, "dropout": 0.3, "epochs": 40,
-        "batch": 32, "rate": 3e-4, "decay": 1e-4, "standardise": True, "input": "measured", "augment": True, "symmetries": False,
-        "patience": 10,
+        "batch": 32, "rate": 3e-4, "decay": 1e-4, "standardise": True, "input": "measured", "augment": True,
+        "symmetries": False, "patience": 10,
     },
     "tiny": {
-        "size_px": 28, "layers": [8, "M", 16, "M"], "hidden": 32, "dropout": 0.0, "epochs": 20, "batch": 16, "rate": 3e-3,
-        "decay": 0.0, "standardise": True, "input": "measured", "augment": False, "symmetries": False,
+        "size_px": 28, "layers": [8, "M", 16, "M"], "hidden": 32, "dropout": 0.0, "epochs": 20, "batch": 16,
+        "rate": 3e-3, "decay": 0.0, "standardise": True, "input": "measured", "augment": False, "symmetries": False,
     },
 }  # fmt: skip
 
@@ -54,13 +54,13 @@ def _method() -> Patchwise:
     import torch
 
     from spotweave.learning.patchwise import Patchwise
-    from spotweave.networks.deep_space import deep_space, not_white
+    from spotweave.networks.deep_space import DeepSpace, not_white
 
     sizes = ("layers", "hidden", "dropout")
     return Patchwise(
         "deep_space",
         PRESETS,
-        build=lambda said, genes: deep_space(genes, **{name: said[name] for name in sizes}),
+        build=lambda said, genes: DeepSpace(genes, **{name: said[name] for name in sizes}),
         loss=torch.nn.functional.smooth_l1_loss,
         optimiser=lambda parameters, said: torch.optim.Adam(parameters, lr=said["rate"], weight_decay=said["decay"]),
         teaches=not_white,
