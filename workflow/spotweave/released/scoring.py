@@ -109,7 +109,8 @@ def score_task(task: ReleasedTask, embeddings: Mapping[str, Path], cell: Cell, f
     samples = {name: read_spots(sample, task.genes) for name, sample in task.samples.items()}
     write_targets(path, samples, {split["fold"]: Chosen(task.genes) for split in task.folds})
     scoring = Scoring(splits, cell.protocol, ["pearson"], cell.seed, BLOCK_UM)
-    folds, components = [], []
+    folds: list[dict[str, Any]] = []
+    components = []
     with Targets(path) as targets:
         for number in range(len(task.folds)):
             prediction = predict_fold(cell, number, splits, targets, embeddings)
