@@ -40,7 +40,7 @@ def main():
         rows = query.encoder_rows(ROOT, args.configfile, args.encoders)
         asked = (args.probes, args.protocol, args.seed, args.device, args.batch, ROOT, code)
         print(measure(args.folder, args.tasks, Measuring(rows, *asked), args.out))
-    except (Refusal, TableFaults) as error:
+    except (Refusal, TableFaults, ConnectionError) as error:
         sys.exit(str(error))
 
 

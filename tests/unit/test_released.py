@@ -406,6 +406,22 @@ def test_a_folder_that_is_refused_leaves_nothing(root, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_numbers_measured_before_the_world_fails_are_kept(root, tmp_path, monkeypatch):
+    scored = command._scored
+
+    def fails(task, encoder, *rest):
+        if encoder == "second":
+            raise ConnectionError("the hub cannot be reached")
+        return scored(task, encoder, *rest)
+
+    monkeypatch.setattr(command, "_scored", fails)
+    both = {"handcrafted": HANDCRAFTED, "second": {**HANDCRAFTED, "encoder": "second"}}
+    with pytest.raises(ConnectionError):
+        command.measure(root, ["T"], measuring(encoders=both), tmp_path / "out")
+    assert list(pd.read_csv(tmp_path / "out/scores.csv")["encoder"]) == ["handcrafted"]
+    assert len((tmp_path / "out/measured.jsonl").read_text().splitlines()) == 1
+
+
 def test_export_says_what_to_run_first(tmp_path):
     with pytest.raises(Refusal, match="run the benchmark of task her2st under hest_exact first"):
         command.export(tmp_path, "her2st", tmp_path / "out", "hest_exact")

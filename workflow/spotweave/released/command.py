@@ -67,10 +67,11 @@ def measure(root: Path, tasks: Sequence[str], measuring: Measuring, out: Path) -
     sides = {task.name: {require_patches(one.patches)[2] for one in task.samples.values()} for task in read}
     scores: list[dict[str, Any]] = []
     missing: dict[tuple[str, str], str] = {}
-    entries: list[dict[str, Any]] = []
+    compared: list[dict[str, str]] = []
     for task in read:
         data = task.data_hash()
         for encoder, row in measuring.encoders.items():
+            found: list[dict[str, Any]] = []
             try:
                 for side in sorted(sides[task.name]):
                     fault = patch_fault(row, side)
@@ -79,15 +80,22 @@ def measure(root: Path, tasks: Sequence[str], measuring: Measuring, out: Path) -
                 found = _scored(task, encoder, row, measuring, out)
             except Refusal as refusal:
                 missing[task.name, encoder] = refusal.reason
-                continue
             scores += found
-            entries += [_entry(score, row, data, measuring) for score in found]
+            # As each is measured: a hub that cannot be reached for the next encoder takes nothing away.
+            published.add_to_ledger(out / "measured.jsonl", [_entry(one, row, data, measuring) for one in found])
+            compared = _write_tables(scores, missing, out)
+    return published.summary(compared)
+
+
+def _write_tables(
+    scores: Sequence[Mapping[str, Any]], missing: Mapping[tuple[str, str], str], out: Path
+) -> list[dict[str, str]]:
+    """Write `scores.csv` and `published.csv`; returns the rows of the second."""
     refused = [{"task": task, "encoder": encoder, "reason": why} for (task, encoder), why in missing.items()]
     compared = published.compare(published.read_published(), scores, missing)
     write_text(out / "scores.csv", published.as_csv([*scores, *refused], SCORE_COLUMNS))
     write_text(out / "published.csv", published.as_csv(compared, published.COLUMNS))
-    published.add_to_ledger(out / "measured.jsonl", entries)
-    return published.summary(compared)
+    return compared
 
 
 def export(results: Path, task: str, out: Path, protocol: str) -> str:
