@@ -10,6 +10,7 @@ from scipy.spatial.distance import cdist
 from spotweave.benchmark import leaks
 from spotweave.benchmark.splits import make_splits
 from spotweave.folds import rows_of
+from spotweave.io import file_hash, write_json
 from spotweave.plan.benchmark import task_faults
 from spotweave.splitting import SPLITTINGS, Asked, Member, Places, fold_count, load, over
 from spotweave.splitting.blocks import bands
@@ -54,7 +55,9 @@ def test_whole_groups_are_held_out_and_every_sample_is_tested_once_whatever_the_
         groups = {getattr(member, column) for member in MEMBERS}
         assert len(folds) <= fold_count(way, n_folds, len(groups))
         for fold in folds:
-            sides = [{getattr(one, column) for one in MEMBERS if one.sample_id in fold[side]} for side in ("train", "test")]
+            sides = [
+                {getattr(one, column) for one in MEMBERS if one.sample_id in fold[side]} for side in ("train", "test")
+            ]
             assert all(sides)
             assert way == "cohort" or not sides[0] & sides[1]
             assert sorted(fold["train"] + fold["test"]) == ["a1", "a2", "b1", "b2", "c1"]
@@ -93,7 +96,9 @@ def test_hest_takes_patients_in_the_order_of_the_row_and_halves_them_where_asked
     assert [len(fold["test_donors"]) for fold in load("hest").split(members[:7], Asked(3))] == [2, 3, 2]
 
 
-@pytest.mark.parametrize(("way", "guard_um"), [("blocks", 150.0), ("blocks", 0.0), ("quarters", 0.0), ("quarters", 250.0)])
+@pytest.mark.parametrize(
+    ("way", "guard_um"), [("blocks", 150.0), ("blocks", 0.0), ("quarters", 0.0), ("quarters", 250.0)]
+)
 def test_parts_are_tested_once_and_nothing_within_the_band_is_trained_on(way, guard_um):
     members = [Member("a1", "A", 1), Member("b1", "B", 1), Member("tiny", "C", 1)]
     places = {"a1": lattice(14, 6, turn=0.4), "b1": lattice(5, 13, 200.0, seed=1), "tiny": lattice(3, 1)}
@@ -191,3 +196,19 @@ def test_faults_of_a_tasks_row_are_one_line_each():
     assert faults(query="orgn=Heart") == [
         "tasks.csv:2:query: 'orgn' is not a column of the cohort tables, did you mean 'organ'?"
     ]
+
+
+@pytest.mark.parametrize(
+    ("n_folds", "sha256"),
+    [
+        (None, "8f09b0d7c0b57782c2082b292c4407980c90fb1dc5b9a58105905b222c172e9a"),
+        (2, "01d201cf510e7060572341628825c3aaab21b3d014c3a945960b5528d90d796a"),
+        (3, "ef4765763597e21f6514b6c4bf153c590faa92657cf9f727fddc1cc86db49fd7"),
+    ],
+)
+def test_splits_of_whole_donors_are_the_bytes_they_were_before_there_were_other_ways(n_folds, sha256, tmp_path):
+    """Hashes of the files that the code before the registry wrote for these samples."""
+    counts = {"z9": ("D1", 40), "b2": ("D2", 25), "a1": ("D2", 3), "k": ("D3", None), "q": ("D4", 31), "c": ("D5", 12)}
+    members = [Member(name, donor, spots, "" if spots else "spots outside") for name, (donor, spots) in counts.items()]
+    write_json(tmp_path / "splits.json", make_splits("t", n_folds, members))
+    assert file_hash(tmp_path / "splits.json") == sha256
