@@ -10,6 +10,7 @@ from scipy.spatial.distance import cdist
 from spotweave.benchmark import leaks
 from spotweave.benchmark.splits import make_splits
 from spotweave.folds import rows_of
+from spotweave.io import file_hash, write_json
 from spotweave.plan.benchmark import task_faults
 from spotweave.splitting import SPLITTINGS, Asked, Member, Places, fold_count, load, over
 from spotweave.splitting.blocks import bands
@@ -198,3 +199,19 @@ def test_faults_of_a_tasks_row_are_one_line_each():
     assert faults(query="orgn=Heart") == [
         "tasks.csv:2:query: 'orgn' is not a column of the cohort tables, did you mean 'organ'?"
     ]
+
+
+@pytest.mark.parametrize(
+    ("n_folds", "sha256"),
+    [
+        (None, "8f09b0d7c0b57782c2082b292c4407980c90fb1dc5b9a58105905b222c172e9a"),
+        (2, "01d201cf510e7060572341628825c3aaab21b3d014c3a945960b5528d90d796a"),
+        (3, "ef4765763597e21f6514b6c4bf153c590faa92657cf9f727fddc1cc86db49fd7"),
+    ],
+)
+def test_splits_of_whole_donors_are_the_bytes_they_were_before_there_were_other_ways(n_folds, sha256, tmp_path):
+    """Hashes of the files that the code before the registry wrote for these samples."""
+    counts = {"z9": ("D1", 40), "b2": ("D2", 25), "a1": ("D2", 3), "k": ("D3", None), "q": ("D4", 31), "c": ("D5", 12)}
+    members = [Member(name, donor, spots, "" if spots else "spots outside") for name, (donor, spots) in counts.items()]
+    write_json(tmp_path / "splits.json", make_splits("t", n_folds, members))
+    assert file_hash(tmp_path / "splits.json") == sha256

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from project import SMALL
 from spotweave.codehash import closure, code_hash
 
 A, B, C = "samples/demo-a1", "samples/demo-b1", "samples/demo-c1"
@@ -170,6 +171,9 @@ def test_every_file_of_the_project_that_a_job_reads_is_in_its_hash(finished):
         if Path(script).stem == "make_splits":  # others are given the task as well, and do not split it
             way = as_row(options["task"]).get("split", "donor")
             loaded.append(entry_of(finished.folder / "workflow/spotweave/splitting" / way))
+        if Path(script).stem == "rank_predictors":
+            protocols = finished.folder / "workflow/spotweave/protocols"
+            loaded += [entry_of(protocols / name) for name in SMALL["protocols"]]
         tables = [finished.folder / word for word in words if word.startswith("resources/")]
         entries = (finished.folder / script, *loaded, *tables)
         read = {source_of(Path(finished.folder, name)) for name in opened}

@@ -109,6 +109,12 @@ def scored(output, tasks):
     )
 
 
+def ranking_code(wildcards):
+    """The entries that ranking looks at: metrics for their columns, protocols for what they let through."""
+    protocols = [f"protocols/{protocol}" for protocol in config["protocols"]]
+    return [*metric_code(wildcards), *protocols]
+
+
 def metric_code(wildcards):
     """The entries of the registry of metrics that are chosen."""
     return [f"metrics/{metric}" for metric in config["metrics"]]

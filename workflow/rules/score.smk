@@ -111,7 +111,7 @@ rule rank_predictors:
             }
         ),
         patch_um=config["patch"]["size_px"] * config["patch"]["pixel_size_um"],
-        code=code("rank_predictors", metric_code),
+        code=code("rank_predictors", ranking_code),
     shell:
         "python scripts/rank_predictors.py --given - --patch-um {params.patch_um} --scores {output.scores}"
         " --folds {output.folds} --comparisons {output.comparisons} --ranks {output.ranks}"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import yaml
 
+from spotweave.errors import TableFaults
 from spotweave.plan import tables
 from spotweave.tables import config as configuration
 from spotweave.tables import selection
@@ -43,6 +44,23 @@ def choose(root: Path, configfile: Path, query: Iterable[str], licences: Iterabl
     # Quoted once more: the shell has taken the quotes that hold a value with blanks together.
     config["select"] = " ".join(f"'{part}'" for part in query)
     return tables.load(config, root, str(configfile))
+
+
+def encoder_rows(root: Path, configfile: Path, names: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Rows of the encoder table that a configuration names, by name.
+
+    Raises
+    ------
+    TableFaults
+        With every fault of configuration and tables, or the names that are in no row.
+    """
+    known = choose(root, configfile, [], []).encoders
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise TableFaults(
+            [f"encoders: {name!r} is no encoder, allowed: {', '.join(sorted(known))}" for name in unknown]
+        )
+    return {name: dict(known[name]) for name in names}
 
 
 def listed(known: tables.Tables) -> list[str]:
