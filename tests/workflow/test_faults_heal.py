@@ -172,8 +172,8 @@ def test_every_file_of_the_project_that_a_job_reads_is_in_its_hash(finished):
             way = as_row(options["task"]).get("split", "donor")
             loaded.append(entry_of(finished.folder / "workflow/spotweave/splitting" / way))
         if Path(script).stem == "rank_predictors":
-            protocols = finished.folder / "workflow/spotweave/protocols"
-            loaded += [entry_of(protocols / name) for name in SMALL["protocols"]]
+            looked_at = ["splitting/donor", *(f"protocols/{name}" for name in SMALL["protocols"])]
+            loaded += [entry_of(finished.folder / "workflow/spotweave" / name) for name in looked_at]
         tables = [finished.folder / word for word in words if word.startswith("resources/")]
         entries = (finished.folder / script, *loaded, *tables)
         read = {source_of(Path(finished.folder, name)) for name in opened}

@@ -110,9 +110,10 @@ def scored(output, tasks):
 
 
 def ranking_code(wildcards):
-    """The entries that ranking looks at: metrics for their columns, protocols for what they let through."""
+    """The entries that ranking looks at: metrics for their columns, protocols and splits for what they let through."""
     protocols = [f"protocols/{protocol}" for protocol in config["protocols"]]
-    return [*metric_code(wildcards), *protocols]
+    ways = sorted({f"splitting/{TABLES.way_of(task)}" for task in config["tasks"]})
+    return [*metric_code(wildcards), *protocols, *ways]
 
 
 def metric_code(wildcards):

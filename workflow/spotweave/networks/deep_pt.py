@@ -48,7 +48,7 @@ class DeepPT(nn.Module):
         super().__init__()
         self.trunk = ResNet(Bottleneck, list(layers), width_per_group=width)
         features = self.trunk.fc.in_features
-        self.trunk.fc = nn.Identity()  # type: ignore[assignment]
+        self.trunk.fc = nn.Identity()
         self.encoder, self.decoder = nn.Linear(features, code), nn.Linear(code, features)
         self.head = nn.Sequential(nn.Linear(code, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, genes))
 
