@@ -6,7 +6,10 @@
 `symmetries` the eight ways to lay a square
 `held_out`   training spots that choose the epoch, and no others
 `epochs`     the loop: seeds, checkpoints, the best epoch
+`normalised` a network with what its pixels are normalised by
 `patchwise`  methods that see one patch at a time
+`sectionwise` methods that see a section at a time
+`array_places` where its spots are on the array
 `guided`     methods that are shown known spots like the one they predict
 `superpixelwise` a method that says of squares of a patch what its spots are means of
 `ranges`     genes from 0 to 1

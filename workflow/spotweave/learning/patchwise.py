@@ -16,6 +16,7 @@ from spotweave.learning import held_out
 from spotweave.learning.epochs import Epochs, key_of
 from spotweave.learning.fitted import Fitted
 from spotweave.learning.images import read_images
+from spotweave.learning.normalised import Normalised
 from spotweave.learning.scaling import Scaling
 from spotweave.learning.settings import settings_of
 from spotweave.learning.symmetries import EIGHT, laid, laid_at_random
@@ -114,28 +115,6 @@ class Patchwise:
         return Fitted(
             self.kind, network, scaling, dict(settings), training.genes, Fitted.trained_on(training, row), _answer
         )
-
-
-class Normalised(nn.Module):
-    """A network and what its pixels are normalised with: (B, 3, H, W) uint8 -> what the network gives.
-
-    Parameters
-    ----------
-    mean, std
-        (3,) of pixels from 0 to 1.
-    """
-
-    mean: torch.Tensor
-    std: torch.Tensor
-
-    def __init__(self, network: nn.Module, mean: torch.Tensor, std: torch.Tensor) -> None:
-        super().__init__()
-        self.network = network
-        self.register_buffer("mean", mean.view(1, 3, 1, 1).clone())
-        self.register_buffer("std", std.view(1, 3, 1, 1).clone())
-
-    def forward(self, images: torch.Tensor) -> Any:
-        return self.network((images.float() / 255 - self.mean) / self.std)
 
 
 def one_epoch(

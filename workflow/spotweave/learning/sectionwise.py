@@ -21,6 +21,7 @@ from spotweave.learning.array_places import places_of, steps_of
 from spotweave.learning.epochs import Epochs, key_of
 from spotweave.learning.fitted import Fitted
 from spotweave.learning.images import read_images
+from spotweave.learning.normalised import Normalised
 from spotweave.learning.scaling import Scaling
 from spotweave.learning.settings import PUBLISHED, settings_of
 from spotweave.networks.places import neighbour_matrix
@@ -113,7 +114,7 @@ class Sectionwise:
                 known.append(Known(*(torch.from_numpy(value[piece.rows]).to(device) for value in values)))
         held = [(one, [piece.to(device) for piece in _pieces(one.sample, settings)]) for one in hold]
         with seeded(job.seed):
-            network = Sectional(self.build(settings, len(training.genes)), *_input(settings["input"], pieces)).to(
+            network = Normalised(self.build(settings, len(training.genes)), *_input(settings["input"], pieces)).to(
                 device
             )
         varies = torch.from_numpy(scaling.varies).to(device)
@@ -150,7 +151,7 @@ class Sectionwise:
     def load(self, folder: Any) -> Fitted:
         """A fitted method from the folder that it was saved in."""
         return Fitted.load(
-            folder, lambda said, genes: Sectional(self.build(said, genes), torch.zeros(3), torch.ones(3)), self._answer
+            folder, lambda said, genes: Normalised(self.build(said, genes), torch.zeros(3), torch.ones(3)), self._answer
         )
 
     def _answer(self, network: nn.Module, sample: Sample, settings: Settings) -> NDArray[np.float32]:
@@ -168,23 +169,6 @@ class Sectionwise:
         out = np.empty((count, found[0].shape[1]), np.float32)
         out[np.concatenate([piece.rows for piece in pieces])] = np.concatenate(found)
         return out
-
-
-class Sectional(nn.Module):
-    """A network over sections and what its pixels are normalised with, (3,) of pixels from 0 to 1."""
-
-    mean: torch.Tensor
-    std: torch.Tensor
-
-    def __init__(self, network: nn.Module, mean: torch.Tensor, std: torch.Tensor) -> None:
-        super().__init__()
-        self.network = network
-        self.register_buffer("mean", mean.view(1, 3, 1, 1).clone())
-        self.register_buffer("std", std.view(1, 3, 1, 1).clone())
-
-    def pixels(self, images: torch.Tensor) -> torch.Tensor:
-        """(N, 3, H, W) uint8 -> float32 as the network takes them."""
-        return (images.float() / 255 - self.mean) / self.std
 
 
 def _pieces(sample: Sample, settings: Settings) -> Iterator[Piece]:

@@ -30,8 +30,8 @@ PRESETS = {
     },
     "reduced": {
         "size_px": 56, "patch": 7, "channels": 16, "kernel": 5, "mixers": 1, "blocks": 2, "steps": 2, "heads": 4,
-        "dropout": 0.1, "looks": 1, "zinb": 0.05, "distil": 0.1, "epochs": 40, "rate": 3e-4, "standardise": True,
-        "input": "measured", "places": 128, "reach": 2, "spots_at_once": 1000, "patience": 15,
+        "dropout": 0.1, "looks": 1, "zinb": 0.05, "distil": 0.1, "epochs": 200, "rate": 3e-4, "standardise": True,
+        "input": "measured", "places": 128, "reach": 2, "spots_at_once": 1000, "patience": 40,
     },
     "tiny": {
         "size_px": 16, "patch": 4, "channels": 16, "kernel": 3, "mixers": 1, "blocks": 1, "steps": 1, "heads": 1,

@@ -26,8 +26,8 @@ PRESETS = {
         "standardise": False, "input": "raw", "places": 64, "reach": None, "spots_at_once": 5000,
     },
     "reduced": {
-        "size_px": 32, "dim": 128, "layers": 2, "heads": 4, "dropout": 0.1, "epochs": 60, "rate": 3e-4,
-        "standardise": True, "input": "measured", "places": 128, "reach": None, "spots_at_once": 2000, "patience": 20,
+        "size_px": 32, "dim": 128, "layers": 2, "heads": 4, "dropout": 0.1, "epochs": 200, "rate": 3e-4,
+        "standardise": True, "input": "measured", "places": 128, "reach": None, "spots_at_once": 2000, "patience": 40,
     },
     "tiny": {
         "size_px": 8, "dim": 32, "layers": 1, "heads": 1, "dropout": 0.0, "epochs": 60, "rate": 5e-3,

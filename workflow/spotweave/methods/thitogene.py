@@ -30,8 +30,8 @@ PRESETS = {
     },
     "reduced": {
         "size_px": 64, "capsules": 8, "width": 16, "layers": 2, "heads": 4, "feed": 128, "graph_heads": 2,
-        "graph_dim": 64, "graph_out": 64, "head_dim": 128, "dropout": 0.1, "epochs": 30, "rate": 5e-4,
-        "standardise": True, "input": "measured", "places": 128, "reach": 0, "spots_at_once": 1000, "patience": 12,
+        "graph_dim": 64, "graph_out": 64, "head_dim": 128, "dropout": 0.1, "epochs": 300, "rate": 5e-4,
+        "standardise": True, "input": "measured", "places": 128, "reach": 0, "spots_at_once": 1000, "patience": 60,
     },
     "tiny": {
         "size_px": 48, "capsules": 8, "width": 8, "layers": 1, "heads": 1, "feed": 32, "graph_heads": 4,
