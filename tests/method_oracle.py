@@ -7,11 +7,11 @@ from real_data import real
 
 
 class Oracle:
-    """Arrays of the published code by name, as tensors."""
+    """Arrays of the published code by name, as tensors or as they are."""
 
-    def __init__(self, name):
+    def __init__(self, name, *, tensors=True):
         with np.load(real("data/method_oracles", f"{name}.npz")) as file:
-            self.arrays = {key: torch.from_numpy(file[key]) for key in file.files}
+            self.arrays = {key: torch.from_numpy(file[key]) if tensors else file[key] for key in file.files}
 
     def __getitem__(self, key):
         return self.arrays[key]
