@@ -62,9 +62,7 @@ def test_bins_are_those_of_infotheo_with_ties_zeros_and_sizes_that_do_not_divide
             assert np.array_equal(found, oracle[f"out/direct/{case}/{bins}"]), (case, side)
 
 
-@pytest.mark.parametrize(
-    ("theirs", "ours"), [("mi", mutual_information), ("js", js_divergence), ("ssim", global_ssim)]
-)
+@pytest.mark.parametrize(("theirs", "ours"), [("mi", mutual_information), ("js", js_divergence), ("ssim", global_ssim)])
 def test_difficult_vectors_give_what_the_benchmarks_code_gives(oracle, theirs, ours):
     for number, case in enumerate(oracle["in/direct/cases"].tolist()):
         vectors = (oracle[f"in/direct/{case}/{side}"].astype(float) for side in ("actual", "predicted"))
