@@ -12,6 +12,7 @@
 `array_places` where its spots are on the array
 `guided`     methods that are shown known spots like the one they predict
 `superpixelwise` a method that says of squares of a patch what its spots are means of
+`coded`      a method whose pictures and genes are linear in one code
 `ranges`     genes from 0 to 1
 `fitted`     a trained network as a method, on disk and back
 """

@@ -41,7 +41,8 @@ class Epochs:
     Attributes
     ----------
     network, optimiser, schedule
-        What is trained; a schedule, where there is one, steps after each epoch.
+        What is trained; a schedule, where there is one, steps after each epoch. What is fitted without gradients has
+        no optimiser.
     step
         Takes a generator, trains for one epoch and returns its mean loss.
     score
@@ -50,15 +51,18 @@ class Epochs:
         Of epochs, the most.
     patience
         Epochs without a better score after which it ends; None for all.
+    is_over
+        Whether the network, as it is, need not be trained on; None never.
     """
 
     network: nn.Module
-    optimiser: torch.optim.Optimizer
+    optimiser: torch.optim.Optimizer | None
     step: Callable[[torch.Generator], float]
     score: Callable[[], float] | None
     count: int
     patience: int | None = None
     schedule: torch.optim.lr_scheduler.LRScheduler | None = None
+    is_over: Callable[[], bool] | None = None
 
     def run(self, seed: int, *, what: str, scratch: Path | None = None, key: str = "") -> History:
         """Train; the network is left as it was after its best epoch, or the last where no spots are held out.
@@ -106,11 +110,13 @@ class Epochs:
         return history
 
     def _is_stuck(self, history: History) -> bool:
+        if self.is_over is not None and self.is_over():
+            return True
         return self.patience is not None and len(history.score) - 1 - history.best_epoch >= self.patience > 0
 
     def _parts(self) -> dict[str, Any]:
-        parts: dict[str, Any] = {"network": self.network, "optimiser": self.optimiser}
-        return parts if self.schedule is None else {**parts, "schedule": self.schedule}
+        parts = {"network": self.network, "optimiser": self.optimiser, "schedule": self.schedule}
+        return {name: part for name, part in parts.items() if part is not None}
 
     def _keep(self, scratch: Path | None, key: str, history: History, best: Mapping[str, Any]) -> None:
         if scratch is None:
