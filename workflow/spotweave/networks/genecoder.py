@@ -1,9 +1,9 @@
 """GeneCodeR (Banh et al.): pictures and genes as two linear faces of one code of few numbers. Nothing is deep in it.
 
-Each of two data sets X (N, P) is made to be A' C B' + b: `rows` A (I, N) and `code` C (I, J) are those of both, loadings
-B (P, J) and origin b (P,) its own. The blocks are fitted in turn by least squares. A picture has 150,528 pixels and a
-fold some thousand spots, so the pixels never enter: B is X' W and b is X' u with W (N, J) and u (N,), and all updates
-need of X is its Gram matrix X X'.
+Each of two data sets X (N, P) is made to be A' C B' + b: `rows` A (I, N) and `code` C (I, J) are those of both,
+loadings B (P, J) and origin b (P,) its own. The blocks are fitted in turn by least squares. A picture has 150,528
+pixels and a fold some thousand spots, so the pixels never enter: B is X' W and b is X' u with W (N, J) and u (N,), and
+all that updates need of X is its Gram matrix X X'.
 """
 
 from __future__ import annotations
