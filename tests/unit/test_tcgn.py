@@ -7,6 +7,7 @@ import pytest
 import torch
 from method_oracle import Oracle, parameters, relative
 
+from spotweave.methods.tcgn import PRESETS, SIZES
 from spotweave.networks import patch_graph, tcgn
 from spotweave.networks.censnet import CensNet, EdgeConvolution, Graph, NodeConvolution
 from spotweave.networks.cmt import to_maps
@@ -36,8 +37,9 @@ def published():
 
 
 def test_published_numbers_of_parameters():
-    assert parameters(lambda: TCGN(785)) == parameters(lambda: TCGN(785, **tcgn.TI)) == 22_547_073
-    assert parameters(lambda: TCGN(785, **tcgn.XS)) == 28_660_769
+    preset = PRESETS["published"]
+    assert parameters(lambda: TCGN(785)) == 22_547_073
+    assert parameters(lambda: TCGN(785, side=preset["size_px"], **{name: preset[name] for name in SIZES})) == 28_660_769
 
 
 @torch.inference_mode()

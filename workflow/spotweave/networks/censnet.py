@@ -81,7 +81,7 @@ class _Convolution(nn.Module):
         self.lost_gelu = lost_gelu
 
     def _messages(self, ends: torch.Tensor, through: torch.Tensor, near: torch.Tensor) -> torch.Tensor:
-        """(B, K, K) weights of K, from (B, L, K) ends, (B, L, C) features of the L between and (B, K, K) of the near."""
+        """(B, K, K) weights of K, from (B, L, K) ends, (B, L, C) features of the L between and (B, K, K) nearness."""
         scores = functional.linear(through, self.score)
         products = ends.transpose(1, 2) @ (scores * ends)
         itself = torch.eye(near.shape[1], device=near.device, dtype=torch.bool)

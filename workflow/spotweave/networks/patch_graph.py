@@ -1,4 +1,4 @@
-"""The graph within a patch that TCGN (Xiao et al. 2024) learns from: its squares as nodes, strong attention as edges."""
+"""The graph within a patch that TCGN (Xiao et al. 2024) learns from: squares as nodes, strong attention as edges."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional
 
 from spotweave.networks.censnet import CensNet, Graph
-from spotweave.networks.cmt import Block, PatchEmbedding, to_maps, to_tokens
+from spotweave.networks.cmt import Block, PatchEmbedding, to_tokens
 
 HEADS, EDGES_PER_NODE, EDGE_FEATURES, EDGE_OUT, GRAPH_CHANNELS, RATIO = 2, 4, 6, 12, 48, 4
 EDGE_HEADS, LENGTH_HEADS = 2, 4
@@ -109,9 +109,7 @@ class PatchGraph(nn.Module):
         widths = [before] * halvings + [dim]
         self.halvings = nn.Sequential(*(Halved(widths[n], widths[n + 1], 2 - n) for n in range(halvings)))
         self.q, self.k, self.v = (nn.Linear(dim, dim) for _ in range(3))
-        self.convolutions = CensNet(
-            dim, EDGE_FEATURES, EDGE_OUT, GRAPH_CHANNELS, dropout=dropout, lost_gelu=lost_gelu
-        )
+        self.convolutions = CensNet(dim, EDGE_FEATURES, EDGE_OUT, GRAPH_CHANNELS, dropout=dropout, lost_gelu=lost_gelu)
         self.edges = TokenTransformer(EDGE_OUT, EDGE_HEADS, dropout=dropout)
         self.nodes = Block(GRAPH_CHANNELS, HEADS, RATIO, bias=False)
         self.channels = TokenTransformer(grid**2, LENGTH_HEADS, dropout=dropout)

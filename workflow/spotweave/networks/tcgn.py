@@ -7,7 +7,6 @@ from itertools import pairwise
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 from spotweave.networks.cmt import Stage, Stem, to_maps
 from spotweave.networks.patch_graph import LENGTH_HEADS, PatchGraph, TokenTransformer
@@ -15,9 +14,6 @@ from spotweave.networks.renaming import renamed
 
 REDUCTIONS = (8, 4, 2, 1)
 SMALLEST = 32  # px: five halvings leave one square
-# CMT's sizes, by the name of its paper: widths and blocks of the four stages, and how much a block widens.
-TI = {"dims": (46, 92, 184, 368), "depths": (2, 2, 10, 2), "ratios": (3.6,) * 4}
-XS = {"dims": (52, 104, 208, 416), "depths": (3, 3, 12, 3), "ratios": (3.77,) * 4}
 
 
 class TCGN(nn.Module):
@@ -103,11 +99,9 @@ class TCGN(nn.Module):
         return self.head(self.dropout(self.pooled(images)))
 
     def pooled(self, images: torch.Tensor) -> torch.Tensor:
-        """(B, `head_dim`) of the whole patch, before the last layers. Raises `ValueError` for patches of another size."""
+        """(B, `head_dim`) of the patch, before the last layers. Raises `ValueError` for patches of another size."""
         if images.shape[2:] != (self.side, self.side):
-            raise ValueError(
-                f"patches of {images.shape[2]} x {images.shape[3]} px, allowed: {self.side} x {self.side}"
-            )
+            raise ValueError(f"patches of {images.shape[2]} x {images.shape[3]} px, allowed: {self.side} x {self.side}")
         first, second, third, fourth = self.stages
         near = to_maps(first(self.stem(images)))
         far = to_maps(second(near))
