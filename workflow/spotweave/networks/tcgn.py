@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import cast
 
 import torch
 from torch import nn
@@ -105,8 +106,8 @@ class TCGN(nn.Module):
         first, second, third, fourth = self.stages
         near = to_maps(first(self.stem(images)))
         far = to_maps(second(near))
-        tokens = self._merged(0, third.embedding(far), self.graphs[0](near))
-        tokens = self._merged(1, third.run(tokens), self.graphs[1](far))
+        tokens = self._merged(0, third.get_submodule("embedding")(far), self.graphs[0](near))
+        tokens = self._merged(1, cast(Stage, third).run(tokens), self.graphs[1](far))
         return self.gathered(to_maps(fourth(to_maps(tokens)))).mean(dim=(2, 3))
 
     def _merged(self, which: int, tokens: torch.Tensor, told: torch.Tensor) -> torch.Tensor:
