@@ -20,6 +20,7 @@ from spotweave.errors import Refusal
 from spotweave.expression.scales import log_share
 from spotweave.finetune import Pairs, Sample, contrast, fold, towers, training
 from spotweave.finetune.augment import augment as augmented
+from spotweave.finetune.losses.info_nce import info_nce
 from spotweave.finetune.recipe import Recipe
 from spotweave.io import is_refused, write_refused
 from spotweave.networks import backbone, threads, tower
@@ -87,17 +88,17 @@ def test_the_loss_is_the_mean_of_both_cross_entropies():
     similar = np.array([[1, half], [0, half]]) / 0.5
     by_row = -np.log(np.exp(np.diag(similar)) / np.exp(similar).sum(1)).mean()
     by_column = -np.log(np.exp(np.diag(similar)) / np.exp(similar).sum(0)).mean()
-    assert contrast.info_nce(image, expression, 0.5).item() == pytest.approx((by_row + by_column) / 2, abs=1e-6)
+    assert info_nce(image, expression, 0.5).item() == pytest.approx((by_row + by_column) / 2, abs=1e-6)
 
 
 def test_aligned_embeddings_have_no_loss_and_blind_ones_have_the_logarithm_of_the_batch():
-    assert contrast.info_nce(torch.eye(6), torch.eye(6), 0.01).item() == pytest.approx(0, abs=1e-6)
-    assert contrast.info_nce(torch.ones(6, 3), torch.randn(6, 3), 0.07).item() >= np.log(6) - 1e-5
-    assert contrast.info_nce(torch.ones(6, 3), torch.ones(6, 3), 0.07).item() == pytest.approx(np.log(6), abs=1e-5)
+    assert info_nce(torch.eye(6), torch.eye(6), 0.01).item() == pytest.approx(0, abs=1e-6)
+    assert info_nce(torch.ones(6, 3), torch.randn(6, 3), 0.07).item() >= np.log(6) - 1e-5
+    assert info_nce(torch.ones(6, 3), torch.ones(6, 3), 0.07).item() == pytest.approx(np.log(6), abs=1e-5)
 
 
 def test_a_single_pair_has_no_loss():
-    assert contrast.info_nce(torch.randn(1, 4), torch.randn(1, 4), 0.07).item() == 0
+    assert info_nce(torch.randn(1, 4), torch.randn(1, 4), 0.07).item() == 0
 
 
 def test_the_effective_rank_is_one_for_one_direction_and_full_for_an_orthogonal_matrix():

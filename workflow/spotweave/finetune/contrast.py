@@ -1,20 +1,9 @@
-"""How well embeddings of patches and of spots tell which belong together: the loss, and measures of it."""
+"""How well embeddings of patches and of spots tell which belong together: measures of it."""
 
 from __future__ import annotations
 
 import torch
 from torch.nn import functional
-
-
-def info_nce(image: torch.Tensor, expression: torch.Tensor, temperature: float) -> torch.Tensor:
-    """Symmetric InfoNCE of pairs (B, D): mean of both cross-entropies over cosine similarities / temperature.
-
-    van den Oord et al. 2018 (one direction), Radford et al. 2021 (both). 0 for a single pair, ln B for
-    embeddings that tell nothing.
-    """
-    logits = functional.normalize(image, dim=1) @ functional.normalize(expression, dim=1).T / temperature
-    target = torch.arange(len(logits), device=logits.device)
-    return (functional.cross_entropy(logits, target) + functional.cross_entropy(logits.T, target)) / 2
 
 
 def rankme(embeddings: torch.Tensor) -> float:

@@ -15,7 +15,8 @@ from tqdm import tqdm
 from spotweave.errors import Refusal
 from spotweave.finetune import Pairs
 from spotweave.finetune.augment import augment
-from spotweave.finetune.contrast import info_nce, rankme, recall_at_1
+from spotweave.finetune.contrast import rankme, recall_at_1
+from spotweave.finetune.losses.info_nce import info_nce
 from spotweave.finetune.recipe import Recipe
 from spotweave.finetune.towers import ExpressionTower, freeze
 from spotweave.networks.backbone import backbone, seeded
