@@ -8,7 +8,7 @@ stage = Stage(
     "rank_predictors",
     __doc__,
     inputs=["parts*", "fold_parts*", "spread_parts*", "splits*"],
-    outputs=["scores", "folds", "comparisons", "ranks", "leaderboard", "page", "plot"],
+    outputs=["scores", "folds", "comparisons", "ranks", "categories", "leaderboard", "page", "plot"],
     record=False,
 )
 stage.option(
@@ -17,6 +17,7 @@ stage.option(
 stage.option("--cohorts", required=True, type=json.loads, help="the cohort of each sample of the tasks, as JSON")
 stage.option("--seen", required=True, type=json.loads, help="cohorts that weights have seen, by encoder, as JSON")
 stage.option("--genes", required=True, type=json.loads, help="which genes tasks ask for, by name, as JSON")
+stage.option("--ranking", required=True, choices=["donors", "published"], help="how categories are ranked")
 stage.option("--patch-um", required=True, type=float, help="side of a patch")
 stage.option("--notes", required=True, type=json.loads, help="remarks on tasks by name, as JSON")
 
@@ -28,8 +29,10 @@ def work(args):
 
     boards.gather(args.parts, args.fold_parts, args.scores, args.folds)
     sight = Sight(args.cohorts, args.seen, args.patch_um, args.genes)
-    found = boards.ranked(args.scores, args.folds, args.spread_parts, args.splits, args.metrics, args.notes, sight)
-    found.write(args.leaderboard, args.comparisons, args.ranks)
+    found = boards.ranked(
+        args.scores, args.folds, args.spread_parts, args.splits, args.metrics, args.notes, sight, args.ranking
+    )
+    found.write(args.leaderboard, args.comparisons, args.ranks, args.categories)
     args.page.write_text(leaderboard_page(found.leaderboard, leaderboard.RANKED_BY), encoding="utf-8")
     figure.draw(found.leaderboard, found.scores, found.notes, args.plot)
 

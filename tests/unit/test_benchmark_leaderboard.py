@@ -119,14 +119,14 @@ def errors(folds, error=0.01, freedom=20.0, reason=""):
 
 
 def run(parts, tmp_path, name="all", suffix=".png", notes='{"demo": "simulated samples"}'):
-    paths = {
-        what: tmp_path / f"{name}.{what}" for what in ("scores", "folds", "comparisons", "ranks", "leaderboard", "page")
-    }
+    tables = ("scores", "folds", "comparisons", "ranks", "categories", "leaderboard", "page")
+    paths = {what: tmp_path / f"{name}.{what}" for what in tables}
     paths["plot"] = tmp_path / f"{name}{suffix}"
     argv = ["--parts", *(part / "scores.parquet" for part in parts)] if parts else []
     argv += ["--fold-parts", *(part / "folds.csv" for part in parts)] if parts else []
     argv += beside(parts, tmp_path) if parts else []
     argv += ["--metrics", *TAKEN, "--notes", notes, "--seen", "{}", "--patch-um", "112", "--genes", "{}"]
+    argv += ["--ranking", "donors"]
     argv += ["--cohorts", json.dumps({f"s{fold}": "one" for fold in range(9)})]
     argv += [word for what, path in paths.items() for word in (f"--{what}", path)]
     rank_predictors.stage.run(rank_predictors.work, [str(word) for word in argv])
@@ -167,6 +167,17 @@ def test_equal_scores_share_a_rank_and_tasks_and_protocols_are_ranked_apart(writ
         ["strict", "b", 1],
         ["strict", "c", 3],
     ]
+
+
+def test_ranks_by_category_have_who_failed_last(write, tmp_path):
+    parts = [write("a", [scored([0.2])]), write("b", [scored([0.3])]), write("c", [missing("no patches")])]
+    table = pd.read_csv(run(parts, tmp_path)["categories"], keep_default_na=False)
+    whole = table[(table["category"] == "") & (table["metric"] == "")]
+    # Neither has undefined values: by their share they tie, and Pearson's tells them apart.
+    assert whole["predictor"].tolist() == ["b+ridge", "a+ridge", "c+ridge"]
+    assert whole["value"].astype(float).tolist() == [1.25, 1.75, 3]
+    assert whole["rank"].tolist() == [1, 2, 3]
+    assert set(table["metric"]) == {"", "pearson", "undefined_share"}
 
 
 def test_a_method_stands_beside_the_probes_with_encoder_and_probe_empty(write, tmp_path):

@@ -57,6 +57,7 @@ rule rank_predictors:
             labels={"what": "every pair"},
         ),
         ranks="<results>/benchmark/ranks.csv",
+        categories="<results>/benchmark/category_ranks.csv",
         leaderboard="<results>/benchmark/leaderboard.csv",
         page=report(
             "<results>/benchmark/leaderboard.html",
@@ -111,10 +112,12 @@ rule rank_predictors:
             }
         ),
         patch_um=config["patch"]["size_px"] * config["patch"]["pixel_size_um"],
+        ranking=config["compare"]["ranking"],
         code=code("rank_predictors", ranking_code),
     shell:
         "python scripts/rank_predictors.py --given - --patch-um {params.patch_um} --scores {output.scores}"
         " --folds {output.folds} --comparisons {output.comparisons} --ranks {output.ranks}"
+        " --categories {output.categories} --ranking {params.ranking}"
         " --leaderboard {output.leaderboard} --page {output.page} --plot {output.plot}"
         " <<< {params.given:q} > {log} 2>&1"
 

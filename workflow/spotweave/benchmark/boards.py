@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from spotweave.benchmark import folds_table, leaderboard, long_table, pairs, ranks, spread, ties
+from spotweave.benchmark import categories, folds_table, leaderboard, long_table, pairs, ranks, spread, ties
 from spotweave.benchmark.leaks import Sight, with_leaks
 from spotweave.io import read_json
 from spotweave.splitting import DEFAULT, SPLITTINGS
@@ -17,21 +17,23 @@ from spotweave.splitting import DEFAULT, SPLITTINGS
 
 @dataclass(frozen=True)
 class Boards:
-    """`leaderboard.rank` with ties and leaks, `pairs.compare`, `ranks.rank_all`, the long table they come from, and
-    what is remarked on each task."""
+    """`leaderboard.rank` with ties and leaks, `pairs.compare`, `ranks.rank_all`, `categories.of_boards`, the long
+    table they come from, and what is remarked on each task."""
 
     leaderboard: pd.DataFrame
     comparisons: pd.DataFrame
     ranks: pd.DataFrame
+    categories: pd.DataFrame
     scores: pd.DataFrame
     notes: Mapping[str, str]
 
-    def write(self, to_leaderboard: Path, to_comparisons: Path, to_ranks: Path) -> None:
+    def write(self, to_leaderboard: Path, to_comparisons: Path, to_ranks: Path, to_categories: Path) -> None:
         """Write the CSV files."""
         for table, path in (
             (self.leaderboard, to_leaderboard),
             (self.comparisons, to_comparisons),
             (self.ranks, to_ranks),
+            (self.categories, to_categories),
         ):
             leaderboard.write(table, path)
 
@@ -50,6 +52,7 @@ def ranked(
     metrics: Sequence[str],
     task_notes: Mapping[str, str],
     sight: Sight,
+    ranking: str,
 ) -> Boards:
     """Rank all predictors, and say which of them are not told apart.
 
@@ -65,6 +68,8 @@ def ranked(
         What the tasks table remarks on a task; what its way of splitting says of scores is added.
     sight
         What the audit of leaks knows.
+    ranking
+        How categories are ranked, `donors` or `published`.
     """
     long, by_fold = long_table.read([scores]), folds_table.read([folds])
     errors = spread.read(spread_parts)
@@ -73,7 +78,9 @@ def ranked(
     notes = {task: _remarks(content, task_notes.get(task, "")) for task, content in of_task.items()}
     table = ties.with_ties(leaderboard.rank(long, by_fold, metrics, notes), comparisons, errors)
     table = with_leaks(table, by_fold, of_task, sight)
-    return Boards(table, comparisons, ranks.rank_all(table, long, by_fold, of_task, metrics), long, notes)
+    by_score = ranks.rank_all(table, long, by_fold, of_task, metrics)
+    by_category = categories.of_boards(long, by_fold, of_task, sight.cohorts, metrics, ranking)
+    return Boards(table, comparisons, by_score, by_category, long, notes)
 
 
 def _remarks(splits: Mapping[str, Any], note: str) -> str:
