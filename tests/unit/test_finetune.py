@@ -18,10 +18,12 @@ from spotweave import finetune
 from spotweave.encoders import finetuned
 from spotweave.errors import Refusal
 from spotweave.expression.scales import log_share
-from spotweave.finetune import Pairs, Sample, contrast, fold, towers, training
-from spotweave.finetune.augment import augment as augmented
+from spotweave.finetune import Job, Sample, contrast, fold, towers, training
+from spotweave.finetune.augment import Changes
+from spotweave.finetune.kinds.infonce import InfoNce
 from spotweave.finetune.losses.info_nce import info_nce
-from spotweave.finetune.recipe import Recipe
+from spotweave.finetune.pairs import Pairs, read_pairs
+from spotweave.finetune.recipe import typed
 from spotweave.io import is_refused, write_refused
 from spotweave.networks import backbone, threads, tower
 from spotweave.networks.spec import EncoderSpec
@@ -58,7 +60,7 @@ ROW = {
     "jitter": "0.1",
     "unfrozen": "all",
 }
-RECIPE = Recipe.from_row(ROW)
+RECIPE = typed(InfoNce, ROW)
 
 
 def planted_pairs(count, px=32, genes=12, seed=0):
@@ -70,12 +72,39 @@ def planted_pairs(count, px=32, genes=12, seed=0):
     return Pairs(images, expression, tuple(f"g{i}" for i in range(genes)), ("S1",), 0)
 
 
+class Unit:
+    """A training as it goes: an epoch at a time."""
+
+    def __init__(self, recipe=RECIPE, base=TINY, pairs=None, seed=0):
+        pairs = pairs or planted_pairs(8)
+        self.objective = recipe.objective(pairs, base, folder=None, seed=seed, device=torch.device("cpu"))
+        self.image_tower = self.objective.image_tower
+        self.optimizer = recipe.optimiser(self.objective)
+        self.numbers = training.all_pairs(len(pairs.images))
+        groups = pairs.groups()
+        self.steps_per_epoch = recipe.course.steps(groups) // recipe.epochs
+        schedule = recipe.schedule(recipe.course.steps(groups), groups)
+        self.steps = training.Steps(self.objective, self.optimizer, schedule, recipe.course, groups)
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def epoch(self):
+        self.objective.train()
+        return self.steps.epoch(self.generator)
+
+    def measure_batch_statistics(self):
+        training.measure_batch_statistics(self.objective, self.numbers)
+
+    def embed(self):
+        self.objective.eval()
+        return training.embed_all(self.objective, self.numbers)
+
+
 def trainer(recipe=RECIPE, base=TINY, pairs=None, seed=0):
-    return training.Trainer(pairs or planted_pairs(8), recipe, base, folder=None, seed=seed, device="cpu")
+    return Unit(recipe, base, pairs, seed)
 
 
 def augment(images, recipe, generator):
-    return augmented(images, recipe.augment, recipe.jitter, generator)
+    return Changes.draw(len(images), recipe.augment, recipe.jitter, generator)(images)
 
 
 # The loss and the measures
@@ -164,7 +193,7 @@ def test_learning_rates_fall_by_the_layer():
 
 def test_planted_pairs_are_learned_by_heart():
     recipe = replace(RECIPE, epochs=25, batch=32, augment=(), jitter=0.0, lr_image=3e-3, lr_expression=3e-3)
-    _, history = training.fit(planted_pairs(32), recipe, TINY, folder=None, seed=0, device="cpu")
+    history = fold.fit(recipe, planted_pairs(32), TINY, folder=None, seed=0).history
     assert history["recall_at_1"]["before"] < 0.3
     assert history["recall_at_1"]["after"] == 1
     assert history["loss"][-1] < 0.1 * history["loss"][0]
@@ -184,7 +213,7 @@ def test_batch_statistics_are_those_of_the_training_patches():
 
 def test_two_pairs_are_needed():
     with pytest.raises(Refusal, match="two pairs"):
-        training.fit(planted_pairs(1), RECIPE, TINY, folder=None, seed=0)
+        fold.fit(RECIPE, planted_pairs(1), TINY, folder=None, seed=0)
 
 
 def test_augmentation_moves_pixels_but_invents_none():
@@ -241,6 +270,10 @@ def identity(patches):
     return patches
 
 
+def all_rows(rows):
+    return rows[np.arange(len(rows))]
+
+
 def test_expression_is_the_logarithm_of_counts_per_ten_thousand():
     counts = np.array([[1.0, 3.0], [0.0, 0.0]])
     for found in (log_share(sparse.csr_matrix(counts), counts.sum(1)).toarray(), log_share(counts, counts.sum(1))):
@@ -250,29 +283,29 @@ def test_expression_is_the_logarithm_of_counts_per_ten_thousand():
 def test_a_gene_that_only_tells_samples_apart_is_not_variable(tmp_path):
     low = write_sample(tmp_path, "A1", genes=("batch", "x", "y"), counts=[[1, 50, 49], [1, 10, 89], [1, 90, 9]])
     high = write_sample(tmp_path, "B1", genes=("y", "x", "batch"), counts=[[9, 10, 81], [10, 9, 81], [12, 7, 81]])
-    pairs = finetune.read_pairs([low, high], 2, identity)
+    pairs = read_pairs([low, high], 2, identity)
     assert pairs.genes == ("x", "y")
-    np.testing.assert_allclose(pairs.expression[3], np.log1p([1000, 900]), rtol=1e-5)
+    np.testing.assert_allclose(pairs.expression[[3]][0], np.log1p([1000, 900]), rtol=1e-5)
 
 
 def test_only_genes_of_all_training_samples_are_used(tmp_path):
     first = write_sample(tmp_path, "A1", genes=("a", "b", "c"))
     second = write_sample(tmp_path, "B1", genes=("b", "c", "d"))
-    assert finetune.read_pairs([first, second], 9, identity).genes == ("b", "c")
+    assert read_pairs([first, second], 9, identity).genes == ("b", "c")
 
 
 def test_genes_of_samples_that_name_them_by_id_meet_by_id(tmp_path):
     ids = [f"ENSG0000000000{number}" for number in range(4)]
     by_name = [write_sample(tmp_path, name, seed=seed) for seed, name in enumerate(["A1", "B1"])]
-    expected = finetune.read_pairs(by_name, 3, identity)
+    expected = read_pairs(by_name, 3, identity)
     first = write_sample(tmp_path, "A1", ids=ids, seed=0)
     second = write_sample(tmp_path, "B1", genes=ids, ids=ids, seed=1)
-    pairs = finetune.read_pairs([first, second], 3, identity)
+    pairs = read_pairs([first, second], 3, identity)
     assert pairs.genes == expected.genes
-    np.testing.assert_array_equal(pairs.expression, expected.expression)
+    np.testing.assert_array_equal(all_rows(pairs.expression), all_rows(expected.expression))
     unnamed = write_sample(tmp_path, "B1", genes=ids, seed=1)
     with pytest.raises(Refusal, match="A1 calls its genes a, b and B1 ENSG00000000000"):
-        finetune.read_pairs([write_sample(tmp_path, "A1"), unnamed], 3, identity)
+        read_pairs([write_sample(tmp_path, "A1"), unnamed], 3, identity)
 
 
 def test_patches_and_spots_stay_together_and_empty_spots_are_left_out(tmp_path):
@@ -283,17 +316,17 @@ def test_patches_and_spots_stay_together_and_empty_spots_are_left_out(tmp_path):
         barcodes, img = opened["barcode"][1:], opened["img"][1:]
         del opened["barcode"], opened["img"]
         opened["barcode"], opened["img"] = barcodes, img
-    pairs = finetune.read_pairs([sample], 3, identity)
+    pairs = read_pairs([sample], 3, identity)
     assert pairs.empty_spots == 1
-    assert pairs.images[:, 0, 0, 0].tolist() == [30]
-    np.testing.assert_allclose(pairs.expression, np.log1p([[1000, 1000, 8000]]), rtol=1e-5)
+    assert pairs.images[[0]][:, 0, 0, 0].tolist() == [30]
+    np.testing.assert_allclose(all_rows(pairs.expression), np.log1p([[1000, 1000, 8000]]), rtol=1e-5)
 
 
 def test_a_patch_without_expression_is_an_error(tmp_path):
     sample = write_sample(tmp_path, "A1")
     other = write_sample(tmp_path, "B1", spots=3)
     with pytest.raises(ValueError, match="3x3"):
-        finetune.read_pairs([Sample("A1", sample.patches, other.expression)], 2, identity)
+        read_pairs([Sample("A1", sample.patches, other.expression)], 2, identity)
 
 
 def test_a_fold_that_does_not_exist_is_refused_with_the_donors_left_out():
@@ -320,7 +353,9 @@ def test_training_samples_come_in_the_order_of_the_splits_without_refused_ones(s
 
 
 def train(samples, path, *, number=0, seed=0, recipe=RECIPE):
-    return fold.train_fold(SPLITS, number, samples, recipe, TINY, weights=path, folder=None, seed=seed, device="cpu")
+    return fold.train_fold(
+        SPLITS, number, samples, recipe, TINY, Job(path, path.with_suffix(".csv"), seed=seed, device="cpu")
+    )
 
 
 def test_test_donors_have_no_influence_on_the_weights(samples, tmp_path):
@@ -435,11 +470,11 @@ def test_the_script_leaves_refused_files_for_a_fold_that_does_not_exist(samples,
 def test_the_learning_rate_is_half_a_cosine_over_all_steps():
     recipe = replace(RECIPE, epochs=3, batch=2)
     unit = trainer(recipe)
-    rates = [unit.optimizer.param_groups[-1]["lr"]]
+    rates = []
     for _ in range(recipe.epochs):
         unit.epoch()
-        rates.append(unit.optimizer.param_groups[-1]["lr"])
-    expected = recipe.lr_expression * (1 + np.cos(np.pi * np.arange(4) / 3)) / 2
+        rates.append(unit.optimizer.param_groups[-1]["lr"])  # of the last of its four steps
+    expected = recipe.lr_expression * (1 + np.cos(np.pi * np.array([3, 7, 11]) / 12)) / 2
     assert unit.steps_per_epoch == 4
     assert rates == pytest.approx(expected, abs=1e-12)
 
@@ -455,13 +490,13 @@ def test_weights_decay_and_biases_and_norms_do_not():
 def test_a_gene_that_is_there_twice_is_an_error_that_names_it(tmp_path):
     sample = write_sample(tmp_path, "B1", genes=("b", "a", "c", "b"), seed=1)
     with pytest.raises(ValueError, match="the gene 'b' is there twice"):
-        finetune.read_pairs([sample], 9, identity)
+        read_pairs([sample], 9, identity)
 
 
 def test_the_most_variable_genes_are_not_the_most_counted(tmp_path):
     counts = np.column_stack([np.full(8, 900), [1, 90] * 4, [5, 6] * 4, np.full(8, 400)])
     sample = write_sample(tmp_path, "A1", genes=("constant", "varies", "little", "also"), counts=counts)
-    assert finetune.read_pairs([sample], 1, identity).genes == ("varies",)
+    assert read_pairs([sample], 1, identity).genes == ("varies",)
 
 
 @pytest.mark.parametrize("axis", ["rows", "columns"])

@@ -41,6 +41,7 @@ rule finetune_encoder:
         ),
         expression=per_sample("st.h5ad"),
         seed=config["seed"],
+        processes=lambda wildcards, resources: max(1, int(resources.gpu)),
         code=code(
             "finetune_encoder",
             lambda wildcards: [
@@ -53,6 +54,7 @@ rule finetune_encoder:
         " --given - --patches {params.patches} --expression {params.expression} {params.slides}"
         " --seed {params.seed} --threads {threads}"
         " --weights {output.weights} --history {output.history}"
+        " --scratch {output.weights}.resume --processes {params.processes}"
         " --record {output.record} --code {params.code} <<< {params.given:q} > {log} 2>&1"
 
 

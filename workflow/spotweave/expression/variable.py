@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
+from typing import Protocol
 
 import numpy as np
 
@@ -10,7 +11,15 @@ from spotweave.expression.samples import Expression, columns
 from spotweave.expression.scales import log_share
 
 
-def most_variable_within_samples(samples: Sequence[Expression], n_genes: int) -> list[str]:
+class Samples(Protocol):
+    """A list of samples, or whatever reads them one after another each time it is gone through."""
+
+    def __iter__(self) -> Iterator[Expression]: ...
+
+    def __len__(self) -> int: ...
+
+
+def most_variable_within_samples(samples: Samples, n_genes: int) -> list[str]:
     """Names of the genes of highest variance among those that all samples have, alphabetical.
 
     The variance is of log-normalised expression, within samples, averaged over samples: a gene that only tells

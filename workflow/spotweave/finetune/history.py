@@ -11,9 +11,10 @@ from typing import Any
 def write_history(path: Path, history: Mapping[str, Any]) -> None:
     """Write `epoch,loss,recall_at_1,rankme`, one row an epoch; epoch 0 is before training.
 
-    Recall and rank are measured before and after only, on all training pairs.
+    Recall and rank are measured before and after only; recall is empty where there are pictures only.
     """
-    recall, rank, last = history["recall_at_1"], history["rankme"], len(history["loss"])
+    recall = history.get("recall_at_1", {"before": "", "after": ""})
+    rank, last = history["rankme"], len(history["loss"])
     with open(path, "w", newline="", encoding="utf-8") as handle:
         writer = csv.writer(handle, lineterminator="\n")
         writer.writerow(["epoch", "loss", "recall_at_1", "rankme"])

@@ -1,43 +1,24 @@
-"""One row of the recipe table, typed, as contrastive fine-tuning reads it."""
+"""Rows of the recipe table, typed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Typed = TypeVar("Typed", bound="DataclassInstance")
+_KINDS: dict[str, Callable[[str], Any]] = {
+    "int": int,
+    "float": float,
+    "str": str,
+    "tuple[str, ...]": lambda cell: tuple(cell.split()),
+}
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """A recipe of the kind `infonce`. Column by column it is described in `spotweave.recipes.infonce`."""
-
-    recipe: str
-    base_encoder: str
-    input_px: int
-    embedding_dim: int
-    genes: int
-    hidden: int
-    epochs: int
-    batch: int
-    lr_image: float
-    lr_expression: float
-    layer_decay: float
-    temperature: float
-    weight_decay: float
-    augment: tuple[str, ...]
-    jitter: float
-    unfrozen: str
-
-    @classmethod
-    def from_row(cls, row: Mapping[str, str]) -> Recipe:
-        """Type the cells of a row that fits the schema."""
-        kinds: dict[str, Callable[[str], Any]] = {
-            "int": int,
-            "float": float,
-            "str": str,
-            "tuple[str, ...]": lambda cell: tuple(cell.split()),
-        }
-        blank = {"augment": "", "jitter": "0"}
-        return cls(
-            **{field.name: kinds[str(field.type)](row.get(field.name) or blank[field.name]) for field in fields(cls)}
-        )
+def typed(kind: type[Typed], row: Mapping[str, str]) -> Typed:
+    """A dataclass of the cells that fit its fields; blank cells are the fields' defaults."""
+    given = {one.name: _KINDS[str(one.type)](row[one.name]) for one in fields(kind) if row.get(one.name)}
+    return kind(**given)

@@ -1,191 +1,174 @@
-"""The training loop: two towers that learn from pairs of patch and spot which belong together."""
+"""Training of an objective on pairs: steps, epochs that resume, what is measured before and after."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
-from tqdm import tqdm
+from numpy.typing import NDArray
 
 from spotweave.errors import Refusal
-from spotweave.finetune import Pairs
-from spotweave.finetune.augment import augment
-from spotweave.finetune.contrast import rankme, recall_at_1
-from spotweave.finetune.losses.info_nce import info_nce
-from spotweave.finetune.recipe import Recipe
-from spotweave.finetune.towers import ExpressionTower, freeze
-from spotweave.networks.backbone import backbone, seeded
+from spotweave.finetune.batches import ANY, batches_of, steps_in_an_epoch
+from spotweave.finetune.objective import Objective, batch_norms, learns
+from spotweave.finetune.processes import ALONE, Processes
+from spotweave.finetune.schedule import Schedule
+from spotweave.finetune.steps import gradients
+from spotweave.learning.epochs import Epochs
 from spotweave.networks.repeatable import deterministic
-from spotweave.networks.spec import EncoderSpec
-from spotweave.networks.tower import ImageTower, tower_spec
-from spotweave.networks.transform import Transform, pick_device
-
-import timm.optim  # isort: skip  (it imports torchvision, which the backbone has made importable)
+from spotweave.spots import CannotPredict
 
 EVALUATION_BATCH = 64
 
 
-class Trainer:
-    """Two towers, their optimiser and the pairs they learn from.
+@dataclass(frozen=True)
+class Course:
+    """How long and in which steps.
+
+    Attributes
+    ----------
+    epochs
+        Passes over the pairs.
+    batch
+        Pairs in a step, each the others' negatives.
+    at_once
+        Pairs whose activations are held at a time; 0 for all of a step.
+    negatives
+        See `batches_of`.
+    precision
+        Of networks on a GPU: float32 or bfloat16. A CPU computes in float32.
+    """
+
+    epochs: int
+    batch: int
+    at_once: int = 0
+    negatives: str = ANY
+    precision: str = "float32"
+
+    def steps(self, groups: NDArray[np.int64]) -> int:
+        """Of the whole training."""
+        return self.epochs * steps_in_an_epoch(groups, self.batch, self.negatives)
+
+
+def check_pairs(count: int, what: str, course: Course, processes: Processes = ALONE) -> None:
+    """Raise a `Refusal` where there is nothing to be told from anything else."""
+    if count < 2:
+        raise Refusal(f"{what}: contrastive training needs at least two pairs", measured=count, threshold=2)
+    if course.batch < 2 * processes.count:
+        raise Refusal(f"{what}: steps of {course.batch} pairs for {processes.count} processes, at least two each")
+
+
+def train(
+    objective: Objective,
+    optimiser: torch.optim.Optimizer,
+    schedule: Schedule,
+    course: Course,
+    groups: NDArray[np.int64],
+    *,
+    seed: int,
+    what: str,
+    scratch: Path | None = None,
+    key: str = "",
+    processes: Processes = ALONE,
+) -> list[float]:
+    """Train; the mean loss of each epoch.
 
     Parameters
     ----------
-    pairs
-        Training pairs; images (N, px, px, 3) uint8 at the recipe's size.
-    base
-        The encoder to start from.
-    folder
-        Where a relative path of its weights lies.
-    seed
-        Of everything random: new layers, random base weights, order, augmentation.
-    """
-
-    def __init__(
-        self, pairs: Pairs, recipe: Recipe, base: EncoderSpec, *, folder: Path | None, seed: int, device: str
-    ) -> None:
-        self.recipe = recipe
-        self.device = pick_device(device)
-        self.images = torch.from_numpy(pairs.images).permute(0, 3, 1, 2).contiguous()
-        self.expression = torch.from_numpy(pairs.expression).to(self.device)
-        self.transform = Transform(tower_spec(base, recipe.input_px)).to(self.device)
-        network = backbone(base, folder=folder, seed=seed)
-        freeze(network.model, recipe.unfrozen)
-        with seeded(seed):
-            mean, std = self.expression.mean(dim=0), self.expression.std(dim=0, correction=0).clamp_min(1e-6)
-            self.image_tower = ImageTower(network, base.dim, recipe.embedding_dim).to(self.device)
-            self.expression_tower = ExpressionTower(mean.cpu(), std.cpu(), recipe.hidden, recipe.embedding_dim).to(
-                self.device
-            )
-        self.generator = torch.Generator().manual_seed(seed)
-        self.steps_per_epoch = math.ceil(len(self.images) / recipe.batch)
-        self.optimizer = self._optimizer()
-        self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(
-            self.optimizer, T_max=recipe.epochs * self.steps_per_epoch
-        )
-
-    def _optimizer(self) -> torch.optim.Optimizer:
-        recipe = self.recipe
-        groups = timm.optim.param_groups_layer_decay(
-            self.image_tower.backbone.model, weight_decay=recipe.weight_decay, layer_decay=recipe.layer_decay
-        )
-        for group in groups:
-            group["lr"] = recipe.lr_image * group["lr_scale"]
-        new = [*self.image_tower.projection.parameters(), *self.expression_tower.parameters()]
-        for parameters, decay in (
-            ([p for p in new if p.ndim > 1], recipe.weight_decay),
-            ([p for p in new if p.ndim <= 1], 0.0),
-        ):
-            groups.append({"params": parameters, "lr": recipe.lr_expression, "weight_decay": decay})
-        return torch.optim.AdamW(groups)
-
-    def epoch(self) -> float:
-        """One pass over the pairs in a new order; the mean loss of its batches."""
-        self._train_mode()
-        order = torch.randperm(len(self.images), generator=self.generator)
-        losses = []
-        # Batches of equal size: a last one of a few pairs would be an easier task and a noisy step.
-        for chosen in torch.tensor_split(order, self.steps_per_epoch):
-            images = augment(self._pixels(chosen), self.recipe.augment, self.recipe.jitter, self.generator)
-            loss = info_nce(
-                self.image_tower(self.transform.normalise(images)),
-                self.expression_tower(self.expression[chosen.to(self.device)]),
-                self.recipe.temperature,
-            )
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            self.optimizer.step()
-            self.schedule.step()
-            losses.append(loss.item())
-            if not np.isfinite(losses[-1]):
-                raise Refusal(f"{self.recipe.recipe}: the loss is not finite; lower lr_image or lr_expression")
-        return float(np.mean(losses))
-
-    def measure_batch_statistics(self) -> None:
-        """Replace running means and variances of trained batch norms by those of all training patches.
-
-        The running average of a short training lags behind its weights (Wu and Johnson 2021, section 3).
-        """
-        learning = [norm for norm in _batch_norms(self.image_tower) if _learns(norm)]
-        if not learning:
-            return
-        self.image_tower.eval()
-        momenta = [norm.momentum for norm in learning]
-        for norm in learning:
-            norm.reset_running_stats()
-            norm.momentum = None
-            norm.train()
-        self._image_embeddings()
-        for norm, momentum in zip(learning, momenta, strict=True):
-            norm.momentum = momentum
-        self.image_tower.eval()
-
-    def embed(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Embeddings (N, D) of all training patches and spots, unturned, in evaluation mode."""
-        self.image_tower.eval()
-        self.expression_tower.eval()
-        with torch.inference_mode():
-            return self._image_embeddings(), self.expression_tower(self.expression)
-
-    def _image_embeddings(self) -> torch.Tensor:
-        with torch.inference_mode():
-            rows = torch.arange(len(self.images)).split(EVALUATION_BATCH)
-            return torch.cat([self.image_tower(self.transform.normalise(self._pixels(chosen))) for chosen in rows])
-
-    def _pixels(self, chosen: torch.Tensor) -> torch.Tensor:
-        # Convolutions of few channels run half as fast again in this layout.
-        return self.images[chosen].to(self.device, torch.float32, memory_format=torch.channels_last) / 255
-
-    def _train_mode(self) -> None:
-        self.expression_tower.train()
-        self.image_tower.train()
-        for norm in _batch_norms(self.image_tower):
-            if not _learns(norm):
-                norm.eval()
-
-
-def _batch_norms(network: nn.Module) -> Iterator[nn.modules.batchnorm._BatchNorm]:
-    return (module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm))
-
-
-def _learns(module: nn.Module) -> bool:
-    return any(parameter.requires_grad for parameter in module.parameters())
-
-
-def fit(
-    pairs: Pairs, recipe: Recipe, base: EncoderSpec, *, folder: Path | None, seed: int, device: str = "auto"
-) -> tuple[ImageTower, dict[str, Any]]:
-    """Fine-tune on given pairs.
-
-    Returns
-    -------
-    tower
-        The image tower, in evaluation mode.
-    history
-        JSON types: `loss` an epoch, `recall_at_1` and `rankme` on the training pairs before and after.
+    groups
+        (N,) the sample of each pair; pairs are known to the objective by their numbers.
+    what
+        The recipe, for the progress shown and for refusals.
+    scratch
+        Folder of checkpoints: a training that is killed goes on from the last whole epoch, to the same numbers.
+    key
+        Of everything it comes from; a checkpoint of another key is thrown away.
 
     Raises
     ------
     Refusal
-        If there are fewer than two pairs.
+        If a loss is not finite.
     """
-    if len(pairs.images) < 2:
-        raise Refusal("contrastive training needs at least two pairs", measured=len(pairs.images), threshold=2)
-    with deterministic():
-        trainer = Trainer(pairs, recipe, base, folder=folder, seed=seed, device=device)
-        before = _state(trainer)
-        with seeded(seed):  # dropout, where an architecture has it
-            loss = [trainer.epoch() for _ in tqdm(range(recipe.epochs), desc=recipe.recipe, unit="epoch", disable=None)]
-        trainer.measure_batch_statistics()
-        after = _state(trainer)
-    history = {"loss": loss, **{name: {"before": before[name], "after": after[name]} for name in before}}
-    return trainer.image_tower.eval(), history
+    device = next(objective.parameters()).device
+    precision = getattr(torch, course.precision) if device.type == "cuda" else torch.float32
+    loss_of = Steps(objective, optimiser, schedule, course, groups, processes, precision)
+    epochs = Epochs(objective, optimiser, loss_of.epoch, None, course.epochs)
+    try:
+        return epochs.run(seed, what=what, scratch=scratch, key=key, keeps=processes.rank == 0).loss
+    except CannotPredict as error:
+        raise Refusal(f"{what}: {error}") from None
 
 
-def _state(trainer: Trainer) -> dict[str, float]:
-    image, expression = trainer.embed()
-    return {"recall_at_1": recall_at_1(image, expression), "rankme": rankme(image)}
+@dataclass(frozen=True)
+class Steps:
+    """The steps of an epoch."""
+
+    objective: Objective
+    optimiser: torch.optim.Optimizer
+    schedule: Schedule
+    course: Course
+    groups: NDArray[np.int64]
+    processes: Processes = ALONE
+    precision: torch.dtype = torch.float32
+
+    def epoch(self, generator: torch.Generator) -> float:
+        """One pass over the pairs in a new order; the mean loss of its steps."""
+        losses = []
+        for numbers in batches_of(self.groups, self.course.batch, self.course.negatives, generator):
+            self.schedule.apply(self.optimiser, int(self.objective.steps_done))
+            self.optimiser.zero_grad(set_to_none=True)
+            losses.append(
+                gradients(
+                    self.objective,
+                    self.objective.see(numbers, generator),
+                    len(numbers),
+                    at_once=self.course.at_once or len(numbers),
+                    processes=self.processes,
+                    precision=self.precision,
+                )
+            )
+            if not np.isfinite(losses[-1]):
+                return losses[-1]
+            self.optimiser.step()
+            self.objective.settle()
+            self.objective.steps_done += 1
+        return float(np.mean(losses))
+
+
+def measure_batch_statistics(objective: Objective, numbers: Sequence[torch.Tensor]) -> None:
+    """Replace running means and variances of trained batch norms by those of all training pairs.
+
+    The running average of a short training lags behind its weights (Wu and Johnson 2021, section 3).
+
+    Parameters
+    ----------
+    numbers
+        All pairs, some at a time, of like number.
+    """
+    learning = [norm for norm in batch_norms(objective) if learns(norm)]
+    objective.eval()
+    if not learning:
+        return
+    momenta = [norm.momentum for norm in learning]
+    for norm in learning:
+        norm.reset_running_stats()
+        norm.momentum = None
+        norm.train()
+    embed_all(objective, numbers)
+    for norm, momentum in zip(learning, momenta, strict=True):
+        norm.momentum = momentum
+    objective.eval()
+
+
+def embed_all(objective: Objective, numbers: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+    """Embeddings (N, D) of pairs, unturned, in whatever mode the objective is."""
+    with torch.inference_mode(), deterministic():
+        found = [objective.embed(*objective.as_they_are(chosen)) for chosen in numbers]
+    return tuple(torch.cat(side) for side in zip(*found, strict=True))
+
+
+def all_pairs(count: int) -> list[torch.Tensor]:
+    """Numbers of all pairs, `EVALUATION_BATCH` at a time."""
+    return list(torch.arange(count).split(EVALUATION_BATCH))

@@ -64,7 +64,7 @@ class Epochs:
     schedule: torch.optim.lr_scheduler.LRScheduler | None = None
     is_over: Callable[[], bool] | None = None
 
-    def run(self, seed: int, *, what: str, scratch: Path | None = None, key: str = "") -> History:
+    def run(self, seed: int, *, what: str, scratch: Path | None = None, key: str = "", keeps: bool = True) -> History:
         """Train; the network is left as it was after its best epoch, or the last where no spots are held out.
 
         Parameters
@@ -77,6 +77,8 @@ class Epochs:
             A folder for checkpoints; None keeps none.
         key
             Of everything the training comes from: a checkpoint of another key is thrown away.
+        keeps
+            Whether it writes checkpoints, or only goes on from them, as all but one of several processes do.
 
         Raises
         ------
@@ -99,13 +101,17 @@ class Epochs:
                 self.network.eval()
                 with torch.inference_mode():
                     history.score.append(self.score())
-            if self.score is None or history.score[-1] > max(history.score[:-1], default=float("-inf")):
+            if self.score is None:
+                history.best_epoch = epoch
+            elif history.score[-1] > max(history.score[:-1], default=float("-inf")):
                 history.best_epoch = epoch
                 best = copy.deepcopy(self.network.state_dict())
-            self._keep(scratch, key, history, best)
+            if keeps:
+                self._keep(scratch, key, history, best)
             shown.update()
         shown.close()
-        self.network.load_state_dict(best)
+        if best is not None:
+            self.network.load_state_dict(best)
         self.network.eval()
         return history
 
@@ -114,26 +120,30 @@ class Epochs:
             return True
         return self.patience is not None and len(history.score) - 1 - history.best_epoch >= self.patience > 0
 
+    def _first_best(self) -> dict[str, Any] | None:
+        return None if self.score is None else copy.deepcopy(self.network.state_dict())
+
     def _parts(self) -> dict[str, Any]:
         parts = {"network": self.network, "optimiser": self.optimiser, "schedule": self.schedule}
         return {name: part for name, part in parts.items() if part is not None}
 
-    def _keep(self, scratch: Path | None, key: str, history: History, best: Mapping[str, Any]) -> None:
+    def _keep(self, scratch: Path | None, key: str, history: History, best: Mapping[str, Any] | None) -> None:
         if scratch is None:
             return
         scratch.mkdir(parents=True, exist_ok=True)
         state = {name: part.state_dict() for name, part in self._parts().items()}
         part = scratch / f"{CHECKPOINT}.part"
-        torch.save({"key": key, "history": vars(history), "best": dict(best), **state}, part)
+        torch.save({"key": key, "history": vars(history), "best": best and dict(best), **state}, part)
         part.replace(scratch / CHECKPOINT)
 
-    def _resumed(self, scratch: Path | None, key: str) -> tuple[History, dict[str, Any]]:
+    def _resumed(self, scratch: Path | None, key: str) -> tuple[History, dict[str, Any] | None]:
+        """The history and the best state so far; no state where the last epoch is the one that is kept."""
         path = None if scratch is None else scratch / CHECKPOINT
         if path is None or not path.is_file():
-            return History(), copy.deepcopy(self.network.state_dict())
+            return History(), self._first_best()
         kept = torch.load(path, weights_only=True, map_location="cpu")
         if kept["key"] != key:
-            return History(), copy.deepcopy(self.network.state_dict())
+            return History(), self._first_best()
         for name, part in self._parts().items():
             part.load_state_dict(kept[name])
         return History(**kept["history"]), kept["best"]

@@ -19,7 +19,7 @@ from torch import nn
 
 from spotweave.errors import Refusal
 from spotweave.io import is_refused
-from spotweave.networks.backbone import Backbone
+from spotweave.networks.bases import unfilled
 from spotweave.networks.spec import EncoderSpec
 from spotweave.networks.transform import TorchEncoder
 
@@ -28,25 +28,32 @@ HEADER_KEY = "spotweave"
 
 
 class ImageTower(nn.Module):
-    """A backbone and a linear projection: normalised images (B, 3, H, W) -> (B, embedding_dim)."""
+    """A backbone and a linear projection: normalised images (B, 3, H, W) -> (B, embedding_dim).
 
-    def __init__(self, backbone: Backbone, feature_dim: int, embedding_dim: int) -> None:
+    Parameters
+    ----------
+    projected
+        Whether there is a projection; without one, `embedding_dim` is `feature_dim`.
+    """
+
+    def __init__(self, backbone: nn.Module, feature_dim: int, embedding_dim: int, *, projected: bool = True) -> None:
         super().__init__()
         self.backbone = backbone
-        self.projection = nn.Linear(feature_dim, embedding_dim)
+        self.projection = nn.Linear(feature_dim, embedding_dim) if projected else nn.Identity()
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return self.projection(self.backbone(images))
 
 
-def save(path: Path, tower: ImageTower, header: Mapping[str, Any]) -> None:
+def save(path: Path, tower: nn.Module, header: Mapping[str, Any]) -> None:
     """Write a fold's file.
 
     Parameters
     ----------
     header
-        JSON types: `fold`, `recipe`, `base` (`EncoderSpec.as_dict`), `input_px`, `embedding_dim`, and whatever
-        else should travel with the weights.
+        JSON types: `fold`, `recipe`, `base` (`EncoderSpec.as_dict`), `input_px`, `embedding_dim`, `projected` where
+        there is no projection (false), `network` (`stalign`, with what it says of itself) where it is no `ImageTower`,
+        and whatever else should travel with the weights.
     """
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(tower.state_dict().items())}
     safetensors.torch.save_file(state, path, metadata={HEADER_KEY: json.dumps(header, sort_keys=True)})
@@ -91,9 +98,17 @@ def read_tower(path: Path, device: str = "auto") -> TorchEncoder:
     """
     header = read_header(path)
     base = tower_spec(EncoderSpec.from_dict(header["base"]), header["input_px"])
-    tower = ImageTower(Backbone(base), base.dim, header["embedding_dim"])
+    tower = _unfilled_tower(header, base)
     tower.load_state_dict(safetensors.torch.load_file(path), strict=True)
     return TorchEncoder(tower, replace(base, dim=header["embedding_dim"]), device)
+
+
+def _unfilled_tower(header: Mapping[str, Any], base: EncoderSpec) -> nn.Module:
+    if header.get("network") == "stalign":
+        from spotweave.networks.stalign_pictures import stalign_pictures
+
+        return stalign_pictures(header["stalign"], unfilled(base))
+    return ImageTower(unfilled(base), base.dim, header["embedding_dim"], projected=header.get("projected", True))
 
 
 def fold_files(paths: Sequence[Path]) -> list[tuple[int, Path]]:

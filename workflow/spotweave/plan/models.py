@@ -143,12 +143,17 @@ def _together(kinds: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     rules: dict[str, list[Any]] = {}
     for columns in kinds:
         for column, rule in columns.items():
-            if rule not in rules.setdefault(column, []):
+            if _asked(rule) not in map(_asked, rules.setdefault(column, [])):
                 rules[column].append(rule)
     return {
         column: found[0] if len(found) == 1 else {"description": found[0]["description"], "anyOf": found}
         for column, found in rules.items()
     }
+
+
+def _asked(rule: Mapping[str, Any]) -> dict[str, Any]:
+    """What a rule asks of a cell: kinds may use one column for things of their own."""
+    return {key: value for key, value in rule.items() if key != "description"}
 
 
 def kind_faults(where: str, row: Row, others: Iterable[str]) -> list[str]:

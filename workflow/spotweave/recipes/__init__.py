@@ -9,12 +9,13 @@ A kind is a module with
     check(row, base) -> list[tuple[str, str]]
         What else it asks of its row and of the row of the encoder it starts from: (column, "what is wrong, what is
         allowed") for each fault.
-    train(splits, fold, samples, row, base, *, weights, history, folder, seed, device="auto") -> dict
-        Trains one fold on its training samples only and writes the file of its weights (`networks.tower.save`, which
-        the builder `finetuned` embeds with) and the course of the training, a CSV table. `splits` is the content of the
-        task's splits file, `samples` are all samples of the task (`finetune.Sample`), `base` is the `EncoderSpec` it
-        starts from, `folder` where a relative path of its weights lies. Returns what the record says it measured, JSON
-        types. Raises `Refusal` where there is no such fold or too little to train on.
+    train(splits, fold, samples, row, base, job) -> dict
+        Trains one fold on its training samples only and writes the file of its weights, `job.weights`
+        (`networks.tower.save`, which the builder `finetuned` embeds with), and the course of the training,
+        `job.history`, a CSV table. `splits` is the content of the task's splits file, `samples` are all samples of the
+        task (`finetune.Sample`), `base` is the `EncoderSpec` it starts from, `job` says the rest (`finetune.Job`).
+        Returns what the record says it measured, JSON types. Raises `Refusal` where there is no such fold or too little
+        to train on.
 
 All but `train` is asked before the first job, whenever tables are read: a kind imports the standard library only, and
 all else inside `train`.

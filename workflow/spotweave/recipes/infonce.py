@@ -9,85 +9,48 @@ at the end.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from spotweave.networks.sizes import input_fault
 from spotweave.networks.spec import EncoderSpec
+from spotweave.recipes import _columns as columns
 
 if TYPE_CHECKING:
-    from spotweave.finetune import Sample
+    from spotweave.finetune import Job, Sample
 
-POSITIVE = r"^(?=.*[1-9].*(e|$))[0-9]*\.?[0-9]+(e-?[0-9]+)?$"
-WHOLE = {"allowed": "a whole number above 0", "type": "string", "pattern": "^[1-9][0-9]*$", "maxLength": 9}
-SEVERAL = {"allowed": "a whole number above 1", "type": "string", "pattern": "^([2-9]|[1-9][0-9]+)$", "maxLength": 9}
 COLUMNS: dict[str, dict[str, Any]] = {
-    "input_px": {
-        "description": "Edge of the images in training and in use, px; patches are shrunk to it. It sets the cost",
-        "allowed": "a whole number from 16 to 999",
-        "type": "string",
-        "pattern": "^(1[6-9]|[2-9][0-9]|[1-9][0-9]{2})$",
+    "input_px": columns.INPUT_PX,
+    "embedding_dim": {"description": "Length of the embeddings, shared by both towers", **columns.SEVERAL},
+    "genes": {
+        "description": "How many highly variable genes, chosen on training samples, describe a spot",
+        **columns.WHOLE,
     },
-    "embedding_dim": {"description": "Length of the embeddings, shared by both towers", **SEVERAL},
-    "genes": {"description": "How many highly variable genes, chosen on training samples, describe a spot", **WHOLE},
-    "hidden": {"description": "Width of the two hidden layers of the expression tower", **WHOLE},
-    "epochs": {"description": "Passes over the training pairs", **WHOLE},
-    "batch": {
-        "description": "Pairs at a time, each the others' negatives; batches are cut to equal sizes at most this large",
-        **SEVERAL,
-    },
-    "lr_image": {
-        "description": "Learning rate of the topmost layer of the base encoder, at the start of the cosine",
-        "allowed": "a number above 0, e.g. 1e-4",
-        "type": "string",
-        "pattern": POSITIVE,
-        "maxLength": 40,
-    },
+    "hidden": {"description": "Width of the two hidden layers of the expression tower", **columns.WHOLE},
+    "epochs": columns.EPOCHS,
+    "batch": columns.BATCH,
+    "lr_image": columns.LR_IMAGE,
     "lr_expression": {
         "description": "Learning rate of the new layers (expression tower, projection), at the start of the cosine",
-        "allowed": "a number above 0, e.g. 1e-3",
-        "type": "string",
-        "pattern": POSITIVE,
-        "maxLength": 40,
+        **columns.RATE,
     },
-    "layer_decay": {
-        "description": "Factor of the learning rate from one layer of the base encoder to the one below; 1 for none",
-        "allowed": "a number above 0, at most 1",
-        "type": "string",
-        "pattern": r"^(0\.[0-9]*[1-9][0-9]*|1(\.0+)?)$",
-    },
+    "layer_decay": columns.LAYER_DECAY,
     "temperature": {
-        "description": "Divides cosine similarities; small ones make close negatives count",
-        "allowed": "a number above 0, e.g. 0.07",
-        "type": "string",
-        "pattern": POSITIVE,
-        "maxLength": 40,
+        "description": "Divides cosine similarities; small ones make close negatives count. Of clip, at the start",
+        **columns.RATE,
     },
-    "weight_decay": {
-        "description": "AdamW's, for weights; biases and norms have none",
-        "allowed": "a number, 0 or above",
+    "weight_decay": columns.WEIGHT_DECAY,
+    "augment": columns.AUGMENT,
+    "jitter": columns.JITTER,
+    "unfrozen": columns.UNFROZEN,
+    "loss": {
+        "description": "infonce: fixed temperature; clip: a learned one; siglip: each pair by itself; blank is infonce",
+        "allowed": "infonce, clip, siglip",
         "type": "string",
-        "pattern": r"^[0-9]*\.?[0-9]+(e-?[0-9]+)?$",
-        "maxLength": 40,
+        "enum": ["infonce", "clip", "siglip"],
     },
-    "augment": {
-        "description": "What may happen to a training patch - flip (mirrored), rot90 (quarter turns), or both",
-        "allowed": "flip, rot90, or both with a space between",
-        "type": "string",
-        "pattern": "^(flip|rot90)( (flip|rot90))?$",
-    },
-    "jitter": {
-        "description": "Strength of colour changes: share by which gain and (half of it) offset of a channel vary",
-        "allowed": "a number from 0 to 1",
-        "type": "string",
-        "pattern": r"^(0(\.[0-9]+)?|1(\.0+)?)$",
-    },
-    "unfrozen": {
-        "description": "Layers of the base encoder that learn - all, or the last N of timm's layer groups (blocks)",
-        "allowed": "all, or last N",
-        "type": "string",
-        "pattern": "^(all|last [1-9][0-9]*)$",
-    },
+    "at_once": columns.AT_ONCE,
+    "warmup_epochs": columns.WARMUP_EPOCHS,
+    "negatives": columns.NEGATIVES,
+    "precision": columns.PRECISION,
 }
 REQUIRED = (
     "input_px",
@@ -106,11 +69,8 @@ REQUIRED = (
 
 
 def check(row: Mapping[str, str], base: Mapping[str, str]) -> list[tuple[str, str]]:
-    """A timm model can be trained, and at sizes it takes."""
-    if base.get("builder") != "timm_model":
-        return [("base_encoder", f"{row['base_encoder']!r} cannot be trained, allowed: a timm_model encoder")]
-    wrong = input_fault(base, int(row["input_px"]))
-    return [("input_px", f"of {row['base_encoder']}: {wrong}")] if wrong else []
+    """A network can be trained, and at sizes it takes."""
+    return columns.base_faults(row, base)
 
 
 def train(
@@ -119,20 +79,14 @@ def train(
     samples: Sequence[Sample],
     row: Mapping[str, str],
     base: EncoderSpec,
-    *,
-    weights: Path,
-    history: Path,
-    folder: Path | None,
-    seed: int,
-    device: str = "auto",
+    job: Job,
 ) -> dict[str, Any]:
     """Train one fold; see `spotweave.recipes`."""
     from spotweave.finetune.fold import train_fold
     from spotweave.finetune.history import write_history
-    from spotweave.finetune.recipe import Recipe
+    from spotweave.finetune.kinds.infonce import InfoNce
+    from spotweave.finetune.recipe import typed
 
-    found = train_fold(
-        splits, fold, samples, Recipe.from_row(row), base, weights=weights, folder=folder, seed=seed, device=device
-    )
-    write_history(history, found)
+    found = train_fold(splits, fold, samples, typed(InfoNce, row), base, job)
+    write_history(job.history, found)
     return {**found, "loss": found["loss"][-1]}

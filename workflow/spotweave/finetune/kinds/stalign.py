@@ -1,0 +1,221 @@
+"""ST-Align (Lin et al. 2024): pictures and genes of spots and of their niches, aligned and fused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from spotweave.errors import Refusal
+from spotweave.finetune import Sample
+from spotweave.finetune.batches import ANY
+from spotweave.finetune.losses.stalign import Weights, stalign_losses
+from spotweave.finetune.niches import neighbours_of, niche_rows
+from spotweave.finetune.objective import Embeddings, Objective, Seen, decayed
+from spotweave.finetune.pairs import Pairs, Shrink, read_pairs
+from spotweave.finetune.schedule import Schedule
+from spotweave.finetune.towers import freeze, moments, principal
+from spotweave.finetune.training import Course
+from spotweave.finetune.views import Pictures, rows
+from spotweave.networks.bases import base_network
+from spotweave.networks.pooling import seeded
+from spotweave.networks.spec import EncoderSpec
+from spotweave.networks.stalign import Aligned, Sizes, Views
+from spotweave.networks.stalign_pictures import SpotGenes, StAlignPictures, stalign_pictures
+from spotweave.networks.tower import tower_spec
+from spotweave.networks.transform import Transform
+
+SIZES = {
+    "published": Sizes(),
+    "small": Sizes(
+        dim=128,
+        spot_image=128,
+        spot_gene=128,
+        gene_token_dim=64,
+        depth=2,
+        head_dim=16,
+        mlp_dim=128,
+        hidden=256,
+        out=128,
+    ),
+    "tiny": Sizes(
+        dim=32,
+        tokens=4,
+        spot_image=32,
+        spot_gene=32,
+        gene_token_dim=16,
+        depth=1,
+        heads=2,
+        head_dim=8,
+        mlp_dim=32,
+        hidden=64,
+        out=32,
+    ),
+}
+# Of the learning rate at the end, for one of 5e-4: the published 1e-6.
+LEAST_RATE = 1e-6
+PAIRS_OF_RATE = 256
+
+
+class SpotsAndNiches(Objective):
+    """The three losses of ST-Align over pairs and their niches.
+
+    Parameters
+    ----------
+    network
+        What is kept: pictures and genes of spots and niches -> `Aligned`.
+    neighbours
+        (N, K) numbers of the pairs that are a pair's niche, itself among them.
+    """
+
+    def __init__(
+        self,
+        network: StAlignPictures,
+        pictures: Pictures,
+        pairs: Pairs,
+        neighbours: NDArray[np.int64],
+        weights: Weights,
+        temperature: float,
+    ) -> None:
+        super().__init__()
+        self.network, self.pictures, self.expression = network, pictures, pairs.expression
+        self.neighbours, self.weights, self.temperature = neighbours, weights, temperature
+
+    def see(self, numbers: torch.Tensor, generator: torch.Generator) -> Seen:
+        return lambda places: self.as_they_are(numbers[places])
+
+    def as_they_are(self, numbers: torch.Tensor) -> tuple[Any, ...]:
+        device = self.pictures.device
+        niche = torch.from_numpy(niche_rows(self.expression, self.neighbours[numbers.numpy()])).to(device)
+        return self.pictures.normalised(numbers), rows(self.expression, numbers, device), niche
+
+    def embed(self, *seen: Any) -> Embeddings:
+        images, spot_gene, niche_gene = seen
+        return tuple(self.network.aligned(Views(images, spot_gene, images, niche_gene)))
+
+    def loss(self, embeddings: Embeddings) -> torch.Tensor:
+        return stalign_losses(Aligned(*embeddings), self.weights, temperature=self.temperature).total
+
+
+@dataclass(frozen=True)
+class StAlignKind:
+    """A row of the kind `stalign`. Column by column it is described in `spotweave.recipes.stalign`."""
+
+    recipe: str
+    input_px: int
+    sizes: str
+    spot_um: float
+    spot_px: int
+    spot_architecture: str
+    neighbours: int
+    genes: int
+    gene_encoder: str
+    fusion: str
+    share_spot: float
+    share_niche: float
+    temperature: float
+    epochs: int
+    batch: int
+    lr_image: float
+    weight_decay: float
+    end_weight_decay: float
+    unfrozen: str
+    warmup_epochs: int = 0
+    at_once: int = 0
+    negatives: str = ANY
+    precision: str = "float32"
+    # Of the patch's edge, what the picture of the spot is; found when pairs are read.
+    spot_share: float = 0.0
+
+    @property
+    def course(self) -> Course:
+        return Course(self.epochs, self.batch, self.at_once, self.negatives, self.precision)
+
+    def read(self, samples: Sequence[Sample], shrink: Shrink, scratch: Path | None) -> Pairs:
+        share = _spot_share(samples, self.spot_um)
+        # The dataclass is frozen for its settings; this one is measured.
+        object.__setattr__(self, "spot_share", share)
+        return read_pairs(samples, self.genes, shrink, scratch)
+
+    def header(self, base: EncoderSpec, genes: int) -> dict[str, Any]:
+        sizes = replace(SIZES[self.sizes], niche_image=base.dim, niche_genes=genes)
+        return {
+            "network": "stalign",
+            "embedding_dim": 2 * sizes.out,
+            "stalign": {
+                "sizes": asdict(sizes),
+                "fusion": self.fusion,
+                "spot_share": self.spot_share,
+                "spot_px": self.spot_px,
+                "spot_architecture": self.spot_architecture,
+                "gene_encoder": self.gene_encoder,
+                "neighbours": self.neighbours,
+            },
+        }
+
+    def objective(
+        self, pairs: Pairs, base: EncoderSpec, *, folder: Path | None, seed: int, device: torch.device
+    ) -> SpotsAndNiches:
+        niche: Any = base_network(base, folder=folder, seed=seed)
+        freeze(niche.model, self.unfrozen)
+        said = self.header(base, len(pairs.genes))["stalign"]
+        with seeded(seed):
+            network = stalign_pictures(said, niche)
+        genes: SpotGenes = network.spot_genes
+        genes.standardise(*moments(pairs.expression))
+        if self.gene_encoder == "pca":
+            genes.project(principal(pairs.expression, genes.width))
+        if pairs.positions_px is None:
+            raise ValueError("pairs without positions have no niches")
+        return SpotsAndNiches(
+            network,
+            Pictures(pairs.images, Transform(tower_spec(base, self.input_px)), device),
+            pairs,
+            neighbours_of(pairs.positions_px, pairs.groups(), self.neighbours),
+            Weights(self.share_spot, self.share_niche),
+            self.temperature,
+        ).to(device)
+
+    def optimiser(self, objective: Objective) -> torch.optim.Optimizer:
+        rate = self.lr_image * self.batch / PAIRS_OF_RATE
+        return torch.optim.AdamW(decayed(objective.trained(), rate, self.weight_decay))
+
+    def schedule(self, steps: int, groups: NDArray[np.int64]) -> Schedule:
+        return Schedule(
+            steps,
+            warmup_steps=steps * self.warmup_epochs // self.epochs,
+            least=min(1.0, LEAST_RATE / (self.lr_image * self.batch / PAIRS_OF_RATE)),
+            decay_growth=self.end_weight_decay / self.weight_decay if self.weight_decay else 1.0,
+        )
+
+    def leaves(self, objective: Objective) -> nn.Module:
+        network: nn.Module = objective.get_submodule("network")
+        return network
+
+
+def _spot_share(samples: Sequence[Sample], spot_um: float) -> float:
+    """Of the edge of a patch, what a square of `spot_um` is.
+
+    Raises
+    ------
+    Refusal
+        If a file of patches does not say its pixel size, or patches are smaller than the spot.
+    """
+    shares = set()
+    for sample in samples:
+        with h5py.File(sample.patches) as file:
+            said = file["img" if "img" in file else "coords"].attrs
+            if "pixel_size_target" not in said or "patch_size_target" not in said:
+                raise Refusal(f"{sample.patches.name} does not say what its patches measure: cut them anew")
+            shares.add(spot_um / (float(said["pixel_size_target"]) * float(said["patch_size_target"])))
+    share = max(shares)
+    if share > 1:
+        raise Refusal(f"spot_um {spot_um:g} is wider than the patches: larger ones are needed (patch: size_px)")
+    return share
