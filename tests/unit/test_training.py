@@ -316,3 +316,43 @@ def test_images_are_not_held_in_memory(tmp_path):
     assert isinstance(pairs.images, RowsOnDisk) and isinstance(pairs.expression, RowsOnDisk)
     with h5py.File(sample.patches) as opened:
         np.testing.assert_array_equal(pairs.images[[4, 1]], opened["img"][[1, 4]][::-1])
+
+
+class Half:
+    """One of two processes that have embedded `whole` together."""
+
+    count = 2
+
+    def __init__(self, rank, whole):
+        self.rank, self.whole, self.added = rank, list(whole), None
+
+    def share(self, count):
+        return (slice(0, count // 2), slice(count // 2, count))[self.rank]
+
+    def gather(self, own, count):
+        whole = self.whole.pop(0).clone()
+        torch.testing.assert_close(whole[self.share(count)], own)
+        return whole
+
+    def add_up(self, parameters):
+        self.added = {id(parameter) for parameter in parameters}
+
+
+def test_slopes_of_embeddings_add_up_over_processes_and_those_of_the_loss_do_not():
+    unit = Unit(replace(RECIPE, batch=11, loss="clip"), VIT, planted_pairs(11)).objective.train()
+    seen = unit.see(torch.arange(11), torch.Generator().manual_seed(3))
+    steps.gradients(unit, seen, 11, at_once=11)
+    expected = {name: parameter.grad.clone() for name, parameter in unit.named_parameters()}
+    with torch.no_grad():
+        whole = unit.embed(*seen(slice(0, 11)))
+    parts = []
+    for rank in (0, 1):
+        unit.zero_grad()
+        process = Half(rank, whole)
+        steps.gradients(unit, seen, 11, at_once=3, processes=process)
+        parts.append({name: parameter.grad.clone() for name, parameter in unit.named_parameters()})
+    for name, parameter in unit.named_parameters():
+        added = id(parameter) in process.added
+        assert added == (name != "scale.log_scale")
+        found = parts[0][name] + parts[1][name] if added else parts[1][name]
+        torch.testing.assert_close(found, expected[name], atol=1e-5, rtol=1e-4, msg=name)
