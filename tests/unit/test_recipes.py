@@ -9,10 +9,12 @@ import pytest
 import scanpy as sc
 import torch
 from scipy import sparse
-from test_finetune import SPLITS, TINY, planted_pairs, write_sample
+from test_finetune import RECIPE, SPLITS, TINY, planted_pairs, write_sample
 
 from spotweave.errors import Refusal
 from spotweave.finetune import Job, fold
+from spotweave.finetune.contrast import recall_at_1
+from spotweave.finetune.expression_side import describe_as, embed_expression
 from spotweave.finetune.kinds.simclr import SimClr
 from spotweave.finetune.kinds.stalign import SIZES, StAlignKind
 from spotweave.finetune.kinds.stimage import Stimage
@@ -284,3 +286,45 @@ def test_the_row_of_each_kind_is_typed():
     }
     found = typed(SimClr, row)
     assert (found.augment, found.jitter, found.batch) == (("flip", "crop"), 0.0, 2)
+
+
+# The other half
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        STIMAGE,
+        replace(STIMAGE, gene_choice="rank"),
+        replace(STALIGN, lr_image=5e-2, end_weight_decay=0.04),
+        replace(RECIPE, lr_image=3e-3, lr_expression=3e-3, augment=(), jitter=0.0),
+    ],
+)
+def test_expression_is_embedded_as_in_training(kind, samples, tmp_path):
+    """Spots and pictures of the file find each other as often as its training said they do."""
+    kind = replace(kind, epochs=30, batch=12)
+    history = train(kind, samples, tmp_path / "w")
+    unit = tower.read_tower(tmp_path / "w", "cpu")
+    tables = list(Tables(samples[:2]))
+    image = np.concatenate([unit.encode(pictures(sample)) for sample in samples[:2]])
+    spots = np.concatenate([embed_expression(tmp_path / "w", table) for table in tables])
+    found = recall_at_1(torch.from_numpy(image), torch.from_numpy(spots))
+    if not isinstance(kind, StAlignKind):  # its recall is of spots alone
+        assert found == pytest.approx(history["recall_at_1"]["after"], abs=1e-6)
+    assert found > 0.5
+    shuffled = recall_at_1(torch.from_numpy(image), torch.from_numpy(spots[::-1].copy()))
+    assert shuffled < 0.5
+
+
+def test_genes_that_a_sample_lacks_are_nought_and_one_without_any_is_refused(samples, tmp_path):
+    train(RECIPE, samples, tmp_path / "w")
+    header = tower.read_header(tmp_path / "w")
+    assert header["genes"] == ["a", "b", "c", "d"]
+    (table,) = Tables([write_sample(tmp_path, "D1", genes=("c", "z"), counts=[[1, 3], [0, 2]])])
+    np.testing.assert_allclose(describe_as(header, table), [[0, 0, np.log(2501), 0], [0, 0, 0, 0]], rtol=1e-6)
+    (other,) = Tables([write_sample(tmp_path, "D2", genes=("y", "z"), counts=[[1, 3]])])
+    with pytest.raises(Refusal, match="D2 has none of the 4 genes of r"):
+        embed_expression(tmp_path / "w", other)
+    train(SIMCLR, samples, tmp_path / "v")
+    with pytest.raises(Refusal, match="v learned from pictures only"):
+        embed_expression(tmp_path / "v", table)

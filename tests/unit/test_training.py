@@ -17,7 +17,7 @@ from spotweave.finetune.augment import LEAST_CROP, Changes
 from spotweave.finetune.objective import Objective
 from spotweave.finetune.rows import RowsOnDisk
 from spotweave.finetune.schedule import Schedule
-from spotweave.networks import bases, tower
+from spotweave.networks import bases, threads, tower
 
 VIT = replace(
     TINY, architecture="vit_tiny_patch16_224", arguments="img_size=32;depth=2;embed_dim=48", pool="cls", dim=48
@@ -356,3 +356,10 @@ def test_slopes_of_embeddings_add_up_over_processes_and_those_of_the_loss_do_not
         assert added == (name != "scale.log_scale")
         found = parts[0][name] + parts[1][name] if added else parts[1][name]
         torch.testing.assert_close(found, expected[name], atol=1e-5, rtol=1e-4, msg=name)
+
+
+def test_a_library_that_sets_threads_leaves_torch_its_own():
+    before = torch.get_num_threads()
+    with threads.kept():
+        torch.set_num_threads(before + 1)
+    assert torch.get_num_threads() == before

@@ -64,7 +64,10 @@ class Kind(Protocol):
         """Its learning rates, of a training of so many steps."""
 
     def leaves(self, objective: Objective) -> nn.Module:
-        """What is written and embeds."""
+        """What is written and embeds patches."""
+
+    def expression_side(self, objective: Objective) -> nn.Module | None:
+        """What is written beside it and embeds expression; None where nothing does, or the same network."""
 
     def header(self, base: EncoderSpec, genes: int) -> dict[str, Any]:
         """What `networks.tower` needs to know beside the base and the size; `genes` describe a spot."""
@@ -116,6 +119,7 @@ def train_fold(
             "test_donors": chosen["test_donors"],
             "train_samples": list(pairs.samples),
             "genes": list(pairs.genes),
+            "described": pairs.described,
             "seed": job.seed,
             "base": base.as_dict(),
             "input_px": kind.input_px,
@@ -156,7 +160,8 @@ def train_here(
         processes=processes,
     )
     if processes.rank == 0:
-        save(job.weights, kind.leaves(trained.objective), header)
+        objective = trained.objective
+        save(job.weights, kind.leaves(objective), header, kind.expression_side(objective))
         write_json(history, trained.history)
 
 

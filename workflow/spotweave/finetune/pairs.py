@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,8 @@ from spotweave.finetune import Sample
 from spotweave.finetune.rows import RowsOnDisk
 from spotweave.slide.patch_files import PatchReader
 
+# Ways of describing a spot: `expression_side.describe_as`.
+LOG_SHARE, RANK, OVERLAP = "log_share", "rank", "overlap"
 # Patches read at a time.
 CHUNK = 256
 # Patches (n, H, W, 3) uint8 as they are -> as they are learned from, (n, px, px, 3) uint8.
@@ -46,6 +49,8 @@ class Pairs:
         (N,) int, the place of each pair's sample in `samples`; None where all are of one.
     positions_px
         (N, 2) float64, x and y on the slide of its sample; None where nobody asks.
+    described
+        JSON types: how expression was made, for other spots to be described alike (`expression_side.describe_as`).
     """
 
     images: Images
@@ -55,6 +60,7 @@ class Pairs:
     empty_spots: int
     sample_of: NDArray[np.int64] | None = None
     positions_px: NDArray[np.float64] | None = None
+    described: dict[str, Any] = field(default_factory=dict)
 
     def groups(self) -> NDArray[np.int64]:
         """(N,) the place of each pair's sample."""
@@ -126,24 +132,35 @@ def read_pairs(samples: Sequence[Sample], n_genes: int, shrink: Shrink, scratch:
     """
     tables = Tables(samples)
     genes = variable_genes(tables, n_genes)
-    return read_described(tables, genes, log_shares_of(genes), shrink, scratch)
+    return read_described(tables, genes, log_shares_of(genes), {"by": LOG_SHARE}, shrink, scratch)
 
 
 def read_described(
-    tables: Tables, genes: Sequence[str], describe: Describe, shrink: Shrink, scratch: Path | None = None
+    tables: Tables,
+    genes: Sequence[str],
+    describe: Describe,
+    described: dict[str, Any],
+    shrink: Shrink,
+    scratch: Path | None = None,
 ) -> Pairs:
-    """Read pairs whose expression is what `describe` makes of a sample's spots with counts, (n, len(genes))."""
+    """Read pairs whose expression is what `describe` makes of a sample's spots with counts, (n, len(genes)).
+
+    Parameters
+    ----------
+    described
+        See `Pairs`.
+    """
     images: RowsOnDisk | None = None
     expression = RowsOnDisk((len(genes),), np.float32, scratch)
     groups, positions, empty = [], [], 0
     for place, (sample, table) in enumerate(zip(tables.samples, tables, strict=True)):
         kept = table.totals() > 0
         empty += int((~kept).sum())
-        described = table.spots(table.barcodes[kept])
+        counted = table.spots(table.barcodes[kept])
         if kept.any():
-            expression.append(np.asarray(describe(described), np.float32))
+            expression.append(np.asarray(describe(counted), np.float32))
         groups.append(np.full(int(kept.sum()), place, np.int64))
-        positions.append(described.positions_px)
+        positions.append(counted.positions_px)
         for chunk in _images(sample, kept, shrink):
             if images is None:
                 images = RowsOnDisk(chunk.shape[1:], np.uint8, scratch)
@@ -156,6 +173,7 @@ def read_described(
         empty_spots=empty,
         sample_of=np.concatenate(groups),
         positions_px=np.concatenate(positions),
+        described=described,
     )
 
 

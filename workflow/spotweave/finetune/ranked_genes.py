@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from spotweave.errors import Refusal
 from spotweave.expression.samples import Expression, columns
-from spotweave.finetune.pairs import Describe, Tables
+from spotweave.finetune.pairs import OVERLAP, Describe, Tables
+from spotweave.networks.threads import kept
 
 
 def most_variable_by_rank(n_genes: int) -> Describe:
@@ -31,7 +32,8 @@ def most_variable_by_rank(n_genes: int) -> Describe:
         if len(table.genes) < n_genes:
             raise Refusal(f"{table.sample_id} has {len(table.genes)} genes, {n_genes} are to be ranked")
         data = _data(table.counts, table.genes)
-        sc.experimental.pp.highly_variable_genes(data, n_top_genes=n_genes, flavor="pearson_residuals")
+        with kept():
+            sc.experimental.pp.highly_variable_genes(data, n_top_genes=n_genes, flavor="pearson_residuals")
         rank = data.var["highly_variable_rank"].to_numpy()
         first = np.argsort(np.where(np.isnan(rank), np.inf, rank), kind="stable")[:n_genes]
         chosen = table.counts[:, first].toarray()
@@ -58,6 +60,10 @@ class Overlap:
     common: list[str]
     median: float
 
+    def as_dict(self) -> dict[str, Any]:
+        """`Pairs.described`: the genes themselves travel beside it."""
+        return {"by": OVERLAP, "common": self.common, "median": self.median}
+
     def describe(self, table: Expression) -> NDArray[np.float32]:
         """ln(1 + count x median / total) of the chosen genes, (n, G)."""
         totals = np.asarray(columns(table, self.common).sum(axis=1)).ravel()
@@ -79,9 +85,10 @@ def overlap(tables: Tables, n_genes: int) -> Overlap:
     counts = counts[np.asarray(counts.sum(axis=1)).ravel() > 0]
     median = float(np.median(np.asarray(counts.sum(axis=1)).ravel()))
     data = _data(counts, np.array(common))
-    sc.pp.normalize_total(data, target_sum=median)
-    sc.pp.log1p(data)
-    sc.pp.highly_variable_genes(data, n_top_genes=min(n_genes, len(common)), flavor="seurat")
+    with kept():
+        sc.pp.normalize_total(data, target_sum=median)
+        sc.pp.log1p(data)
+        sc.pp.highly_variable_genes(data, n_top_genes=min(n_genes, len(common)), flavor="seurat")
     return Overlap(sorted(data.var_names[data.var["highly_variable"]].tolist()), common, median)
 
 

@@ -103,6 +103,13 @@ class StAlignPictures(nn.Module):
         found: Aligned = self.network(views)
         return found
 
+    def expression(self, spot_gene: Tensor, niche_gene: Tensor) -> Tensor:
+        """Of expression (B, G) of spots and of niches alone -> (B, 2 x out), to be found by what `forward` gives."""
+        network: Any = self.network
+        spot = network.spot_gene_tokens(network.spot_gene(spot_gene)).flatten(1)
+        niche = network.niche_genes(niche_gene).flatten(1)
+        return torch.cat([network.projections["spot_gene"](spot), network.projections["niche_gene"](niche)], dim=1)
+
     def forward(self, images: Tensor) -> Tensor:
         network: Any = self.network
         spot = network.spot_image_tokens(network.spot_image(images)).flatten(1)

@@ -25,6 +25,8 @@ from spotweave.networks.transform import TorchEncoder
 
 # One key: safetensors keeps no order among several, and files must be the same bytes every time.
 HEADER_KEY = "spotweave"
+# Of tensors of the network that was trained beside it, of expression; nothing of it embeds patches.
+EXPRESSION = "expression."
 
 
 class ImageTower(nn.Module):
@@ -45,7 +47,7 @@ class ImageTower(nn.Module):
         return self.projection(self.backbone(images))
 
 
-def save(path: Path, tower: nn.Module, header: Mapping[str, Any]) -> None:
+def save(path: Path, tower: nn.Module, header: Mapping[str, Any], expression: nn.Module | None = None) -> None:
     """Write a fold's file.
 
     Parameters
@@ -54,8 +56,12 @@ def save(path: Path, tower: nn.Module, header: Mapping[str, Any]) -> None:
         JSON types: `fold`, `recipe`, `base` (`EncoderSpec.as_dict`), `input_px`, `embedding_dim`, `projected` where
         there is no projection (false), `network` (`stalign`, with what it says of itself) where it is no `ImageTower`,
         and whatever else should travel with the weights.
+    expression
+        What was trained beside it to embed expression, where that is a network of its own.
     """
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(tower.state_dict().items())}
+    beside = {} if expression is None else expression.state_dict(prefix=EXPRESSION)
+    both = sorted({**tower.state_dict(), **beside}.items())
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in both}
     safetensors.torch.save_file(state, path, metadata={HEADER_KEY: json.dumps(header, sort_keys=True)})
     # safetensors writes for the owner alone; results are for the group, as every other file.
     path.chmod(0o644)
@@ -79,6 +85,16 @@ def read_header(path: Path) -> dict[str, Any]:
     return json.loads(metadata[HEADER_KEY])
 
 
+def state_of(path: Path, *, expression: bool = False) -> dict[str, torch.Tensor]:
+    """The tensors of a fold's file that embed patches, or those beside them that embed expression."""
+    state = safetensors.torch.load_file(path)
+    return {
+        name.removeprefix(EXPRESSION): tensor
+        for name, tensor in state.items()
+        if name.startswith(EXPRESSION) == expression
+    }
+
+
 def tower_spec(base: EncoderSpec, input_px: int) -> EncoderSpec:
     """The base encoder as the recipe feeds it: other size, the same normalisation.
 
@@ -86,6 +102,11 @@ def tower_spec(base: EncoderSpec, input_px: int) -> EncoderSpec:
     """
     resize = "bilinear" if base.resize == "none" else base.resize.split(" ")[0]
     return replace(base, input_px=input_px, resize=resize)
+
+
+def unfilled_tower(header: Mapping[str, Any]) -> nn.Module:
+    """The network of a header, for its state to be loaded into."""
+    return _unfilled_tower(header, tower_spec(EncoderSpec.from_dict(header["base"]), header["input_px"]))
 
 
 def read_tower(path: Path, device: str = "auto") -> TorchEncoder:
@@ -99,7 +120,7 @@ def read_tower(path: Path, device: str = "auto") -> TorchEncoder:
     header = read_header(path)
     base = tower_spec(EncoderSpec.from_dict(header["base"]), header["input_px"])
     tower = _unfilled_tower(header, base)
-    tower.load_state_dict(safetensors.torch.load_file(path), strict=True)
+    tower.load_state_dict(state_of(path), strict=True)
     return TorchEncoder(tower, replace(base, dim=header["embedding_dim"]), device)
 
 

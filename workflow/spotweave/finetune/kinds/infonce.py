@@ -84,5 +84,8 @@ class InfoNce:
         tower: nn.Module = objective.get_submodule("image_tower")
         return tower
 
+    def expression_side(self, objective: Objective) -> nn.Module:
+        return objective.get_submodule("expression_tower")
+
     def header(self, base: EncoderSpec, genes: int) -> dict[str, Any]:
-        return {"embedding_dim": self.embedding_dim}
+        return {"embedding_dim": self.embedding_dim, "expression": {"network": "mlp", "hidden": self.hidden}}

@@ -120,5 +120,8 @@ class SimClr:
         tower: nn.Module = objective.get_submodule("image_tower")
         return tower
 
+    def expression_side(self, objective: Objective) -> None:
+        return None
+
     def header(self, base: EncoderSpec, genes: int) -> dict[str, Any]:
         return {"embedding_dim": base.dim, "projected": False}

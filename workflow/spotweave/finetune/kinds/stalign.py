@@ -144,10 +144,15 @@ class StAlignKind:
         object.__setattr__(self, "spot_share", share)
         return read_pairs(samples, self.genes, shrink, scratch)
 
+    def expression_side(self, objective: Objective) -> None:
+        # It is in the network that embeds patches.
+        return None
+
     def header(self, base: EncoderSpec, genes: int) -> dict[str, Any]:
         sizes = replace(SIZES[self.sizes], niche_image=base.dim, niche_genes=genes)
         return {
             "network": "stalign",
+            "expression": {"network": "stalign"},
             "embedding_dim": 2 * sizes.out,
             "stalign": {
                 "sizes": asdict(sizes),

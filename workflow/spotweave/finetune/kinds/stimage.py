@@ -15,7 +15,7 @@ from torch import nn
 from spotweave.finetune import Sample
 from spotweave.finetune.losses.clip import START_TEMPERATURE
 from spotweave.finetune.objective import Objective
-from spotweave.finetune.pairs import Pairs, Shrink, Tables, read_described
+from spotweave.finetune.pairs import RANK, Pairs, Shrink, Tables, read_described
 from spotweave.finetune.ranked_genes import most_variable_by_rank, overlap
 from spotweave.finetune.schedule import Schedule
 from spotweave.finetune.towers import freeze, linear_expression
@@ -28,7 +28,6 @@ from spotweave.networks.spec import EncoderSpec
 from spotweave.networks.tower import ImageTower, tower_spec
 from spotweave.networks.transform import Transform
 
-RANK, OVERLAP = "rank", "overlap"
 # Adam as CLIP's (Radford et al. 2021, table 18), its decay added to gradients.
 BETAS, EPSILON = (0.9, 0.98), 1e-6
 
@@ -58,9 +57,9 @@ class Stimage:
         tables = Tables(samples)
         if self.gene_choice == RANK:
             names = [f"rank {place}" for place in range(1, self.genes + 1)]
-            return read_described(tables, names, most_variable_by_rank(self.genes), shrink, scratch)
+            return read_described(tables, names, most_variable_by_rank(self.genes), {"by": RANK}, shrink, scratch)
         chosen = overlap(tables, self.genes)
-        return read_described(tables, chosen.genes, chosen.describe, shrink, scratch)
+        return read_described(tables, chosen.genes, chosen.describe, chosen.as_dict(), shrink, scratch)
 
     def objective(
         self, pairs: Pairs, base: EncoderSpec, *, folder: Path | None, seed: int, device: torch.device
@@ -85,5 +84,8 @@ class Stimage:
         tower: nn.Module = objective.get_submodule("image_tower")
         return tower
 
+    def expression_side(self, objective: Objective) -> nn.Module:
+        return objective.get_submodule("expression_tower")
+
     def header(self, base: EncoderSpec, genes: int) -> dict[str, Any]:
-        return {"embedding_dim": self.embedding_dim}
+        return {"embedding_dim": self.embedding_dim, "expression": {"network": "linear"}}

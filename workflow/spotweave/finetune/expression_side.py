@@ -1,0 +1,96 @@
+"""The other half of a tuned encoder: expression of spots, as it was described in training, into the same space."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from spotweave.errors import Refusal
+from spotweave.expression.samples import Expression
+from spotweave.finetune.niches import neighbours_of, niche_rows
+from spotweave.finetune.pairs import LOG_SHARE, RANK, log_shares_of
+from spotweave.finetune.towers import ExpressionTower
+from spotweave.networks.tower import read_header, state_of, unfilled_tower
+
+# Spots embedded at a time.
+CHUNK = 1024
+
+
+def describe_as(header: Mapping[str, Any], table: Expression) -> NDArray[np.float32]:
+    """(N, G) float32, the spots of another sample as those were described that a fold's file was trained on.
+
+    Genes that the sample does not have are nought, as if nothing was counted.
+
+    Raises
+    ------
+    Refusal
+        If it has none of them.
+    """
+    described, genes = header["described"], header["genes"]
+    if described["by"] == RANK:
+        from spotweave.finetune.ranked_genes import most_variable_by_rank
+
+        return np.asarray(most_variable_by_rank(len(genes))(table), np.float32)
+    there = set(table.genes.tolist())
+    if not there & set(genes):
+        raise Refusal(f"{table.sample_id} has none of the {len(genes)} genes of {header['recipe']}", measured=0)
+    places = [place for place, gene in enumerate(genes) if gene in there]
+    own = [genes[place] for place in places]
+    found = np.zeros((len(table.barcodes), len(genes)), np.float32)
+    if described["by"] == LOG_SHARE:
+        found[:, places] = log_shares_of(own)(table)
+    else:
+        from spotweave.finetune.ranked_genes import Overlap
+
+        common = [gene for gene in described["common"] if gene in there]
+        found[:, places] = Overlap(own, common, described["median"]).describe(table)
+    return found
+
+
+def embed_expression(path: Path, table: Expression) -> NDArray[np.float32]:
+    """(N, D) embeddings of a sample's spots by the file of a fold, in the space that its patches are embedded in.
+
+    Raises
+    ------
+    Refusal
+        If the file embeds pictures only, or the sample has none of its genes.
+    """
+    header = read_header(path)
+    if "expression" not in header:
+        raise Refusal(f"{header['recipe']} learned from pictures only: it embeds no expression")
+    values = describe_as(header, table)
+    if header["expression"]["network"] == "stalign":
+        network: Any = unfilled_tower(header)
+        network.load_state_dict(state_of(path))
+        near = neighbours_of(table.positions_px, np.zeros(len(values), np.int64), header["stalign"]["neighbours"])
+        niches = niche_rows(values, near) if len(values) else values
+        return _in_parts(network.eval().expression, values, niches)
+    tower = _tower(header, state_of(path, expression=True))
+    return _in_parts(tower.eval(), values)
+
+
+def _tower(header: Mapping[str, Any], state: dict[str, torch.Tensor]) -> nn.Module:
+    said, genes, dim = header["expression"], len(header["genes"]), header["embedding_dim"]
+    tower: nn.Module
+    if said["network"] == "mlp":
+        tower = ExpressionTower(torch.zeros(genes), torch.ones(genes), said["hidden"], dim)
+    else:
+        tower = nn.Linear(genes, dim)
+    tower.load_state_dict(state)
+    return tower
+
+
+def _in_parts(embed: Any, *values: NDArray[np.float32]) -> NDArray[np.float32]:
+    with torch.inference_mode():
+        parts = [
+            embed(*(torch.from_numpy(side[start : start + CHUNK]) for side in values)).numpy()
+            for start in range(0, max(len(values[0]), 1), CHUNK)
+        ]
+    found: NDArray[np.float32] = np.concatenate(parts)
+    return found
