@@ -102,7 +102,7 @@ def _predict(
     learned = embedding[sides.train].astype(np.float64)
     centre, spread = learned.mean(axis=0), learned.std(axis=0)
     spread[spread == 0] = 1.0
-    mlp = MLPRegressor(HIDDEN, early_stopping=True, random_state=seed)
+    mlp = MLPRegressor(hidden_layer_sizes=HIDDEN, early_stopping=True, random_state=seed)
     model = RidgeCV(STRENGTHS) if regressor == "ridge" else mlp
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)

@@ -36,7 +36,7 @@ def read_labels(path: Path, sample: str = "") -> Labels:
     Raises
     ------
     Refusal
-        With the file and the row: columns that are missing, or two labels for one spot.
+        With the file and the row: columns that are missing, no rows, or two labels for one spot.
     """
     raw = RawFile(path.name, path)
     with numbered_lines(raw) as whole:
@@ -49,7 +49,7 @@ def read_labels(path: Path, sample: str = "") -> Labels:
             for number, line in lines:
                 spot, of, said = _fields(raw, number, split_line(raw, number, line, delimiter), 3)
                 found.add(number, of, spot, said)
-            return found.labels
+            return found.any()
         place = _column(names, ("x",)), _column(names, ("y",))
         spot_column = _column(names, SPOT)
         if label is None or (spot_column is None and None in place):
@@ -64,7 +64,7 @@ def read_labels(path: Path, sample: str = "") -> Labels:
             of = fields[sample_column] if sample_column is not None else ""
             spot = fields[spot_column] if spot_column is not None else _place(raw, number, fields, place)
             found.add(number, of, spot, fields[label])
-        return found.labels
+        return found.any()
 
 
 class _Found:
@@ -79,6 +79,11 @@ class _Found:
         key = (sample or self.sample, spot)
         if self.labels.setdefault(key, told) != told:
             raise Refusal(f"{self.name}: row {number}: spot {spot} has another label in a row above; keep one of them")
+
+    def any(self) -> Labels:
+        if not self.labels:
+            raise Refusal(f"{self.name}: no row is of a spot{f' of {self.sample}' if self.sample else ''}")
+        return self.labels
 
 
 def _column(names: list[str], known: Iterable[str]) -> int | None:
