@@ -128,7 +128,8 @@ def join_labels(spots: Mapping[str, Iterable[str]], labels: Labels, names: Mappi
     for sample, listed in spots.items():
         joined[sample] = []
         for spot in listed:
-            found = known.get((sample, spot), known.get(("", f"{sample}_{spot}")))
+            whole = f"{sample}_{spot}"
+            found = known.get((sample, spot), known.get((sample, whole), known.get(("", whole))))
             met += found is not None
             joined[sample].append(found or "")
     if labels and not met:
