@@ -105,7 +105,9 @@ def _place(raw: RawFile, number: int, fields: list[str], columns: tuple[int | No
         raise Refusal(f"{raw.name}: row {number}: x and y are no places of the array ({error})") from error
 
 
-def join_labels(spots: Mapping[str, Iterable[str]], labels: Labels, names: Mapping[str, str]) -> dict[str, list[str]]:
+def join_labels(
+    spots: Mapping[str, Iterable[str]], labels: Labels, names: Mapping[str, str], *, needed: bool = True
+) -> dict[str, list[str]]:
     """Labels of the spots of each sample, in their order, blank where there is none.
 
     Parameters
@@ -116,11 +118,13 @@ def join_labels(spots: Mapping[str, Iterable[str]], labels: Labels, names: Mappi
         As `read_labels` gives them.
     names
         Another name of a sample, by which a table may know it, -> sample.
+    needed
+        Whether labels that are all of other spots are a fault.
 
     Raises
     ------
     Refusal
-        Not one label is of a spot that is here.
+        They are.
     """
     known = {(names.get(sample, sample), spot): label for (sample, spot), label in labels.items()}
     joined: dict[str, list[str]] = {}
@@ -132,7 +136,7 @@ def join_labels(spots: Mapping[str, Iterable[str]], labels: Labels, names: Mappi
             found = known.get((sample, spot), known.get((sample, whole), known.get(("", whole))))
             met += found is not None
             joined[sample].append(found or "")
-    if labels and not met:
+    if needed and labels and not met:
         given = " of ".join(reversed(next(iter(labels)))).removesuffix(" of ")
         asked = next((f"{spot} of {sample}" for sample, listed in spots.items() for spot in listed), "no spot")
         raise Refusal(f"no label is of a spot that is here: the labels have {given}, the samples {asked}")

@@ -87,7 +87,7 @@ def export(results: Path, out: Path, samples: Sequence[str] = (), labels: Sequen
     finally:
         remove(part)
     said = [f"{name} left out: no place for {technology}" for name, technology in left_out.items() if not samples]
-    return "\n".join([f"{out}: {len(chosen)} slides, {sum(map(len, spots.values())):,} spots", *said])
+    return "\n".join([f"{out}: slides {len(chosen)}, spots {sum(map(len, spots.values())):,}", *said])
 
 
 def _rows(results: Path) -> dict[str, dict[str, str]]:
@@ -146,9 +146,7 @@ def _count_rows(ids: Sequence[str], one: Expression) -> Iterator[list[str]]:
         held = slice(counts.indptr[row], counts.indptr[row + 1])
         for column, value in zip(counts.indices[held].tolist(), counts.data[held].tolist(), strict=True):
             if value != int(value):
-                raise Refusal(
-                    f"{one.sample_id}: spot {spot} has {value:g} of {one.genes[column]}; the layout has counts"
-                )
+                raise Refusal(f"spot {spot} has {value:g} of {one.genes[column]}; the layout has whole counts")
             cells[column] = str(int(value))
         yield [spot, *cells]
 

@@ -102,7 +102,7 @@ def import_folder(root: Path, out: Path, slides: Sequence[str] = (), way: str = 
         part.replace(out)
     finally:
         remove(part)
-    said = f"{out}: {len(rows)} slides, {sum(map(len, spots.values())):,} spots, {labelled:,} of them labelled"
+    said = f"{out}: slides {len(rows)}, spots {sum(map(len, spots.values())):,}, labelled {labelled:,}"
     return "\n".join([said, *(f"left out: {one['reason']}" for one in refused)])
 
 
@@ -170,7 +170,7 @@ def _read_annotation(root: Path) -> Labels:
 
 def _write_labels(target: Path, spots: Mapping[str, list[str]], labels: Labels) -> int:
     """Write the labels of spots that are here; returns how many."""
-    joined = join_labels(spots, labels, {}) if labels else {}
+    joined = join_labels(spots, labels, {}, needed=False)
     rows = [
         (name, spot, label)
         for name, listed in joined.items()
