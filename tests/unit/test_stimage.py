@@ -138,8 +138,8 @@ def test_there_and_back_every_value_is_the_same(root, tmp_path):
         f"ST/coord/{SLIDE}_coord.csv",
         f"ST/gene_exp/{SLIDE}_count.csv",
         f"ST/image/{SLIDE}.png",
-        f"spotweave/genes/{SLIDE}_genes.csv",
-        f"spotweave/spots/{SLIDE}_spots.csv",
+        f"spotweave_extra/genes/{SLIDE}_genes.csv",
+        f"spotweave_extra/spots/{SLIDE}_spots.csv",
     ]
     for path in files:
         assert (tmp_path / "out" / path).read_bytes() == (tmp_path / "again" / path).read_bytes()
@@ -171,7 +171,7 @@ def test_there_and_back_every_value_is_the_same(root, tmp_path):
     filed = pd.read_csv(root / "annotation/Human_Test_anno.csv", sep="\t", index_col=0)
     filed = filed[filed.V2.isin(["tumour", "stroma"])]
     pd.testing.assert_frame_equal(told, filed)
-    assert not pd.read_csv(tmp_path / "out/spotweave/slides.csv")["pixel_size_um"].isna().any()
+    assert not pd.read_csv(tmp_path / "out/spotweave_extra/slides.csv")["pixel_size_um"].isna().any()
     import_folder(tmp_path / "out", tmp_path / "back")
     first, second = (anndata.read_h5ad(tmp_path / f"{one}/samples/{SLIDE}/st.h5ad") for one in ("toy", "back"))
     assert (first.X != second.X).nnz == 0
@@ -441,10 +441,10 @@ def test_names_that_lead_elsewhere_are_none(root, tmp_path, asked):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (edited(f"spotweave/genes/{SLIDE}_genes.csv", "G5,", "G6,"), "its rows are not those of the slide"),
-        (row_again(f"spotweave/spots/{SLIDE}_spots.csv"), "is there twice"),
-        (edited("spotweave/slides.csv", ",99.", ",-99."), "spot_diameter_um is '-99"),
-        (edited("spotweave/slides.csv", "pixel_size_um", "px"), "no column pixel_size_um"),
+        (edited(f"spotweave_extra/genes/{SLIDE}_genes.csv", "G5,", "G6,"), "its rows are not those of the slide"),
+        (row_again(f"spotweave_extra/spots/{SLIDE}_spots.csv"), "is there twice"),
+        (edited("spotweave_extra/slides.csv", ",99.", ",-99."), "spot_diameter_um is '-99"),
+        (edited("spotweave_extra/slides.csv", "pixel_size_um", "px"), "no column pixel_size_um"),
     ],
 )
 def test_our_own_files_beside_the_layout_are_not_believed_either(root, tmp_path, change, said):

@@ -5,7 +5,7 @@
     <ST|Visium|VisiumHD>/coord/<slide>_coord.csv       spot id, `yaxis`, `xaxis`, `r`: centre and radius in px
                          gene_exp/<slide>_count.csv    spots x genes
                          image/<slide>.png             of any format, whatever the name says
-    spotweave/                          ours: what the layout has no place for, um first
+    spotweave_extra/                    ours: what the layout has no place for, um first
 
 A spot id is `<slide>_<spot>`; the spot is a barcode, or x and y of the array (`10x13`). Layout: STimage-1K4M's
 repository at 856ea13; Chen et al. 2024.
@@ -49,8 +49,8 @@ META = (
 )
 SPECIES = {"Homo sapiens": "human", "Mus musculus": "mouse", "Rattus norvegicus": "rat"}
 ANNOTATION = ("sample_name", "V2")
-# Ours, in `spotweave/slides.csv`, `spotweave/spots/<slide>_spots.csv` and `spotweave/genes/<slide>_genes.csv`.
-EXTRA = "spotweave"
+# Ours, in `spotweave_extra/slides.csv`, `spotweave_extra/spots/<slide>_spots.csv` and `spotweave_extra/genes/<slide>_genes.csv`.
+EXTRA = "spotweave_extra"
 SLIDES = ("slide", "donor", "pixel_size_um", "spot_diameter_um", "spot_pitch_um", "licence", "study_link")
 SPOTS = ("x_um", "y_um", "array_row", "array_col")
 GENES = ("gene_id",)

@@ -132,7 +132,7 @@ def read_meta(root: Path) -> dict[str, dict[str, str]]:
 
 
 def read_extra(root: Path) -> dict[str, dict[str, str]]:
-    """Slide -> its row of `spotweave/slides.csv`; empty in folders of others."""
+    """Slide -> its row of `spotweave_extra/slides.csv`; empty in folders of others."""
     if not (root / EXTRA).exists():
         return {}
     return _by_slide(read_table(file_in(root, f"{EXTRA}/slides.csv"), SLIDES[1:]))
