@@ -9,7 +9,7 @@ from sklearn.linear_model import SGDClassifier
 from sklearn.metrics import f1_score
 
 from spotweave.evaluation import Origins
-from spotweave.evaluation.probing import ALPHAS, FLOOR, WHAT, linear_probe, macro_f1
+from spotweave.evaluation.probing import ALPHAS, FLOOR, OVER_FOLDS, SCALED, WHAT, linear_probe, macro_f1
 from spotweave.evaluation.sides import NoSides, rounds, without_validation
 
 SIDE, PITCH_UM = 20, 100.0
@@ -181,3 +181,34 @@ def test_a_label_that_only_the_tested_donor_has_is_named():
     assert "tested but never learned: odd" in rows[1].note
     assert rows[1].value <= 0.5  # what was never learned is never right
     assert "learned but not tested: odd" in rows[0].note + rows[2].note
+
+
+def test_scaled_columns_count_alike_whatever_their_size():
+    rng = np.random.default_rng(5)
+    origins = grid(3, 8)
+    labels = rng.choice(["a", "b"], len(origins))
+    points = rng.normal(size=(len(labels), 3)) + (labels == "a")[:, None] * [2.0, 0, 0]
+    sizes, shift = np.array([1e-4, 1e3, 1.0]), np.array([0, 5e5, -3.0])
+    found = [
+        values(linear_probe(one, labels, origins, "donor", SEEDS, scaled=True), SCALED)
+        for one in (points, points * sizes + shift)
+    ]
+    assert found[1] == pytest.approx(found[0], abs=0.02)
+    assert found[0].mean() > 0.75
+    as_it_is = values(linear_probe(points * sizes + shift, labels, origins, "donor", SEEDS))
+    assert as_it_is.mean() < found[0].mean() - 0.1
+
+
+def test_over_folds_is_of_all_test_spots_together():
+    """Donors of one label each: within a fold nothing but that label is tested, and F1 of it is 1 or 0."""
+    origins = grid(5, 6)
+    labels = np.where(np.isin(origins.donor, ["D0", "D2"]), "a", "b")
+    points = (labels == "a")[:, None] + np.zeros((1, 2))
+    rows = linear_probe(points, labels, origins, "donor", (1,))
+    assert [row.fold for row in rows if row.what == WHAT] == [0, 1, 2, 3, 4]
+    assert values(rows, WHAT + OVER_FOLDS).tolist() == [1.0]
+    # The commonest of the three donors that neither test nor choose: abb, abb, abb, aba (0, 1, 2) and bab (1, 2, 3).
+    truth, said = ["a", "b", "a", "b", "b"], ["b", "b", "b", "a", "b"]
+    assert values(rows, FLOOR).tolist() == [float(one == other) for one, other in zip(truth, said, strict=True)]
+    # a: never right; b: D1 and D4 of three true and four said.
+    assert values(rows, FLOOR + OVER_FOLDS) == pytest.approx([(0 + 2 * 2 / (3 + 4)) / 2])

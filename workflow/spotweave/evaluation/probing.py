@@ -15,7 +15,10 @@ from spotweave.evaluation import SEEDS, Origins, Row
 from spotweave.evaluation.sides import GUARD_UM, NoSides, Round, Sides, rounds
 
 ALPHAS = (1.0, 0.1, 0.01, 0.001, 0.0001)
-WHAT, FLOOR = "linear_probe_f1", "linear_probe_f1_of_commonest"
+WHAT, SCALED = "linear_probe_f1", "linear_probe_scaled_f1"
+FLOOR, OVER_FOLDS = "linear_probe_f1_of_commonest", "_over_folds"
+
+Predicted = dict[int, list[tuple[NDArray[np.int64], NDArray[np.str_]]]]  # seed -> tested rows and what is said of them
 
 
 def linear_probe(
@@ -25,13 +28,13 @@ def linear_probe(
     way: str,
     seeds: Sequence[int] = SEEDS,
     *,
+    scaled: bool = False,
     guard_um: float = GUARD_UM,
     tested: Collection[str] = (),
 ) -> list[Row]:
     """Macro F1 on test spots, for each seed (and fold), at the strength of l2 that is best on the spots to choose by.
 
     That is chosen for all seeds of a fold together, by their mean, the stronger one where two are equal: as published.
-    The embedding is taken as it is: neither centred nor scaled, as published.
 
     Parameters
     ----------
@@ -43,33 +46,59 @@ def linear_probe(
         As for `sides.rounds`.
     seeds
         Of the classifier, and of `random` also of the split.
+    scaled
+        Whether columns are brought to mean 0 and variance 1 of training spots. Published numbers are without it: then
+        the size of an embedding's columns is part of its score.
 
     Returns
     -------
-    Rows `linear_probe_f1`, and beside each `linear_probe_f1_of_commonest`, which says the commonest label of training
-    everywhere. F1 is averaged over labels that test spots have or are given, 0 for one that is never right.
-    A split that teaches or tests nothing has rows without a value.
+    Rows `linear_probe_f1` (scaled, `linear_probe_scaled_f1`), and beside each `linear_probe_f1_of_commonest`, which
+    says the commonest label of training everywhere. F1 is averaged over labels that test spots have or are given, 0 for
+    one that is never right. Names with `_over_folds` are of all folds' test spots together, where each fold could be
+    scored: of a band or a donor with one label alone, F1 says little. A split that teaches or tests nothing has rows
+    without a value.
     """
+    what = SCALED if scaled else WHAT
     try:
         found = rounds(way, origins, seeds, guard_um=guard_um, tested=tested)
     except NoSides as error:
-        return [Row(WHAT, None, way, note=str(error))]
-    return [row for one in found for row in _round(embedding, labels, way, one)]
+        return [Row(what, None, way, note=str(error))]
+    rows: list[Row] = []
+    predicted: dict[str, Predicted] = {name: {seed: [] for seed in seeds} for name in (what, FLOOR)}
+    for one in found:
+        rows += _round(embedding, labels, (what, way, scaled), one, predicted)
+    if len(found) > 1 and all(row.value is not None for row in rows):
+        for name, of in predicted.items():
+            for seed, parts in of.items():
+                tests, said = (np.concatenate(column) for column in zip(*parts, strict=True))
+                rows.append(Row(name + OVER_FOLDS, macro_f1(labels[tests], said), way, seed=seed))
+    return rows
 
 
-def _round(embedding: NDArray[np.floating], labels: NDArray[np.str_], way: str, one: Round) -> list[Row]:
+def _round(
+    embedding: NDArray[np.floating],
+    labels: NDArray[np.str_],
+    how: tuple[str, str, bool],
+    one: Round,
+    predicted: dict[str, Predicted],
+) -> list[Row]:
+    """Rows of a fold; what is said of its test spots is added to `predicted`."""
+    what, way, scaled = how
     for sides in one.by_seed.values():
         fault = _fault(labels, sides)
         if fault:
-            return [Row(WHAT, None, way, one.fold, note=fault)]
-    scores = np.array([[_scores(embedding, labels, sides, seed, alpha) for seed, sides in one.by_seed.items()]
-                       for alpha in ALPHAS])  # fmt: skip
-    best = int(scores[:, :, 0].mean(axis=1).argmax())
+            return [Row(what, None, way, one.fold, note=fault)]
+    tried = []
+    for alpha in ALPHAS:
+        tried.append([_fit(embedding, labels, sides, seed, alpha, scaled) for seed, sides in one.by_seed.items()])
+    best = int(np.argmax([np.mean([validated for validated, _ in of]) for of in tried]))
     rows = []
-    for at, (seed, sides) in enumerate(one.by_seed.items()):
+    for (seed, sides), (_, said) in zip(one.by_seed.items(), tried[best], strict=True):
         note = "; ".join([f"alpha {ALPHAS[best]:g}", *_lacking(labels, sides)])
-        rows.append(Row(WHAT, float(scores[best, at, 1]), way, one.fold, seed, note=note))
-        rows.append(Row(FLOOR, _floor(labels, sides), way, one.fold, seed))
+        for name, given in ((what, said), (FLOOR, _commonest(labels, sides))):
+            predicted[name][seed].append((sides.test, given))
+            score = macro_f1(labels[sides.test], given)
+            rows.append(Row(name, score, way, one.fold, seed, note=note if name == what else ""))
     return rows
 
 
@@ -94,28 +123,30 @@ def _lacking(labels: NDArray[np.str_], sides: Sides) -> list[str]:
     return said
 
 
-def _scores(
-    embedding: NDArray[np.floating], labels: NDArray[np.str_], sides: Sides, seed: int, alpha: float
-) -> tuple[float, float]:
-    """Macro F1 on the spots to choose by, and on those to test on."""
+def _fit(
+    embedding: NDArray[np.floating], labels: NDArray[np.str_], sides: Sides, seed: int, alpha: float, scaled: bool
+) -> tuple[float, NDArray[np.str_]]:
+    """Macro F1 on the spots to choose by, and what is said of those to test on."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import SGDClassifier
 
+    if scaled:
+        learned = embedding[sides.train].astype(np.float64)
+        spread = learned.std(axis=0)
+        embedding = (embedding - learned.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
     model = SGDClassifier(
         loss="log_loss", penalty="l2", alpha=alpha, class_weight="balanced", max_iter=10_000, random_state=seed
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(embedding[sides.train], labels[sides.train])
-    validated, tested = (
-        macro_f1(labels[rows], model.predict(embedding[rows])) for rows in (sides.validation, sides.test)
-    )
-    return validated, tested
+    validated = macro_f1(labels[sides.validation], model.predict(embedding[sides.validation]))
+    return validated, model.predict(embedding[sides.test])
 
 
-def _floor(labels: NDArray[np.str_], sides: Sides) -> float:
+def _commonest(labels: NDArray[np.str_], sides: Sides) -> NDArray[np.str_]:
     names, counts = np.unique(labels[sides.train], return_counts=True)
-    return macro_f1(labels[sides.test], np.full(len(sides.test), names[counts.argmax()]))
+    return np.full(len(sides.test), names[counts.argmax()])
 
 
 def macro_f1(truth: NDArray[np.str_], predicted: NDArray[np.str_]) -> float:

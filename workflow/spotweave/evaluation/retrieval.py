@@ -11,7 +11,7 @@ from spotweave.evaluation import Row
 
 KS = (1, 5, 10)
 PERMUTATIONS = 99
-ROWS_AT_A_TIME = 1024
+CELLS_AT_A_TIME = 1 << 24  # of the similarities, held a few times: 128 MB each
 WAYS = ("image_to_gene", "gene_to_image")
 
 
@@ -79,11 +79,12 @@ def _found(
     """(len(ks), P) share of queries whose partner, a row of (P, n), is among the first k answers."""
     count = len(queries)
     found = np.zeros((len(ks), len(partners)))
-    for start in range(0, count, ROWS_AT_A_TIME):
-        block = queries[start : start + ROWS_AT_A_TIME] @ answers.T
+    step = max(1, CELLS_AT_A_TIME // count)
+    for start in range(0, count, step):
+        block = queries[start : start + step] @ answers.T
         # Equal vectors may differ in the last digits of their products.
         block = np.round(block, 12)
-        similar = block[np.arange(len(block)), partners[:, start : start + ROWS_AT_A_TIME]]
+        similar = block[np.arange(len(block)), partners[:, start : start + step]]
         for at, k in enumerate(ks):
             if k >= count:
                 found[at] += len(block)

@@ -49,7 +49,7 @@ META = (
 )
 SPECIES = {"Homo sapiens": "human", "Mus musculus": "mouse", "Rattus norvegicus": "rat"}
 ANNOTATION = ("sample_name", "V2")
-# Ours, in `spotweave_extra/slides.csv`, `spotweave_extra/spots/<slide>_spots.csv` and `spotweave_extra/genes/<slide>_genes.csv`.
+# Ours: the folder, and columns of its `slides.csv`, `spots/<slide>_spots.csv` and `genes/<slide>_genes.csv`.
 EXTRA = "spotweave_extra"
 SLIDES = ("slide", "donor", "pixel_size_um", "spot_diameter_um", "spot_pitch_um", "licence", "study_link")
 SPOTS = ("x_um", "y_um", "array_row", "array_col")
