@@ -307,7 +307,12 @@ def test_log_rank_keeps_its_level():
 
 def test_messages_of_tables():
     table = pd.DataFrame(
-        {"patient": ["b", "a"], "vital_status": ["Dead", "Alive"], "days_to_death": ["9", ""], "days_to_last_follow_up": ["", "4"]}
+        {
+            "patient": ["b", "a"],
+            "vital_status": ["Dead", "Alive"],
+            "days_to_death": ["9", ""],
+            "days_to_last_follow_up": ["", "4"],
+        }
     ).replace("", np.nan)
     names, outcomes = patients.followed(table, "c.csv")
     assert (names, outcomes.days.tolist(), outcomes.died.tolist()) == (["a", "b"], [4, 9], [False, True])

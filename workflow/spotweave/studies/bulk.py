@@ -1,8 +1,8 @@
 """Predictions averaged over a patient against bulk expression of the patient: over genes, and over patients.
 
-As the benchmark of eleven methods does with TCGA (Wang, Chan et al. 2025): ln(max(prediction, 0) + 1) against ln(bulk) of
-genes whose ln(bulk) is above 5. Its figures by patient are those of its code; the ones by gene it ranks by are made
-nowhere in that code, and are here the same functions over the same pairs, by gene.
+As the benchmark of eleven methods does with TCGA (Wang, Chan et al. 2025): ln(max(prediction, 0) + 1) against ln(bulk)
+of genes whose ln(bulk) is above 5. Its figures by patient are those of its code; the ones by gene that it ranks by are
+made nowhere in that code, and are here the same functions over the same pairs, by gene.
 """
 
 from __future__ import annotations
@@ -75,7 +75,10 @@ def agreement(predicted: pd.DataFrame, bulk: pd.DataFrame) -> pd.DataFrame:
     pairs = (truth > EXPRESSED) & ~np.isnan(found)
     rows = [
         (level, unit, metric, value_of(own[kept], other[kept]) if kept.sum() >= LEAST else float("nan"))
-        for level, units, sides in ((GENE, genes, (truth.T, found.T, pairs.T)), (PATIENT, patients, (truth, found, pairs)))
+        for level, units, sides in (
+            (GENE, genes, (truth.T, found.T, pairs.T)),
+            (PATIENT, patients, (truth, found, pairs)),
+        )
         for unit, own, other, kept in zip(units, *sides, strict=True)
         for metric, value_of in sorted(METRICS.items())
     ]

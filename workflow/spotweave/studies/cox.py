@@ -57,7 +57,7 @@ def _wald(coefficients: Array, errors: Array) -> Array:
 
 @dataclass(frozen=True)
 class _Deaths:
-    """Patients in the order of falling days; of each death, who was at risk and which share of the tied is taken off."""
+    """Patients by falling days; of each death, who was at risk, and which share of those tied with it is taken off."""
 
     at: np.ndarray
     last_at_risk: np.ndarray

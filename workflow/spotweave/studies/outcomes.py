@@ -96,7 +96,7 @@ def high_risk(risk: Array) -> Flags:
 
 
 def log_rank(outcomes: Outcomes, first: Flags) -> LogRank:
-    """Are deaths of the patients `first` (P,) as many as in the others? One degree of freedom, no continuity correction.
+    """Whether the patients `first` (P,) die as the others do: one degree of freedom, no continuity correction.
 
     Mantel's test with the hypergeometric variance at each day of a death (Mantel 1966). Chi square and P are NaN where
     nothing can be told: a group without patients, or no death before one of them has none left.

@@ -15,7 +15,9 @@ CLINICAL = (PATIENT, "vital_status", "days_to_death", "days_to_last_follow_up")
 ALIVE, DEAD = "Alive", "Dead"
 
 
-def pseudobulk(tiles: Array, slides: Sequence[str], patient_of: Mapping[str, str], genes: Sequence[str]) -> pd.DataFrame:
+def pseudobulk(
+    tiles: Array, slides: Sequence[str], patient_of: Mapping[str, str], genes: Sequence[str]
+) -> pd.DataFrame:
     """Mean over the tiles of a slide, then over the slides of a patient.
 
     Parameters
@@ -61,7 +63,9 @@ def by_patient(table: pd.DataFrame, name: str) -> pd.DataFrame:
     if wrong.to_numpy().any():
         row, column = np.argwhere(wrong.to_numpy())[0]
         cell, where = plain(str(own.iat[row, column])), plain(str(own.columns[column]))
-        raise ValueError(f"{name}: {where} of patient {plain(str(own.index[row]))!r} is {cell!r}; write a number or nothing")
+        raise ValueError(
+            f"{name}: {where} of patient {plain(str(own.index[row]))!r} is {cell!r}; write a number or nothing"
+        )
     return numbers.astype(np.float64).sort_index()
 
 
