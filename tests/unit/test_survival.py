@@ -1,7 +1,5 @@
 """C-index, log-rank test, Cox models and risks against R's `survival`, closed forms and simulated hazards."""
 
-from itertools import pairwise
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -325,11 +323,3 @@ def test_messages_of_tables():
             patients.followed(table.assign(**change), "c.csv")
     with pytest.raises(ValueError, match="no column 'days_to_death'"):
         patients.followed(table.drop(columns="days_to_death"), "c.csv")
-
-
-def test_a_slide_of_many_tiles_weighs_no_more():
-    tiles = np.array([[0.0], [0.0], [0.0], [6.0], [1.0]])
-    slides = ["s1", "s1", "s1", "s2", "s3"]
-    found = patients.pseudobulk(tiles, slides, {"s1": "p", "s2": "p", "s3": "q"}, ["G"])
-    assert found["G"].to_dict() == {"p": 3.0, "q": 1.0}
-    assert all(one < other for one, other in pairwise(found.index))

@@ -1,43 +1,16 @@
-"""From tiles of slides and rows of a clinical table to what a study asks of: patients by genes, and outcomes."""
+"""Tables with a row a patient: numbers, how they are made alike, and who was followed for how long."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from spotweave.errors import plain
-from spotweave.studies.outcomes import Array, Outcomes
+from spotweave.studies.outcomes import Outcomes
 
 PATIENT = "patient"
 CLINICAL = (PATIENT, "vital_status", "days_to_death", "days_to_last_follow_up")
 ALIVE, DEAD = "Alive", "Dead"
-
-
-def pseudobulk(
-    tiles: Array, slides: Sequence[str], patient_of: Mapping[str, str], genes: Sequence[str]
-) -> pd.DataFrame:
-    """Mean over the tiles of a slide, then over the slides of a patient.
-
-    Parameters
-    ----------
-    tiles
-        (T, G) predicted expression.
-    slides
-        The slide of each tile.
-    patient_of
-        Slide -> patient.
-    genes
-        G names.
-
-    Returns
-    -------
-    expression
-        Patients, sorted, by genes. A slide with many tiles weighs no more than another.
-    """
-    of_slide = pd.DataFrame(tiles, columns=list(genes)).groupby(np.asarray(slides), sort=True).mean()
-    return of_slide.groupby([patient_of[slide] for slide in of_slide.index], sort=True).mean()
 
 
 def centred(expression: pd.DataFrame) -> pd.DataFrame:
