@@ -3,7 +3,8 @@
 The textbook's, beside `mutual_information`, which cuts other bins and divides by the geometric mean of the entropies.
 Of few spots it is above 0 by chance: by about (bins - 1)^2 / (2 spots). Undefined where one of both is constant.
 
-By gene and group. `mutual_information_nats_mean` averages over groups, then over the genes that have a value, then over folds.
+By gene and group. `mutual_information_nats_mean` averages over groups, then over the genes that have a value, then over
+folds.
 """
 
 from __future__ import annotations
