@@ -34,7 +34,7 @@ COLUMNS = (
     "test_spots",
     "note",
 )
-RANKS = ("task", "protocol", "method", "seconds_rank", "peak_rss_rank", "parameters_rank", "mean_rank")
+RANKS = ("task", "protocol", "method", "folds", "seconds_rank", "peak_rss_rank", "parameters_rank", "mean_rank")
 # Snakemake's columns, in s and MB; what it could not measure is - or NA.
 MEASURED = {"seconds": "s", "cpu_seconds": "cpu_time", "peak_rss_mb": "max_rss"}
 NO_TIMING = "no timing: its benchmark file is gone or was never written; forcerun fit_method to have one"
@@ -77,20 +77,21 @@ def ranks(costs: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     ranks
-        `RANKS`, sorted. Methods without a timing have no ranks: a mean over fewer columns would flatter them. Memory is
-        averaged as its logarithm, as in the benchmark of eleven methods. `parameters_rank` is shown and not averaged;
-        what was not trained has none.
+        `RANKS`, sorted. Methods without a timing have no ranks: a mean over fewer columns would flatter them. `folds`
+        is how many were averaged: with unlike numbers they need not be the same work. Memory is averaged as its
+        logarithm, as in the benchmark of eleven methods. `parameters_rank` is shown and not averaged; what was not
+        trained has none.
     """
     rows: list[tuple[Any, ...]] = []
     told = costs[(costs["status"] == PREDICTED) & costs["seconds"].notna() & costs["peak_rss_mb"].notna()]
     for (task, protocol), own in told.groupby(["task", "protocol"], sort=True):
         means = own.assign(memory=np.log10(own["peak_rss_mb"])).groupby("method", sort=True)
-        means = means[["seconds", "memory", "parameters"]].mean()
+        counts, means = means.size(), means[["seconds", "memory", "parameters"]].mean()
         seconds, memory = (mean_ranks(means[name].to_numpy()) for name in ("seconds", "memory"))
         sizes = np.full(len(means), np.nan)
         there = means["parameters"].notna().to_numpy()
         sizes[there] = mean_ranks(means["parameters"].to_numpy()[there])
-        columns = (means.index, seconds, memory, sizes, (seconds + memory) / 2)
+        columns = (means.index, counts, seconds, memory, sizes, (seconds + memory) / 2)
         rows += [(task, protocol, *row) for row in zip(*columns, strict=True)]
     return pd.DataFrame(rows, columns=list(RANKS))
 
