@@ -44,7 +44,7 @@ def run(tmp_path):
     fold("ridge", 1, Prediction.none(NotPredicted("too few spots"), {}), "0.2\t0:00:00\t50\t1\t1\t1\t1\t1\t1\t0.1\n")
     gpu = tmp_path / "models/her2st/strict/egnv2/fold0/gpu.json"
     gpu.parent.mkdir(parents=True)
-    write_json(gpu, {"device": "Some GPU", "peak_bytes": 2_500_000_000})
+    write_json(gpu, {"device": "Some GPU", "peak_bytes": 2500 * 2**20})
     return tmp_path, places
 
 
@@ -112,11 +112,11 @@ def test_a_network_on_a_gpu_says_what_it_took_and_another_nothing(tmp_path, monk
         def parameters(self, recurse=True):
             return iter([type("Parameter", (), {"device": torch.device("cuda", 0)})])
 
-    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 123_000_000 if device.index == 0 else 0)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 123 * 2**20 if device.index == 0 else 0)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Some GPU")
     on_gpu = Fitted("any", OnGpu(2, 1), Scaling(np.zeros(1), np.ones(1)), {}, ["G"], {}, lambda *_: None)
     on_gpu.save(tmp_path / "gpu")
-    assert read_json(tmp_path / "gpu/gpu.json") == {"device": "Some GPU", "peak_bytes": 123_000_000}
+    assert read_json(tmp_path / "gpu/gpu.json") == {"device": "Some GPU", "peak_bytes": 123 * 2**20}
     assert efficiency._gpu(tmp_path / "gpu/gpu.json") == {"gpu": "Some GPU", "peak_gpu_mb": 123.0}
 
 

@@ -218,7 +218,9 @@ def test_units_of_a_gene_and_genes_that_say_nothing():
     np.testing.assert_allclose(same[[0, 1, 3]], p[[0, 1, 3]], atol=1e-8)
     doubled = np.column_stack([values[:, 0], 2 * values[:, 0]])
     assert np.isnan(cox.fit(outcomes, doubled).coefficients).all()
-    assert 2 not in risks.choose(outcomes, values, 3)
+    assert sorted(risks.choose(outcomes, values)) == [0, 1, 3]
+    assert risks.resubstituted(outcomes, values).c_index > 0.7
+    assert risks.cross_validated(outcomes, values[:, 2:3], 0, repeats=1).c_index == 0.5
 
 
 # Simulated hazards

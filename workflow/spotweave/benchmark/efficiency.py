@@ -39,6 +39,7 @@ RANKS = ("task", "protocol", "method", "folds", "seconds_rank", "peak_rss_rank",
 MEASURED = {"seconds": "s", "cpu_seconds": "cpu_time", "peak_rss_mb": "max_rss"}
 NO_TIMING = "no timing: its benchmark file is gone or was never written; forcerun fit_method to have one"
 GPU = "gpu.json"
+MB_BYTES = 2**20  # Snakemake's
 
 
 def table(predictions: Sequence[Path], timings: Path, models: Path) -> pd.DataFrame:
@@ -131,7 +132,7 @@ def _gpu(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {"gpu": "", "peak_gpu_mb": float("nan")}
     said = read_json(path)
-    return {"gpu": said["device"], "peak_gpu_mb": said["peak_bytes"] / 1e6}
+    return {"gpu": said["device"], "peak_gpu_mb": said["peak_bytes"] / MB_BYTES}
 
 
 def _number(value: Any) -> float:

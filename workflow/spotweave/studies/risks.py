@@ -40,9 +40,9 @@ class Judged:
 
 
 def choose(outcomes: Outcomes, expression: Array, count: int = GENES) -> NDArray[np.int64]:
-    """(count,) columns of (P, G) of smallest P, the smallest first; of equal ones the earlier. Undefined ones last."""
+    """At most `count` columns of (P, G) of smallest P, the smallest first; of equal ones the earlier, undefined none."""
     _, p = cox.by_gene(outcomes, expression)
-    chosen: NDArray[np.int64] = np.argsort(p, kind="stable")[:count]
+    chosen: NDArray[np.int64] = np.argsort(p, kind="stable")[: min(count, int((~np.isnan(p)).sum()))]
     return chosen
 
 
@@ -138,6 +138,8 @@ def _held_out(outcomes: Outcomes, fitted: Array, judged: Array, count: int) -> A
 
 def _coefficients(outcomes: Outcomes, expression: Array, chosen: NDArray[np.int64]) -> Array:
     """0 for all where the model is not determined, which orders nobody."""
+    if not len(chosen):
+        return np.zeros(0)
     return np.nan_to_num(cox.fit(outcomes, expression[:, chosen]).coefficients)
 
 
