@@ -16,7 +16,7 @@ from spotweave.errors import Refusal
 from spotweave.plan.models import method_columns
 from spotweave.plan.options import without_remarks
 from spotweave.spots import Job
-from spotweave.studies import slides, tiles
+from spotweave.studies import colours, slides, tiles
 from spotweave.studies.slides import Cut
 from spotweave.tables.rows import read_table
 
@@ -124,7 +124,9 @@ def test_patients_are_means_of_their_slides_which_are_means_of_their_tiles(model
     left_out = pd.read_csv(outputs["left-out"]).set_index("patient")["reason"]
     assert list(left_out.index) == ["r", "s"]
     assert "glass" in left_out["r"] and "torn.png" in left_out["s"]
-    assert list(pd.read_csv(outputs["colours"])["patient"]) == ["p", "q"]
+    pictures = pd.read_csv(outputs["colours"], index_col="patient")
+    assert pictures["tiles"].to_dict() == {"p": 1.5, "q": 1}
+    assert set(colours.METRICS) < set(pictures.columns)
     assert not (tmp_path / "scratch").exists()
 
 

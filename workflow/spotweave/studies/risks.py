@@ -40,7 +40,7 @@ class Judged:
 
 
 def choose(outcomes: Outcomes, expression: Array, count: int = GENES) -> NDArray[np.int64]:
-    """At most `count` columns of (P, G) of smallest P, the smallest first; of equal ones the earlier, undefined none."""
+    """At most `count` columns of (P, G) by their P, the smallest first, of equal ones the earlier; none undefined."""
     _, p = cox.by_gene(outcomes, expression)
     chosen: NDArray[np.int64] = np.argsort(p, kind="stable")[: min(count, int((~np.isnan(p)).sum()))]
     return chosen

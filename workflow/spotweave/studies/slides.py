@@ -24,6 +24,8 @@ from spotweave.studies.tiles import mean_expression, tiled
 
 COLUMNS = ("slide", "patient")
 PIXEL_SIZE = "pixel_size_um"
+# Beside the colours, how many tiles were predicted: glass that was taken for tissue shows in it.
+COLOURS = (*colours.METRICS, "tiles")
 # Tiles that a method is given at once: neighbours mostly, so that one over sections sees what lies around.
 TILES_AT_ONCE = 2000
 
@@ -39,7 +41,7 @@ class Cut:
 
 @dataclass(frozen=True)
 class Predicted:
-    """Patients by genes, patients by colours, and the slides that are in neither, with the reason."""
+    """Patients by genes, patients by `COLOURS`, and the slides that are in neither, with the reason."""
 
     expression: pd.DataFrame
     colours: pd.DataFrame
@@ -101,7 +103,7 @@ def predict(slides: pd.DataFrame, model: Path, cut: Cut, scratch: Path) -> Predi
     patients = slides["patient"].iloc[kept]
     return Predicted(
         _by_patient([done[number]["expression"] for number in kept], patients, said["genes"]),
-        _by_patient([done[number]["colours"] for number in kept], patients, colours.METRICS),
+        _by_patient([done[number]["colours"] for number in kept], patients, COLOURS),
         slides[list(COLUMNS)].assign(reason=[one["reason"] for one in done]).query("reason != ''"),
     )
 
@@ -135,7 +137,7 @@ def _of_slide(row: Mapping[str, Any], path: Path, method: Method, cut: Cut, fold
     except CannotPredict as why:
         raise Refusal(str(why)) from why
     means = mean_expression(np.concatenate(parts), undo_log=cut.undo_log)
-    return {"expression": means.tolist(), "colours": list(found.colours.values()), "reason": ""}
+    return {"expression": means.tolist(), "colours": [*found.colours.values(), len(found.sample.spots)], "reason": ""}
 
 
 def _parts(sample: Sample) -> Iterator[Sample]:
