@@ -168,6 +168,24 @@ def test_clinical_ranks_of_means_over_subgroups_are_those_of_the_benchmarks_code
             assert found.loc[(ours, method), "rank"] == wanted[method, theirs]
 
 
+def test_ranks_of_held_out_risks_are_those_of_the_benchmarks_code():
+    oracle = Oracle("survival", tensors=False)
+    values = {
+        "c_index_held_out": pd.Series(oracle["out/cv_cindex/cindex_avg"], oracle["out/cv_cindex/subset_name"]),
+        "log_rank_p_held_out": pd.Series(oracle["out/cv_logrank/pval"], oracle["out/cv_logrank/data"]),
+    }
+    rows = []
+    for metric, own in values.items():
+        means = own.groupby(own.index.str.partition("_").get_level_values(0)).mean().drop("RNA-Seq")
+        rows += [(method, "clinical", metric, value) for method, value in means.items()]
+        rows += [(method, "clinical", metric.removesuffix("_held_out"), 0.5) for method in means.index]
+    found = standing.ranks(pd.DataFrame(rows, columns=list(study.SUMMARY)), "published").set_index(["metric", "method"])
+    methods = oracle["out/cv_ranks/data"]
+    assert len(methods) == 3
+    for metric, theirs in (("c_index_held_out", "cindex_cv_r"), ("log_rank_p_held_out", "surv_diff_cv_r")):
+        assert [found.loc[(metric, name), "rank"] for name in methods] == oracle[f"out/cv_ranks/{theirs}"].tolist()
+
+
 def test_what_is_not_given_is_not_scored():
     predicted, bulk, clinical, _, _ = cohort()
     only = study.assess(predicted, study.Truth(bulk=bulk), 0)

@@ -26,6 +26,7 @@ def test_concordance_counts_every_pair_as_r_does(oracle):
     for at, _, outcomes, risk, _ in sets(oracle):
         found = concordance(outcomes, risk)
         assert found.index == pytest.approx(oracle["out/cindex"][at], abs=EXACT)
+        assert found.error**2 == pytest.approx(oracle["out/cindex_var"][at], abs=EXACT)
         assert 1 - concordance(outcomes, -risk).index == pytest.approx(found.index, abs=EXACT)
         assert concordance(outcomes, -risk).index == pytest.approx(oracle["out/cindex_noreverse"][at], abs=EXACT)
         counts = found.concordant, found.discordant, found.tied_risk, found.tied_days, found.tied_both
@@ -46,6 +47,9 @@ def test_log_rank_of_the_median_split(oracle):
             found.p: "logrank_p",
         }.items():
             assert ours == pytest.approx(oracle[f"out/{theirs}"][at], rel=EXACT, abs=EXACT)
+        assert found.p == pytest.approx(oracle["out/pvalue_field"][at], abs=EXACT)
+        early = log_rank(outcomes, high, early=True)
+        assert early.chi_square == pytest.approx(oracle["out/peto_chisq"][at], rel=EXACT)
         other = log_rank(outcomes, ~high)
         assert (other.observed, other.chi_square) == (oracle["out/obs_low"][at], pytest.approx(found.chi_square))
         assert other.expected == pytest.approx(oracle["out/exp_low"][at], rel=EXACT)

@@ -44,6 +44,9 @@ class Concordance:
         Pairs in which the higher risk died first, died later, or there is none.
     tied_days, tied_both
         Deaths on the same day, of unlike and of equal risk: they count for nothing.
+    error
+        Standard error of `index` by the infinitesimal jackknife over patients (Therneau's `survival`); NaN without a
+        pair.
     """
 
     concordant: int
@@ -51,6 +54,7 @@ class Concordance:
     tied_risk: int
     tied_days: int
     tied_both: int
+    error: float
 
     @property
     def index(self) -> float:
@@ -79,6 +83,11 @@ def concordance(outcomes: Outcomes, risk: Array) -> Concordance:
     days, died = outcomes.days, outcomes.died
     before = died[:, None] & ((days[:, None] < days) | ((days[:, None] == days) & ~died))
     higher, equal = risk[:, None] > risk, risk[:, None] == risk
+    ordered = before * (higher + equal / 2)
+    pairs = before.sum()
+    index = ordered.sum() / pairs if pairs else math.nan
+    # What a patient adds to the index: pairs with it as the one who died first, and as the other.
+    added = (ordered - index * before).sum(axis=0) + (ordered - index * before).sum(axis=1)
     both = np.triu(died[:, None] & died & (days[:, None] == days), 1)
     return Concordance(
         concordant=int((before & higher).sum()),
@@ -86,6 +95,7 @@ def concordance(outcomes: Outcomes, risk: Array) -> Concordance:
         tied_risk=int((before & equal).sum()),
         tied_days=int((both & ~equal).sum()),
         tied_both=int((both & equal).sum()),
+        error=float(np.sqrt((added**2).sum()) / pairs) if pairs else math.nan,
     )
 
 
@@ -95,20 +105,23 @@ def high_risk(risk: Array) -> Flags:
     return high
 
 
-def log_rank(outcomes: Outcomes, first: Flags) -> LogRank:
+def log_rank(outcomes: Outcomes, first: Flags, *, early: bool = False) -> LogRank:
     """Whether the patients `first` (P,) die as the others do: one degree of freedom, no continuity correction.
 
-    Mantel's test with the hypergeometric variance at each day of a death (Mantel 1966). Chi square and P are NaN where
-    nothing can be told: a group without patients, or no death before one of them has none left.
+    Mantel's test with the hypergeometric variance at each day of a death (Mantel 1966); `early` weighs a day by the
+    share of all who live until then (Peto & Peto 1972; rho = 1 of R's `survdiff`), and the sums are of what is weighed.
+    Chi square and P are NaN where nothing can be told: a group without patients, or no death before one has none left.
     """
     observed = expected = variance = 0.0
+    weight = 1.0
     for day in np.unique(outcomes.days[outcomes.died]):
         at_risk, dies = outcomes.days >= day, outcomes.died & (outcomes.days == day)
         patients, deaths, share = at_risk.sum(), dies.sum(), (at_risk & first).sum() / at_risk.sum()
-        observed += (dies & first).sum()
-        expected += deaths * share
+        observed += weight * (dies & first).sum()
+        expected += weight * deaths * share
         if patients > 1:
-            variance += deaths * share * (1 - share) * (patients - deaths) / (patients - 1)
+            variance += weight**2 * deaths * share * (1 - share) * (patients - deaths) / (patients - 1)
+        weight *= 1 - deaths / patients if early else 1.0
     chi_square = (observed - expected) ** 2 / variance if variance > 0 else math.nan
     return LogRank(float(observed), float(expected), float(variance), float(chi_square), _p_of_chi_square(chi_square))
 

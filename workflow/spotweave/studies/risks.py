@@ -27,8 +27,11 @@ class Judged:
         (P,) linear predictor, higher for an earlier death; no unit.
     c_index
         Harrell's, of the risk; held out, the mean over folds and repeats.
-    log_rank_p
-        Of the patients at or above the median risk against the others.
+    log_rank_p, peto_p
+        Of the patients at or above the median risk against the others: Mantel's test, and the one that weighs early
+        deaths more.
+    c_index_error
+        Standard error of the C-index of `risk`, by patients.
     folds
         (R, F) C-indices of the held-out folds, NaN where a fold has no pair; (0, 0) where none was held out.
     """
@@ -36,6 +39,8 @@ class Judged:
     risk: Array
     c_index: float
     log_rank_p: float
+    peto_p: float
+    c_index_error: float
     folds: Array
 
 
@@ -50,7 +55,7 @@ def resubstituted(outcomes: Outcomes, expression: Array, count: int = GENES) -> 
     """As published: genes, model and judgement from the same patients; optimistic. `expression` is (P, G)."""
     chosen = choose(outcomes, expression, count)
     risk = expression[:, chosen] @ _coefficients(outcomes, expression, chosen)
-    return Judged(risk, concordance(outcomes, risk).index, _halves_p(outcomes, risk), np.empty((0, 0)))
+    return _judged(outcomes, risk, concordance(outcomes, risk).index, np.empty((0, 0)))
 
 
 def cross_validated(
@@ -109,7 +114,7 @@ def judged(outcomes: Outcomes, found: Array, fold_of: NDArray[np.int64]) -> Judg
         ]
     )
     risk = found.mean(axis=0)
-    return Judged(risk, _mean_of_repeats(c_indices), _halves_p(outcomes, risk), c_indices)
+    return _judged(outcomes, risk, _mean_of_repeats(c_indices), c_indices)
 
 
 def _mean_of_repeats(found: Array) -> float:
@@ -143,5 +148,7 @@ def _coefficients(outcomes: Outcomes, expression: Array, chosen: NDArray[np.int6
     return np.nan_to_num(cox.fit(outcomes, expression[:, chosen]).coefficients)
 
 
-def _halves_p(outcomes: Outcomes, risk: Array) -> float:
-    return log_rank(outcomes, high_risk(risk)).p
+def _judged(outcomes: Outcomes, risk: Array, c_index: float, folds: Array) -> Judged:
+    high = high_risk(risk)
+    mantel, peto = log_rank(outcomes, high), log_rank(outcomes, high, early=True)
+    return Judged(risk, c_index, mantel.p, peto.p, concordance(outcomes, risk).error, folds)

@@ -142,7 +142,7 @@ def _held_against_outcomes(
     other = risks.cross_validated(outcomes, expression, seed, repeats=repeats)
     tables.summary += [
         (method, "clinical", f"{name}{suffix}", getattr(judged, name))
-        for name in ("c_index", "log_rank_p")
+        for name in ("c_index", "c_index_error", "log_rank_p", "peto_p")
         for judged, suffix in ((same, ""), (other, "_held_out"))
     ]
     halves = high_risk(same.risk), high_risk(other.risk)
