@@ -71,6 +71,19 @@ def task_predictions(wildcards):
     ]
 
 
+def method_folds():
+    """Wildcards of every fold of every method, a list each."""
+    every = [
+        (task, protocol, method, fold)
+        for task in config["tasks"]
+        for protocol in config["protocols"]
+        for method in config["methods"]
+        for fold in range(TABLES.fold_count(task))
+    ]
+    names = ("task", "protocol", "method", "fold")
+    return {name: [one[at] for one in every] for at, name in enumerate(names)}
+
+
 def method_row(wildcards):
     return TABLES.methods[wildcards.method]
 

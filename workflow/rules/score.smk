@@ -148,6 +148,38 @@ rule draw_scaling:
         " --plot {output.plot} > {log} 2>&1"
 
 
+rule tabulate_efficiency:
+    """What methods cost, when it is asked for by name: times differ from run to run."""
+    input:
+        predictions=expand(
+            rules.fit_method.output.prediction,
+            zip,
+            **method_folds(),
+        ),
+    output:
+        efficiency="<results>/benchmark/efficiency.csv",
+        ranks="<results>/benchmark/efficiency_ranks.csv",
+    log:
+        "<logs>/tabulate_efficiency.log",
+    conda:
+        "../../envs/core.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled_mem(1000),
+        runtime="10m",
+    params:
+        given=lambda wildcards, input: as_json(
+            {"predictions": list(map(str, input.predictions))}
+        ),
+        timings=f"benchmarks/{config['dataset']}/fit_method",
+        models=f"results/{config['dataset']}/models",
+        code=code("tabulate_efficiency"),
+    shell:
+        "python scripts/tabulate_efficiency.py --given - --timings {params.timings} --models {params.models}"
+        " --efficiency {output.efficiency} --efficiency-ranks {output.ranks}"
+        " <<< {params.given:q} > {log} 2>&1"
+
+
 rule benchmark:
     """The leaderboard, scaling laws, and what fine-tuning changed."""
     input:

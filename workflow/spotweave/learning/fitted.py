@@ -2,7 +2,7 @@
 
 A folder holds `network.safetensors`, all tensors of the network with what its input is normalised by, and `model.json`:
 kind, settings, genes, scaling, and what it was trained on. Nothing else is needed to predict, and nothing is run that
-lies in the folder.
+lies in the folder. `gpu.json` is there where a GPU was used: which, and how much of its memory.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import safetensors.torch
+import torch
 from numpy.typing import NDArray
 from torch import nn
 
@@ -23,7 +24,7 @@ from spotweave.learning.scaling import Scaling
 from spotweave.networks.transform import pick_device
 from spotweave.spots import Sample, Training, TrainingSample
 
-NETWORK, MODEL = "network.safetensors", "model.json"
+NETWORK, MODEL, GPU = "network.safetensors", "model.json", "gpu.json"
 # Of everything shown to it: network, sample, settings -> (N, G) as it learned them.
 Answer = Callable[[nn.Module, Sample, Mapping[str, Any]], NDArray[np.float32]]
 
@@ -102,6 +103,14 @@ class Fitted:
                 "details": self.details,
             },
         )
+        self._save_cost(folder)
+
+    def _save_cost(self, folder: Path) -> None:
+        """The GPU, if one was used, and the most of its memory that tensors took: a cost, not a result."""
+        device = next(self.network.parameters()).device
+        if device.type == "cuda":
+            peak = torch.cuda.max_memory_allocated(device)
+            write_json(folder / GPU, {"device": torch.cuda.get_device_name(device), "peak_bytes": peak})
 
     @classmethod
     def load(cls, folder: Path, build: Callable[[Mapping[str, Any], int], nn.Module], answer: Answer) -> Fitted:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spotweave.metrics import Array, Scored
-from spotweave.ranks import mean_ranks
+from spotweave.metrics._textbook import roc_auc
 
 LEAST_BINS = 10
 LEVELS = 256
@@ -110,12 +110,9 @@ def auc(counts: Array, prediction: Array, threshold: float) -> float:
     NaN where a gene is counted in every spot or in none, whatever the threshold, and where no spot or every spot has
     more.
     """
-    above = counts > threshold
-    if len(np.unique(counts > 0)) < 2 or len(np.unique(above)) < 2:
+    if len(np.unique(counts > 0)) < 2:
         return float("nan")
-    positive, negative = int(above.sum()), int((~above).sum())
-    ranks = mean_ranks(prediction)
-    return float((ranks[above].sum() - positive * (positive + 1) / 2) / (positive * negative))
+    return roc_auc(counts, prediction, threshold)
 
 
 def _entropy(shares: Array) -> float:
