@@ -18,7 +18,8 @@ matplotlib.use("Agg")
 NEIGHBOURS = 15
 PANEL_INCHES = 2.9
 NAMED_MAX = 14  # of a label's values; more are not in the legend
-COLOURS = matplotlib.colormaps["tab20"]
+PAIRS = matplotlib.colormaps["tab20"]
+COLOURS = np.array([PAIRS(index) for index in (*range(0, PAIRS.N, 2), *range(1, PAIRS.N, 2))])  # likest last
 
 Array = NDArray[np.float64]
 
@@ -72,7 +73,7 @@ def _dots(axes: Axes, places: Array, batches: NDArray[np.str_], seed: int) -> di
     names, codes = np.unique(batches, return_inverse=True)
     order = np.random.default_rng(seed).permutation(len(places))
     size = max(1.0, min(12.0, 6000 / len(places)))
-    axes.scatter(places[order, 0], places[order, 1], s=size, c=COLOURS(codes[order] % COLOURS.N), linewidths=0)
+    axes.scatter(places[order, 0], places[order, 1], s=size, c=COLOURS[codes[order] % len(COLOURS)], linewidths=0)
     return {
-        name: axes.scatter([], [], s=14, color=COLOURS(code % COLOURS.N)) for code, name in enumerate(names.tolist())
+        name: axes.scatter([], [], s=14, color=COLOURS[code % len(COLOURS)]) for code, name in enumerate(names.tolist())
     }

@@ -1,6 +1,6 @@
 """How far groups of spots lie apart: the same numbers for batches, which should not, and for biology, which should.
 
-Each is a mean over all spots; of `values`, (N, D) float64, Euclidean distances between rows count, and `labels` are (N,)
+Each is a mean over all spots; of `values`, (N, D) float64, Euclidean distances between rows count; `labels` are (N,)
 names of two groups or more.
 """
 
