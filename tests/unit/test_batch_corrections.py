@@ -163,12 +163,15 @@ def test_a_spot_far_from_all_pairs_takes_the_vector_of_the_nearest():
     assert np.allclose(found, [[1.0, 0.0]])
 
 
-def test_batches_are_merged_from_the_largest_and_all_moved_ones_are_reference():
-    """c lies beside b alone: it can only be moved through b, after b was moved onto a."""
-    turn = np.deg2rad([0, 10, 20])
-    spots = np.stack([np.cos(turn), np.sin(turn)], axis=1)
-    values, batches = np.repeat(spots, [4, 3, 2], axis=0), ["a"] * 4 + ["b"] * 3 + ["c"] * 2
-    assert np.allclose(mnn.correct(values, batches, 0, neighbours=9), spots[0])
+def test_batches_are_merged_from_the_largest_and_moved_ones_are_reference():
+    """c has only a kind that b has and a lacks: it moves onto b, where b was moved to."""
+    c, s = np.cos(0.2), np.sin(0.2)
+    a, b = np.array([[1.0, 0, 0, 0]] * 4), np.array([[c, 0, 0, s], [c, 0, 0, s], [0, 0, c, s]])
+    of_c = np.array([[0, np.sin(0.3), np.cos(0.3), 0]] * 2)
+    found = mnn.correct(np.vstack([of_c, b, a]), ["c"] * 2 + ["b"] * 3 + ["a"] * 4, 0, neighbours=1)
+    assert np.allclose(found[5:], a)
+    assert np.allclose(found[2:5], b + a[0] - b[0])
+    assert np.allclose(found[:2], found[4])
 
 
 def test_harmonys_regression_is_that_of_its_normal_equations():
@@ -266,12 +269,18 @@ def test_weights_have_the_perplexity_asked_for():
     assert np.allclose(beta, beta[:, :1], rtol=1e-3)
 
 
-def test_kbet_rejects_at_its_level_where_groups_are_mixed_and_always_where_they_are_apart():
+@pytest.mark.parametrize("sizes", [[200, 200], [300, 100], [100, 100, 100]])
+def test_kbets_tests_hold_their_level_where_groups_are_mixed(sizes):
+    """The statistic has the mean of its distribution, the degrees of freedom."""
     rng = np.random.default_rng(8)
-    for sizes in ([200, 200], [300, 100], [100, 100, 100]):
-        mixed = [scores.kbet_rejection(*_groups(rng, sizes)) for _ in range(30)]
-        assert np.mean(mixed) == pytest.approx(scores.ALPHA, abs=0.02), sizes
-    assert scores.kbet_rejection(*_groups(rng, [100, 100], apart=50)) == 1
+    drawn = [scores.kbet_statistics(*_groups(rng, sizes)) for _ in range(40)]
+    assert np.mean(drawn) == pytest.approx(len(sizes) - 1, rel=0.06)
+    rejected = np.mean([scores.kbet_rejection(*_groups(rng, sizes)) for _ in range(40)])
+    assert rejected == pytest.approx(scores.ALPHA, abs=0.02)
+
+
+def test_kbet_rejects_always_where_groups_are_apart():
+    assert scores.kbet_rejection(*_groups(np.random.default_rng(8), [100, 100], apart=50)) == 1
 
 
 def test_silhouette_of_two_pairs():

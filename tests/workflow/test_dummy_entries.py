@@ -351,7 +351,13 @@ def test_what_runs_is_what_the_entry_has_to_do(chosen, name):
 
 
 @pytest.mark.parametrize(
-    "names", [("tissue method",), ("encoder builder", "recipe kind", "method"), ("probe", "metric", "correction of batch effects")], ids=" and ".join
+    "names",
+    [
+        ("tissue method",),
+        ("encoder builder", "recipe kind", "method"),
+        ("probe", "metric", "correction of batch effects"),
+    ],
+    ids=" and ".join,
 )
 def test_they_run(entered, tmp_path, names):
     """Some jobs of each, under their rules, in a copy."""

@@ -62,10 +62,17 @@ def perplexity_weights(distances: Array, perplexity: float) -> Array:
 def kbet_rejection(values: Array, labels: Texts) -> float:
     """Share of spots around which the groups have other shares than among all spots: kBET (Buettner et al. 2019).
 
-    Pearson's chi-square of the groups of a spot's k nearest against their shares among all other spots, at level 0.05;
-    k a quarter of the mean group, 10 at least, as published. The statistic is divided by (M - k) / (M - 1), M the
-    number of other spots: neighbours are drawn without replacement, and mixed groups would be rejected in fewer than
-    5 of 100 else. Groups apart: 1.
+    Groups apart: 1; mixed: 0.05, the level of its tests (`kbet_statistics`).
+    """
+    groups = len(np.unique(labels))
+    return float((kbet_statistics(values, labels) > chi2.isf(ALPHA, groups - 1)).mean())
+
+
+def kbet_statistics(values: Array, labels: Texts) -> Array:
+    """(N,) Pearson's chi-square of the groups of a spot's k nearest against their shares among all other spots.
+
+    k is a quarter of the mean group, 10 at least, as published. The statistic is divided by (M - k) / (M - 1), M the
+    number of other spots: neighbours are drawn without replacement, and mixed groups would be rejected too seldom else.
     """
     codes, sizes = np.unique(labels, return_inverse=True, return_counts=True)[1:]
     others = len(values) - 1
@@ -74,5 +81,5 @@ def kbet_rejection(values: Array, labels: Texts) -> float:
     observed = np.stack([(codes[rows] == group).sum(axis=1) for group in range(len(sizes))], axis=1)
     expected = k * (sizes - np.eye(len(sizes))[codes]) / others
     off = np.divide((observed - expected) ** 2, expected, out=np.zeros(expected.shape), where=expected > 0)
-    statistic = off.sum(axis=1) * (others - 1) / (others - k)
-    return float((statistic > chi2.isf(ALPHA, len(sizes) - 1)).mean())
+    found: Array = off.sum(axis=1) * (others - 1) / (others - k)
+    return found
