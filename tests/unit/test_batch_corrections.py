@@ -40,6 +40,7 @@ def judge(before, after, batches, kinds):
     kept = [scores.silhouette(values, kinds) for values in (before, after)]
     assert kept[1] > 0.8 * kept[0], "kinds of tissue come together"
     assert scores.lisi(after, kinds) < 1.1, "spots have neighbours of the other kind"
+    assert scores.neighbours_kept(before, after, batches) > 0.5, "spots have other neighbours in their own batch"
 
 
 @pytest.mark.parametrize("name", CORRECTIONS.names())
@@ -281,6 +282,19 @@ def test_kbets_tests_hold_their_level_where_groups_are_mixed(sizes):
 
 def test_kbet_rejects_always_where_groups_are_apart():
     assert scores.kbet_rejection(*_groups(np.random.default_rng(8), [100, 100], apart=50)) == 1
+
+
+def test_structure_is_kept_where_batches_are_moved_and_turned_and_lost_where_they_are_shuffled():
+    rng = np.random.default_rng(9)
+    values, labels = _groups(rng, [100, 60])
+    moved = values + 7 * (labels == "g0")[:, None]
+    moved[labels == "g1"] = moved[labels == "g1"] @ np.linalg.qr(rng.normal(size=(3, 3)))[0] * 2
+    assert scores.neighbours_kept(values, moved, labels) == 1
+    shuffled = values.copy()
+    for group in ("g0", "g1"):
+        shuffled[labels == group] = rng.permutation(values[labels == group])
+    by_chance = (100 * 15 / 99 + 60 * 15 / 59) / 160
+    assert scores.neighbours_kept(values, shuffled, labels) == pytest.approx(by_chance, abs=0.04)
 
 
 def test_silhouette_of_two_pairs():

@@ -148,7 +148,7 @@ def test_every_label_is_scored_before_and_after_every_correction(dataset):
     table = pd.DataFrame(found.scores)
     assert tuple(table.columns) == explore.COLUMNS
     scored = table[table["correction"] != ""]
-    which = ["silhouette_batch", "lisi_batch", "kbet_rejection", "silhouette_organ", "lisi_organ"]
+    which = ["silhouette_batch", "lisi_batch", "kbet_rejection", "silhouette_organ", "lisi_organ", "neighbours_kept"]
     expected = [(label, name, one) for label in ("cohort", "donor") for name in Settings().corrections for one in which]
     assert list(scored[["label", "correction", "score"]].itertuples(index=False, name=None)) == expected
     by_batch = scored[scored["score"] == "silhouette_batch"].astype({"before": float, "after": float})

@@ -20,6 +20,7 @@ from spotweave.batch.spots import Looked, look
 COLUMNS = ("label", "correction", "score", "before", "after", "note")
 COMPONENTS_MAX = 30
 NOT_STATED = "not stated"
+KEPT = "neighbours_kept"
 
 Array = NDArray[np.float64]
 Texts = NDArray[np.str_]
@@ -96,6 +97,7 @@ def explore(
                 _row(label, name, which, first[which], then[which], _said(which, label, batches, biology))
                 for which in first
             ]
+            found.append(_row(label, name, KEPT, 1.0, scores.neighbours_kept(before, after, batches)))
             drawn.append(Panel(label, batches, layout(after, seed)))
         panels.append(drawn)
     draw(picture, title, panels, settings.corrections, seed)
