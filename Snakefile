@@ -32,6 +32,7 @@ include: "workflow/rules/nuclei.smk"
 include: "workflow/rules/identity.smk"
 include: "workflow/rules/assemble.smk"
 include: "workflow/rules/biomarkers.smk"
+include: "workflow/rules/batches.smk"
 include: "workflow/rules/splits.smk"
 include: "workflow/rules/finetune.smk"
 include: "workflow/rules/embed.smk"
@@ -56,6 +57,7 @@ rule all:
         rules.dataset.input,
         rules.benchmark.input,
         rules.summarise_quality.output,
+        rules.explore_batches.output if batches.wanted(config) else [],
 
 
 onerror:

@@ -240,6 +240,14 @@ CASES = {
         config={"metrics": ["pearson", "pearson_null95", "undefined_share", "worst_error"]},
         made=("benchmark/demo/strict/scores.parquet",),
     ),
+    "correction of batch effects": Case(
+        "adding-a-batch-correction.md",
+        "workflow/spotweave/batch/corrections/centred.py",
+        of_page("adding-a-batch-correction.md"),
+        {"explore_batches": 1, "all": 1},
+        config={"batches": {"genes": ["SIMH001", "SIMH002"], "labels": ["donor"], "corrections": ["centred"]}},
+        made=("batches/scores.csv", "batches/umap.png"),
+    ),
     "reader": Case(
         "adding-a-reader.md",
         "workflow/spotweave/readers/beads.py",
@@ -343,7 +351,13 @@ def test_what_runs_is_what_the_entry_has_to_do(chosen, name):
 
 
 @pytest.mark.parametrize(
-    "names", [("tissue method",), ("encoder builder", "recipe kind", "method"), ("probe", "metric")], ids=" and ".join
+    "names",
+    [
+        ("tissue method",),
+        ("encoder builder", "recipe kind", "method"),
+        ("probe", "metric", "correction of batch effects"),
+    ],
+    ids=" and ".join,
 )
 def test_they_run(entered, tmp_path, names):
     """Some jobs of each, under their rules, in a copy."""

@@ -15,11 +15,12 @@ sys.path.insert(0, str(LIBRARY))
 from spotweave import splitting
 from spotweave.addresses import public_row
 from spotweave.arguments import as_json
+from spotweave.batch.corrections import CORRECTIONS
 from spotweave.codehash import code_hash
 from spotweave.errors import TableFaults
 from spotweave.methods import METHODS, PATCHES, needs
 from spotweave.nuclei import NUCLEI
-from spotweave.plan import closing, options, requests, tables
+from spotweave.plan import batches, closing, options, requests, tables
 from spotweave.pooling import has_grids
 from spotweave.readers import modules as reader_modules
 from spotweave.recipes import RECIPES

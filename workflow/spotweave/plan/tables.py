@@ -14,6 +14,7 @@ from typing import Any
 from spotweave import splitting
 from spotweave.errors import TableFaults
 from spotweave.placing import PLACINGS
+from spotweave.plan import batches
 from spotweave.plan.benchmark import entry_faults, task_faults
 from spotweave.plan.models import (
     cellvit_faults,
@@ -241,7 +242,7 @@ def load(config: Mapping[str, Any], root: Path, config_source: str = "config", f
         if name in tasks:
             faults += task_faults(rows_at["tasks", name], tasks[name], samples, cohorts, [*columns, "cohort"])
     chosen, left_out, found = _choose(config, samples, columns, config_source)
-    faults += found
+    faults += found + batches.faults(config, config_source, [*columns, "cohort"])
     if faults:
         raise TableFaults(faults)
     rows = {name: samples[name][1] for name in chosen}
