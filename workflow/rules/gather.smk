@@ -71,6 +71,12 @@ def task_predictions(wildcards):
     ]
 
 
+def task_labels(wildcards):
+    """Sample -> table of labels, of the task's samples that have one."""
+    samples = TABLES.task_samples(wildcards.task)
+    return options.labels_of(FIGURES.get("labels", ""), samples)
+
+
 def method_row(wildcards):
     return TABLES.methods[wildcards.method]
 
