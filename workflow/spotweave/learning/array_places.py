@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 Lattice = Literal["square", "hexagonal"]
 # A neighbour lies within so many pitches: those across the diagonal of a square, at 1.41, do not.
-NEIGHBOUR_PITCHES = 1.2
+NEIGHBOUR_PITCHES = 1.25
 
 
 def steps_of(positions: Array) -> Array:
@@ -44,14 +44,17 @@ def places_of(steps: Array, places: int) -> NDArray[np.int64]:
 def lattice_of(positions: Array) -> tuple[Lattice, float] | None:
     """The lattice that (N, 2) spots lie on, and its pitch in their unit; None of fewer than two spots.
 
-    The pitch is the median distance of a spot from the nearest other. A hexagonal lattice is told by a spot with five
-    neighbours at that distance or more, among the tenth of the spots that have most; a square one gives four.
+    The pitch is the median distance of neighbours: those within `NEIGHBOUR_PITCHES` of what is the median distance of a
+    spot from the nearest other, which print errors make too short. A hexagonal lattice is told by a spot with five
+    neighbours or more, among the tenth of the spots that have most; a square one gives four.
     """
     from scipy.spatial import KDTree
 
     if len(positions) < 2:
         return None
     tree = KDTree(positions)
-    pitch = float(np.median(tree.query(positions, k=2)[0][:, 1]))
-    around = tree.query_ball_point(positions, NEIGHBOUR_PITCHES * pitch, return_length=True) - 1
+    nearest = float(np.median(tree.query(positions, k=2)[0][:, 1]))
+    pairs = tree.query_pairs(NEIGHBOUR_PITCHES * nearest, output_type="ndarray")
+    around = np.bincount(pairs.ravel(), minlength=len(positions))
+    pitch = float(np.median(np.linalg.norm(positions[pairs[:, 0]] - positions[pairs[:, 1]], axis=1)))
     return "hexagonal" if np.quantile(around, 0.9) >= 5 else "square", pitch

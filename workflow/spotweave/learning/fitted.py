@@ -1,8 +1,8 @@
 """A trained network as a method, on disk and back.
 
 A folder holds `network.safetensors`, all tensors of the network with what its input is normalised by, and `model.json`:
-kind, settings, genes, scaling, and what it was trained on. Nothing else is needed to predict, and nothing is run that
-lies in the folder.
+kind, settings, genes, scaling, and what it was trained on. Nothing else is needed to predict, another slide's patches
+included, and nothing is run that lies in the folder.
 """
 
 from __future__ import annotations

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from spotweave.codehash import code_hash
 from spotweave.errors import Refusal
 from spotweave.learning.array_places import lattice_of
@@ -19,7 +22,7 @@ from spotweave.predicting.pictures import DIAMETER, draw_genes
 from spotweave.predicting.places import HEXAGONAL, Places, lattice, read_places
 from spotweave.predicting.slides import OwnSlide, open_slide, pyramid_of, tissue_of
 from spotweave.predicting.trained import Trained, read_trained
-from spotweave.predicting.written import most_varied, write_predictions, write_summary
+from spotweave.predicting.written import most_varied, spread, write_predictions, write_summary
 
 LIBRARY = Path(__file__).resolve().parents[2]
 DRAWN = 5
@@ -100,7 +103,7 @@ def predict_slide(asked: Asked) -> str:
         draw_genes(folder / FILES[2], slide, places, chosen, values[:, columns], diameter_px, about["scale"])
         for file in FILES:
             (folder / file).replace(asked.out / file)
-    return _told(asked, trained, about, len(places.names), int(padded.sum()))
+    return _told(asked, trained, about, values, int(padded.sum()))
 
 
 def _places(asked: Asked, slide: OwnSlide, trained: Trained) -> tuple[Places, str, float]:
@@ -144,13 +147,14 @@ def _about(asked: Asked, slide: OwnSlide, trained: Trained, how: str) -> dict[st
     }
 
 
-def _told(asked: Asked, trained: Trained, about: dict[str, Any], count: int, padded: int) -> str:
+def _told(asked: Asked, trained: Trained, about: dict[str, Any], values: NDArray[np.float32], padded: int) -> str:
     held_out = trained.details.get("held_out_pearson")
     said = {name: ", ".join(about[f"trained_on_{name}"]) for name in ("tissue", "species", "technology", "licence")}
     lines = [
-        f"{count:,} places ({about['places']}) x {len(trained.genes):,} genes, {about['scale']} -> {asked.out}",
-        f"{about['method']}, trained on {len(about['trained_on_samples'])} samples of"
-        f" {len(about['trained_on_donors'])} donors: " + "; ".join(f"{name} {value}" for name, value in said.items()),
+        f"{len(values):,} places ({about['places']}) x {len(trained.genes):,} genes, {about['scale']} -> {asked.out}",
+        f"{about['method']}, trained on: samples {len(about['trained_on_samples'])}; donors"
+        f" {len(about['trained_on_donors'])}; " + "; ".join(f"{name} {value}" for name, value in said.items()),
+        f"standard deviation over places, of the gene that differs most: {spread(values).max():.3g}",
         "no measure of how good it is on held-out spots"
         if held_out is None
         else f"mean Pearson correlation of held-out training spots: {held_out:.3f}; of this slide nothing is known",

@@ -18,7 +18,9 @@ from spotweave.predicting.places import Places
 from spotweave.predicting.slides import OwnSlide
 
 THUMBNAIL_PX = 900
-ACROSS, PANEL_IN, TITLE_IN = 3, 4.0, 0.4
+ACROSS, PANEL_IN, TITLE_IN = 3, 4.0, 0.35
+# Of a panel's width, what the bar of its colours leaves to the slide.
+SLIDE_SHARE = 0.8
 # Beyond these quantiles colours stand still: one spot must not flatten all others.
 SHOWN = (0.02, 0.98)
 # Of the distance between neighbours; they never touch.
@@ -48,7 +50,7 @@ def draw_genes(
     """
     picture, (scale, _) = read_reduced(slide.path, THUMBNAIL_PX / max(slide.width_px, slide.height_px))
     around = _window(slide, places, diameter_px)
-    high_in = PANEL_IN * (around[2] - around[3]) / (around[1] - around[0])
+    high_in = SLIDE_SHARE * PANEL_IN * (around[2] - around[3]) / (around[1] - around[0])
     rows = math.ceil((len(genes) + 1) / ACROSS)
     figure = Figure(figsize=(ACROSS * PANEL_IN, rows * (min(high_in, 2 * PANEL_IN) + TITLE_IN)), layout="constrained")
     axes = figure.subplots(rows, ACROSS, squeeze=False).ravel()
@@ -95,7 +97,7 @@ def _gene(
     axes.add_collection(spots)
     axes.set_title(gene, fontsize=10, style="italic")
     bar = figure.colorbar(spots, ax=axes, shrink=0.7, pad=0.02)
-    bar.set_label(label, fontsize=7)
+    bar.set_label(f"predicted {label}", fontsize=7)
     bar.ax.tick_params(labelsize=7)
 
 

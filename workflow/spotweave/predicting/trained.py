@@ -17,7 +17,7 @@ NETWORK, MODEL = "network.safetensors", "model.json"
 NEEDED = ("row", "scale", "samples", "donors", "spots", "patches", "pixel_size_um", "array")
 # Patches of a slide this many times coarser than the coarsest it learned from hold too little of what it looks at; of
 # one this many times finer, the size of a pixel is the likelier mistake.
-COARSER_MAX, FINER_MAX = 1.5, 4.0
+COARSER_MAX, FINER_MAX = 2.0, 4.0
 
 
 @dataclass(frozen=True)
