@@ -3,10 +3,13 @@
 import csv
 import json
 import shutil
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import anndata
 import numpy as np
+import predict_slide as predict_slide_script
 import pytest
 import shapely
 import torch
@@ -22,7 +25,7 @@ from spotweave.learning.array_places import lattice_of
 from spotweave.methods import METHODS, Job, Pictures
 from spotweave.plan.models import method_columns
 from spotweave.plan.options import without_remarks
-from spotweave.predicting import asking, places, slides, trained
+from spotweave.predicting import asking, origin, places, slides, trained
 from spotweave.predicting.command import Asked, predict_slide
 from spotweave.simulate.st_v1 import simulate_section
 from spotweave.slide.levels import Pyramid
@@ -312,6 +315,36 @@ def test_a_section_too_large_for_memory_and_genes_it_does_not_know_are_refused(s
         asking.ask(one, slide, study.folder / "c-slide.tif", some, tmp_path)
     with pytest.raises(Refusal, match="the model does not predict TP999"):
         predict_slide(asked(study, linear[0], tmp_path / "out", genes=["TP999"]))
+
+
+def test_the_command_writes_three_files_and_says_a_refusal_in_one_line(study, linear, tmp_path, monkeypatch, capsys):
+    table = study.table(tmp_path / "spots.csv", study.spots.positions_px[:4], study.spots.names[:4])
+    given = ["predict_slide.py", study.folder / "c.tif", "--model", linear[0], "--spots", table]
+    given += ["--out", tmp_path / "out", "--genes", study.spots.genes[2]]
+    monkeypatch.setattr(sys, "argv", [str(one) for one in given])
+    predict_slide_script.main()
+    assert "4 places (spots of spots.csv) x 6 genes, log_share" in capsys.readouterr().out
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["genes.csv", "genes.png", "predictions.h5ad"]
+    drawn = {row["gene"] for row in csv.DictReader((tmp_path / "out/genes.csv").open()) if row["drawn"] == "yes"}
+    assert drawn == {study.spots.genes[2]}
+    for wrong, why in (
+        (["--pitch-um", "-3"], "pitch: -3, which is no number above 0"),
+        (["--out", table], "is a file"),
+    ):
+        monkeypatch.setattr(sys, "argv", [str(one) for one in (*given, *wrong)])
+        with pytest.raises(SystemExit, match=why) as caught:
+            predict_slide_script.main()
+        assert "\n" not in str(caught.value)
+
+
+def test_training_samples_whose_metadata_are_nowhere_are_unknown_and_said_so(study, linear, tmp_path):
+    shutil.copytree(linear[0], tmp_path / "m")
+    table = study.table(tmp_path / "spots.csv", study.spots.positions_px[:2], study.spots.names[:2])
+    told = predict_slide(asked(study, tmp_path / "m", tmp_path / "out", spots=table))
+    assert "licence unknown" in told and "name their dataset's folder, --dataset" in told
+    told = predict_slide(asked(study, tmp_path / "m", tmp_path / "out", spots=table, dataset=study.folder))
+    assert "licence CC-BY-4.0" in told
+    assert origin.dataset_of(Path("/m")) == Path("/")
 
 
 def test_what_a_model_says_of_its_training_is_what_it_was_trained_on(study, linear):

@@ -81,6 +81,8 @@ def predict_slide(asked: Asked) -> str:
     for what, value in (("pixel size", asked.pixel_size_um), ("pitch", asked.pitch_um), ("threads", asked.threads)):
         if value is not None and not 0 < value < math.inf:
             raise Refusal(f"{what}: {value:g}, which is no number above 0")
+    if asked.out.exists() and not asked.out.is_dir():
+        raise Refusal(f"{asked.out} is a file: name a folder to write to")
     torch.set_num_threads(asked.threads)
     slide = open_slide(asked.slide, asked.pixel_size_um)
     trained = read_trained(asked.model)

@@ -14,8 +14,12 @@ UNKNOWN = "unknown"
 
 
 def dataset_of(model: Path) -> Path:
-    """The folder of the dataset, of a model at `<dataset>/models/<task>/<protocol>/<method>/fold<k>`."""
-    return model.resolve().parents[4]
+    """The folder of the dataset, of a model at `<dataset>/models/<task>/<protocol>/<method>/fold<k>`.
+
+    Of a model elsewhere, a folder that holds no metadata.
+    """
+    above = model.resolve().parents
+    return above[min(4, len(above) - 1)]
 
 
 def origin_of(samples: Iterable[str], dataset: Path) -> dict[str, list[str]]:
