@@ -144,10 +144,10 @@ def test_circles_are_larger_for_better_ranks_and_missing_where_there_is_no_value
         if isinstance(one, Circle) and one.center[1] < 4:
             found.setdefault(rows[math.floor(one.center[1])], {})[round(one.center[0], 2)] = one.radius
     # Columns from the left: pearson, spearman (higher is better), mse (lower is better), tasks one and two.
-    assert sorted(found["good+ridge"]) == [0.5, 1.5, 3.0, 4.5, 5.5]
-    assert sorted(found["flat"]) == [3.0, 4.5]  # its correlations are undefined; of task two it has none
-    assert sorted(found["part"]) == [5.5]
-    for column, best_first in ((0.5, ("good+ridge", "fair")), (3.0, ("fair", "good+ridge", "flat"))):
+    assert sorted(found["good+ridge"]) == [0.5, 1.5, 4.6, 8.7, 9.7]
+    assert sorted(found["flat"]) == [4.6, 8.7]  # its correlations are undefined; of task two it has none
+    assert sorted(found["part"]) == [9.7]
+    for column, best_first in ((0.5, ("good+ridge", "fair")), (4.6, ("fair", "good+ridge", "flat"))):
         sizes = [found[name][column] for name in best_first]
         assert sizes == sorted(sizes, reverse=True) and len(set(sizes)) == len(sizes)
     texts = [text.get_text() for text in axes.texts]

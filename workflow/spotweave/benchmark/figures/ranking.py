@@ -20,6 +20,8 @@ from spotweave.benchmark.figures.gathered import task_ranks
 
 # Everything is laid out in cells, one a circle.
 CELL_IN, GAP, BAR_CELLS = 0.33, 0.5, 4.0
+# What the head of a group and the lines below all rows take.
+HEAD_CELLS, LEGEND_CELLS = 3.6, 17.0
 LARGEST, SMALLEST = 0.46, 0.22
 HEADS = {"high": "higher is better", "low": "lower is better"}
 MEANS = "mean over metrics"
@@ -52,8 +54,9 @@ def draw(ranks: pd.DataFrame, task: str, path: Path) -> None:
         if not groups:
             return nothing(path, f"{task}: no predictor was scored on all folds, or no chosen metric ranks")
         overall = {str(row["predictor"]): row for _, row in ranks[ranks["category"] == ""].iterrows()}
-        width = sum(len(columns) + GAP for _, columns in groups) + BAR_CELLS
+        widths = [max(len(columns), HEAD_CELLS) + GAP for _, columns in groups]
         names = max(len(order.named(name)) for name in order.names) * 0.22 + 0.5
+        width = max(sum(widths) + BAR_CELLS, LEGEND_CELLS - names)
         heads = max(len(column.name) for _, columns in groups for column in columns) * 0.16 + 1.6
         size = ((names + width + 0.6) * CELL_IN, (len(order.names) + heads + 1.9) * CELL_IN)
         figure = Figure(figsize=size)
@@ -65,13 +68,13 @@ def draw(ranks: pd.DataFrame, task: str, path: Path) -> None:
                 axes.add_patch(Rectangle((-names, row), names + width + 0.6, 1, color="#f3f4f6", linewidth=0, zorder=0))
             axes.text(-0.2, row + 0.5, order.named(name), ha="right", va="center")
         left = 0.0
-        for head, columns in groups:
+        for (head, columns), wide in zip(groups, widths, strict=True):
             _head(axes, left, len(columns), head, heads)
             for number, column in enumerate(columns):
                 _circles(axes, left + number, column, order)
-            left += len(columns) + GAP
+            left += wide
         _bars(axes, left, order, overall)
-        _legend(axes, len(order.names))
+        _legend(axes, 0.3 - names, len(order.names))
         axes.text(-0.2, -heads + 0.75, task, ha="right", va="bottom", weight="bold", color=DARK)
         save(figure, path)
 
@@ -126,18 +129,18 @@ def _bars(axes: Axes, left: float, order: Order, overall: dict[str, pd.Series]) 
         axes.text(left + 0.1, row + 0.5, f"{overall[name]['value']:.2f}", va="center_baseline", fontsize=7, color=DARK)
 
 
-def _legend(axes: Axes, rows: int) -> None:
-    axes.text(0, rows + 0.75, "rank among predictors:", va="center", fontsize=7)
+def _legend(axes: Axes, left: float, rows: int) -> None:
+    axes.text(left, rows + 0.75, "rank among predictors:", va="center", fontsize=7)
     colours = mpl.colormaps[RANKS]
     for number, (good, text) in enumerate(((1.0, "first"), (0.5, "middle"), (0.0, "last"))):
-        x = 4.2 + 3.0 * number
+        x = left + 4.4 + 2.8 * number
         radius = SMALLEST + (LARGEST - SMALLEST) * good
         axes.add_patch(Circle((x, rows + 0.75), radius, facecolor=colours(0.15 + 0.8 * good), linewidth=0))
         axes.text(x + 0.55, rows + 0.75, text, va="center", fontsize=7)
     said = (
         "bars: mean of the ranks of tasks, longer is better   \u2013 undefined, or not scored on all that others were"
     )
-    axes.text(0, rows + 1.5, said, va="center", fontsize=7)
+    axes.text(left, rows + 1.5, said, va="center", fontsize=7)
 
 
 def _goodness(rank: float, count: int) -> float:
