@@ -4,7 +4,6 @@ import csv
 import itertools
 import json
 import math
-import sys
 
 import draw_methods
 import numpy as np
@@ -15,7 +14,7 @@ from PIL import Image
 
 from spotweave.benchmark import long_table
 from spotweave.benchmark.categories import category_ranks
-from spotweave.benchmark.figures import clusters, ranking, spatial, task, violins
+from spotweave.benchmark.figures import clusters, ranking, spatial, violins
 from spotweave.benchmark.figures.drawing import Order
 from spotweave.benchmark.figures.gathered import Section, read_ranks, sections_of, task_ranks
 from spotweave.benchmark.leaderboard import write as write_csv
@@ -298,4 +297,3 @@ def test_the_pictures_of_a_task_are_the_same_bytes_again_with_labels_and_without
     assert sorted((row["sample_id"], row["predictor"]) for row in rows) == sorted(
         [("s1", name) for name in PREDICTORS] + [("s2", name) for name in PREDICTORS if name != "part"]
     )
-    assert "sklearn" in sys.modules and task.Drawn
