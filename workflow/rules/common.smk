@@ -48,6 +48,7 @@ config["recipes"] = [
     if TABLES.recipes[name]["task"] in config["tasks"]
 ]
 LIMITS = config["limits"]
+FIGURES = config.get("figures", {})
 
 # No more downloads from a publisher side by side than its row says; --resources and the profiles may say otherwise.
 for source, most in TABLES.downloads_at_once.items():
@@ -130,6 +131,17 @@ def picture(path, what):
 def biomarker_picture(what):
     """A picture of morphology against expression, in the report like a sample's others."""
     return picture(f"<samples>/{{sample}}/biomarkers_{what}.png", f"biomarkers, {what}")
+
+
+def comparison_picture(what):
+    """A picture of how predictors compare in a task, in the report."""
+    return report(
+        f"<results>/benchmark/figures/{{task}}/{{protocol}}/{what}.png",
+        category="Leaderboard",
+        subcategory="{task}",
+        caption="../report/methods.rst",
+        labels={"what": what, "protocol": "{protocol}"},
+    )
 
 
 def wanted_files(wildcards):

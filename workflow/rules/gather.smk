@@ -84,6 +84,12 @@ def method_folds():
     return {name: [one[at] for one in every] for at, name in enumerate(names)}
 
 
+def task_labels(wildcards):
+    """Sample -> table of labels, of the task's samples that have one."""
+    samples = TABLES.task_samples(wildcards.task)
+    return options.labels_of(FIGURES.get("labels", ""), samples)
+
+
 def method_row(wildcards):
     return TABLES.methods[wildcards.method]
 

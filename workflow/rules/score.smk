@@ -148,6 +148,53 @@ rule draw_scaling:
         " --plot {output.plot} > {log} 2>&1"
 
 
+rule draw_methods:
+    """How predictors compare in one task, in pictures."""
+    input:
+        ranks=rules.rank_predictors.output.categories,
+        scores=rules.score_predictions.output.scores,
+        splits=rules.make_splits.output.splits,
+        targets=rules.choose_genes.output.targets,
+        predictions=task_predictions,
+        labels=lambda wildcards: list(task_labels(wildcards).values()),
+    output:
+        ranking=comparison_picture("ranking"),
+        violins=comparison_picture("violins"),
+        spatial=comparison_picture("spatial"),
+        clusters=comparison_picture("clusters"),
+        clusters_table="<results>/benchmark/figures/{task}/{protocol}/clusters.csv",
+    log:
+        "<logs>/draw_methods/{task}.{protocol}.log",
+    conda:
+        "../../envs/core.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled_mem(4000),
+        runtime="1h",
+    params:
+        given=lambda wildcards, input: as_json(
+            {
+                "predictions": list(map(str, input.predictions)),
+                "metrics": config["metrics"],
+                "genes": FIGURES.get("genes", []),
+                "labels": as_json(task_labels(wildcards)),
+            }
+        ),
+        seed=config["seed"],
+        code=code(
+            "draw_methods",
+            lambda wildcards: [
+                f"protocols/{wildcards.protocol}",
+                *metric_code(wildcards),
+            ],
+        ),
+    shell:
+        "OMP_NUM_THREADS={threads} python scripts/draw_methods.py --given - --ranks {input.ranks}"
+        " --scores {input.scores} --splits {input.splits} --targets {input.targets} --protocol {wildcards.protocol}"
+        " --seed {params.seed} --ranking {output.ranking} --violins {output.violins} --spatial {output.spatial}"
+        " --clusters {output.clusters} --clusters-table {output.clusters_table} <<< {params.given:q} > {log} 2>&1"
+
+
 rule tabulate_efficiency:
     """What methods cost, when it is asked for by name: times differ from run to run."""
     input:
@@ -181,9 +228,18 @@ rule tabulate_efficiency:
 
 
 rule benchmark:
-    """The leaderboard, scaling laws, and what fine-tuning changed."""
+    """The leaderboard, scaling laws, pictures of tasks, and what fine-tuning changed."""
     input:
         [*rules.rank_predictors.output, *rules.draw_scaling.output]
         if config["tasks"]
         else [],
+        (
+            expand(
+                rules.draw_methods.output,
+                task=config["tasks"],
+                protocol=config["protocols"],
+            )
+            if FIGURES.get("methods")
+            else []
+        ),
         expand(rules.evaluate_recipe.output.metrics, recipe=config["recipes"]),

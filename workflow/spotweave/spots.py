@@ -66,6 +66,16 @@ class Sample:
             return float(read.file["coords"].attrs["pixel_size_target"])
 
     @property
+    def patch_px(self) -> int:
+        """Side of its patches in their own pixels; as `images`, for methods that need patches."""
+        from spotweave.slide.patch_files import PatchReader
+
+        with PatchReader(*self._pictures()) as read:
+            if "img" in read.file:
+                return int(read.file["img"].shape[1])
+            return int(read.file["coords"].attrs["patch_size_target"])
+
+    @property
     def positions_um(self) -> NDArray[np.float64]:
         """(N, 2) float64, x and y in um; as `images`, for methods that need patches."""
         return self.positions_px * self.pixel_size_um

@@ -1,8 +1,9 @@
 """A trained network as a method, on disk and back.
 
 A folder holds `network.safetensors`, all tensors of the network with what its input is normalised by, and `model.json`:
-kind, settings, genes, scaling, and what it was trained on. Nothing else is needed to predict, and nothing is run that
-lies in the folder. `gpu.json` is there where a GPU was used: which, and how much of its memory.
+kind, settings, genes, scaling, and what it was trained on. Nothing else is needed to predict, another slide's patches
+included, and nothing is run that lies in the folder. `gpu.json` is there where a GPU was used: which, and how much of its
+memory.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from spotweave.io import read_json, write_json
+from spotweave.learning.array_places import lattice_of
 from spotweave.learning.epochs import History
 from spotweave.learning.scaling import Scaling
 from spotweave.networks.transform import pick_device
@@ -75,13 +77,24 @@ class Fitted:
 
     @staticmethod
     def trained_on(training: Training, row: Mapping[str, str]) -> dict[str, Any]:
-        """What a model's file says of its training."""
+        """What a model's file says of its training, and what it takes to cut patches for it of another slide.
+
+        `patches`: their side in px and um per px. `pixel_size_um`: of the finest and the coarsest slide. `array`:
+        `lattice` and `pitch_um` of the sample with most spots, None of a single spot.
+        """
+        samples = [known.sample for known in training.samples]
+        sizes_um = [sample.pixel_size_um for sample in samples]
+        largest = max(range(len(samples)), key=lambda number: len(samples[number].spots))
+        found = lattice_of(samples[largest].positions_px)
         return {
             "row": dict(row),
             "scale": training.scale,
-            "samples": [known.sample.name for known in training.samples],
-            "donors": sorted({known.sample.donor for known in training.samples}),
-            "spots": sum(len(known.totals) for known in training.samples),
+            "samples": [sample.name for sample in samples],
+            "donors": sorted({sample.donor for sample in samples}),
+            "spots": sum(len(sample.spots) for sample in samples),
+            "patches": {"size_px": samples[0].patch_px, "um_per_px": samples[0].patch_um_per_px},
+            "pixel_size_um": [min(sizes_um), max(sizes_um)],
+            "array": found and {"lattice": found[0], "pitch_um": found[1] * sizes_um[largest]},
         }
 
     def save(self, folder: Path) -> None:

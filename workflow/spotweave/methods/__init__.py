@@ -17,7 +17,11 @@ A kind is a module with
         Whether it trains a network: it then has the columns of `learning.settings`, a literal table `PRESETS`, and
         `load(folder) -> Method`, and what it fits has `save(folder)`; false, left out.
 
-The last four are literals: they are read before the first job, without importing the module. What the table knows of a
+    SEES: str
+        `section`, where what it says of a spot depends on the others that it is asked for: it is then asked for a
+        section at once. `spot`, left out.
+
+The last five are literals: they are read before the first job, without importing the module. What the table knows of a
 row (`COLUMNS`) is checked then, and only methods that need patches run again when patches change.
 
 What a kind is given to fit, and what it is asked for, is in `spotweave.spots`.
@@ -34,6 +38,7 @@ from spotweave.spots import CannotPredict, Job, Method, Pictures, Sample, Traini
 __all__ = [
     "METHODS",
     "PATCHES",
+    "SECTION",
     "CannotPredict",
     "Job",
     "Method",
@@ -48,6 +53,7 @@ __all__ = [
 
 METHODS = Registry("methods", "method kind")
 PATCHES = "patches"
+SECTION = "section"
 
 
 class MethodModule(Protocol):

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 NEEDS = ("patches",)
 LEARNED = True
+SEES = "section"
 COLUMNS = {
     "trunk_weights": {
         "description": "Weights of the frozen network that finds exemplars, by timm's names; blank for random ones",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 NEEDS = ("patches",)
 LEARNED = True
+SEES = "section"
 # `published`: 222,253,841 parameters with 785 genes.
 PRESETS = {
     "published": {

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 NEEDS = ("patches",)
 LEARNED = True
+SEES = "section"
 # `published`: 63,586,712 parameters with 785 genes.
 PRESETS = {
     "published": {

@@ -27,6 +27,12 @@ def listed_genes(row: Mapping[str, str]) -> dict[str, list[str]]:
     return {} if path is None else {"listed": read_list(path)}
 
 
+def labels_of(pattern: str, samples: Iterable[str]) -> dict[str, str]:
+    """Sample -> file of its labels, of a path with `{sample}` in it; only files that are there, none of a blank."""
+    paths = {sample: pattern.replace("{sample}", sample) for sample in samples} if pattern else {}
+    return {sample: path for sample, path in paths.items() if Path(path).is_file()}
+
+
 def array_options(tables: Tables, sample: str) -> str:
     """The aligner's options that the sample's row, or else its technology, gives: `--name value …`."""
     row = tables.samples[sample]
