@@ -2,8 +2,8 @@
 
 A folder holds `network.safetensors`, all tensors of the network with what its input is normalised by, and `model.json`:
 kind, settings, genes, scaling, and what it was trained on. Nothing else is needed to predict, another slide's patches
-included, and nothing is run that lies in the folder. `gpu.json` is there where a GPU was used: which, and how much of its
-memory.
+included, and nothing is run that lies in the folder. `gpu.json` is there where a GPU was used: which, and how much of
+its memory.
 """
 
 from __future__ import annotations
