@@ -25,7 +25,9 @@ parser.add_argument(
 parser.add_argument("--labels", nargs="*", default=[], help="tables of labels of spots, as file or sample=file")
 parser.add_argument("--slide-labels", type=Path, help="csv of sample,label with two labels")
 parser.add_argument(
-    "--of-expression", type=Path, help="folder of <sample>.h5, embeddings of expression in the same space"
+    "--of-expression",
+    type=Path,
+    help="folder of <encoder>/<sample>.h5, embeddings of expression in its space; the dataset's",
 )
 parser.add_argument("--genes", nargs="*", help="to be predicted; the nine of ST-Align, if not given")
 parser.add_argument("--regressor", choices=("ridge", "mlp"), default="ridge", help="what predicts them")

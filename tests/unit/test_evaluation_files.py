@@ -204,10 +204,13 @@ def test_an_encoder_of_folds_is_evaluated_in_each_on_what_it_tests(results, tmp_
 
 
 def test_pairs_with_expression_are_retrieved_and_the_script_runs(results, tmp_path):
-    (tmp_path / "pairs").mkdir()
+    # Those of `base` lie where recipes leave them, and an encoder without any is asked for no retrieval.
     for name in ("a1", "a2", "b", "c"):
-        (tmp_path / f"pairs/{name}.h5").write_bytes((results / f"samples/{name}/embeddings/base.h5").read_bytes())
-        (results / f"samples/{name}/embeddings/other.h5").write_bytes((tmp_path / f"pairs/{name}.h5").read_bytes())
+        found = (results / f"samples/{name}/embeddings/base.h5").read_bytes()
+        (results / f"samples/{name}/embeddings/other.h5").write_bytes(found)
+        for path in (results / f"samples/{name}/expression_embeddings/base.h5", tmp_path / f"pairs/base/{name}.h5"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(found)
     (tmp_path / "slides.csv").write_text("sample,label\na1,x\na2,x\nb,y\nc,y\n")
     command = [
         sys.executable,
@@ -217,11 +220,16 @@ def test_pairs_with_expression_are_retrieved_and_the_script_runs(results, tmp_pa
         "base",
         "other",
     ]
-    command += ["--of-expression", str(tmp_path / "pairs"), "--slide-labels", str(tmp_path / "slides.csv"), "--genes"]
+    command += ["--slide-labels", str(tmp_path / "slides.csv"), "--genes"]
+    named = [*command[:6], "--of-expression", str(tmp_path / "pairs"), "--genes", "--out", str(tmp_path / "named")]
+    assert subprocess.run(named, check=False).returncode == 0
+    recalled = [row for row in read_rows(tmp_path / "named") if row["what"] == "recall@1_image_to_gene"]
+    assert {row["value"] for row in recalled} == {"1.0"}
     done = subprocess.run([*command, "--out", str(tmp_path / "out")], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     rows = read_rows(tmp_path / "out")
-    assert {row["value"] for row in rows if row["what"] == "recall@1_image_to_gene"} == {"1.0"}
+    recalled = [row for row in rows if row["what"] == "recall@1_image_to_gene"]
+    assert {(row["embedding"], row["value"]) for row in recalled} == {("base", "1.0")}
     assert [row["note"] for row in rows if row["what"] == "slide_auc"] == [
         "a label has slides of one donor only: none to learn from while it is tested"
     ] * 2

@@ -49,6 +49,7 @@ config["recipes"] = [
 ]
 LIMITS = config["limits"]
 FIGURES = config.get("figures", {})
+EVALUATION = config.get("evaluation", {})
 
 # No more downloads from a publisher side by side than its row says; --resources and the profiles may say otherwise.
 for source, most in TABLES.downloads_at_once.items():

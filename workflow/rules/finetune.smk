@@ -78,3 +78,77 @@ rule evaluate_recipe:
     shell:
         "python scripts/evaluate_recipe.py --recipe {wildcards.recipe} --base {params.base} --scores {input.scores}"
         " --folds {input.folds} --metrics {output.metrics} > {log} 2>&1"
+
+
+rule embed_expression:
+    """Expression in the space of a recipe's encoder, by what each fold trained beside it."""
+    input:
+        expression=rules.assemble_sample.output.st,
+        folds=lambda wildcards: expand(
+            rules.finetune_encoder.output.weights,
+            recipe=wildcards.recipe,
+            fold=range(TABLES.fold_count(recipe_task(wildcards))),
+        ),
+    output:
+        embeddings="<samples>/{sample}/expression_embeddings/{recipe}.h5",
+        record="<samples>/{sample}/records/embed_expression.{recipe}.json",
+    log:
+        "<logs>/embed_expression/{sample}.{recipe}.log",
+    conda:
+        lambda wildcards: f"../../envs/{TABLES.environment(wildcards.recipe)}.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled_mem(4000),
+        runtime="1h",
+    params:
+        code=code("embed_expression"),
+    shell:
+        "python scripts/embed_expression.py --sample {wildcards.sample} --expression {input.expression}"
+        " --folds {input.folds} --threads {threads} --embeddings {output.embeddings}"
+        " --record {output.record} --code {params.code} > {log} 2>&1"
+
+
+rule evaluate_tuning:
+    """Labels, retrieval, clusters and expression, before fine-tuning and after, fold by fold."""
+    input:
+        table=rules.assemble_dataset.output.table,
+        splits=lambda wildcards: expand(
+            rules.make_splits.output.splits, task=recipe_task(wildcards)
+        ),
+        expression=recipe_members(rules.assemble_sample.output.st),
+        embeddings=lambda wildcards: expand(
+            "<samples>/{sample}/embeddings/{encoder}.h5",
+            sample=TABLES.task_samples(recipe_task(wildcards)),
+            encoder=[
+                wildcards.recipe,
+                TABLES.recipes[wildcards.recipe]["base_encoder"],
+            ],
+        ),
+        pairs=lambda wildcards: expand(
+            rules.embed_expression.output.embeddings,
+            sample=TABLES.task_samples(recipe_task(wildcards)),
+            recipe=wildcards.recipe,
+        ),
+        labels=EVALUATION.get("labels", []),
+    output:
+        rows="<results>/finetune/{recipe}/evaluation.csv",
+        summary="<results>/finetune/{recipe}/evaluation.json",
+        record="<results>/finetune/{recipe}/evaluation.record.json",
+    log:
+        "<logs>/evaluate_tuning/{recipe}.log",
+    conda:
+        "../../envs/core.yaml"
+    threads: 1
+    resources:
+        mem_mb=scaled_mem(4000),
+        runtime="2h",
+    params:
+        results=f"results/{config['dataset']}",
+        base=lambda wildcards: TABLES.recipes[wildcards.recipe]["base_encoder"],
+        genes=EVALUATION.get("genes", []),
+        code=code("evaluate_tuning"),
+    shell:
+        "OMP_NUM_THREADS={threads} python scripts/evaluate_tuning.py --table {input.table} --splits {input.splits}"
+        " --results {params.results} --recipe {wildcards.recipe} --base {params.base} --labels {input.labels}"
+        " --genes {params.genes} --rows {output.rows} --summary {output.summary}"
+        " --record {output.record} --code {params.code} > {log} 2>&1"

@@ -243,3 +243,8 @@ rule benchmark:
             else []
         ),
         expand(rules.evaluate_recipe.output.metrics, recipe=config["recipes"]),
+        (
+            expand(rules.evaluate_tuning.output.summary, recipe=config["recipes"])
+            if EVALUATION.get("recipes")
+            else []
+        ),

@@ -19,10 +19,21 @@ from spotweave.io import atomic, write_json
 def run(results: Path, asked: Asked, out: Path) -> str:
     """Write `evaluation.csv` (every number), `evaluation.json` (means, deviations, changes) and `maps/` below `out`.
 
+    Parameters and errors as those of `write`.
+    """
+    count = write(results, asked, out / "evaluation.csv", out / "evaluation.json", out / "maps")
+    return f"{out / 'evaluation.csv'}: {count} rows of {', '.join(asked.encoders)}"
+
+
+def write(results: Path, asked: Asked, rows: Path, summarised: Path, maps_folder: Path) -> int:
+    """Write every number to `rows` (csv) and means, deviations and changes to `summarised` (json); how many numbers.
+
     Parameters
     ----------
     results
         The dataset's folder, `results/<dataset>`.
+    maps_folder
+        Of pictures, where they are asked for.
 
     Raises
     ------
@@ -38,7 +49,7 @@ def run(results: Path, asked: Asked, out: Path) -> str:
         tables, known, spots = read(results, samples, asked, fold, tested)
         named += evaluate(tables, known, settings, fold)
         if asked.with_maps:
-            maps |= _draw(out / "maps", tables, known, tested)
+            maps |= _draw(maps_folder, tables, known, tested)
         said[f"fold {fold}" if fold is not None else "all"] = spots
     summary = summarise(named)
     content = {
@@ -51,12 +62,12 @@ def run(results: Path, asked: Asked, out: Path) -> str:
         "maps": maps,
     }
     cells = as_cells(named)
-    with atomic(out / "evaluation.csv") as part, open(part, "w", newline="", encoding="utf-8") as handle:
+    with atomic(rows) as part, open(part, "w", newline="", encoding="utf-8") as handle:
         writer = csv.DictWriter(handle, fieldnames=COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(cells)
-    write_json(out / "evaluation.json", content)
-    return f"{out / 'evaluation.csv'}: {len(cells)} rows of {', '.join(asked.encoders)}"
+    write_json(summarised, content)
+    return len(cells)
 
 
 def _draw(folder: Path, tables: Sequence[Table], known: Known, tested: Sequence[str]) -> dict[str, str]:

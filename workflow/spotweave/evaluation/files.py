@@ -40,7 +40,8 @@ class Asked:
     slide_labels
         A csv with `sample,label`.
     of_expression
-        A folder with `<sample>.h5`, laid out as embeddings are: of expression, in the space of all `encoders`.
+        A folder with `<encoder>/<sample>.h5`, laid out as embeddings are: of expression, in the space of the encoder.
+        None for those of the dataset, which recipes leave; an encoder without any is asked for no retrieval.
     genes
         To be predicted; those that not all samples have are left out.
     """
@@ -118,24 +119,24 @@ def read(
     lacking = sorted(set(tested) - set(names))
     if lacking:
         raise Refusal(f"{results}: {lacking[0]} is tested in fold {fold} and has no embeddings of all encoders")
-    found: dict[str, list[np.ndarray]] = {name: [] for name in (*asked.encoders, "")}
+    paired = [one for one in asked.encoders if _has_pairs(_of_expression(results, names[0], one, asked))]
+    found: dict[str, list[np.ndarray]] = {name: [] for name in (*asked.encoders, *map(_pair_of, paired))}
     kept: list[Expression] = []
     for name in names:
         expression = read_expression(results / "samples" / name / "st.h5ad", name)
         read = {one: _embeddings(_path(results, name, one), fold) for one in asked.encoders}
-        if asked.of_expression is not None:
-            read[""] = _embeddings(asked.of_expression / f"{name}.h5", fold)
+        read |= {_pair_of(one): _embeddings(_of_expression(results, name, one, asked), fold) for one in paired}
         row_of = {one: {spot: row for row, spot in enumerate(of.barcodes.tolist())} for one, of in read.items()}
         spots = [spot for spot in expression.barcodes.tolist() if all(spot in rows for rows in row_of.values())]
         kept.append(expression.spots(spots))
         for one, of in read.items():
             found[one].append(of.features[[row_of[one][spot] for spot in spots]])
-    pairs = np.concatenate(found[""]) if asked.of_expression is not None else None
-    joined = {one: np.concatenate(found[one]) for one in asked.encoders}
-    for one, features in joined.items():
-        if pairs is not None and pairs.shape[1] != features.shape[1]:
-            raise Refusal(f"{one} has {features.shape[1]} dimensions, the embeddings of expression {pairs.shape[1]}")
-    tables = [Table(one, features, pairs) for one, features in joined.items()]
+    joined = {one: np.concatenate(parts) for one, parts in found.items()}
+    for one in paired:
+        own, other = joined[one].shape[1], joined[_pair_of(one)].shape[1]
+        if own != other:
+            raise Refusal(f"{one} has {own} dimensions, the embeddings of expression {other}")
+    tables = [Table(one, joined[one], joined.get(_pair_of(one))) for one in asked.encoders]
     known, said = _known(samples, asked, kept, tested)
     return tables, known, said
 
@@ -177,6 +178,20 @@ def _known(
 
 def _path(results: Path, sample: str, encoder: str) -> Path:
     return results / "samples" / sample / "embeddings" / f"{encoder}.h5"
+
+
+def _of_expression(results: Path, sample: str, encoder: str, asked: Asked) -> Path:
+    if asked.of_expression is not None:
+        return asked.of_expression / encoder / f"{sample}.h5"
+    return results / "samples" / sample / "expression_embeddings" / f"{encoder}.h5"
+
+
+def _has_pairs(path: Path) -> bool:
+    return path.is_file() and not is_refused(path)
+
+
+def _pair_of(encoder: str) -> str:
+    return f"expression of {encoder}"  # no encoder has a blank in its name
 
 
 def _are_there(results: Path, sample: str, encoders: Sequence[str]) -> bool:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from spotweave.errors import Refusal
-from spotweave.expression.samples import Expression
+from spotweave.expression.samples import Expression, read_expression
 from spotweave.finetune.niches import neighbours_of, niche_rows
 from spotweave.finetune.pairs import LOG_SHARE, RANK, log_shares_of
 from spotweave.finetune.towers import ExpressionTower
-from spotweave.networks.tower import read_header, state_of, unfilled_tower
+from spotweave.networks.tower import fold_files, read_header, state_of, unfilled_tower
 
 # Spots embedded at a time.
 CHUNK = 1024
@@ -94,3 +95,26 @@ def _in_parts(embed: Any, *values: NDArray[np.float32]) -> NDArray[np.float32]:
         ]
     found: NDArray[np.float32] = np.concatenate(parts)
     return found
+
+
+def write_expression_embeddings(path: Path, expression: Path, sample: str, folds: Sequence[Path]) -> dict[str, Any]:
+    """Write `fold{k}/embeddings` (N, D) float32 and `barcode` (N, 1) of a `st.h5ad`, as embeddings of patches lie.
+
+    Parameters
+    ----------
+    folds
+        A recipe's weight files; refused ones are folds that do not exist.
+
+    Raises
+    ------
+    Refusal
+        If no fold was trained, or the recipe embeds no expression, or the sample has none of its genes.
+    """
+    table = read_expression(expression, sample)
+    found = {fold: embed_expression(file, table) for fold, file in fold_files(folds)}
+    with h5py.File(path, "w") as file:
+        for fold, rows in found.items():
+            file[f"fold{fold}/embeddings"] = rows
+        names = np.array(table.barcodes.tolist(), dtype=object).reshape(-1, 1)
+        file.create_dataset("barcode", data=names, dtype=h5py.string_dtype())
+    return {"spots": len(table.barcodes), "folds": sorted(found)}
