@@ -4,7 +4,7 @@
 
 Four kinds of tissue lie in patches of a field. A kind shows in how coarse and how crowded dots are, which is little
 beside the stain and the light, which are each donor's and each patch's own; and in which genes are counted more, beside
-each donor's own effects on genes. Recipes learn from four donors; two others are asked. `shuffled`: the same training with
+each donor's own effects on genes. Recipes learn from four donors; two others are asked. `shuffled`: trained with the
 expression of other spots of the sample.
 """
 
@@ -159,7 +159,7 @@ def _pearson(image: np.ndarray, values: np.ndarray, tested: np.ndarray) -> float
 
 
 def study(kind: Any, seed: int, epochs: int, folder: Path, *, shuffled: bool = False) -> dict[str, dict[str, float]]:
-    """Measures before and after one training; `shuffled` trains on other spots' expression and asks for the true one."""
+    """Measures before and after one training; `shuffled`: on other spots' expression, asked for the true one."""
     folder.mkdir(parents=True)
     true = [write_donor(folder, number, seed, shuffled=False) for number in range(DONORS)]
     samples = [sample for sample, _ in true]

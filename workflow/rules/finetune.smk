@@ -129,7 +129,7 @@ rule evaluate_tuning:
             sample=TABLES.task_samples(recipe_task(wildcards)),
             recipe=wildcards.recipe,
         ),
-        labels=EVALUATION.get("labels", []),
+        labels=[named.rpartition("=")[2] for named in EVALUATION.get("labels", [])],
     output:
         rows="<results>/finetune/{recipe}/evaluation.csv",
         summary="<results>/finetune/{recipe}/evaluation.json",
@@ -145,10 +145,11 @@ rule evaluate_tuning:
     params:
         results=f"results/{config['dataset']}",
         base=lambda wildcards: TABLES.recipes[wildcards.recipe]["base_encoder"],
+        labels=EVALUATION.get("labels", []),
         genes=EVALUATION.get("genes", []),
         code=code("evaluate_tuning"),
     shell:
         "OMP_NUM_THREADS={threads} python scripts/evaluate_tuning.py --table {input.table} --splits {input.splits}"
-        " --results {params.results} --recipe {wildcards.recipe} --base {params.base} --labels {input.labels}"
+        " --results {params.results} --recipe {wildcards.recipe} --base {params.base} --labels {params.labels}"
         " --genes {params.genes} --rows {output.rows} --summary {output.summary}"
         " --record {output.record} --code {params.code} > {log} 2>&1"
