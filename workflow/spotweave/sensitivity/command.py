@@ -54,7 +54,8 @@ class Asked:
 def measure(results: Path, task: str, asked: Asked, out: Path | None = None) -> str:
     """Write the table of a task that was run (`results/benchmark/sensitivity.csv`, unless `out` says where).
 
-    Nothing else of `results` is written to. Returns a line that says where the table is.
+    Nothing else of `results` is written to. An encoder that cannot be had is a row with its reason. Returns a line that
+    says where the table is.
 
     Raises
     ------
@@ -75,7 +76,11 @@ def measure(results: Path, task: str, asked: Asked, out: Path | None = None) -> 
     with tempfile.TemporaryDirectory(prefix="sensitivity-") as place:
         job = Task(content, samples, Path(place), asked.metrics, asked.block_um)
         for encoder, row in asked.encoders.items():
-            embeddings = _embedded(job, encoder, row, [change for change, where in tried if where == ALL], asked)
+            try:
+                embeddings = _embedded(job, encoder, row, [change for change, where in tried if where == ALL], asked)
+            except Refusal as refusal:
+                table.append({"task": task, "predictor": encoder, "note": refusal.reason})
+                continue
             for protocol in asked.protocols or found:
                 protocols.load(protocol)
                 for probe in asked.probes:
