@@ -7,6 +7,8 @@ from dataclasses import replace
 import anndata
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import pyvips
 from scipy.sparse import csr_matrix
@@ -23,6 +25,7 @@ from spotweave.benchmark.tasks import Task
 from spotweave.embeddings import embed_sample
 from spotweave.errors import Refusal
 from spotweave.io import write_json
+from spotweave.pooling import Options, Parts, write_pools
 from spotweave.sensitivity import command, store
 from spotweave.sensitivity.changes import CHANGES, UNCHANGED, Change, with_pools
 from spotweave.slide.patch_files import PatchReader, PatchWriter
@@ -263,6 +266,36 @@ def test_spots_of_another_pool_are_those_on_the_tissue_with_all_their_counts(res
     assert of_pool.positions_px[0].tolist() == [2.0 * TILE, 2.0 * TILE]
     assert [one.grid for one in with_pools(["g"])][-1] == "g"
     assert Change("pool", "g", grid="g").reaches == UNCHANGED.reaches == ("all",)
+
+
+def test_pools_as_the_pipeline_writes_them_are_read(tmp_path):
+    """Transcripts on a picture of 400 x 200 px, .5 um each, pooled by the stage itself."""
+    rng = np.random.default_rng(1)
+    parts = Parts(*(tmp_path / name for name in ("e.h5ad", "alignment.json", "units.parquet", "t.parquet")))
+    genes = pd.DataFrame({"gene_id": ["ENSG0", "ENSG1"], "genome": ""}, index=["A", "B"])
+    anndata.AnnData(csr_matrix((1, 2), dtype=np.float32), var=genes).write_h5ad(parts.expression)
+    write_json(parts.alignment, {"image_width_px": 400, "image_height_px": 200, "pixel_size_um": 0.5})
+    x_px, y_px = rng.uniform(0, 400, 500), rng.uniform(0, 200, 500)
+    named = rng.choice(["A", "B"], 500).tolist()
+    columns = {"feature_name": named, "qv": np.full(500, 40, np.float32), "he_x": x_px, "he_y": y_px}
+    pq.write_table(pa.table(columns), parts.transcripts)
+    (tmp_path / "pools").mkdir()
+    grids = ["square_50um", "square_100um"]
+    write_pools("transcripts", parts, grids, Options(20.0), [tmp_path / f"pools/{grid}.h5ad" for grid in grids])
+    # Under tissue are the four squares of 50 um on the left, and so one of the two of 100 um.
+    own = np.array([[50.0, 50.0], [150.0, 50.0], [50.0, 150.0], [150.0, 150.0]])
+    names = ["a", "b", "c", "d"]
+    write_slide(tmp_path / "slide.tif", np.full((200, 400, 3), 200))
+    write_table(tmp_path / "st.h5ad", names, np.ones((4, 2)), own, "square_50um", diameter_px=100)
+    write_patches(tmp_path, "s", names, own)
+    stored = store.read_stored(tmp_path)
+    assert set(stored.pools) == {"square_100um"}
+    of_pool = store.pooled(stored, "square_100um")
+    assert of_pool.positions_px.tolist() == [[100.0, 100.0]]
+    assert of_pool.genes.tolist() == ["A", "B"]
+    assert of_pool.gene_ids.tolist() == ["ENSG0", "ENSG1"]
+    left = [name for name, x in zip(named, x_px, strict=True) if x < 200]
+    assert of_pool.counts.toarray().tolist() == [[left.count("A"), left.count("B")]]
 
 
 def test_a_task_that_was_not_run_or_not_so_is_refused(results, tmp_path):
