@@ -442,6 +442,11 @@ def test_names_the_configuration_chooses_must_be_in_their_tables(load):
     assert [fault.partition("did you mean ")[2] for fault in found] == ["'handcrafted'?", "'ridge'?", "'strict'?"]
 
 
+def test_a_wrong_switch_of_a_protocol_is_one_line_with_the_configuration(load):
+    (found,) = faults(load, [GOOD], protocols=["strict+over=pooled", "strict+genes=trian"])
+    assert found == "config.yaml:protocols: 'strict+genes=trian': genes is 'trian', allowed: all, train, train_hvg"
+
+
 def test_a_random_encoder_must_be_called_so(load, tmp_path):
     lines = (ROOT / "config/encoders.csv").read_text().replace("resnet50-random", "resnet50-mine")
     (tmp_path / "encoders.csv").write_text(lines)

@@ -25,6 +25,7 @@ from spotweave.pooling import has_grids
 from spotweave.readers import modules as reader_modules
 from spotweave.recipes import RECIPES
 from spotweave.sources import SOURCES
+from spotweave.tables import switches
 from spotweave.tissue.methods import NO_WEIGHTS, TISSUE_METHODS
 
 try:
@@ -105,6 +106,11 @@ def code(script, entries=None, files=()):
         return code_hash(LIBRARY, *always, *loaded)
 
     return hashed
+
+
+def protocol_entry(name):
+    """The entry of a protocol, its switches left out: they are in the command, and in the paths."""
+    return f"protocols/{switches.base_of(name)}"
 
 
 def row_json(row):

@@ -130,7 +130,7 @@ def scored(output, tasks):
 
 def ranking_code(wildcards):
     """The entries that ranking looks at: metrics for their columns, protocols and splits for what they let through."""
-    protocols = [f"protocols/{protocol}" for protocol in config["protocols"]]
+    protocols = sorted(set(map(protocol_entry, config["protocols"])))
     ways = sorted({f"splitting/{TABLES.way_of(task)}" for task in config["tasks"]})
     return [*metric_code(wildcards), *protocols, *ways]
 

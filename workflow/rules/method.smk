@@ -30,7 +30,7 @@ rule fit_method:
         code=code(
             "fit_method",
             lambda wildcards: [
-                f"protocols/{wildcards.protocol}",
+                protocol_entry(wildcards.protocol),
                 METHODS.module(method_row(wildcards)["kind"]),
             ],
         ),

@@ -53,7 +53,7 @@ rule fit_probe:
         code=code(
             "fit_probe",
             lambda wildcards: [
-                f"protocols/{wildcards.protocol}",
+                protocol_entry(wildcards.protocol),
                 f"probes/{wildcards.probe}",
             ],
         ),

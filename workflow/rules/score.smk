@@ -30,7 +30,7 @@ rule score_predictions:
         code=code(
             "score_predictions",
             lambda wildcards: [
-                f"protocols/{wildcards.protocol}",
+                protocol_entry(wildcards.protocol),
                 *metric_code(wildcards),
             ],
         ),

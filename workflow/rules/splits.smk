@@ -69,7 +69,9 @@ rule choose_genes:
             }
         ),
         expression=per_sample("st.h5ad"),
-        code=code("choose_genes", lambda wildcards: [f"protocols/{wildcards.protocol}"]),
+        code=code(
+            "choose_genes", lambda wildcards: [protocol_entry(wildcards.protocol)]
+        ),
     shell:
         "python scripts/choose_genes.py --splits {input.splits} --given - --protocol {wildcards.protocol}"
         " --expression {params.expression} --targets {output.targets} <<< {params.given:q} > {log} 2>&1"

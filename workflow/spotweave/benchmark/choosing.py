@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,9 @@ def choose_genes(
     read = [read_expression(expression[name], name) for name in tqdm(names, desc="expression", disable=None)]
     counts = dict(zip(names, with_meeting_genes(read), strict=True))
     every = list(counts.values())
+    asked = protocol.genes_of(task.genes)
+    if asked != task.genes:
+        task, listed = replace(task, genes=asked), ()
     from_all = protocol.genes_from == "all" and not chosen_from_training(task.genes)
     folds = {
         split["fold"]: genes_of_fold(task, every if from_all else trained_on(split, counts), listed)

@@ -56,10 +56,11 @@ def of_predictor(splits: Mapping[str, Any], protocol: str, encoder: str, sight: 
         Its name; blank for a method.
     """
     found = of_folds(splits, sight.patch_um)
-    genes = sight.genes.get(splits["task"], gene_lists.VARIABLE)
+    rules = protocols.load(protocol)
+    genes = rules.genes_of(sight.genes.get(splits["task"], gene_lists.VARIABLE))
     if gene_lists.list_path(genes) is not None:
         found.append(f"genes of the list {genes}, which may have been chosen with test spots in sight")
-    elif genes == gene_lists.VARIABLE and protocols.load(protocol).genes_from == "all":
+    elif genes == gene_lists.VARIABLE and rules.genes_from == "all":
         found.append("genes chosen with test spots in sight")
     tested = {sight.cohorts[name] for split in splits["folds"] for name in split["test"]}
     met = sorted(tested & set(sight.seen.get(encoder, ())))

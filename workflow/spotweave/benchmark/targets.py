@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spotweave.benchmark.hdf5 import read_text, write_numbers, write_text
-from spotweave.expression.scales import SCALES
+from spotweave.expression.target_scales import TARGET_SCALES
 
 Array = NDArray[np.float64]
 
@@ -57,12 +57,12 @@ class Spots:
         return self.counts[:, [place[gene] for gene in genes]].astype(np.float64)
 
     def on_scale(self, scale: str, genes: Sequence[str]) -> Array:
-        """(N, len(genes)) float64 expression on a scale of `expression.scales.SCALES`.
+        """(N, len(genes)) float64 expression on a scale of `expression.target_scales.TARGET_SCALES`.
 
         A gene that the table lacks is NaN: its correlation is undefined, as that of a gene that is in the table and
         never counted (some tables leave such genes out, and that must not change a score).
         """
-        return SCALES[scale](self.counts_of(genes), self.totals)
+        return TARGET_SCALES[scale](self.counts_of(genes), self.totals)
 
 
 @dataclass(frozen=True)

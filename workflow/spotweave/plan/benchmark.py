@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from spotweave.expression.gene_lists import VARIABLE, list_fault
 from spotweave.registry import Registry, nearest
 from spotweave.splitting import DEFAULT, SPLITTINGS
-from spotweave.tables import selection
+from spotweave.tables import selection, switches
 from spotweave.tables.rows import Row
 
 # Entries that configurations of before may name: (registry, name) -> what to write instead.
@@ -15,8 +15,11 @@ GONE = {("probes", "mean"): "it said the same over every encoder; methods: [mean
 
 
 def entry_faults(where: str, registry: Registry, name: str) -> list[str]:
-    """What is wrong with a name that should be an entry of a registry."""
-    unknown = registry.fault(name)
+    """What is wrong with a name that should be an entry of a registry; a protocol's may have switches."""
+    if registry.package == "protocols":
+        unknown = registry.fault(switches.base_of(name)) or switches.fault(name)
+    else:
+        unknown = registry.fault(name)
     if unknown and (registry.package, name) in GONE:
         unknown = f"{name!r} is no {registry.what} any more: {GONE[registry.package, name]}"
     return [f"{where}: {unknown}"] if unknown else []

@@ -32,15 +32,16 @@ class Choices:
     fit_intercept
         Whether the regression has an intercept.
     alpha_rule
-        `"100/(components*genes)"` or `"cross-validated"` (over `alpha_grid`, within the training spots).
+        `"100/(components*genes)"`, `"cross-validated"` (over `alpha_grid`, within the training spots), or `"given"`:
+        the one number in `alpha_grid`.
     alpha_grid
-        Ascending ridge penalties to choose from.
+        Ascending ridge penalties to choose from; empty where none is chosen or given.
     """
 
     max_components: int
     features_dtype: Literal["float32", "float64"]
     fit_intercept: bool
-    alpha_rule: Literal["100/(components*genes)", "cross-validated"]
+    alpha_rule: Literal["100/(components*genes)", "cross-validated", "given"]
     alpha_grid: tuple[float, ...] = ()
 
 

@@ -10,7 +10,7 @@
 """
 
 from spotweave.probes import Choices
-from spotweave.protocols import Protocol
+from spotweave.protocols import PENALTIES, Protocol
 
 PROTOCOL = Protocol(
     genes_from="train",
@@ -23,6 +23,6 @@ PROTOCOL = Protocol(
         features_dtype="float64",
         fit_intercept=True,
         alpha_rule="cross-validated",
-        alpha_grid=tuple(10 ** (step / 2) for step in range(-4, 15)),
+        alpha_grid=PENALTIES,
     ),
 )

@@ -22,7 +22,7 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from spotweave.probes import Choices, Training
-from spotweave.probes.ridge.principal import kept_components
+from spotweave.probes.ridge.principal import fixed_alpha, kept_components
 
 Array = NDArray[np.float64]
 
@@ -43,11 +43,6 @@ class FixedProbe:
     def predict(self, features: NDArray[np.floating]) -> Array:
         """(N, D) embeddings -> (N, G) float64."""
         return self.reduce(features) @ self.coefficients + self.intercept
-
-
-def fixed_alpha(components: int, genes: int) -> float:
-    """HEST-Benchmark's penalty, 100 / (components x genes): 0.0078125 for 256 and 50."""
-    return 100 / (components * genes)
 
 
 def fit_reduction(
@@ -74,7 +69,7 @@ def fit_fixed(training: Training, choices: Choices, seed: int, *, reduced: bool 
     """Fit scaler, PCA (only if `reduced`) and ridge once; `details` has `alpha` and, if reduced, `components`."""
     components, reduce = fit_reduction(training.features, choices, seed, reduced=reduced)
     (_, columns), genes = components.shape, training.target.shape[1]
-    alpha = fixed_alpha(columns, genes)
+    alpha = choices.alpha_grid[0] if choices.alpha_rule == "given" else fixed_alpha(columns, genes)
     ridge = Ridge(
         alpha=alpha,
         solver="lsqr",

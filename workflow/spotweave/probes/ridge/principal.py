@@ -62,6 +62,11 @@ class Principal:
         return self.projected[:, None, :] / (self.eigenvalues[:, None] + alphas)[:, :, None]
 
 
+def fixed_alpha(components: int, genes: int) -> float:
+    """HEST-Benchmark's penalty, 100 / (components x genes): 0.0078125 for 256 and 50."""
+    return 100 / (components * genes)
+
+
 def kept_components(most: int, spots: int, dimensions: int) -> int:
     """min(most, dimensions, spots - 1); fewer than two spots raise ValueError."""
     if spots < 2:
