@@ -56,7 +56,7 @@ def _passes() -> str:
     import torch
 
     space: dict[str, object] = {}
-    exec(PREPARED.format(workflow=str(ROOT / "workflow"), **VIT), space)  # noqa: S102 (the text above)
+    exec(PREPARED.format(workflow=str(ROOT / "workflow"), **VIT), space)
     objective, optimiser, steps = space["prepared"](PAIRS, BATCH, 0, "vit_small_patch16_224", 384, PX)  # type: ignore[operator]
     ready = [(torch.randn(BATCH, 3, PX, PX), torch.rand(BATCH, 250)) for _ in range(0, PAIRS, BATCH)]
 
