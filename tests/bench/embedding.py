@@ -20,7 +20,7 @@ import sys
 sys.path.insert(0, {workflow!r})
 import torch
 from pathlib import Path
-from spotweave.embeddings import write_embeddings
+from spotweave.embeddings.sample import write_embeddings
 from spotweave.networks.spec import EncoderSpec
 from spotweave.networks.transform import TorchEncoder
 torch.set_num_threads(1)
@@ -40,7 +40,7 @@ def bench_embedding(folder: Path) -> list[str]:
 def _network(folder: Path) -> str:
     import torch
 
-    from spotweave.embeddings import write_embeddings
+    from spotweave.embeddings.sample import write_embeddings
     from spotweave.networks.backbone import backbone
     from spotweave.networks.spec import EncoderSpec
     from spotweave.networks.transform import TorchEncoder
