@@ -103,9 +103,9 @@ def _together(folder: Path) -> list[str]:
         ratios = []
         for kind, (patches, cut_from) in kinds.items():
             cost = work(folder, patches, cut_from, repeats)
-            ratios.append(f"{times(cost['one'], cost['three'])} as three passes where patches are {kind}")
+            ratios.append(f"{times(cost['one'], cost['three'])} three passes, patches {kind}")
         lines.append(
-            f"| {len(centres)} patches of a real {name} through three encoders in one pass ({what}), CPU |"
+            f"| {len(centres)} patches of a real {name} through three encoders in one pass, CPU: {what} |"
             f" {'; '.join(ratios)} |"
         )
     many = np.tile(centres, (TIMES, 1))
