@@ -12,6 +12,7 @@ import pytest
 from spotweave.embeddings import batches, sample, together
 from spotweave.embeddings.together import Asked, embed_together
 from spotweave.networks.spec import EncoderUnavailable
+from spotweave.plan.together import companies, made_by
 from spotweave.slide.patch_files import PatchReader
 
 COUNT, BATCH = 23, 4
@@ -193,3 +194,19 @@ def test_no_more_is_read_ahead_than_may_be_kept_and_nothing_once_nobody_asks(pat
         coming.close()
         assert len(read) <= 3
     assert threading.active_count() == 1 or not any("ThreadPool" in one.name for one in threading.enumerate())
+
+
+def test_a_company_is_of_one_environment_and_as_many_gpus():
+    rows = {"a": ("torch", 0), "b": ("torch", 1), "c": ("torch", 1), "d": ("own", 1), "e": ("torch", 1)}
+    tables = SimpleNamespace(
+        environment=lambda name: rows[name][0], encoder_row=lambda name: {"gpu": str(rows[name][1])}
+    )
+    assert companies(tables, rows, 2) == {"torch.gpu1": ("b", "c", "e")}
+    assert companies(tables, ["a", "b", "d"], 4) == companies(tables, rows, 1) == {}
+
+
+@pytest.mark.parametrize(("text", "code"), [('{"code": "abc"}', "abc"), ("{}", None), ("", None), ("[1]", None)])
+def test_what_made_a_file_is_read_from_its_record_or_is_unknown(tmp_path, text, code):
+    (tmp_path / "record.json").write_text(text)
+    assert made_by(str(tmp_path / "record.json")) == code
+    assert made_by(str(tmp_path / "none.json")) is None

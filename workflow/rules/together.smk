@@ -95,7 +95,7 @@ def make_nothing_of_an_order():
         return [
             path
             for path in known(persistence, job)
-            if "/records/embed_together." not in path
+            if "records/embed_together." not in path
         ]
 
     PersistenceBase._input = _input
