@@ -64,7 +64,7 @@ def encoders(monkeypatch):
 
 
 def row(name):
-    return {"encoder": name, "builder": "powers", "dim": "3", "input_px": "6"}
+    return {"encoder": name, "builder": "powers", "dim": "3", "input_px": "6", "weights": "file", "source": "w.pt"}
 
 
 def asked(folder):
@@ -72,14 +72,15 @@ def asked(folder):
 
 
 def pass_over(patches, most=3, ahead=False):
-    options = {"sample": "s", "most": most, "batch": BATCH, "ahead": ahead}
+    options = {"sample": "s", "most": most, "batch": BATCH, "ahead": ahead, "folder": patches.parent}
     return embed_together(asked(patches.parent), patches, **options)
 
 
 def own_job(patches, name, code=None):
     """The bytes that an encoder's own job writes."""
     path = patches.parent / f"{name}.h5"
-    options = {"sample": "s", "encoder": name, "batch": BATCH, "scratch": patches.parent / f"{name}.h5.resume"}
+    options = {"sample": "s", "encoder": name, "batch": BATCH, "folder": patches.parent}
+    options["scratch"] = patches.parent / f"{name}.h5.resume"
     sample.embed_sample(path, patches, row(name), code=code or f"code of {name}", **options)
     return path.read_bytes()
 
@@ -153,13 +154,20 @@ def test_a_pass_that_is_killed_goes_on_from_each_encoders_last_whole_batch(patch
     assert {name: own_job(patches, name) for name in NAMES} == alone
 
 
-def test_rows_of_other_code_or_other_patches_are_not_taken(patches, encoders):
+def test_rows_of_other_code_other_weights_or_other_patches_are_not_taken(patches, encoders):
+    weights = patches.parent / "w.pt"
+    weights.write_bytes(b"some")
     pass_over(patches)
     encoders.built.clear()
     own_job(patches, "one", code="other code")
-    os.utime(patches, ns=(1, 1))
+    before = weights.stat().st_mtime_ns
+    weights.write_bytes(b"others")
     own_job(patches, "two")
-    assert encoders.built == ["one", "two"]
+    weights.write_bytes(b"some")
+    os.utime(weights, ns=(before, before))
+    os.utime(patches, ns=(1, 1))
+    own_job(patches, "three")
+    assert encoders.built == ["one", "two", "three"]
 
 
 def test_half_of_the_rows_are_no_rows(patches, encoders):

@@ -16,9 +16,13 @@ from spotweave.networks.spec import EncoderSpec
 ROWS = "embeddings"  # the dataset of an encoder that is the same in all folds
 
 
-def what_makes(spec: EncoderSpec, folds: Sequence[Path], seed: int, device: str, batch: int, code: str) -> str:
+def what_makes(
+    spec: EncoderSpec, folds: Sequence[Path], folder: Path | None, seed: int, device: str, batch: int, code: str
+) -> str:
     """The `made_by` of a row's encoder: jobs that embed alone and together agree on it."""
-    return resumed.key_of(spec.as_dict(), [_stamp(file) for file in folds], seed, device, batch, code)
+    file = (folder or Path()) / spec.source
+    weights = [*folds, *([file] if spec.weights == "file" and file.is_file() else [])]
+    return resumed.key_of(spec.as_dict(), [*map(_stamp, weights)], seed, device, batch, code)
 
 
 def rows_key(made_by: str, patches: Path, slide: Path | None) -> str:

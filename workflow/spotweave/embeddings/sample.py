@@ -76,7 +76,7 @@ def embed_sample(
         If no fold was trained, or an embedding is not finite.
     """
     spec = EncoderSpec.from_row(row)
-    made_by = what_makes(spec, folds, seed, device, batch, code)
+    made_by = what_makes(spec, folds, folder, seed, device, batch, code)
     together = scratch and scratch_together(scratch)
     named: dict[str, Encoder]
     if spec.builder == "finetuned":

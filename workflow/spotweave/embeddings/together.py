@@ -85,7 +85,7 @@ def embed_together(
             read = stack.enter_context(PatchReader(patches, slide))
             parts = []
             for one, spec in waiting[start : start + most]:
-                key = rows_key(what_makes(spec, (), seed, device, batch, one.code), patches, slide)
+                key = rows_key(what_makes(spec, (), folder, seed, device, batch, one.code), patches, slide)
                 scratch = scratch_together(one.scratch)
                 if all_there(scratch, key, spec.dim, patches):
                     continue
