@@ -36,7 +36,7 @@ def work(args):
     from spotweave.networks.threads import limit_threads
 
     limit_threads(args.threads)
-    from spotweave.embeddings import embed_sample
+    from spotweave.embeddings.sample import embed_sample
 
     return embed_sample(
         args.embeddings,
@@ -51,6 +51,7 @@ def work(args):
         device=args.device,
         batch=args.batch,
         scratch=args.scratch,
+        ahead=args.threads > 1,
         code=args.code,
     )
 

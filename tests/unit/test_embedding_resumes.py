@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
-from spotweave.embeddings import write_embeddings
+from spotweave.embeddings.sample import write_embeddings
 from spotweave.resumed import ResumedRows, key_of
 
 COUNT, BATCH = 23, 4

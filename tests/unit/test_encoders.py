@@ -17,7 +17,8 @@ import safetensors.torch
 import torch
 import yaml
 
-from spotweave import embeddings, encoders, torchvision_shim
+from spotweave import encoders, torchvision_shim
+from spotweave.embeddings import sample as embeddings
 from spotweave.encoders import _handcrafted as features
 from spotweave.encoders import handcrafted, timm_model
 from spotweave.errors import Refusal

@@ -17,7 +17,7 @@ from sklearn.metrics import roc_auc_score
 from real_data import real
 from spotweave import finetune
 from spotweave.dataset import layout, patch_quality, patches
-from spotweave.embeddings import write_embeddings
+from spotweave.embeddings.sample import write_embeddings
 from spotweave.encoders import ENCODERS
 from spotweave.errors import Refusal
 from spotweave.networks.spec import EncoderSpec

@@ -15,7 +15,7 @@ from scipy.sparse import csr_matrix
 
 from spotweave.benchmark.fitting import Cell
 from spotweave.benchmark.targets import Targets
-from spotweave.embeddings import embed_sample
+from spotweave.embeddings.sample import embed_sample
 from spotweave.errors import Refusal
 from spotweave.released import command, published
 from spotweave.released.exporting import StoredSample, export_task

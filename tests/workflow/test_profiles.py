@@ -55,7 +55,14 @@ def test_every_job_states_threads_memory_time_log_and_environment(name, body):
 
 def test_the_rules_that_run_networks_ask_for_a_gpu():
     asking = {name for name, body in RULES if "gpu=" in body}
-    assert asking == {"embed_patches", "finetune_encoder", "fit_method", "segment_nuclei", "segment_tissue"}
+    assert asking == {
+        "embed_patches",
+        "embed_together",
+        "finetune_encoder",
+        "fit_method",
+        "segment_nuclei",
+        "segment_tissue",
+    }
 
 
 def test_the_environments_name_the_versions_of_the_lock():
@@ -96,7 +103,7 @@ def test_downloads_from_one_publisher_are_limited_by_its_row(options, most, tmp_
 def test_the_group_of_the_slurm_profile_is_what_is_made_of_one_sample_after_its_download():
     made = {name: body.partition("output:")[2].partition("log:")[0] for name, body in RULES}
     of_a_sample = {name for name, outputs in made.items() if '"<samples>/{sample}/' in outputs}
-    assert set(SLURM["groups"]) == of_a_sample - {"fetch_sample", "embed_patches", "fetch"}
+    assert set(SLURM["groups"]) == of_a_sample - {"fetch_sample", "embed_patches", "embed_together", "fetch"}
     assert set(SLURM["groups"].values()) == {"sample"}
 
 

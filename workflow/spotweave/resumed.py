@@ -30,6 +30,26 @@ def key_of(*parts: object) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
+def rows_done(folder: Path, key: str, widths: Mapping[str, int]) -> int:
+    """How many rows are whole in all tables of a folder; 0 for those of another key. Nothing is changed."""
+    try:
+        said = read_json(folder / COUNT)
+    except (OSError, ValueError):
+        return 0
+    if said.get("key") != key or said.get("widths") != widths:
+        return 0
+    whole = [
+        _table(folder, number).stat().st_size >= said["done"] * width * F32.itemsize
+        for number, width in enumerate(widths.values())
+        if _table(folder, number).is_file()
+    ]
+    return int(said["done"]) if len(whole) == len(widths) and all(whole) else 0
+
+
+def _table(folder: Path, number: int) -> Path:
+    return folder / f"{number}.f32"
+
+
 class ResumedRows:
     """Tables of float32 rows in a folder, filled from the first row on.
 
@@ -46,7 +66,7 @@ class ResumedRows:
     def __init__(self, folder: Path, key: str, widths: Mapping[str, int]) -> None:
         self.folder, self.key, self.widths = folder, key, dict(widths)
         self.files: dict[str, BinaryIO] = {}
-        self.done = self._done()
+        self.done = rows_done(folder, key, self.widths)
         if not self.done:
             shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True, exist_ok=True)
@@ -86,22 +106,8 @@ class ResumedRows:
         self._close()
         shutil.rmtree(self.folder)
 
-    def _done(self) -> int:
-        try:
-            said = read_json(self.folder / COUNT)
-        except (OSError, ValueError):
-            return 0
-        if said.get("key") != self.key or said.get("widths") != self.widths:
-            return 0
-        whole = [
-            self._path(number).stat().st_size >= said["done"] * width * F32.itemsize
-            for number, width in enumerate(self.widths.values())
-            if self._path(number).is_file()
-        ]
-        return int(said["done"]) if len(whole) == len(self.widths) and all(whole) else 0
-
     def _path(self, number: int) -> Path:
-        return self.folder / f"{number}.f32"
+        return _table(self.folder, number)
 
     def _close(self) -> None:
         for file in self.files.values():

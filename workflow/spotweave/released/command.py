@@ -13,7 +13,7 @@ from typing import Any
 
 from spotweave.benchmark.fitting import Cell
 from spotweave.benchmark.targets import Targets
-from spotweave.embeddings import embed_sample
+from spotweave.embeddings.sample import embed_sample
 from spotweave.encoders import patch_fault
 from spotweave.errors import Refusal
 from spotweave.io import read_json, write_text

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,9 @@ import h5py
 import numpy as np
 from tqdm import tqdm
 
-from spotweave import resumed
+from spotweave.embeddings.batches import read_batches, slices
+from spotweave.embeddings.rows import ROWS, all_there, finite, rows_key, scratch_together, what_makes
 from spotweave.encoders import ENCODERS, Encoder
-from spotweave.errors import Refusal
 from spotweave.networks.spec import EncoderSpec
 from spotweave.resumed import ResumedRows
 from spotweave.slide.patch_files import PatchReader
@@ -36,13 +38,16 @@ def embed_sample(
     device: str = "auto",
     batch: int = 64,
     scratch: Path | None = None,
+    ahead: bool = False,
     code: str = "",
 ) -> dict[str, Any]:
     """Build what a row of the encoder table describes and write the embeddings of one sample.
 
+    Where a job that embeds with several encoders has left the rows beside `scratch`, they are taken, nothing is built.
+
     Parameters
     ----------
-    path, patches, slide, sample, encoder, batch, scratch
+    path, patches, slide, sample, encoder, batch, scratch, ahead
         As for `write_embeddings`.
     row
         The encoder's row; for a recipe that of its base, with the builder `finetuned`.
@@ -71,16 +76,19 @@ def embed_sample(
         If no fold was trained, or an embedding is not finite.
     """
     spec = EncoderSpec.from_row(row)
-    builder = ENCODERS.load(spec.builder)
-
-    def build(spec: EncoderSpec) -> Encoder:
-        return builder.build(spec, folder=folder, seed=seed, device=device)
-
+    made_by = what_makes(spec, folds, folder, seed, device, batch, code)
+    together = scratch and scratch_together(scratch)
+    named: dict[str, Encoder]
     if spec.builder == "finetuned":
-        named = {f"fold{fold}/embeddings": build(spec.at(file)) for fold, file in builder.fold_files(folds)}
+        finetuned = ENCODERS.load(spec.builder)
+        named = {
+            f"fold{fold}/{ROWS}": finetuned.build(spec.at(file), folder=folder, seed=seed, device=device)
+            for fold, file in finetuned.fold_files(folds)
+        }
+    elif together and all_there(together, rows_key(made_by, patches, slide), spec.dim, patches):
+        named, scratch = {ROWS: _Embedded(spec.dim)}, together
     else:
-        named = {"embeddings": build(spec)}
-    made_by = resumed.key_of(spec.as_dict(), [stamp(file) for file in folds], seed, device, batch, code)
+        named = {ROWS: ENCODERS.load(spec.builder).build(spec, folder=folder, seed=seed, device=device)}
     count = write_embeddings(
         path,
         patches,
@@ -91,7 +99,10 @@ def embed_sample(
         batch=batch,
         scratch=scratch,
         made_by=made_by,
+        ahead=ahead,
     )
+    if together:
+        shutil.rmtree(together, ignore_errors=True)
     return {
         "patches": count,
         "dims": {name: one.dim for name, one in named.items()},
@@ -110,6 +121,7 @@ def write_embeddings(
     batch: int,
     scratch: Path | None = None,
     made_by: str = "",
+    ahead: bool = False,
 ) -> int:
     """Stream one sample's patches through encoders and write the embeddings, in the order of the patches.
 
@@ -131,6 +143,8 @@ def write_embeddings(
         writes the same bytes. None begins anew each time.
     made_by
         What encoders, transforms and batches are: rows of others, or of other patches, are computed again.
+    ahead
+        Read the next patches in a thread of their own, as `read_batches`.
 
     Returns
     -------
@@ -142,18 +156,16 @@ def write_embeddings(
         If an encoder yields a number that is not finite, or there are neither pictures nor a slide.
     """
     widths = {name: one.dim for name, one in named.items()}
-    key = resumed.key_of(made_by, stamp(patches), stamp(slide) if slide else None)
     with contextlib.ExitStack() as stack:
         read = stack.enter_context(PatchReader(patches, slide))
         folder = scratch or Path(stack.enter_context(tempfile.TemporaryDirectory(dir=path.parent))) / "rows"
-        kept = stack.enter_context(ResumedRows(folder, key, widths))
+        kept = stack.enter_context(ResumedRows(folder, rows_key(made_by, patches, slide), widths))
         count = len(read)
         shown = tqdm(total=count, initial=kept.done, desc=f"{encoder} {sample}", unit="patch", disable=None)
-        for rows in _slices(kept.done, count, batch):
-            images = read.images(rows.start, rows.stop)
+        for rows, images in read_batches(read, kept.done, batch, ahead=ahead):
             kept.append(
                 {
-                    name: _finite(one.encode(images), f"{encoder} ({name})", read.barcodes, rows)
+                    name: finite(one.encode(images), f"{encoder} ({name})", read.barcodes, rows)
                     for name, one in named.items()
                 }
             )
@@ -165,30 +177,17 @@ def write_embeddings(
             written.create_dataset("barcode", data=read.barcodes, dtype=h5py.string_dtype())
             for name, width in widths.items():
                 table = written.create_dataset(name, (count, width), "float32")
-                for rows in _slices(0, count, ROWS_AT_A_TIME):
+                for rows in slices(0, count, ROWS_AT_A_TIME):
                     table[rows] = kept.rows(name, rows.start, rows.stop)
         kept.remove()
     return count
 
 
-def stamp(path: Path) -> list[Any]:
-    """What tells one state of a file from another without reading it: its name, size and time of change."""
-    said = path.stat()
-    return [str(path), said.st_size, said.st_mtime_ns]
+@dataclass
+class _Embedded:
+    """Stands for an encoder whose rows are all there."""
 
+    dim: int
 
-def _slices(first: int, count: int, batch: int) -> Iterator[slice]:
-    return (slice(start, min(start + batch, count)) for start in range(first, count, batch))
-
-
-def _finite(embeddings: np.ndarray, what: str, barcodes: np.ndarray, rows: slice) -> np.ndarray:
-    bad = ~np.isfinite(embeddings).all(axis=1)
-    if bad.any():
-        first = barcodes[rows.start + int(bad.argmax()), 0].decode()
-        raise Refusal(
-            f"encoder {what} gives numbers that are not finite, first for patch {first}: check its weights, "
-            "or set its dtype to float32",
-            measured=int(bad.sum()),
-            threshold=0,
-        )
-    return embeddings
+    def encode(self, batch: np.ndarray) -> np.ndarray:
+        raise AssertionError("its rows are all there")
