@@ -1,5 +1,6 @@
 """Kinds of recipe: which genes, which pictures, which losses, and what their files embed."""
 
+import csv
 from dataclasses import replace
 
 import anndata
@@ -11,9 +12,11 @@ import torch
 from scipy import sparse
 from test_finetune import RECIPE, SPLITS, TINY, planted_pairs, write_sample
 
+from spotweave.encoders import check_row, tower_file
 from spotweave.errors import Refusal
 from spotweave.finetune import Job, fold
 from spotweave.finetune.contrast import recall_at_1
+from spotweave.finetune.export import export_encoder
 from spotweave.finetune.expression_side import describe_as, embed_expression
 from spotweave.finetune.kinds.simclr import SimClr
 from spotweave.finetune.kinds.stalign import SIZES, StAlignKind
@@ -25,6 +28,7 @@ from spotweave.finetune.ranked_genes import most_variable_by_rank, overlap
 from spotweave.finetune.recipe import typed
 from spotweave.finetune.towers import principal
 from spotweave.networks import tower
+from spotweave.networks.spec import EncoderSpec, EncoderUnavailable
 from spotweave.networks.stalign_pictures import SmallPicture
 from spotweave.recipes import RECIPES
 
@@ -328,3 +332,49 @@ def test_genes_that_a_sample_lacks_are_nought_and_one_without_any_is_refused(sam
     train(SIMCLR, samples, tmp_path / "v")
     with pytest.raises(Refusal, match="v learned from pictures only"):
         embed_expression(tmp_path / "v", table)
+
+
+# For others
+
+
+@pytest.fixture
+def trained(samples, tmp_path):
+    results = tmp_path / "results/toy"
+    (results / "finetune/v").mkdir(parents=True)
+    train(replace(SIMCLR, recipe="v"), samples, results / "finetune/v/fold0.safetensors")
+    lines = ["id,organ,st_technology,licence_spdx,cohort"]
+    lines += [f"{name},Breast,Visium,CC-BY-4.0,ours" for name in ("A1", "B1", "C1")]
+    (results / "toy.csv").write_text("\n".join(lines) + "\n")
+    return results
+
+
+def test_an_encoder_for_others_embeds_by_its_row(trained, tmp_path, samples):
+    weights, card, table = export_encoder(trained, "v", 0, tmp_path / "out")
+    with open(table, newline="") as handle:
+        (row,) = csv.DictReader(handle)
+    assert not check_row({key: cell for key, cell in row.items() if cell})
+    assert row["seen"] == "ours"
+    spec = EncoderSpec.from_row(row)
+    found = tower_file.build(spec, folder=None, seed=5, device="cpu").encode(pictures(samples[2]))
+    own = tower.read_tower(trained / "finetune/v/fold0.safetensors", "cpu").encode(pictures(samples[2]))
+    np.testing.assert_array_equal(found, own)
+    said = card.read_text()
+    for words in ("recipe `r` of task", "donors C", "A1, B1 (Breast; Visium)", "CC-BY-4.0", "pictures alone"):
+        assert words.replace("`r`", "`v`") in said
+    with pytest.raises(EncoderUnavailable, match="the row says 7 and 32"):
+        tower_file.build(replace(spec, dim=7), folder=None, seed=0, device="cpu")
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    with pytest.raises(EncoderUnavailable, match=r"sha256|SHA-256"):
+        tower_file.build(spec, folder=None, seed=0, device="cpu")
+
+
+def test_what_may_not_be_passed_on_is_not_exported(trained, tmp_path):
+    path = trained / "finetune/v/fold0.safetensors"
+    header = {**tower.read_header(path), "licence": "CC-BY-NC-ND-4.0"}
+    network = tower.unfilled_tower(header)
+    tower.save(path, network, header)
+    with pytest.raises(Refusal, match=r"\(CC-BY-NC-ND-4.0\), which may not be passed on changed"):
+        export_encoder(trained, "v", 0, tmp_path / "out")
+    with pytest.raises(Refusal, match=r"fold1\.safetensors is not there"):
+        export_encoder(trained, "v", 1, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -22,7 +22,7 @@ from spotweave.benchmark.scoring import Scoring, score_fold
 from spotweave.benchmark.splits import make_splits
 from spotweave.benchmark.targets import Targets
 from spotweave.benchmark.tasks import Task
-from spotweave.embeddings import embed_sample
+from spotweave.embeddings.sample import embed_sample
 from spotweave.errors import Refusal
 from spotweave.io import write_json
 from spotweave.pooling import Options, Parts, write_pools

@@ -19,7 +19,7 @@ from PIL import Image
 
 from project import ROOT
 from real_data import real
-from spotweave.embeddings import embed_sample
+from spotweave.embeddings.sample import embed_sample
 from spotweave.errors import Refusal
 from spotweave.evaluation.command import run
 from spotweave.evaluation.files import Asked

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from spotweave import protocols
 from spotweave.benchmark.fitting import Cell
-from spotweave.embeddings import embed_sample
+from spotweave.embeddings.sample import embed_sample
 from spotweave.errors import Refusal
 from spotweave.folds import samples_of, shared_samples
 from spotweave.io import read_json, write_text
