@@ -5,7 +5,7 @@ RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
 SNAKEMAKE := $(RUN) snakemake --profile profiles/local
 HER2ST := $(if $(wildcard ../shared/data/her2st),config/her2st_local.yaml,config/her2st.yaml)
 
-.PHONY: setup demo her2st mob new-cohort test fuzz mutants lint bench bench-fiducials bench-placement bench-registration bench-nuclei bench-ties detector clean
+.PHONY: setup demo her2st mob new-cohort test fuzz mutants lint bench bench-fiducials bench-placement bench-registration bench-nuclei bench-ties bench-finetuning detector clean
 
 setup: $(READY)
 
@@ -77,6 +77,10 @@ bench-nuclei: $(READY)
 # How often intervals hold and verdicts are wrong, on simulated sections and donors.
 bench-ties: $(READY)
 	$(RUN) python tests/bench/ties.py --out docs/ties-measured.md
+
+# What fine-tuning learns where it is known what patches and expression share (about ten minutes on one core).
+bench-finetuning: $(READY)
+	$(RUN) python tests/bench/planted_pairs.py --out docs/finetuning-measured.md
 
 # Train the corner detector again (about 50 minutes on one core).
 detector: $(READY)

@@ -143,7 +143,7 @@ rule evaluate_tuning:
         mem_mb=scaled_mem(4000),
         runtime="2h",
     params:
-        results=f"results/{config['dataset']}",
+        results=lambda wildcards, input: str(input.table).rpartition("/")[0],
         base=lambda wildcards: TABLES.recipes[wildcards.recipe]["base_encoder"],
         labels=EVALUATION.get("labels", []),
         genes=EVALUATION.get("genes", []),
