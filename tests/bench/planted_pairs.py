@@ -23,27 +23,27 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "workflow")]
 
-import anndata  # noqa: E402
-import h5py  # noqa: E402
-import pandas as pd  # noqa: E402
-import torch  # noqa: E402
-from scipy import ndimage, sparse  # noqa: E402
+import anndata
+import h5py
+import pandas as pd
+import torch
+from scipy import ndimage, sparse
 
-from spotweave.evaluation import Origins  # noqa: E402
-from spotweave.evaluation.clusters import kmeans_agreement  # noqa: E402
-from spotweave.evaluation.probing import linear_probe  # noqa: E402
-from spotweave.evaluation.retrieval import recall  # noqa: E402
-from spotweave.finetune import Job, Sample, fold  # noqa: E402
-from spotweave.finetune.expression_side import embed_expression  # noqa: E402
-from spotweave.finetune.kinds.infonce import InfoNce  # noqa: E402
-from spotweave.finetune.kinds.simclr import SimClr  # noqa: E402
-from spotweave.finetune.kinds.stalign import StAlignKind  # noqa: E402
-from spotweave.finetune.kinds.stimage import Stimage  # noqa: E402
-from spotweave.finetune.pairs import Tables, log_shares_of  # noqa: E402
-from spotweave.networks.bases import base_network  # noqa: E402
-from spotweave.networks.spec import EncoderSpec  # noqa: E402
-from spotweave.networks.tower import read_tower  # noqa: E402
-from spotweave.networks.transform import TorchEncoder  # noqa: E402
+from spotweave.evaluation import Origins
+from spotweave.evaluation.clusters import kmeans_agreement
+from spotweave.evaluation.probing import linear_probe
+from spotweave.evaluation.retrieval import recall
+from spotweave.finetune import Job, Sample, fold
+from spotweave.finetune.expression_side import embed_expression
+from spotweave.finetune.kinds.infonce import InfoNce
+from spotweave.finetune.kinds.simclr import SimClr
+from spotweave.finetune.kinds.stalign import StAlignKind
+from spotweave.finetune.kinds.stimage import Stimage
+from spotweave.finetune.pairs import Tables, log_shares_of
+from spotweave.networks.bases import base_network
+from spotweave.networks.spec import EncoderSpec
+from spotweave.networks.tower import read_tower
+from spotweave.networks.transform import TorchEncoder
 
 DONORS, SIDE, PX, GENES, KINDS = 6, 12, 32, 60, 4
 TESTED = ("D4", "D5")
@@ -226,11 +226,11 @@ def _line(name: str, runs: Sequence[dict[str, float]], columns: Sequence[str]) -
 
 
 PAGE = """# Fine-tuning on planted pairs
-Made by `make bench-finetuning`: mean (standard deviation) over {seeds} seeds, {epochs} epochs, {donors} simulated donors of {spots}
-spots, of which two are held out; all numbers are of these. Patches of {px} px lie in four kinds of tissue, which show in how
-coarse and how crowded dots are, beside stain and light of each donor and patch; twenty of {genes} genes tell kinds apart,
-beside each donor's own effects. *shuffled*: trained with the expression of other spots of the same sample, and asked for the
-true one. Recall is of the ten nearest of all held-out spots; ARI of k-means against kinds.
+Made by `make bench-finetuning`: mean (standard deviation) over {seeds} seeds, {epochs} epochs, {donors} simulated donors of
+{spots} spots, of which two are held out; all numbers are of these. Patches of {px} px lie in four kinds of tissue, which
+show in how coarse and how crowded dots are, beside stain and light of each donor and patch; twenty of {genes} genes tell
+kinds apart, beside each donor's own effects. *shuffled*: trained with the expression of other spots of the same sample, and
+asked for the true one. Recall is of the ten nearest of all held-out spots; ARI of k-means against kinds.
 
 {table}
 """
