@@ -53,7 +53,7 @@ def of_predictor(splits: Mapping[str, Any], protocol: str, encoder: str, sight: 
     Parameters
     ----------
     encoder
-        Its name; blank for a method.
+        Its name; blank for a method over none.
     """
     found = of_folds(splits, sight.patch_um)
     genes = sight.genes.get(splits["task"], gene_lists.VARIABLE)
