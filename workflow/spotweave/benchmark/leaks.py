@@ -59,6 +59,8 @@ def of_predictor(splits: Mapping[str, Any], protocol: str, encoder: str, sight: 
     genes = sight.genes.get(splits["task"], gene_lists.VARIABLE)
     if gene_lists.list_path(genes) is not None:
         found.append(f"genes of the list {genes}, which may have been chosen with test spots in sight")
+    elif genes == gene_lists.SPARSE_BOTH:
+        found.append("genes chosen for being sparse in test spots too")
     elif genes == gene_lists.VARIABLE and protocols.load(protocol).genes_from == "all":
         found.append("genes chosen with test spots in sight")
     tested = {sight.cohorts[name] for split in splits["folds"] for name in split["test"]}
