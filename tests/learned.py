@@ -3,7 +3,7 @@
 import h5py
 import numpy as np
 
-from spotweave.methods import Pictures, Sample, Training, TrainingSample
+from spotweave.methods import Pictures, Sample, Training, TrainingSample, Vectors
 
 PITCH_PX = 40.0
 UM_PER_PX = 0.5
@@ -42,17 +42,43 @@ def pictured(folder, name, count, *, columns=6, size=32, seed=0):
     return Sample(name, name.upper(), spots, lattice(count, columns), pictures), told
 
 
+def embedded(name, count, *, columns=6, dim=24, seed=0):
+    """A sample with an encoder's vectors and no patches, and the (N, 5) numbers that they tell, rotated and scaled."""
+    draw = np.random.default_rng(seed)
+    told = draw.uniform(-1, 1, (count, 5))
+    turned = np.linalg.qr(np.random.default_rng(98).normal(size=(dim, dim)))[0][:5]
+    features = (0.02 * told @ turned + 7 + draw.normal(0, 1e-4, (count, dim))).astype(np.float32)
+    spots = [f"{name}{row}" for row in range(count)]
+    # In another order than the spots, with one that is no spot.
+    order = np.random.default_rng(seed + 1).permutation(count)
+    rows = {spots[spot]: row + 1 for row, spot in enumerate(order)} | {"elsewhere": 0}
+    features = np.concatenate([np.full((1, dim), 99, np.float32), features[order]])
+    vectors = Vectors("some-encoder", rows, features)
+    return Sample(name, name.upper(), spots, lattice(count, columns), vectors=vectors), told
+
+
+def embedded_cohort(sizes=(18, 14), genes=8, seed=0, inner=True):
+    """As `cohort`, of vectors."""
+    weights = np.random.default_rng(99).normal(0, 1, (5, genes))
+    made = [embedded("ab"[number], count, seed=seed + number) for number, count in enumerate(sizes)]
+    return _training(made, weights, genes, inner)
+
+
 def cohort(folder, sizes=(18, 14), genes=8, seed=0, inner=True):
     """Training whose genes are linear in what the patches show, and no noise.
 
     `inner` holds samples out in turn; without it nothing is held out, and the last epoch is kept.
     """
     weights = np.random.default_rng(99).normal(0, 1, (5, genes))
+    made = [pictured(folder, "ab"[number], count, seed=seed + number) for number, count in enumerate(sizes)]
+    return _training(made, weights, genes, inner)
+
+
+def _training(made, weights, genes, inner):
     samples = []
-    for number, count in enumerate(sizes):
-        sample, told = pictured(folder, "ab"[number], count, seed=seed + number)
+    for number, (sample, told) in enumerate(made):
         expression = 3 + told @ weights
         counts = np.rint(np.exp(expression))
-        fold = np.full(count, number if inner else 0)
+        fold = np.full(len(told), number if inner else 0)
         samples.append(TrainingSample(sample, expression, counts, counts.sum(axis=1) + 40, fold))
     return Training(samples, [f"G{gene}" for gene in range(genes)], "log_share", "sample")

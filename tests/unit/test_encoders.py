@@ -23,7 +23,17 @@ from spotweave.encoders import _handcrafted as features
 from spotweave.encoders import handcrafted, timm_model
 from spotweave.errors import Refusal
 from spotweave.io import is_refused, write_refused
-from spotweave.networks import backbone, pooling, sizes, threads, tower, transform, transformers_vision, weights
+from spotweave.networks import (
+    backbone,
+    pooling,
+    sizes,
+    threads,
+    tower,
+    transform,
+    transformers_vision,
+    vision_language,
+    weights,
+)
 from spotweave.networks.spec import EncoderSpec, EncoderUnavailable, parse_arguments
 from spotweave.plan.models import recipe_columns
 
@@ -40,7 +50,11 @@ ROWS = {row["encoder"]: row for row in table("encoders")}
 
 
 def network_of(spec):
-    builders = {"timm_model": backbone.Backbone, "transformers_model": transformers_vision.TransformersVision}
+    builders = {
+        "timm_model": backbone.Backbone,
+        "transformers_model": transformers_vision.TransformersVision,
+        "vision_language": vision_language.empty,
+    }
     return builders[spec.builder](spec)
 
 
@@ -136,6 +150,10 @@ def test_every_row_is_sound(row):
         ("phikon", {"arguments": "hidden_size=768"}, "arguments"),
         ("midnight", {"weights": "none", "source": "", "revision": "", "sha256": ""}, "weights"),
         ("gpfm", {"source": "GPFM.pth"}, "source"),
+        ("conch", {"architecture": "coca"}, "architecture"),
+        ("conch", {"pool": "cls"}, "pool"),
+        ("musk", {"input_px": "380"}, "input_px"),
+        ("conch", {"tensors": "ordered"}, "tensors"),
     ],
 )
 def test_a_row_that_contradicts_itself_is_refused_by_the_column(name, changes, column):
@@ -146,11 +164,13 @@ def test_a_row_that_contradicts_itself_is_refused_by_the_column(name, changes, c
 def test_the_architecture_of_a_row_has_the_stated_dimension(name):
     """One block tells: those of a transformer are alike."""
     spec = EncoderSpec.from_row(ROWS[name])
-    blocks = {"depth": "depth=1", "num_hidden_layers": "num_hidden_layers=1"}
+    blocks = {"depth": "depth=1", "num_hidden_layers": "num_hidden_layers=1", "layers": "layers=1"}
     told = [part for part in spec.arguments.split(";") if part and part.partition("=")[0] not in blocks]
     if spec.builder == "transformers_model":
         told.append(blocks["num_hidden_layers"])
-    elif spec.architecture.startswith("vit_"):
+    elif spec.architecture == "musk":
+        told.append(blocks["layers"])
+    elif spec.architecture.startswith(("vit_", "conch")):
         told.append(blocks["depth"])
     assert output_dim(replace(spec, arguments=";".join(told))) == spec.dim
 

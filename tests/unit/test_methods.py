@@ -14,6 +14,7 @@ from project import ROOT
 from spotweave import methods, metrics, protocols
 from spotweave.benchmark.choosing import choose_genes
 from spotweave.benchmark.method_fitting import predict_fold
+from spotweave.benchmark.method_inputs import Inputs
 from spotweave.benchmark.predictions import read_prediction, write_prediction
 from spotweave.benchmark.scoring import Scoring, score_fold
 from spotweave.benchmark.targets import Targets
@@ -124,7 +125,7 @@ def test_a_sample_without_training_spots_has_no_neighbours():
 @pytest.mark.parametrize("method", [name for name, row in ROWS.items() if "preset" not in row])
 def test_every_floor_of_the_table_keeps_the_contract(method, tmp_path):
     row = ROWS[method]
-    needs = methods.needs(row["kind"], PATCHES)
+    needs = methods.needs(row, PATCHES)
 
     def pictured(sample):
         """With patches that tell where a spot lies, if the kind asks for any."""
@@ -181,7 +182,7 @@ def choose(cohort, protocol="strict", splits=None, task=EVERY_GENE):
 def predict(cohort, row, fold=0, protocol="strict", splits=None, pictures=None, task=EVERY_GENE):
     splits = splits or cohort.splits()
     with Targets(choose(cohort, protocol, splits, task)) as targets:
-        return predict_fold(row, protocol, fold, splits, targets, pictures or {}, Job(1))
+        return predict_fold(row, protocol, fold, splits, targets, Inputs(pictures or {}), Job(1))
 
 
 def score(cohort, prediction, fold, splits, protocol="strict"):

@@ -92,6 +92,32 @@ def test_the_committed_tables_are_sound(faults):
         ),
         ("methods", "neighbours", {"neighbours": "0"}, "methods.csv:3:neighbours: '0', allowed: a whole number from 1"),
         ("methods", "neighbours", {"nearest": "6"}, "methods.csv:1:nearest: unknown column, did you mean 'preset'?"),
+        ("methods", "st_net", {"encoder": "uny"}, "methods.csv:5:encoder: 'uny' is in no table, did you mean 'uni'?"),
+        ("methods", "st_net", {"encoder": "u n"}, "methods.csv:5:encoder: 'u n', allowed: a name of the table of enc"),
+        (
+            "methods",
+            "istar",
+            {"encoder": "uni"},
+            "methods.csv:14:encoder: is not for methods of the kind istar: it says of every square of a patch what it",
+        ),
+        (
+            "methods",
+            "mean_expression",
+            {"encoder": "uni"},
+            "methods.csv:2:encoder: is not for methods of the kind mean_expression; allowed: empty",
+        ),
+        (
+            "methods",
+            "egnv2",
+            {"encoder": "uni", "behaviour": "published"},
+            "methods.csv:11:behaviour: published, with a trunk of its own and not uni, allowed: mended, or empty",
+        ),
+        (
+            "methods",
+            "egnv1",
+            {"encoder": "uni", "trunk_weights": "a.pth"},
+            "methods.csv:8:trunk_weights: is of a trunk of its own, and uni takes its place, allowed: empty",
+        ),
         (
             "methods",
             "mean_expression",
@@ -145,6 +171,14 @@ def test_a_patch_size_that_cannot_be_is_a_fault_that_says_what_can(faults, size)
 
 def test_patch_sizes_that_can_be(faults):
     assert faults(patch={**PATCH, "also": ["10um_16px", "512um_256px", "4000um_1024px"], "pictures": False}) == []
+
+
+def test_the_encoder_under_a_method_is_embedded_too(faults):
+    patch = {**PATCH, "size_px": 256}
+    over = [("methods", "st_net-handcrafted", {"encoder": "resnet50-random"})]
+    (fault,) = faults(over, encoders=["handcrafted"], methods=["st_net-handcrafted"], patch=patch)
+    assert "which encoder resnet50-random" in fault
+    assert faults(over, encoders=["handcrafted"], methods=["st_net"], patch=patch) == []
 
 
 def test_the_base_of_a_recipe_is_embedded_too(faults):

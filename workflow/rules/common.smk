@@ -74,7 +74,11 @@ def one_of(names):
 wildcard_constraints:
     sample=r"[A-Za-z0-9][A-Za-z0-9-]*",
     cohort=one_of(COHORTS),
-    encoder=one_of(TABLES.encoders_needed(config["encoders"], config["recipes"])),
+    encoder=one_of(
+        TABLES.encoders_needed(
+            config["encoders"], config["recipes"], config["methods"]
+        )
+    ),
     task=one_of(config["tasks"]),
     recipe=one_of(config["recipes"]),
     protocol=one_of(config["protocols"]),

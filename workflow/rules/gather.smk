@@ -95,8 +95,8 @@ def method_row(wildcards):
 
 
 def method_pictures(wildcards):
-    """Input function: patches of the task's samples, and slides where patches hold no pictures, of kinds that need them."""
-    if not needs(method_row(wildcards)["kind"], PATCHES):
+    """Input function: patches of the task's samples, and slides where patches hold no pictures, of methods that need them."""
+    if not needs(method_row(wildcards), PATCHES):
         return []
     patches = task_members(rules.extract_patches.output.patches)(wildcards)
     if config["patch"]["pictures"]:
@@ -104,10 +104,23 @@ def method_pictures(wildcards):
     return [*patches, *task_members(rules.build_pyramid.output.slide)(wildcards)]
 
 
+def method_embeddings(wildcards):
+    """Input function: the list of embeddings of the encoder that a method's row names, if it names one."""
+    encoder = method_row(wildcards).get("encoder")
+    listed = rules.list_embeddings.output.listed
+    return expand(listed, task=wildcards.task, encoder=encoder) if encoder else []
+
+
 def method_options(wildcards):
-    """Params function: where these lie, and where a network is kept; nothing for kinds that they do not concern."""
-    kind, options = method_row(wildcards)["kind"], []
-    if needs(kind, PATCHES):
+    """Params function: where these lie, and where a network is kept; nothing for methods that they do not concern."""
+    row, options = method_row(wildcards), []
+    kind, encoder = row["kind"], row.get("encoder")
+    if encoder:
+        options.append(
+            f"--embeddings {per_sample(f'embeddings/{encoder}.h5')(wildcards)}"
+            f" --records {per_sample(f'records/embed_patches.{encoder}.json')(wildcards)}"
+        )
+    if needs(row, PATCHES):
         options.append(f"--patches {per_sample('patches.h5')(wildcards)}")
         if not config["patch"]["pictures"]:
             options.append(f"--slides {per_sample('slide.tif')(wildcards)}")

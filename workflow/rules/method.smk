@@ -5,6 +5,8 @@ rule fit_method:
         targets=rules.choose_genes.output.targets,
         # Only of kinds that need them.
         pictures=method_pictures,
+        # Only of methods over an encoder.
+        listed=method_embeddings,
     output:
         prediction="<results>/predictions/{task}/{protocol}/{method}/fold{fold}.h5",
     log:

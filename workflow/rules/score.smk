@@ -105,9 +105,10 @@ rule rank_predictors:
                 "seen": {
                     name: TABLES.seen_by(name)
                     for task in config["tasks"]
-                    for name in TABLES.scored_on(
-                        task, config["encoders"], config["recipes"]
-                    )
+                    for name in [
+                        *TABLES.scored_on(task, config["encoders"], config["recipes"]),
+                        *TABLES.encoders_needed([], [], config["methods"]),
+                    ]
                 },
             }
         ),

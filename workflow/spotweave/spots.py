@@ -28,6 +28,25 @@ class Pictures:
 
 
 @dataclass(frozen=True)
+class Vectors:
+    """What a frozen encoder says of the patches of a sample.
+
+    Attributes
+    ----------
+    encoder
+        Its name.
+    rows
+        Barcode -> row of `features`.
+    features
+        (M, D) float32, finite.
+    """
+
+    encoder: str
+    rows: Mapping[str, int]
+    features: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
 class Sample:
     """Spots of one sample that are to be predicted, or are known.
 
@@ -41,6 +60,8 @@ class Sample:
         (N, 2) float64, x and y in px of the full-resolution image.
     pictures
         None for a method that does not say that it needs patches.
+    vectors
+        Of the encoder that the method's row names, of these spots and perhaps others; None where it names none.
     """
 
     name: str
@@ -48,6 +69,7 @@ class Sample:
     spots: Sequence[str]
     positions_px: NDArray[np.float64]
     pictures: Pictures | None = None
+    vectors: Vectors | None = None
 
     @property
     def pixel_size_um(self) -> float:
@@ -101,6 +123,26 @@ class Sample:
                 wanted = rows[(rows >= start) & (rows < start + batch)] - start
                 if len(wanted):
                     yield read.images(start, start + batch)[wanted]
+
+    def embedded(self) -> NDArray[np.float32]:
+        """(N, D) vectors of the spots in their order, found by barcode.
+
+        Raises
+        ------
+        CannotPredict
+            If the encoder says nothing of a spot.
+        ValueError
+            If the method's row names no encoder.
+        """
+        if self.vectors is None:
+            raise ValueError(f"{self.name}: no vectors, as the method's row names no encoder")
+        rows = [self.vectors.rows.get(spot, -1) for spot in self.spots]
+        if -1 in rows:
+            raise CannotPredict(
+                f"{self.vectors.encoder} has no embedding of {rows.count(-1)} of {len(rows)} spots of {self.name}"
+            )
+        found: NDArray[np.float32] = self.vectors.features[rows]
+        return found
 
     def _pictures(self) -> tuple[Path, Path | None]:
         if self.pictures is None:

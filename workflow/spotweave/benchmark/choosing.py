@@ -12,11 +12,11 @@ from tqdm import tqdm
 
 from spotweave.benchmark.targets import Chosen, Spots, write_targets
 from spotweave.benchmark.tasks import Task
-from spotweave.expression.gene_lists import VARIABLE
+from spotweave.expression.gene_lists import SPARSE_BOTH, VARIABLE
 from spotweave.expression.gene_names import why_they_do_not_meet
 from spotweave.expression.gene_sets import choose, chosen_from_training
 from spotweave.expression.samples import Expression, columns, read_expression, with_meeting_genes
-from spotweave.folds import rows_of, samples_of, shared_samples
+from spotweave.folds import Side, rows_of, samples_of, shared_samples
 from spotweave.protocols import Protocol
 
 
@@ -50,25 +50,38 @@ def choose_genes(
         task, listed = replace(task, genes=asked), ()
     from_all = protocol.genes_from == "all" and not chosen_from_training(task.genes)
     folds = {
-        split["fold"]: genes_of_fold(task, every if from_all else trained_on(split, counts), listed)
+        split["fold"]: genes_of_fold(
+            task,
+            every if from_all else side_of(split, "train", counts),
+            listed,
+            side_of(split, "test", counts) if task.genes == SPARSE_BOTH else (),
+        )
         for split in tqdm(splits["folds"], desc="folds", disable=None)
     }
     union = sorted({gene for chosen in folds.values() for gene in chosen.genes})
     write_targets(path, {name: spots_of(sample, union) for name, sample in counts.items()}, folds)
 
 
-def trained_on(split: Mapping[str, Any], counts: Mapping[str, Expression]) -> list[Expression]:
-    """The training spots of a fold, sample by sample."""
-    chosen = {name: counts[name] for name in split["train"]}
+def side_of(split: Mapping[str, Any], side: Side, counts: Mapping[str, Expression]) -> list[Expression]:
+    """The training or the test spots of a fold, sample by sample."""
+    chosen = {name: counts[name] for name in split[side]}
     for name in shared_samples(split):
         barcodes = chosen[name].barcodes.tolist()
-        chosen[name] = chosen[name].spots(barcodes[row] for row in rows_of(split, "train", name, barcodes))
+        chosen[name] = chosen[name].spots(barcodes[row] for row in rows_of(split, side, name, barcodes))
     return list(chosen.values())
 
 
-def genes_of_fold(task: Task, chosen_on: Sequence[Expression], listed: Sequence[str] = ()) -> Chosen:
-    """The genes that these samples choose, alphabetical; the reason where there are none."""
-    genes = choose(task.genes, chosen_on, task.n_genes, task.min_spot_share, listed)
+def genes_of_fold(
+    task: Task, chosen_on: Sequence[Expression], listed: Sequence[str] = (), tested: Sequence[Expression] = ()
+) -> Chosen:
+    """The genes that these samples choose, alphabetical; the reason where there are none.
+
+    Parameters
+    ----------
+    tested
+        Test spots, for a choice that looks at them.
+    """
+    genes = choose(task.genes, chosen_on, task.n_genes, task.min_spot_share, listed, tested)
     if listed and len(genes) < len(listed):
         lost = sorted(set(listed) - set(genes))
         named = ", ".join(lost[:5])

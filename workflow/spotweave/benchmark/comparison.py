@@ -31,7 +31,9 @@ def compare(scores: pd.DataFrame, folds: pd.DataFrame, base: str, tuned: str) ->
     """
     results = []
     values = ranked_values(scores)
-    predictors = folds[folds["encoder"] == base][["task", "protocol", "probe", "predictor"]].drop_duplicates()
+    # Methods over the encoder are no probes of it.
+    probed = folds[folds["probe"].notna()]
+    predictors = probed[probed["encoder"] == base][["task", "protocol", "probe", "predictor"]].drop_duplicates()
     for task, protocol, probe, before in predictors.sort_values(list(predictors)).itertuples(index=False):
         here = folds[(folds["task"] == task) & (folds["protocol"] == protocol) & (folds["probe"] == probe)]
         after = here.loc[here["encoder"] == tuned, "predictor"].unique()

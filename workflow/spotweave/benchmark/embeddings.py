@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
+
+from spotweave.benchmark.predictions import NotPredicted
+from spotweave.folds import samples_of
+from spotweave.io import is_refused
+
+RANDOM_WEIGHTS = "random weights"
 
 
 @dataclass(frozen=True)
@@ -69,6 +76,24 @@ def read_embeddings(path: Path, fold: int) -> Embeddings | None:
     if not np.isfinite(features).all():
         raise ValueError(f"{path}: {dataset} has values that are not finite")
     return Embeddings(barcodes, features, dataset)
+
+
+def require_embeddings(splits: Mapping[str, Any], embeddings: Mapping[str, Path], refusals: Mapping[str, str]) -> None:
+    """Raise `NotPredicted` where an encoder has no embeddings of a sample of the folds.
+
+    An encoder scored on fewer samples than the others would not be comparable with them.
+    """
+    names = samples_of(splits)
+    missing = [name for name in names if is_refused(embeddings[name])]
+    if missing:
+        which = "any sample" if len(missing) == len(names) else ", ".join(missing)
+        why = next((f"; {refusals[name]}" for name in missing if name in refusals), "")
+        raise NotPredicted(f"the encoder is unavailable: no embeddings of {which}{why}")
+
+
+def note_of(encoder: str) -> str | None:
+    """What the leaderboard says of an encoder: one whose name ends in `-random` has random weights."""
+    return RANDOM_WEIGHTS if encoder.endswith("-random") else None
 
 
 def join(spots: Sequence[str], embeddings: Embeddings) -> Joined:

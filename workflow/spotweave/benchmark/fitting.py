@@ -11,17 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spotweave import probes, protocols
-from spotweave.benchmark.embeddings import Joined, join, read_embeddings
+from spotweave.benchmark.embeddings import Joined, join, note_of, read_embeddings, require_embeddings
 from spotweave.benchmark.predictions import NotPredicted, Prediction
 from spotweave.benchmark.sides import require_enough, require_genes, require_split, sides_of
 from spotweave.benchmark.splits import inner_folds
 from spotweave.benchmark.targets import Spots, Targets
-from spotweave.folds import Side, rows_of, samples_of
-from spotweave.io import is_refused
+from spotweave.folds import Side, rows_of
 from spotweave.probes import Training
 from spotweave.protocols import Protocol
-
-RANDOM_WEIGHTS = "random weights"
 
 
 @dataclass(frozen=True)
@@ -51,7 +48,7 @@ class Cell:
             "probe": self.probe,
             "fold": fold,
             "seed": self.seed,
-            "note": RANDOM_WEIGHTS if self.encoder.endswith("-random") else None,
+            "note": note_of(self.encoder),
         }
 
 
@@ -103,7 +100,7 @@ def predict_fold(
     try:
         split = require_split(splits, fold)
         choices |= sides_of(split)
-        _require_embeddings(splits, embeddings, refusals or {})
+        require_embeddings(splits, embeddings, refusals or {})
         genes = require_genes(targets, fold)
         train, test = (
             [_sample(name, split, side, targets, embeddings) for name in split[side]] for side in ("train", "test")
@@ -128,16 +125,6 @@ def predict_fold(
             "protocol_choices": protocol.as_record(),
         },
     )
-
-
-def _require_embeddings(splits: Mapping[str, Any], embeddings: Mapping[str, Path], refusals: Mapping[str, str]) -> None:
-    # An encoder scored on fewer samples than the others would not be comparable with them.
-    names = samples_of(splits)
-    missing = [name for name in names if is_refused(embeddings[name])]
-    if missing:
-        which = "any sample" if len(missing) == len(names) else ", ".join(missing)
-        why = next((f"; {refusals[name]}" for name in missing if name in refusals), "")
-        raise NotPredicted(f"the encoder is unavailable: no embeddings of {which}{why}")
 
 
 def _sample(

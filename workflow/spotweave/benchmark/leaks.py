@@ -53,13 +53,15 @@ def of_predictor(splits: Mapping[str, Any], protocol: str, encoder: str, sight: 
     Parameters
     ----------
     encoder
-        Its name; blank for a method.
+        Its name; blank for a method over none.
     """
     found = of_folds(splits, sight.patch_um)
     rules = protocols.load(protocol)
     genes = rules.genes_of(sight.genes.get(splits["task"], gene_lists.VARIABLE))
     if gene_lists.list_path(genes) is not None:
         found.append(f"genes of the list {genes}, which may have been chosen with test spots in sight")
+    elif genes == gene_lists.SPARSE_BOTH:
+        found.append("genes chosen for being sparse in test spots too")
     elif genes == gene_lists.VARIABLE and rules.genes_from == "all":
         found.append("genes chosen with test spots in sight")
     tested = {sight.cohorts[name] for split in splits["folds"] for name in split["test"]}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,26 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spotweave import methods, protocols
+from spotweave.benchmark.embeddings import note_of, require_embeddings
+from spotweave.benchmark.method_inputs import Inputs
 from spotweave.benchmark.predictions import NotPredicted, Prediction
 from spotweave.benchmark.sides import require_enough, require_genes, require_split, sides_of
 from spotweave.benchmark.splits import inner_folds
 from spotweave.benchmark.targets import Spots, Targets
 from spotweave.folds import Side, rows_of
-from spotweave.methods import PATCHES, CannotPredict, Job, Method, Pictures, Sample, Training, TrainingSample
+from spotweave.methods import PATCHES, CannotPredict, Job, Method, Sample, Training, TrainingSample
 
 # Cells of a row that say where and with what its jobs run, and what the file says elsewhere.
 NO_SETTINGS = {"method", "kind", "env"}
-
-
-def pictures_at(samples: Sequence[str], patches: str | None, slides: str | None) -> dict[str, Pictures]:
-    """Sample id -> its pictures, from paths with `{sample}` in them; nothing is opened. Empty without patches."""
-    if patches is None:
-        return {}
-
-    def of(sample: str, path: str) -> Path:
-        return Path(path.replace("{sample}", sample))
-
-    return {name: Pictures(of(name, patches), of(name, slides) if slides else None) for name in samples}
 
 
 def predict_fold(
@@ -40,7 +32,7 @@ def predict_fold(
     fold: int,
     splits: Mapping[str, Any],
     targets: Targets,
-    pictures: Mapping[str, Pictures],
+    given: Inputs,
     job: Job,
     model: Path | None = None,
 ) -> Prediction:
@@ -54,8 +46,9 @@ def predict_fold(
         Its number; the splits may lack it.
     splits
         Content of `splits.json`.
-    pictures
-        Sample id -> its patches; handed to kinds that need them and to no others.
+    given
+        Patches are handed to methods that need them and to no others, and embeddings of all samples of the folds to one
+        that names an encoder.
     model
         Where a network is kept, once it has predicted; its checkpoints are then thrown away. None keeps none.
 
@@ -80,18 +73,29 @@ def predict_fold(
         "fold": fold,
         "seed": job.seed,
     }
-    if not methods.needs(row["kind"], PATCHES):
-        pictures = {}
+    encoder = row.get("encoder")
+    if encoder:
+        choices |= {"encoder": encoder, "note": note_of(encoder)}
+    if not methods.needs(row, PATCHES):
+        given = replace(given, pictures={})
     protocol = protocols.load(protocol_name)
     try:
         split = require_split(splits, fold)
         choices |= sides_of(split)
+        if encoder:
+            require_embeddings(splits, given.embeddings, given.refusals)
         genes = require_genes(targets, fold)
-        training = _training(split, splits["donors"], genes, protocol.target, targets, pictures)
+
+        def sample(name: str, spots: Spots) -> Sample:
+            vectors = given.vectors(encoder, name, fold) if encoder else None
+            pictures = given.pictures.get(name)
+            return Sample(name, splits["donors"][name], spots.names, spots.positions_px, pictures, vectors)
+
+        training = _training(split, splits["donors"], genes, protocol.target, targets, sample)
         choices["n_train_spots"] = sum(len(known.totals) for known in training.samples)
-        test = [sample for sample, _ in _side(split, "test", splits["donors"], targets, pictures)]
+        test = [own for own, _ in _side(split, "test", targets, sample)]
         method = methods.load(row["kind"]).fit(training, row, job)
-        predicted = [_checked(method.predict(sample), sample, genes) for sample in test]
+        predicted = [_checked(method.predict(own), own, genes) for own in test]
         _keep(method, model, job)
     except NotPredicted as why:
         return Prediction.none(why, choices)
@@ -99,8 +103,8 @@ def predict_fold(
         return Prediction.none(NotPredicted(str(why)), choices)
     return Prediction(
         np.concatenate([np.empty((0, len(genes)), np.float32), *predicted]),
-        [name for sample in test for name in sample.spots],
-        [sample.name for sample in test for _ in sample.spots],
+        [name for own in test for name in own.spots],
+        [own.name for own in test for _ in own.spots],
         genes,
         choices={**method.details, **choices, "protocol_choices": protocol.as_record()},
     )
@@ -109,9 +113,8 @@ def predict_fold(
 def _side(
     split: Mapping[str, Any],
     side: Side,
-    donors: Mapping[str, str],
     targets: Targets,
-    pictures: Mapping[str, Pictures],
+    sample: Callable[[str, Spots], Sample],
 ) -> list[tuple[Sample, Spots]]:
     """The samples of a side that have spots in it, as a method sees them, beside their counts."""
     found = []
@@ -119,8 +122,7 @@ def _side(
         spots = targets.spots(name)
         spots = spots.at(rows_of(split, side, name, spots.names))
         if spots.names:
-            sample = Sample(name, donors[name], spots.names, spots.positions_px, pictures.get(name))
-            found.append((sample, spots))
+            found.append((sample(name, spots), spots))
     return found
 
 
@@ -130,17 +132,17 @@ def _training(
     genes: Sequence[str],
     scale: str,
     targets: Targets,
-    pictures: Mapping[str, Pictures],
+    sample: Callable[[str, Spots], Sample],
 ) -> Training:
-    side = _side(split, "train", donors, targets, pictures)
+    side = _side(split, "train", targets, sample)
     sizes = [len(spots.names) for _, spots in side]
     require_enough(sum(sizes))
-    names = [sample.name for sample, spots in side for _ in spots.names]
+    names = [own.name for own, spots in side for _ in spots.names]
     positions_px = np.concatenate([spots.positions_px for _, spots in side])
     folds, held_out = inner_folds(names, [donors[name] for name in names], positions_px)
     samples = [
-        TrainingSample(sample, spots.on_scale(scale, genes), spots.counts_of(genes), spots.totals, own)
-        for (sample, spots), own in zip(side, np.split(folds, np.cumsum(sizes)[:-1]), strict=True)
+        TrainingSample(own, spots.on_scale(scale, genes), spots.counts_of(genes), spots.totals, inner)
+        for (own, spots), inner in zip(side, np.split(folds, np.cumsum(sizes)[:-1]), strict=True)
     ]
     return Training(samples, genes, scale, held_out)
 

@@ -57,7 +57,7 @@ def points(leaderboard: pd.DataFrame, published: pd.DataFrame, sizes: pd.DataFra
         [table for table in (ours.assign(source=MEASURED), published.assign(protocol="")) if len(table)] or [ours],
         ignore_index=True,
     )
-    known = both.dropna(subset=["encoder", "pearson_mean"]).merge(sizes[["encoder", *AGAINST]], on="encoder")
+    known = both.dropna(subset=["encoder", "probe", "pearson_mean"]).merge(sizes[["encoder", *AGAINST]], on="encoder")
     rows = []
     for _, series in known.groupby(SERIES, sort=True):
         tasks = series.groupby("encoder")["task"].agg(frozenset)

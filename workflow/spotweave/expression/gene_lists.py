@@ -1,7 +1,7 @@
 """What a task's `genes` may say, and lists of genes: read before the first job, so nothing heavy is imported.
 
-It is `variable`, a choice made on training samples, the name of a list of `resources/genes/`, or the path of a list of
-one's own.
+It is `variable`, a choice made on training samples, one that looks at test spots too, the name of a list of
+`resources/genes/`, or the path of a list of one's own.
 """
 
 from __future__ import annotations
@@ -10,13 +10,15 @@ from pathlib import Path
 
 VARIABLE = "variable"
 # Those of `gene_sets.CHOICES`, which imports what they need.
-CHOICES = ("train_hvg", "moran", "sparse", "mean")
+CHOICES = ("train_hvg", "moran", "sparse", "mean", "svg")
+# A choice that looks at test spots beside training spots.
+SPARSE_BOTH = "sparse_both"
 LISTS = Path(__file__).resolve().parents[3] / "resources/genes"
 
 
 def list_path(name: str) -> Path | None:
     """The file of a list of genes: of the project, by its name, or of one's own, by its path; None for a choice."""
-    if name == VARIABLE or name in CHOICES:
+    if name in (VARIABLE, SPARSE_BOTH) or name in CHOICES:
         return None
     ours = LISTS / f"{name}.txt"
     return ours if "/" not in name and ours.is_file() else Path(name)
@@ -60,7 +62,7 @@ def list_fault(name: str) -> str:
         return ""
     if "/" not in name and not path.is_file():
         ours = sorted(file.stem for file in LISTS.glob("*.txt"))
-        allowed = ", ".join([VARIABLE, *CHOICES, *ours])
+        allowed = ", ".join([VARIABLE, *CHOICES, SPARSE_BOTH, *ours])
         return f"{name!r} is no choice and no file; allowed: {allowed}, or the path of a list of one name a line"
     try:
         read_list(path)

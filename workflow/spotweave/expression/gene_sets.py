@@ -1,7 +1,8 @@
 """Which genes a task asks for, beside those that HEST-1k would choose: panels, lists, and other choices from training.
 
 What is chosen is chosen among genes counted widely enough, on training samples only, whatever the protocol; a list is
-taken whole, as far as the samples have its genes.
+taken whole, as far as the samples have its genes. One choice looks at test spots too, as a published study did, and the
+leaderboard says so.
 """
 
 from __future__ import annotations
@@ -13,22 +14,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spotweave.expression.dispersion import most_dispersed
-from spotweave.expression.gene_lists import VARIABLE
+from spotweave.expression.gene_lists import SPARSE_BOTH, VARIABLE
 from spotweave.expression.genes import candidates, most_variable_genes
+from spotweave.expression.place_test import surprise
 from spotweave.expression.samples import Expression, columns
 from spotweave.expression.scales import log_share
 
 SPARSE_ZERO_SHARE = 0.6
 NEIGHBOURS = 6
+# A gene goes with place where its adjusted P is below this, in more of the samples than that: 30 of 36 in the study.
+LEVEL, PLACED_SHARE = 0.05, 30 / 36
+FEWEST_SPOTS = 10
 
 
 def chosen_from_training(name: str) -> bool:
     """Whether genes are chosen on training samples, whatever the protocol says."""
-    return name in CHOICES
+    return name in CHOICES or name == SPARSE_BOTH
 
 
 def choose(
-    name: str, samples: Sequence[Expression], n_genes: int, min_spot_share: float, listed: Sequence[str] = ()
+    name: str,
+    samples: Sequence[Expression],
+    n_genes: int,
+    min_spot_share: float,
+    listed: Sequence[str] = (),
+    tested: Sequence[Expression] = (),
 ) -> list[str]:
     """The genes that a task's `genes` asks for, alphabetical; none where the samples have none of them.
 
@@ -42,7 +52,11 @@ def choose(
         How many, and counted in which share of the spots of every sample; a list looks at neither.
     listed
         The names of the list.
+    tested
+        Test spots, for `SPARSE_BOTH` alone.
     """
+    if name == SPARSE_BOTH:
+        return genes_sparse_in_both(samples, tested, n_genes, min_spot_share)
     if name == VARIABLE:
         return most_variable_genes(samples, n_genes, min_spot_share)
     if name in CHOICES:
@@ -87,17 +101,70 @@ def morans_i(values: NDArray[np.float64], positions: NDArray[np.float64]) -> NDA
     return np.divide(joined, spread, out=np.zeros(values.shape[1]), where=varies)
 
 
+def genes_with_place(samples: Sequence[Expression], n_genes: int, min_spot_share: float) -> list[str]:
+    """Of the genes that go with place in more than 30 of 36 samples, the `n_genes` of lowest P, alphabetical.
+
+    In a sample a gene does where its P (`place_test.surprise`, of ln(1 + 10^4 count / total), so that depth is no
+    pattern) is below .05, adjusted over the candidates after Benjamini and Yekutieli (2001), whatever their dependence.
+    The lowest P is that of the highest -ln P, averaged over samples; ties go to the name that sorts first. A sample of
+    less than 10 spots says nothing of place and does not count.
+    """
+    from scipy.stats import false_discovery_control
+
+    names = candidates(samples, min_spot_share)
+    enough = [sample for sample in samples if len(sample.barcodes) >= FEWEST_SPOTS]
+    if not names or not enough:
+        return []
+    total, placed = np.zeros(len(names)), np.zeros(len(names), dtype=np.int64)
+    for sample in enough:
+        found = surprise(log_share(columns(sample, names), sample.totals()).toarray(), sample.positions_px)
+        total += found
+        placed += false_discovery_control(np.exp(-found), method="by") < LEVEL
+    best = [index for index in np.argsort(-total, kind="stable") if placed[index] > PLACED_SHARE * len(enough)]
+    return sorted(names[index] for index in best[:n_genes])
+
+
 def sparse_genes(samples: Sequence[Expression], n_genes: int, min_spot_share: float) -> list[str]:
     """Of the genes without a count in more than 60 % of all spots, those counted in the most spots, alphabetical.
 
     Ties go to the name that sorts first.
     """
     names = candidates(samples, min_spot_share)
+    return _most_counted(names, _spots_counted(samples, names), _is_sparse(samples, names), n_genes)
+
+
+def genes_sparse_in_both(
+    samples: Sequence[Expression], tested: Sequence[Expression], n_genes: int, min_spot_share: float
+) -> list[str]:
+    """As `sparse_genes`, of those that are so in test spots too: as the benchmark of eleven methods has them.
+
+    Which genes these are tells of the test spots.
+    """
+    there = set.intersection(*(set(sample.genes.tolist()) for sample in tested)) if tested else set()
+    names = [name for name in candidates(samples, min_spot_share) if name in there]
+    if not names:
+        return []
+    sparse = _is_sparse(samples, names) & _is_sparse(tested, names)
+    return _most_counted(names, _spots_counted(samples, names), sparse, n_genes)
+
+
+def _spots_counted(samples: Sequence[Expression], names: Sequence[str]) -> NDArray[np.int64]:
     counted = np.zeros(len(names), dtype=np.int64)
     for sample in samples:
         counted += np.asarray((columns(sample, names) > 0).sum(axis=0)).ravel()
-    zero_share = 1 - counted / sum(len(sample.barcodes) for sample in samples)
-    best = [index for index in np.argsort(-counted, kind="stable") if zero_share[index] > SPARSE_ZERO_SHARE]
+    return counted
+
+
+def _is_sparse(samples: Sequence[Expression], names: Sequence[str]) -> NDArray[np.bool_]:
+    zero_share = 1 - _spots_counted(samples, names) / sum(len(sample.barcodes) for sample in samples)
+    found: NDArray[np.bool_] = zero_share > SPARSE_ZERO_SHARE
+    return found
+
+
+def _most_counted(
+    names: Sequence[str], counted: NDArray[np.int64], allowed: NDArray[np.bool_], n_genes: int
+) -> list[str]:
+    best = [index for index in np.argsort(-counted, kind="stable") if allowed[index]]
     return sorted(names[index] for index in best[:n_genes])
 
 
@@ -123,4 +190,5 @@ CHOICES: Final[dict[str, Callable[[Sequence[Expression], int, float], list[str]]
     "moran": genes_by_place,
     "sparse": sparse_genes,
     "mean": genes_by_mean,
+    "svg": genes_with_place,
 }

@@ -6,7 +6,8 @@
 `symmetries` the eight ways to lay a square
 `held_out`   training spots that choose the epoch, and no others
 `epochs`     the loop: seeds, checkpoints, the best epoch
-`normalised` a network with what its pixels are normalised by
+`normalised` a network with what its input is normalised by
+`vectors`    a frozen encoder's vectors in the place of a trunk
 `patchwise`  methods that see one patch at a time
 `sectionwise` methods that see a section at a time
 `array_places` where its spots are on the array

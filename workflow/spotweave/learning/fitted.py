@@ -67,7 +67,9 @@ class Fitted:
             held_out_pearson=history.score[history.best_epoch] if history.score else None,
             parameters=sum(one.numel() for one in self.network.parameters()),
             behaviour=self.settings["behaviour"],
-            weights="random",
+            weights=f"random, over frozen vectors of {self.settings['encoder']}"
+            if "encoder" in self.settings
+            else "random",
         )
         return self
 

@@ -6,6 +6,8 @@ network, so a fitted method needs nothing else to predict.
 
 Features are shifted and scaled as a whole, which changes no neighbour: those of an untrained trunk would else be too
 small to be learned from. As published, they are left as they are.
+
+Where the row names an encoder, its vectors are the features, and there is no trunk and no patch.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from spotweave.learning.fitted import Fitted
 from spotweave.learning.images import read_images
 from spotweave.learning.ranges import range_of
 from spotweave.learning.settings import PUBLISHED, settings_of
+from spotweave.learning.vectors import is_embedded, measured, vectors_of, with_encoder
 from spotweave.networks.backbone import Backbone, backbone
 from spotweave.networks.correlation_loss import mse_and_correlation
 from spotweave.networks.pooling import seeded
@@ -48,7 +51,7 @@ class Seen:
     Attributes
     ----------
     images
-        (N, 3, S, S) uint8.
+        (N, 3, S, S) uint8; over an encoder (N, F) float32, its vectors.
     features
         (N, F) float32.
     near
@@ -84,9 +87,11 @@ class Guided(nn.Module):
     std: torch.Tensor
     steps: torch.Tensor
 
-    def __init__(self, network: nn.Module, trunk: nn.Module, n_known: int, n_features: int, n_genes: int) -> None:
+    def __init__(
+        self, network: nn.Module, trunk: nn.Module | None, n_known: int, n_features: int, n_genes: int
+    ) -> None:
         super().__init__()
-        self.network, self.trunk = network, trunk.requires_grad_(False)
+        self.network, self.trunk = network, None if trunk is None else trunk.requires_grad_(False)
         self.register_buffer("features", torch.zeros(n_known, n_features))
         self.register_buffer("expression", torch.zeros(n_known, n_genes))
         self.register_buffer("section", torch.zeros(n_known, dtype=torch.int64))
@@ -97,11 +102,17 @@ class Guided(nn.Module):
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
     def features_of(self, images: torch.Tensor) -> torch.Tensor:
-        """(N, F) of (N, 3, S, S) uint8; pixels reach the trunk as -1 to 1."""
+        """(N, F) of (N, 3, S, S) uint8, or of vectors (N, F)."""
+        return (self._raw_features(images) - self.shift) / self.spread
+
+    def _raw_features(self, images: torch.Tensor) -> torch.Tensor:
+        """As trunk or encoder leave them; pixels reach the trunk as -1 to 1."""
+        if self.trunk is None:
+            return images.to(self.shift.device)
         self.trunk.eval()
         with torch.no_grad():
             parts = [self.trunk(part.to(self.shift.device).float() / 127.5 - 1) for part in images.split(TRUNK_BATCH)]
-            return (torch.cat(parts).float() - self.shift) / self.spread
+            return torch.cat(parts).float()
 
     def pixels(self, images: torch.Tensor) -> torch.Tensor:
         """(N, 3, S, S) float32, normalised, of uint8."""
@@ -131,6 +142,8 @@ class GuidedMethod:
         Takes settings, the steps taken so far and those of an epoch: the learning rate of the next.
     pixels
         Mean and deviation of pixels of the published data, (3,) from 0 to 1; None where the network sees no pixels.
+
+    With `vector_dim` among the settings `build` gives a network whose pixels, if it sees any, are the spot's vector.
     """
 
     kind: str
@@ -158,7 +171,7 @@ class GuidedMethod:
             # Those left to learn from would have no exemplars.
             learn, hold = list(training.samples), []
         scaling = range_of(training.samples)
-        settings = settings_of(row, self.presets) | {
+        settings = with_encoder(settings_of(row, self.presets), row, training.samples) | {
             "sections": [known.sample.name for known in learn],
             "n_known": sum(len(known.totals) for known in learn),
         }
@@ -209,41 +222,48 @@ class GuidedMethod:
         fitted.details.update(
             exemplars=settings["exemplars"],
             parameters=sum(one.numel() for one in guided.network.parameters()),
-            weights=f"random; trunk {settings['trunk']} " + (f"of SHA-256 {_hash(weights)}" if weights else "random"),
         )
+        if guided.trunk is not None:
+            trunk = f"of SHA-256 {_hash(weights)}" if weights else "random"
+            fitted.details["weights"] = f"random; trunk {settings['trunk']} {trunk}"
         return fitted
 
     def load(self, folder: Path) -> Fitted:
         """A fitted method from the folder that it was saved in."""
 
         def empty(settings: Settings, n_genes: int) -> Guided:
-            return self._whole(settings, n_genes, Backbone(_trunk_spec(settings, "")))
+            trunk = None if is_embedded(settings) else Backbone(_trunk_spec(settings, ""))
+            return self._whole(settings, n_genes, trunk)
 
         return Fitted.load(folder, empty, self._answer)
 
     def _begun(self, settings: Settings, weights: str, n_genes: int, seed: int) -> Guided:
         try:
-            trunk = backbone(_trunk_spec(settings, weights), folder=None, seed=seed)
+            trunk = None if is_embedded(settings) else backbone(_trunk_spec(settings, weights), folder=None, seed=seed)
             with seeded(seed):
                 return self._whole(settings, n_genes, trunk)
         except (Refusal, ValueError) as error:
             raise CannotPredict(str(error)) from error
 
-    def _whole(self, settings: Settings, n_genes: int, trunk: nn.Module) -> Guided:
+    def _whole(self, settings: Settings, n_genes: int, trunk: nn.Module | None) -> Guided:
         return Guided(self.build(settings, n_genes), trunk, settings["n_known"], settings["feature_dim"], n_genes)
 
     def _fill(
         self, guided: Guided, images: Sequence[torch.Tensor], targets: Sequence[torch.Tensor], settings: Settings
     ) -> None:
         """Set the bank, and what is measured on it."""
+        # The whole shifts and scales nothing yet.
         raw = torch.cat([guided.features_of(own) for own in images])
-        if settings["behaviour"] != PUBLISHED:
+        if is_embedded(settings):
+            for place, value in zip((guided.shift, guided.spread), measured(raw), strict=True):
+                place.copy_(value)
+        elif settings["behaviour"] != PUBLISHED:
             guided.shift.copy_(raw.mean(dim=0))
             guided.spread.copy_((raw - guided.shift).square().mean().sqrt().clamp_min(1e-12))
         guided.features.copy_((raw - guided.shift) / guided.spread)
         guided.expression.copy_(torch.cat(list(targets)))
         guided.section.copy_(torch.cat([torch.full((len(own),), at) for at, own in enumerate(images)]))
-        if self.pixels is None:
+        if self.pixels is None or is_embedded(settings):
             return
         # Sums of whole numbers: the same whatever the order of spots.
         values = torch.cat(list(images)).permute(1, 0, 2, 3).reshape(3, -1).double() / 255
@@ -288,6 +308,9 @@ class GuidedMethod:
 
 
 def _images(sample: Sample, settings: Settings) -> torch.Tensor:
+    """As `Seen.images`, of all spots of a sample."""
+    if is_embedded(settings):
+        return vectors_of(sample)
     images = read_images(sample, settings["size_px"], settings["patch_um"])
     return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
 

@@ -1,7 +1,8 @@
-"""A network and what its pixels are normalised with, kept together on disk."""
+"""A network and what its input is normalised with, kept together on disk."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -27,8 +28,41 @@ class Normalised(nn.Module):
         self.register_buffer("std", std.view(1, 3, 1, 1).clone())
 
     def forward(self, images: torch.Tensor) -> Any:
-        return self.network(self.pixels(images))
+        return self.network(self.shown(images))
 
-    def pixels(self, images: torch.Tensor) -> torch.Tensor:
+    def shown(self, images: torch.Tensor) -> torch.Tensor:
         """(B, 3, H, W) uint8 -> float32 as the network takes them."""
         return (images.float() / 255 - self.mean) / self.std
+
+
+class NormalisedVectors(nn.Module):
+    """(B, D) float32 vectors of an encoder -> what the network gives of them.
+
+    Parameters
+    ----------
+    shift, spread
+        (D,) that is subtracted, and () that is divided by.
+    """
+
+    shift: torch.Tensor
+    spread: torch.Tensor
+
+    def __init__(self, network: nn.Module, shift: torch.Tensor, spread: torch.Tensor) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("shift", shift.clone())
+        self.register_buffer("spread", spread.clone())
+
+    def forward(self, vectors: torch.Tensor) -> Any:
+        return self.network(self.shown(vectors))
+
+    def shown(self, vectors: torch.Tensor) -> torch.Tensor:
+        """(B, D) float32 as the network takes them."""
+        return (vectors.float() - self.shift) / self.spread
+
+
+def empty(network: nn.Module, settings: Mapping[str, Any]) -> Normalised | NormalisedVectors:
+    """The network in what its state is read into: over vectors where settings name an encoder, else over patches."""
+    if "encoder" in settings:
+        return NormalisedVectors(network, torch.zeros(settings["vector_dim"]), torch.ones(()))
+    return Normalised(network, torch.zeros(3), torch.ones(3))

@@ -16,10 +16,11 @@ from spotweave.learning import held_out
 from spotweave.learning.epochs import Epochs, key_of
 from spotweave.learning.fitted import Fitted
 from spotweave.learning.images import read_images
-from spotweave.learning.normalised import Normalised
+from spotweave.learning.normalised import Normalised, NormalisedVectors, empty
 from spotweave.learning.scaling import Scaling
 from spotweave.learning.settings import settings_of
 from spotweave.learning.symmetries import EIGHT, laid, laid_at_random
+from spotweave.learning.vectors import is_embedded, normalised, vectors_of, with_encoder
 from spotweave.networks.pooling import seeded
 from spotweave.networks.transform import pick_device
 from spotweave.spots import Job, Sample, Training, TrainingSample
@@ -43,7 +44,8 @@ class Patchwise:
         `augment` (whether patches are laid at random) and `symmetries` (whether predictions are means over the eight
         ways to lay a patch); `patience` may be left out.
     build
-        Takes settings and the number of genes; the network: (B, 3, size_px, size_px) float32 -> (B, G).
+        Takes settings and the number of genes; the network: (B, 3, size_px, size_px) float32 -> (B, G). With
+        `vector_dim` among the settings: (B, vector_dim) float32 -> (B, G).
     loss
         Of (B, G) predictions and targets, as they are learned.
     optimiser
@@ -67,7 +69,7 @@ class Patchwise:
 
     def fit(self, training: Training, row: Mapping[str, str], job: Job) -> Fitted:
         """Train on training spots, choose the epoch by those of them that are held out."""
-        settings = settings_of(row, self.presets)
+        settings = with_encoder(settings_of(row, self.presets), row, training.samples)
         torch.set_num_threads(job.threads)
         learn, hold = held_out.split(training)
         scaling = Scaling.of(training.samples, standardise=settings["standardise"])
@@ -76,7 +78,12 @@ class Patchwise:
             rows = torch.from_numpy(self.teaches(images))
             images, targets = images[rows], targets[rows]
         with seeded(job.seed):
-            network = Normalised(self.build(settings, len(training.genes)), *_input(settings["input"], images))
+            begun = self.build(settings, len(training.genes))
+        network = (
+            normalised(begun, images)
+            if is_embedded(settings)
+            else Normalised(begun, *_input(settings["input"], images))
+        )
         if self.begin is not None:
             self.begin(network.network, targets)
         device = pick_device("auto")
@@ -107,7 +114,7 @@ class Patchwise:
         return Fitted.load(folder, self._network, _answer)
 
     def _network(self, settings: Settings, genes: int) -> nn.Module:
-        return Normalised(self.build(settings, genes), torch.zeros(3), torch.ones(3))
+        return empty(self.build(settings, genes), settings)
 
     def _fitted(
         self, network: nn.Module, scaling: Scaling, settings: Settings, training: Training, row: Mapping[str, str]
@@ -118,7 +125,7 @@ class Patchwise:
 
 
 def one_epoch(
-    network: Normalised,
+    network: Normalised | NormalisedVectors,
     images: torch.Tensor,
     targets: torch.Tensor,
     loss_of: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
@@ -128,7 +135,7 @@ def one_epoch(
     varies: torch.Tensor,
     penalty: Callable[[Any, Settings], torch.Tensor | None] | None = None,
 ) -> float:
-    """One pass over (N, 3, H, W) uint8 images in a new order; the mean loss a spot, before each step.
+    """One pass over (N, 3, H, W) images or (N, D) vectors in a new order; the mean loss a spot, before each step.
 
     Parameters
     ----------
@@ -168,12 +175,18 @@ def predicted(network: nn.Module, images: torch.Tensor, settings: Settings) -> N
 
 
 def _answer(network: nn.Module, sample: Sample, settings: Settings) -> NDArray[np.float32]:
-    return predicted(network, _tensor(read_images(sample, settings["size_px"], settings["patch_um"])), settings)
+    return predicted(network, _shown(sample, settings), settings)
 
 
 def _images(samples: Sequence[TrainingSample], settings: Settings) -> torch.Tensor:
-    parts = [read_images(known.sample, settings["size_px"], settings["patch_um"]) for known in samples]
-    return _tensor(np.concatenate(parts))
+    return torch.cat([_shown(known.sample, settings) for known in samples])
+
+
+def _shown(sample: Sample, settings: Settings) -> torch.Tensor:
+    """Patches (N, 3, size_px, size_px) uint8 or, over an encoder, vectors (N, D) float32."""
+    if is_embedded(settings):
+        return vectors_of(sample)
+    return _tensor(read_images(sample, settings["size_px"], settings["patch_um"]))
 
 
 def _tensor(images: NDArray[np.uint8]) -> torch.Tensor:

@@ -21,9 +21,10 @@ from spotweave.learning.array_places import places_of, steps_of
 from spotweave.learning.epochs import Epochs, key_of
 from spotweave.learning.fitted import Fitted
 from spotweave.learning.images import read_images
-from spotweave.learning.normalised import Normalised
+from spotweave.learning.normalised import Normalised, empty
 from spotweave.learning.scaling import Scaling
 from spotweave.learning.settings import PUBLISHED, settings_of
+from spotweave.learning.vectors import is_embedded, normalised, vectors_of, with_encoder
 from spotweave.networks.places import neighbour_matrix
 from spotweave.networks.pooling import seeded
 from spotweave.networks.transform import pick_device
@@ -41,7 +42,8 @@ class Piece:
     rows
         (N,) int64, which of the sample's spots they are.
     images
-        (N, 3, side, side) uint8, the first spatial axis is x, as the published codes cut them.
+        (N, 3, side, side) uint8, the first spatial axis is x, as the published codes cut them; over an encoder (N, D)
+        float32, its vectors.
     grid
         (N, 2) int64 places on the array, x and y.
     neighbours
@@ -81,11 +83,11 @@ class Sectionwise:
         steps of the array; 0 for whatever distance, None for a network that asks for no neighbours) and
         `spots_at_once`.
     build
-        Takes settings and the number of genes; the network.
+        Takes settings and the number of genes; the network. With `vector_dim` among the settings it takes vectors.
     predict
-        Takes the network, normalised pixels (N, 3, side, side) and a piece; (N, G) as it was learned.
+        Takes the network, normalised pixels (N, 3, side, side) or vectors (N, D), and a piece; (N, G) as learned.
     loss
-        Takes the network, normalised pixels, a piece, what is known of it, which genes vary, and a generator.
+        Takes the network, what `predict` takes, a piece, what is known of it, which genes vary, and a generator.
     optimiser
         Takes parameters and settings; the optimiser and a schedule over epochs, or None.
     """
@@ -99,7 +101,7 @@ class Sectionwise:
 
     def fit(self, training: Training, row: Mapping[str, str], job: Job) -> Fitted:
         """Train on whole sections of training spots, choose the epoch by those that are held out."""
-        settings = settings_of(row, self.presets)
+        settings = with_encoder(settings_of(row, self.presets), row, training.samples)
         torch.set_num_threads(job.threads)
         learn, hold = held_out.split(training)
         scaling = Scaling.of(training.samples, standardise=settings["standardise"])
@@ -114,9 +116,12 @@ class Sectionwise:
                 known.append(Known(*(torch.from_numpy(value[piece.rows]).to(device) for value in values)))
         held = [(one, [piece.to(device) for piece in _pieces(one.sample, settings)]) for one in hold]
         with seeded(job.seed):
-            network = Normalised(self.build(settings, len(training.genes)), *_input(settings["input"], pieces)).to(
-                device
-            )
+            begun = self.build(settings, len(training.genes))
+        network = (
+            normalised(begun, torch.cat([piece.images for piece in pieces]))
+            if is_embedded(settings)
+            else Normalised(begun, *_input(settings["input"], pieces))
+        ).to(device)
         varies = torch.from_numpy(scaling.varies).to(device)
         optimiser, schedule = self.optimiser(network.parameters(), settings)
 
@@ -124,7 +129,7 @@ class Sectionwise:
             total = 0.0
             for number in torch.randperm(len(pieces), generator=generator).tolist():
                 piece = pieces[number]
-                loss = self.loss(network.network, network.pixels(piece.images), piece, known[number], varies, generator)
+                loss = self.loss(network.network, network.shown(piece.images), piece, known[number], varies, generator)
                 optimiser.zero_grad(set_to_none=True)
                 loss.backward()
                 optimiser.step()
@@ -150,9 +155,7 @@ class Sectionwise:
 
     def load(self, folder: Any) -> Fitted:
         """A fitted method from the folder that it was saved in."""
-        return Fitted.load(
-            folder, lambda said, genes: Normalised(self.build(said, genes), torch.zeros(3), torch.ones(3)), self._answer
-        )
+        return Fitted.load(folder, lambda said, genes: empty(self.build(said, genes), said), self._answer)
 
     def _answer(self, network: nn.Module, sample: Sample, settings: Settings) -> NDArray[np.float32]:
         device = next(network.parameters()).device
@@ -164,7 +167,7 @@ class Sectionwise:
         found: list[NDArray[np.float32]] = []
         with torch.inference_mode():
             for piece in pieces:
-                answer = self.predict(network.network, network.pixels(piece.images), piece)
+                answer = self.predict(network.network, network.shown(piece.images), piece)
                 found.append(answer.float().cpu().numpy())
         out = np.empty((count, found[0].shape[1]), np.float32)
         out[np.concatenate([piece.rows for piece in pieces])] = np.concatenate(found)
@@ -172,7 +175,7 @@ class Sectionwise:
 
 
 def _pieces(sample: Sample, settings: Settings) -> Iterator[Piece]:
-    images = read_images(sample, settings["size_px"], settings["patch_um"])
+    images = _shown(sample, settings)
     steps = steps_of(sample.positions_px)
     published, places = settings["behaviour"] == PUBLISHED, settings["places"]
     if published and steps.max(initial=0) > places - 0.5:
@@ -185,14 +188,21 @@ def _pieces(sample: Sample, settings: Settings) -> Iterator[Piece]:
     count = math.ceil(len(order) / settings["spots_at_once"])
     for part in np.array_split(order, count):
         rows = np.sort(part).astype(np.int64)
-        own = torch.from_numpy(images[rows]).permute(0, 3, 2, 1).contiguous()
         grid = places_of(steps, places)[rows]
         if settings["reach"] is None:
             neighbours = np.zeros((0, 0), np.float32)
         else:
             reach = settings["reach"] or None
             neighbours = neighbour_matrix(grid if published else steps[rows], reach=reach, self_loops=not published)
-        yield Piece(rows, own, torch.from_numpy(grid), torch.from_numpy(neighbours))
+        yield Piece(rows, images[torch.from_numpy(rows)], torch.from_numpy(grid), torch.from_numpy(neighbours))
+
+
+def _shown(sample: Sample, settings: Settings) -> torch.Tensor:
+    """As `Piece.images`, of all spots."""
+    if is_embedded(settings):
+        return vectors_of(sample)
+    images = read_images(sample, settings["size_px"], settings["patch_um"])
+    return torch.from_numpy(images).permute(0, 3, 2, 1).contiguous()
 
 
 def _input(how: str, pieces: Sequence[Piece]) -> tuple[torch.Tensor, torch.Tensor]:

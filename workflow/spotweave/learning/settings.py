@@ -36,6 +36,17 @@ COLUMNS: dict[str, dict[str, Any]] = {
         "pattern": "^[1-9][0-9]{1,3}(\\.[0-9]+)?$",
     },
 }
+# The column of those kinds that can do without a trunk of their own.
+ENCODER: dict[str, dict[str, Any]] = {
+    "encoder": {
+        "description": "A frozen encoder whose embeddings take the place of its own trunk; blank for its own",
+        "allowed": "a name of the table of encoders",
+        "type": "string",
+        "pattern": "^[a-z0-9][a-z0-9.-]{0,39}$",
+    },
+}
+# Cells that say how a trunk of its own is made or shown pictures.
+OF_ITS_TRUNK = ("patch_um", "trunk_weights", "feature_weights")
 REQUIRED = ("preset",)
 MENDED, PUBLISHED = "mended", "published"
 

@@ -21,7 +21,11 @@ A kind is a module with
         `section`, where what it says of a spot depends on the others that it is asked for: it is then asked for a
         section at once. `spot`, left out.
 
-The last five are literals: they are read before the first job, without importing the module. What the table knows of a
+    ENCODER: bool | str
+        Of a learned kind, whether a row may name an `encoder`, whose vectors of the spots (`Sample.embedded`) it then
+        takes in the place of a trunk of its own, without patches; else why not; false, left out.
+
+The last six are literals: they are read before the first job, without importing the module. What the table knows of a
 row (`COLUMNS`) is checked then, and only methods that need patches run again when patches change.
 
 What a kind is given to fit, and what it is asked for, is in `spotweave.spots`.
@@ -33,7 +37,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from spotweave.registry import Registry
-from spotweave.spots import CannotPredict, Job, Method, Pictures, Sample, Training, TrainingSample
+from spotweave.spots import CannotPredict, Job, Method, Pictures, Sample, Training, TrainingSample, Vectors
 
 __all__ = [
     "METHODS",
@@ -47,6 +51,7 @@ __all__ = [
     "Sample",
     "Training",
     "TrainingSample",
+    "Vectors",
     "load",
     "needs",
 ]
@@ -69,6 +74,11 @@ def load(kind: str) -> MethodModule:
     return module
 
 
-def needs(kind: str, what: str) -> bool:
-    """Whether a kind names, in its `NEEDS`, what a job must wait for; it is not imported."""
-    return what in METHODS.constant(kind, "NEEDS", ())
+def needs(row: Mapping[str, str], what: str) -> bool:
+    """Whether a method's kind names, in its `NEEDS`, what a job must wait for; it is not imported.
+
+    Over an encoder nothing needs patches: the encoder has seen them.
+    """
+    if row.get("encoder") and what == PATCHES:
+        return False
+    return what in METHODS.constant(row["kind"], "NEEDS", ())

@@ -4,7 +4,7 @@ No code of the model is published: it is made from the paper's figure and the si
 parameters. Trunk, autoencoder and genes are trained together, the reconstruction weighted by `rebuild` (0 as the
 benchmark of eleven methods has it, in which case the decoder is never trained). Its ImageNet weights cannot be had
 offline: the network starts from random ones. The epoch is chosen by held-out training spots; `behaviour` makes no
-difference.
+difference. Over an encoder its vectors are the features that the autoencoder narrows.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 NEEDS = ("patches",)
 LEARNED = True
+ENCODER = True
 PRESETS = {
     "published": {
         "size_px": 224, "layers": [3, 4, 6, 3], "width": 64, "code": 512, "hidden": 512, "dropout": 0.2, "rebuild": 0.0,
@@ -60,7 +61,9 @@ def _method() -> Patchwise:
     return Patchwise(
         "deep_pt",
         PRESETS,
-        build=lambda said, genes: DeepPT(genes, **{name: said[name] for name in sizes}),
+        build=lambda said, genes: DeepPT(
+            genes, **{name: said[name] for name in sizes}, vector_dim=said.get("vector_dim")
+        ),
         loss=torch.nn.functional.mse_loss,
         optimiser=lambda parameters, said: torch.optim.Adam(parameters, lr=said["rate"]),
         penalty=lambda network, said: said["rebuild"] * network.reconstruction if said["rebuild"] else None,

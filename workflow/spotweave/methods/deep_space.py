@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 NEEDS = ("patches",)
 LEARNED = True
+ENCODER = "its network is VGG-16 with another last layer, and without that trunk nothing of its own is left"
 PRESETS = {
     "published": {
         "size_px": 224,

@@ -8,6 +8,8 @@ Mended against the original, and back again with `behaviour` published: its brid
 are normalised by constants of its data, features are not scaled, and its search sees as many spots of a sample as the
 spot's own sample has, and stops at a smaller one. Always otherwise: the epoch is chosen by held-out training spots and
 never by test spots, genes are the task's, and the scale is the protocol's.
+
+Over an encoder its vectors are the features that find exemplars, and each is also the one token of its spot.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 NEEDS = ("patches",)
 LEARNED = True
 SEES = "section"
+ENCODER = True
 COLUMNS = {
     "trunk_weights": {
         "description": "Weights of the frozen network that finds exemplars, by timm's names; blank for random ones",
@@ -118,7 +121,9 @@ def _say(guided: Guided, seen: Seen, settings: Mapping[str, Any]) -> torch.Tenso
     for rows in torch.arange(len(seen.images)).split(PREDICTED_AT_ONCE):
         one = seen.at(rows)
         near = guided.features[one.near], guided.expression[one.near]
-        parts.append(guided.network(guided.pixels(one.images), one.features[:, None], *near))
+        feature = one.features[:, None]
+        shown = feature if "encoder" in settings else guided.pixels(one.images)
+        parts.append(guided.network(shown, feature, *near))
     return torch.cat(parts)
 
 
@@ -135,6 +140,7 @@ def _method(presets: Mapping[str, Mapping[str, Any]]) -> GuidedMethod:
             token_px=said["token_px"],
             **{name: said[name] for name in (*sizes, "feature_dim", "projector_layers")},
             published_grid=said["behaviour"] == "published",
+            vector_dim=said.get("vector_dim"),
         )
 
     return GuidedMethod("egnv1", presets, "l2", build, _say, _batches, rate_at, PIXELS)

@@ -9,6 +9,8 @@ exemplars (and more genes than hidden channels cannot run), it joins spots on sq
 features are not scaled, and its search sees as many spots of a sample as the spot's own sample has, and stops at a
 smaller one. Always otherwise: the epoch is chosen by held-out training spots and never by test spots, genes are the
 task's, and the scale is the protocol's. What it says of a spot depends on the spots that are asked for with it.
+
+Over an encoder its vectors are the features of spots and exemplars.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 NEEDS = ("patches",)
 LEARNED = True
 SEES = "section"
+ENCODER = True
 COLUMNS = {
     "trunk_weights": {
         "description": "Weights of the frozen network that finds exemplars, by timm's names; blank for random ones",

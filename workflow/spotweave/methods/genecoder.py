@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 NEEDS = ("patches",)
 LEARNED = True
+ENCODER = "its code is linear in pixels, which have no trunk to be replaced"
 PRESETS = {
     "published": {"size_px": 224, "components": 500, "epochs": 20, "tolerance": 5.0, "standardise": False},
     "reduced": {"size_px": 32, "components": 50, "epochs": 20, "tolerance": 5.0, "standardise": True},

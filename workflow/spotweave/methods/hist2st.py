@@ -5,6 +5,9 @@ Mended against the original: a spot hears itself in the graph; one without neigh
 turns the whole section into NaN; pixels are normalised; the epoch is chosen by held-out training spots, not by test
 sections; places beyond its 64 columns and rows are made to fit. All but the choice of the epoch are back with
 `behaviour` published.
+
+Over an encoder a spot's token is a linear map of its vector, in the place of the convolutions; as a vector cannot be
+turned, there are no turned copies to agree with.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 NEEDS = ("patches",)
 LEARNED = True
 SEES = "section"
+ENCODER = True
 # `published`: 229,154,567 parameters with 785 genes.
 PRESETS = {
     "published": {
@@ -104,6 +108,7 @@ def _method() -> Sectionwise:
                 places=said["places"],
                 dropout=said["dropout"],
                 guarded=said["behaviour"] != PUBLISHED,
+                vector_dim=said.get("vector_dim"),
             ),
             said,
         ),

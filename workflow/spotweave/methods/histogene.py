@@ -2,7 +2,7 @@
 
 Mended against the original: pixels are normalised, not 0 to 255; the epoch is chosen by held-out training spots (the
 original keeps the last); places beyond its 64 columns and rows are made to fit, where the original fails. The first and
-the last are back with `behaviour` published.
+the last are back with `behaviour` published. Over an encoder a spot's token is made of its vector, not of its pixels.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 NEEDS = ("patches",)
 LEARNED = True
 SEES = "section"
+ENCODER = True
 # `published`: 222,253,841 parameters with 785 genes.
 PRESETS = {
     "published": {
@@ -55,7 +56,8 @@ def _method() -> Sectionwise:
 
     def predict(network: Any, pixels: torch.Tensor, piece: Any) -> torch.Tensor:
         # The network's patches have x as their first axis; `flattened` takes pictures, whose first is y.
-        return network(flattened(pixels.transpose(2, 3))[None], piece.grid[None])[0]
+        rows = pixels if pixels.ndim == 2 else flattened(pixels.transpose(2, 3))
+        return network(rows[None], piece.grid[None])[0]
 
     def loss(network: Any, pixels: torch.Tensor, piece: Any, known: Any, varies: Any, generator: Any) -> torch.Tensor:
         return ((predict(network, pixels, piece) - known.targets)[:, varies] ** 2).mean()
@@ -65,7 +67,7 @@ def _method() -> Sectionwise:
         PRESETS,
         build=lambda said, genes: HisToGene(
             genes,
-            pixels=3 * said["size_px"] ** 2,
+            pixels=said.get("vector_dim", 3 * said["size_px"] ** 2),
             dim=said["dim"],
             layers=said["layers"],
             heads=said["heads"],

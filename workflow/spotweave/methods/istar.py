@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 NEEDS = ("patches",)
 LEARNED = True
+ENCODER = "it says of every square of a patch what it says, and an encoder gives a spot one vector"
 COLUMNS = {
     "feature_weights": {
         "description": "Weights of HIPT's 256 px transformer (vit256_small_dino), for tokens; blank for random ones",

@@ -4,13 +4,15 @@ Mended against the original: the epoch is chosen by held-out training spots and 
 protocol's, not chosen with test patients; batches are of equal size, as its loss is summed over a batch. None of these
 changes what the network computes, so `behaviour` makes no difference here. Its ImageNet weights cannot be had offline:
 the network starts from random ones, and results say so.
+
+Over an encoder the last layer is all there is of it: linear in the vectors, begun at the training mean.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from spotweave.methods import Job, Training
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 NEEDS = ("patches",)
 LEARNED = True
+ENCODER = True
 # `published`: lr 1e-6 is of a loss that is summed over a batch of 32.
 PRESETS = {
     "published": {
@@ -51,14 +54,18 @@ def _method() -> Patchwise:
     import torch
 
     from spotweave.learning.patchwise import Patchwise
-    from spotweave.networks.st_net import st_net, start_from_mean, summed_squares
+    from spotweave.networks.st_net import over_vectors, st_net, start_from_mean, summed_squares
+
+    def build(said: Mapping[str, Any], genes: int) -> torch.nn.Module:
+        if "vector_dim" in said:
+            return over_vectors(genes, said["vector_dim"])
+        sizes = {name: said[name] for name in ("growth", "blocks", "first", "bottleneck")}
+        return st_net(genes, **sizes)
 
     return Patchwise(
         "st_net",
         PRESETS,
-        build=lambda said, genes: st_net(
-            genes, growth=said["growth"], blocks=said["blocks"], first=said["first"], bottleneck=said["bottleneck"]
-        ),
+        build=build,
         loss=summed_squares,
         optimiser=lambda parameters, said: torch.optim.SGD(parameters, lr=said["rate"], momentum=0.9),
         begin=start_from_mean,

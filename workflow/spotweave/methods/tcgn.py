@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 NEEDS = ("patches",)
 LEARNED = True
+ENCODER = "its graphs join squares within a patch, and an encoder gives a spot one vector"
 PRESETS = {
     "published": {
         "size_px": 224, "stem": 16, "dims": [52, 104, 208, 416], "depths": [3, 3, 12, 3], "heads": [1, 2, 4, 8],

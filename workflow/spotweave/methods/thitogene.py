@@ -5,6 +5,8 @@ Mended against the original: attention sums to 1 over the neighbours that a spot
 over the listeners, and a spot listens to itself too; `squash` keeps its gradient for long vectors; pixels are
 normalised; the epoch is chosen by held-out training spots; places beyond its 64 columns and rows are made to fit. All
 but the choice of the epoch and the pixels, which are the preset's, are back with `behaviour` published.
+
+Over an encoder the capsules that are routed are a linear map of a spot's vector, in the place of the convolutions.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 NEEDS = ("patches",)
 LEARNED = True
 SEES = "section"
+ENCODER = True
 # `published`: 63,586,712 parameters with 785 genes.
 PRESETS = {
     "published": {
@@ -75,6 +78,7 @@ def _method() -> Sectionwise:
             places=said["places"],
             dropout=said["dropout"],
             published=said["behaviour"] == PUBLISHED,
+            vector_dim=said.get("vector_dim"),
             **{name: said[name] for name in sizes},
         ),
         predict=predict,

@@ -34,6 +34,18 @@ class PrimaryCapsules(nn.Module):
         return squash(self.filter(maps).view(len(maps), -1, self.features), guarded=self.guarded)
 
 
+class VectorCapsules(nn.Module):
+    """Vectors (N, D) -> (N, width / features, features): a linear map of each, squashed."""
+
+    def __init__(self, dim: int, width: int, features: int) -> None:
+        super().__init__()
+        self.map = nn.Linear(dim, width)
+        self.features = features
+
+    def forward(self, vectors: torch.Tensor) -> torch.Tensor:
+        return squash(self.map(vectors).view(len(vectors), -1, self.features))
+
+
 class RoutedCapsules(nn.Module):
     """(N, I, F) -> (N, O, D): what each input capsule says of each output one, weighted by how far all agree.
 

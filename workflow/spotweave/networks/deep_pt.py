@@ -16,7 +16,7 @@ from torchvision.models.resnet import Bottleneck, ResNet  # noqa: E402  (the shi
 
 
 class DeepPT(nn.Module):
-    """(B, 3, H, W) normalised images -> (B, `genes`).
+    """(B, 3, H, W) normalised images, or (B, `vector_dim`) vectors, -> (B, `genes`).
 
     Parameters
     ----------
@@ -26,6 +26,8 @@ class DeepPT(nn.Module):
         Channels of a group in its first stage (64 in ResNet-50).
     code, hidden
         Width of the code and of the layer before the genes.
+    vector_dim
+        Length of the vectors of an encoder that take the ResNet's place; None for the ResNet.
 
     Attributes
     ----------
@@ -44,11 +46,16 @@ class DeepPT(nn.Module):
         code: int = 512,
         hidden: int = 512,
         dropout: float = 0.2,
+        vector_dim: int | None = None,
     ) -> None:
         super().__init__()
-        self.trunk = ResNet(Bottleneck, list(layers), width_per_group=width)
-        features = self.trunk.fc.in_features
-        self.trunk.fc = nn.Identity()
+        self.trunk: nn.Module = nn.Identity()
+        if vector_dim is None:
+            self.trunk = resnet = ResNet(Bottleneck, list(layers), width_per_group=width)
+            features = resnet.fc.in_features
+            resnet.fc = nn.Identity()
+        else:
+            features = vector_dim
         self.encoder, self.decoder = nn.Linear(features, code), nn.Linear(code, features)
         self.head = nn.Sequential(nn.Linear(code, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, genes))
 

@@ -142,6 +142,8 @@ class EgnV1(nn.Module):
         Residual MLPs after the projection of features.
     published_grid
         Take every patch for 8 x 8 tokens, as the original does; other sizes are then an error.
+    vector_dim
+        Length of an encoder's vector, which is then the one token of a spot; None for tokens of the patch.
 
     Raises
     ------
@@ -168,9 +170,10 @@ class EgnV1(nn.Module):
         feature_dim: int = 2048,
         projector_layers: int = 2,
         published_grid: bool = False,
+        vector_dim: int | None = None,
     ) -> None:
         super().__init__()
-        side, rest = divmod(image_px, token_px)
+        side, rest = divmod(image_px, token_px) if vector_dim is None else (1, 0)
         if rest or not side:
             raise ValueError(f"EGN: a patch of {image_px} px does not divide into tokens of {token_px} px")
         if published_grid and side != PUBLISHED_SIDE:
@@ -179,7 +182,7 @@ class EgnV1(nn.Module):
                 f" {PUBLISHED_SIDE} x {PUBLISHED_SIDE}; use {PUBLISHED_SIDE * token_px} px or the mended grid"
             )
         self.token_px = token_px
-        self.embed = nn.Linear(channels * token_px**2, dim)
+        self.embed = nn.Linear(channels * token_px**2 if vector_dim is None else vector_dim, dim)
         # One place more than there are tokens, as in the transformer it was made of; the last is not used.
         self.places = nn.Parameter(torch.randn(1, side**2 + 1, dim))
         self.projector = Projector(dim, feature_dim, n_genes, projector_layers)
@@ -197,7 +200,13 @@ class EgnV1(nn.Module):
         self.head = nn.Sequential(nn.LayerNorm(2 * dim), nn.Linear(2 * dim, n_outputs or n_genes))
 
     def tokens(self, images: Tensor) -> Tensor:
-        """(B, T, dim) of (B, channels, S, S): squares row by row, within one row, column, channel."""
+        """(B, T, dim) of (B, channels, S, S): squares row by row, within one row, column, channel.
+
+        Of (B, 1, vector_dim): each vector one token.
+        """
+        if images.ndim == 3:
+            vectors: Tensor = self.embed(images)
+            return vectors
         squares = images.unfold(2, self.token_px, self.token_px).unfold(3, self.token_px, self.token_px)
         out: Tensor = self.embed(squares.permute(0, 2, 3, 4, 5, 1).flatten(3).flatten(1, 2))
         return out
@@ -210,7 +219,7 @@ class EgnV1(nn.Module):
         Parameters
         ----------
         images
-            (B, channels, S, S) normalised.
+            (B, channels, S, S) normalised; or vectors (B, 1, vector_dim).
         feature
             (B, 1, F) of the spot itself.
         exemplar_features, exemplar_expression

@@ -70,7 +70,7 @@ class MeanOfNeighbours(nn.Module):
 
 
 class Hist2ST(nn.Module):
-    """Patches (N, 3, side, side), places (N, 2) and neighbours (N, N) of a section -> `Said`.
+    """Patches (N, 3, side, side) or vectors (N, D), places (N, 2) and neighbours (N, N) of a section -> `Said`.
 
     Parameters
     ----------
@@ -82,6 +82,8 @@ class Hist2ST(nn.Module):
         How many there are of each kind.
     guarded
         As `MeanOfNeighbours`; false for the published behaviour.
+    vector_dim
+        Length of the vectors of an encoder that take the place of the convolutions; None for patches.
     """
 
     def __init__(
@@ -99,12 +101,17 @@ class Hist2ST(nn.Module):
         places: int = 64,
         dropout: float = 0.2,
         guarded: bool = True,
+        vector_dim: int | None = None,
     ) -> None:
         super().__init__()
         dim = (side // patch) ** 2 * channels // 8
-        self.embed = nn.Conv2d(3, channels, patch, patch)
-        self.mixers = nn.Sequential(*(ConvMixer(channels, kernel) for _ in range(mixers)))
-        self.narrow = nn.Conv2d(channels, channels // 8, 1)
+        self.embed: nn.Module
+        if vector_dim is None:
+            self.embed = nn.Conv2d(3, channels, patch, patch)
+            self.mixers = nn.Sequential(*(ConvMixer(channels, kernel) for _ in range(mixers)))
+            self.narrow: nn.Module = nn.Conv2d(channels, channels // 8, 1)
+        else:
+            self.embed, self.mixers, self.narrow = nn.Linear(vector_dim, dim), nn.Sequential(), nn.Identity()
         self.place = PlaceEmbedding(places, dim)
         self.dropout = nn.Dropout(dropout)
         self.blocks = nn.ModuleList(Block(dim, heads, HEAD_DIM, dim, dropout) for _ in range(blocks))

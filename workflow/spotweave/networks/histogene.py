@@ -20,7 +20,7 @@ class HisToGene(nn.Module):
     Parameters
     ----------
     pixels
-        Numbers of a flattened patch, 3 * side * side: x slowest, then y, then the channel.
+        Numbers of a flattened patch, 3 * side * side: x slowest, then y, then the channel; or of an encoder's vector.
     dim, layers, heads
         Width of a token, blocks, and heads of 64 features each.
     places

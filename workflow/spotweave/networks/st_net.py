@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 
 import torch
@@ -31,6 +32,11 @@ def st_net(
         `growth` the narrow convolution of a layer has; the defaults are DenseNet-121's.
     """
     return DenseNet(growth, tuple(blocks), first, bottleneck, num_classes=genes)
+
+
+def over_vectors(genes: int, dim: int) -> nn.Module:
+    """Its last layer alone: (B, dim) vectors of an encoder -> (B, genes)."""
+    return nn.Sequential(OrderedDict(classifier=nn.Linear(dim, genes)))
 
 
 def start_from_mean(network: nn.Module, targets: torch.Tensor) -> None:

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from spotweave.networks.attention import Block, published_blocks
-from spotweave.networks.capsules import PrimaryCapsules, RoutedCapsules
+from spotweave.networks.capsules import PrimaryCapsules, RoutedCapsules, VectorCapsules
 from spotweave.networks.dynamic_conv import DynamicConv
 from spotweave.networks.graph_attention import GraphAttention
 from spotweave.networks.places import PlaceEmbedding
@@ -24,7 +24,7 @@ FEATURES = 8
 
 
 class THItoGene(nn.Module):
-    """Patches (N, 3, side, side), places (N, 2) and neighbours (N, N) of a section -> (N, `genes`).
+    """Patches (N, 3, side, side) or vectors (N, D), places (N, 2), neighbours (N, N) of a section -> (N, `genes`).
 
     Parameters
     ----------
@@ -41,6 +41,8 @@ class THItoGene(nn.Module):
     published
         With the defects of the original: weights of attention sum to 1 over listeners, and `squash` has no gradient for
         long vectors.
+    vector_dim
+        Length of the vectors of an encoder that take the place of the convolutions; None for patches.
     """
 
     def __init__(
@@ -60,17 +62,23 @@ class THItoGene(nn.Module):
         places: int = 64,
         dropout: float = 0.2,
         published: bool = False,
+        vector_dim: int | None = None,
     ) -> None:
         super().__init__()
         dim, self.side = (capsules + 2) * width, side
-        self.stem = DynamicConv(3, STEM, KERNEL, KERNELS, HIDDEN)
         sizes = [STEM, *(channels for channels, _, _ in CONVOLUTIONS)]
-        self.convolutions = nn.ModuleList(
-            nn.Conv2d(before, after, kernel, stride)
-            for before, (after, kernel, stride) in zip(sizes, CONVOLUTIONS, strict=False)
-        )
-        self.norms = nn.ModuleList(nn.BatchNorm2d(after) for after, _, _ in CONVOLUTIONS)
-        self.primary = PrimaryCapsules(sizes[-1], _left(side), FEATURES, guarded=not published)
+        self.primary: nn.Module
+        if vector_dim is None:
+            self.stem = DynamicConv(3, STEM, KERNEL, KERNELS, HIDDEN)
+            self.convolutions = nn.ModuleList(
+                nn.Conv2d(before, after, kernel, stride)
+                for before, (after, kernel, stride) in zip(sizes, CONVOLUTIONS, strict=False)
+            )
+            self.norms = nn.ModuleList(nn.BatchNorm2d(after) for after, _, _ in CONVOLUTIONS)
+            self.primary = PrimaryCapsules(sizes[-1], _left(side), FEATURES, guarded=not published)
+        else:
+            self.primary = VectorCapsules(vector_dim, sizes[-1], FEATURES)
+        self.takes_vectors = vector_dim is not None
         self.routed = RoutedCapsules(sizes[-1] // FEATURES, FEATURES, capsules, width, guarded=not published)
         self.place = PlaceEmbedding(places, width)
         self.blocks = nn.ModuleList(Block(dim, heads, HEAD_DIM, feed, dropout) for _ in range(layers))
@@ -85,6 +93,16 @@ class THItoGene(nn.Module):
 
     def forward(self, patches: torch.Tensor, grid: torch.Tensor, neighbours: torch.Tensor) -> torch.Tensor:
         """Raises `ValueError` for patches of another size: its capsules look at whole maps."""
+        across, down = self.place(grid)
+        capsules = self.routed(self.primary(patches if self.takes_vectors else self._maps(patches)))
+        tokens = torch.cat([capsules, across[:, None], down[:, None]], dim=1).flatten(1)[None]
+        for block in self.blocks:
+            tokens = block(tokens)
+        spots = self.dropout(tokens[0])
+        heads = torch.cat([functional.elu(head(spots, neighbours)) for head in self.attention], dim=1)
+        return self.head(functional.elu(self.gathered(self.dropout(heads), neighbours)))
+
+    def _maps(self, patches: torch.Tensor) -> torch.Tensor:
         if patches.shape[2:] != (self.side, self.side):
             raise ValueError(
                 f"patches of {patches.shape[2]} x {patches.shape[3]} px, allowed: {self.side} x {self.side}"
@@ -92,14 +110,7 @@ class THItoGene(nn.Module):
         maps = functional.relu(self.stem(patches))
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
             maps = functional.relu(norm(convolution(maps)))
-        across, down = self.place(grid)
-        capsules = self.routed(self.primary(maps))
-        tokens = torch.cat([capsules, across[:, None], down[:, None]], dim=1).flatten(1)[None]
-        for block in self.blocks:
-            tokens = block(tokens)
-        spots = self.dropout(tokens[0])
-        heads = torch.cat([functional.elu(head(spots, neighbours)) for head in self.attention], dim=1)
-        return self.head(functional.elu(self.gathered(self.dropout(heads), neighbours)))
+        return maps
 
 
 def _left(side: int) -> int:

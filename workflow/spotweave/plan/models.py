@@ -23,11 +23,12 @@ def model_faults(
     config_source: str,
     encoders: Mapping[str, Row],
     recipes: Mapping[str, Row],
+    methods: Mapping[str, Row],
     rows_at: Mapping[tuple[str, str], str],
     said: Iterable[str],
     envs: Path,
 ) -> list[str]:
-    """What is wrong with encoders and recipes, a line each.
+    """What is wrong with encoders and recipes, and with patches for the encoders that are used, a line each.
 
     Parameters
     ----------
@@ -58,7 +59,8 @@ def model_faults(
     chosen = {name: recipes[name] for name in config["recipes"] if name in recipes and is_sound("recipes", name)}
     for name, row in chosen.items():
         found += recipe_faults(rows_at["recipes", name], name, row, encoders, config)
-    used = dict.fromkeys([*config["encoders"], *(row["base_encoder"] for row in chosen.values())])
+    under = (methods[name].get("encoder", "") for name in config["methods"] if name in methods)
+    used = dict.fromkeys([*config["encoders"], *(row["base_encoder"] for row in chosen.values()), *under])
     for name in used:
         if name in encoders and is_sound("encoders", name):
             size_px = config["patch"]["size_px"]
@@ -134,8 +136,31 @@ def _method_rules(kind: str) -> tuple[dict[str, Any], tuple[str, ...]]:
     """The columns of a kind of method, and those of them that may not be blank: all learned kinds share some."""
     columns, required = METHODS.constant(kind, "COLUMNS", {}), tuple(METHODS.constant(kind, "REQUIRED", ()))
     if METHODS.constant(kind, "LEARNED", False):
-        return {**settings.COLUMNS, **columns}, (*settings.REQUIRED, *required)
+        encoder = settings.ENCODER if METHODS.constant(kind, "ENCODER", False) is True else {}
+        return {**settings.COLUMNS, **encoder, **columns}, (*settings.REQUIRED, *required)
     return columns, required
+
+
+def _method_encoder_faults(where: str, row: Row, encoders: Mapping[str, Row] | None) -> list[str]:
+    """What is wrong with a method's `encoder` beside its own pattern, and with what cannot stand beside one."""
+    name, can = row.get("encoder"), METHODS.constant(row["kind"], "ENCODER", False)
+    if name is None:
+        return []
+    if can is not True:
+        why = f": {can}" if can else ""
+        return [f"{where}:encoder: is not for methods of the kind {row['kind']}{why}; allowed: empty"]
+    faults = []
+    if encoders is not None and name not in encoders:
+        faults.append(f"{where}:encoder: {name!r} is in no table, {nearest(name, encoders)}")
+    if row.get("behaviour") == settings.PUBLISHED:
+        faults.append(
+            f"{where}:behaviour: published, with a trunk of its own and not {name}, allowed: mended, or empty"
+        )
+    return faults + [
+        f"{where}:{column}: is of a trunk of its own, and {name} takes its place, allowed: empty"
+        for column in settings.OF_ITS_TRUNK
+        if column in row
+    ]
 
 
 def _together(kinds: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
@@ -167,9 +192,13 @@ def kind_faults(where: str, row: Row, others: Iterable[str]) -> list[str]:
 
 
 def method_faults(
-    rows: Mapping[str, Row], rows_at: Mapping[tuple[str, str], str], said: Iterable[str], envs: Path
+    rows: Mapping[str, Row],
+    encoders: Mapping[str, Row] | None,
+    rows_at: Mapping[tuple[str, str], str],
+    said: Iterable[str],
+    envs: Path,
 ) -> list[str]:
-    """What is wrong with the methods, a line each; parameters as in `model_faults`."""
+    """What is wrong with the methods, a line each; parameters as in `model_faults`, None for encoders not known."""
     said, columns = list(said), method_columns()
     found = []
     for name, row in rows.items():
@@ -181,13 +210,16 @@ def method_faults(
             own += (
                 [f"{where}:kind: {unknown}"]
                 if unknown
-                else _own_column_faults(
-                    where,
-                    row,
-                    *_method_rules(kind),
-                    columns,
-                    f"methods of the kind {kind}",
-                )
+                else [
+                    *_own_column_faults(
+                        where,
+                        row,
+                        *_method_rules(kind),
+                        [column for column in columns if column != "encoder"],
+                        f"methods of the kind {kind}",
+                    ),
+                    *_method_encoder_faults(where, row, encoders),
+                ]
             )
         found += own
     return found

@@ -139,11 +139,15 @@ class Tables:
             builders.add(self.base_row(encoder)["builder"])
         return sorted(builders)
 
-    def encoders_needed(self, encoders: Iterable[str], recipes: Iterable[str]) -> list[str]:
-        """Every encoder that may be asked for: the chosen ones, the recipes' own and those the recipes start from."""
+    def encoders_needed(
+        self, encoders: Iterable[str], recipes: Iterable[str], methods: Iterable[str] = ()
+    ) -> list[str]:
+        """Every encoder that may be asked for: the chosen ones, the recipes' own and those the recipes start from, and
+        those that methods are over."""
         recipes = list(recipes)
         bases = (self.recipes[recipe]["base_encoder"] for recipe in recipes)
-        return list(dict.fromkeys([*encoders, *recipes, *bases]))
+        under = (self.methods[method]["encoder"] for method in methods if "encoder" in self.methods[method])
+        return list(dict.fromkeys([*encoders, *recipes, *bases, *under]))
 
     def seen_by(self, encoder: str) -> list[str]:
         """Cohorts whose pictures the weights of an encoder, or of what its recipe starts from, were trained on."""
@@ -231,11 +235,11 @@ def load(config: Mapping[str, Any], root: Path, config_source: str = "config", f
     faults += [f"{config_source}:tissue.{key}: {fault}" for key, fault in tissue_faults(config["tissue"])]
     faults += environment_faults(f"{config_source}:tissue.env", config["tissue"]["env"], root / "envs")
     if not unread & {"encoders", "recipes"}:
-        faults += model_faults(config, config_source, encoders, recipes, rows_at, faults, root / "envs")
+        faults += model_faults(config, config_source, encoders, recipes, methods, rows_at, faults, root / "envs")
     faults += nuclei_faults(nuclei, rows_at, faults, root / "envs") + cellvit_faults(
         config["nuclei"], nuclei, config_source
     )
-    faults += method_faults(methods, rows_at, faults, root / "envs")
+    faults += method_faults(methods, None if "encoders" in unread else encoders, rows_at, faults, root / "envs")
     faults += pool_faults(config, config_source, samples, technologies)
     columns = parsed((schemas / "cohort.schema.yaml").read_text(encoding="utf-8"))["properties"]
     for name in config["tasks"]:
