@@ -229,9 +229,9 @@ PAGE = """# Fine-tuning on planted pairs
 Made by `make bench-finetuning`: mean (standard deviation) over {seeds} seeds, {epochs} epochs, {donors} simulated
 donors of {spots} spots, of which two are held out; all numbers are of these. Patches of {px} px lie in four kinds of
 tissue, which show in how coarse and how crowded dots are, beside stain and light of each donor and patch; twenty of
-{genes} genes tell kinds apart, beside each donor's own effects. *shuffled*: trained with the expression of other spots of
-the same sample, and asked for the true one. Recall is of the ten nearest of all held-out spots; ARI of k-means against
-kinds.
+{genes} genes tell kinds apart, beside each donor's own effects. *shuffled*: trained with the expression of other spots
+of the same sample, and asked for the true one. Recall is of the ten nearest of all held-out spots; ARI of k-means
+against kinds.
 
 {table}
 """

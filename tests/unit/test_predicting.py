@@ -18,6 +18,7 @@ from PIL import Image
 from project import ROOT
 from spotweave import methods
 from spotweave.benchmark.method_fitting import predict_fold
+from spotweave.benchmark.method_inputs import Inputs
 from spotweave.benchmark.splits import make_splits
 from spotweave.benchmark.targets import Chosen, Spots, Targets, write_targets
 from spotweave.errors import Refusal
@@ -98,7 +99,7 @@ class Study:
             pictures = {name: Pictures(self.folder / f"{name}.h5") for name in "abc"}
             asked_for = {**TINY[kind], "epochs": "2"}, "strict", self.fold, self.splits
             with Targets(self.folder / "targets.h5") as targets:
-                found = predict_fold(*asked_for, targets, pictures, Job.beside(model, 1, 1), model)
+                found = predict_fold(*asked_for, targets, Inputs(pictures), Job.beside(model, 1, 1), model)
             assert found.status == "predicted", found.reason
             self.fitted[kind] = model, found
         return self.fitted[kind]
@@ -288,6 +289,7 @@ def test_models_of_another_make_are_refused(study, linear, tmp_path):
             (lambda said: said.update(kind="oracle"), "kind 'oracle' is none of this version"),
             (lambda said: said["trained_on"].pop("patches"), "lacks trained_on: patches"),
             (lambda said: said.pop("genes"), "lacks genes"),
+            (lambda said: said["settings"].update(encoder="uni"), "it takes the embeddings of uni"),
             (lambda said: said["genes"].append("X"), "is not the network that model.json describes"),
         ]
     ):
@@ -354,4 +356,4 @@ def test_what_a_model_says_of_its_training_is_what_it_was_trained_on(study, line
     assert said["pixel_size_um"] == sizes
     assert said["array"]["lattice"] == "square"
     assert said["donors"] == ["A", "B"]
-    assert methods.needs("genecoder", "patches")
+    assert methods.needs({"kind": "genecoder"}, "patches")

@@ -82,21 +82,17 @@ class Fitted:
         """What a model's file says of its training, and what it takes to cut patches for it of another slide.
 
         `patches`: their side in px and um per px. `pixel_size_um`: of the finest and the coarsest slide. `array`:
-        `lattice` and `pitch_um` of the sample with most spots, None of a single spot.
+        `lattice` and `pitch_um` of the sample with most spots, None of a single spot. All three are None of a method
+        over an encoder, which is given no patches.
         """
         samples = [known.sample for known in training.samples]
-        sizes_um = [sample.pixel_size_um for sample in samples]
-        largest = max(range(len(samples)), key=lambda number: len(samples[number].spots))
-        found = lattice_of(samples[largest].positions_px)
         return {
             "row": dict(row),
             "scale": training.scale,
             "samples": [sample.name for sample in samples],
             "donors": sorted({sample.donor for sample in samples}),
             "spots": sum(len(sample.spots) for sample in samples),
-            "patches": {"size_px": samples[0].patch_px, "um_per_px": samples[0].patch_um_per_px},
-            "pixel_size_um": [min(sizes_um), max(sizes_um)],
-            "array": found and {"lattice": found[0], "pitch_um": found[1] * sizes_um[largest]},
+            **(dict.fromkeys(("patches", "pixel_size_um", "array")) if row.get("encoder") else _looked_at(samples)),
         }
 
     def save(self, folder: Path) -> None:
@@ -144,3 +140,14 @@ class Fitted:
         return cls(
             said["kind"], network, scaling, said["settings"], said["genes"], said["trained_on"], answer, said["details"]
         )
+
+
+def _looked_at(samples: Sequence[Sample]) -> dict[str, Any]:
+    sizes_um = [sample.pixel_size_um for sample in samples]
+    largest = max(range(len(samples)), key=lambda number: len(samples[number].spots))
+    found = lattice_of(samples[largest].positions_px)
+    return {
+        "patches": {"size_px": samples[0].patch_px, "um_per_px": samples[0].patch_um_per_px},
+        "pixel_size_um": [min(sizes_um), max(sizes_um)],
+        "array": found and {"lattice": found[0], "pitch_um": found[1] * sizes_um[largest]},
+    }

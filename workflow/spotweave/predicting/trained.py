@@ -127,4 +127,9 @@ def _described(folder: Path) -> dict[str, Any]:
         raise Refusal(
             f"{folder / MODEL} lacks {', '.join(lacking)}: it was written by another version; fit the method again"
         )
+    if said["settings"].get("encoder"):
+        raise Refusal(
+            f"{folder / MODEL}: it takes the embeddings of {said['settings']['encoder']}, and slides are predicted by"
+            " methods that look at patches themselves: take one whose row names no encoder"
+        )
     return said

@@ -92,6 +92,9 @@ def predict(slides: pd.DataFrame, model: Path, cut: Cut, scratch: Path) -> Predi
         Means over the tiles of a slide, then over the slides of a patient.
     """
     said = read_json(model / "model.json")
+    if said["settings"].get("encoder"):
+        encoder = said["settings"]["encoder"]
+        raise ValueError(f"{model}: it takes the embeddings of {encoder}; name a model that looks at patches itself")
     method: Method = methods.load(said["kind"]).load(model)  # type: ignore[attr-defined]  # learned kinds have it
     made_by = key_of(said, file_hash(model / "network.safetensors"), asdict(cut))
     done = [
