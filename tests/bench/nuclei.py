@@ -331,9 +331,9 @@ is not reached.
 The second choice would look further than a tile's margin, and is left out for that. Levels spaced towards the dark, a smaller
 opening and summits smoothed less gained less than .003 on random looks, or lost.
 
-What was kept gains on every simulated slide but one, where nothing changes. On real patches the difference, paired, is -.003 (95 % -.012 to
-.007) on glioblastoma and .003 (-.005 to .010) on lower grade; on serous carcinoma it is a loss, -.014 (-.021 to -.000; at
-.36 um/px it gains .002), of .006 by the smoothing and .008 by `BESIDE`."""
+What was kept gains on every simulated slide but one, where nothing changes. On real patches the difference, paired, is -.003
+(95 % -.012 to .007) on glioblastoma and .003 (-.005 to .010) on lower grade; on serous carcinoma it is a loss, -.014 (-.021
+to -.000; at .36 um/px it gains .002), of .006 by the smoothing and .008 by `BESIDE`."""
 SECTIONS = """## her2st
 Sections with pictures of full resolution, spots of 100 um; Spearman's correlation of nuclei per spot with total
 counts per spot."""
