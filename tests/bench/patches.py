@@ -133,11 +133,10 @@ def one_pass(slide: Path, grids: list[patches.PatchGrid], folder: Path, *, pictu
         for number, grid in enumerate(grids)
     ]
     cutter = patches.Cutter(opened, grids if pictures else grids[:1])
-    for row in cutter.order():
-        cut = cutter.cut(row)
-        for writer, patch in zip(writers, cut, strict=False):
-            writer.put(row, patch)
-        if quality:
+    for row, numbers, cut in cutter.passes():
+        for number, patch in zip(numbers, cut, strict=True):
+            writers[number].put(row, patch)
+        if quality and numbers[0] == 0:
             focus(cut[0], HEST.pixel_size_um)
     for writer in writers:
         writer.file.close()

@@ -114,13 +114,13 @@ def _cut(
     count = len(padded)
     sharp, shown = np.zeros(count), {}
     on_sheet = shown_on_sheet(count)
-    for row in tqdm(cutter.order(), desc="patches", disable=None):
-        cut = cutter.cut(row)
-        for writer, patch in zip(writers, cut, strict=False):
-            writer.put(row, patch)
-        sharp[row] = focus(_on_slide(cut[0], grids[0], row, pyramid), grids[0].target_pixel_size_um)
-        if row in on_sheet:
-            shown[row] = cut[0].copy(), bool(padded[row])
+    for row, numbers, cut in tqdm(cutter.passes(), desc="patches", total=count * len(cutter.levels), disable=None):
+        for number, patch in zip(numbers, cut, strict=True):
+            writers[number].put(row, patch)
+        if numbers[0] == 0:
+            sharp[row] = focus(_on_slide(cut[0], grids[0], row, pyramid), grids[0].target_pixel_size_um)
+            if row in on_sheet:
+                shown[row] = cut[0].copy(), bool(padded[row])
     return sharp, [shown[row] for row in on_sheet]
 
 

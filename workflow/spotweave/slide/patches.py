@@ -78,15 +78,15 @@ class Cutter:
         self.finest = min(squares, key=lambda square: (square.level, -square.side))
         self.levels = {
             level: [
-                (square, resampler)
-                for square, resampler in zip(squares, resamplers, strict=True)
+                (number, square, resampler)
+                for number, (square, resampler) in enumerate(zip(squares, resamplers, strict=True))
                 if square.level == level
             ]
             for level in sorted({square.level for square in squares})
         }
         self.row_px = pyramid.levels[self.finest.level].tile_px[1]
         for level, of_level in self.levels.items():
-            side_px = max(math.ceil(one.side) + 2 * one.margin + 1 for one, _ in of_level)
+            side_px = max(math.ceil(one.side) + 2 * one.margin + 1 for _, one, _ in of_level)
             # Between two rows of the finest level's tiles, blocks of other levels move by what lies between them.
             moved_px = self.row_px * self.finest.factor / pyramid.downsamples[level]
             pyramid.keep(level, side_px, side_px + math.ceil(moved_px if level != self.finest.level else 0))
@@ -102,15 +102,34 @@ class Cutter:
 
     def cut(self, row: int) -> list[Pixels]:
         """The patches around one centre, (size, size, 3) uint8, in the order of the grids; the next cut reuses them."""
-        x_px, y_px = self.centres_px[row].tolist()
-        for level, of_level in self.levels.items():
-            places = [square.place(x_px, y_px) for square, _ in of_level]
-            left, top = min(place[2] for place in places), min(place[3] for place in places)
-            right, bottom = max(place[4] for place in places), max(place[5] for place in places)
-            block = self.pyramid.view(level, left, top, right - left, bottom - top)
-            for (_, resampler), (x, y, x0, y0, x1, y1) in zip(of_level, places, strict=True):
-                resampler(block[y0 - top : y1 - top, x0 - left : x1 - left], x - x0, y - y0)
+        for level in self.levels:
+            self._cut_from(level, row)
         return self.found
+
+    def passes(self) -> Iterator[tuple[int, list[int], list[Pixels]]]:
+        """Every row of `order`, once a level: the row, which grids come from this level, and their patches (see `cut`).
+
+        One level after the other: where they take turns at every row, each pushes the other's tiles, blocks and filters
+        out of the processor's memory, and three sizes cost a tenth more.
+        """
+        order = self.order().tolist()
+        for level, of_level in self.levels.items():
+            numbers = [number for number, _, _ in of_level]
+            found = [self.found[number] for number in numbers]
+            for row in order:
+                self._cut_from(level, row)
+                yield row, numbers, found
+
+    def _cut_from(self, level: int, row: int) -> None:
+        """Fill the patches around one centre that come from a level."""
+        x_px, y_px = self.centres_px[row].tolist()
+        of_level = self.levels[level]
+        places = [square.place(x_px, y_px) for _, square, _ in of_level]
+        left, top = min(place[2] for place in places), min(place[3] for place in places)
+        right, bottom = max(place[4] for place in places), max(place[5] for place in places)
+        block = self.pyramid.view(level, left, top, right - left, bottom - top)
+        for (_, _, resampler), (x, y, x0, y0, x1, y1) in zip(of_level, places, strict=True):
+            resampler(block[y0 - top : y1 - top, x0 - left : x1 - left], x - x0, y - y0)
 
 
 def cut(pyramid: Pyramid, grid: PatchGrid) -> Iterator[Pixels]:
