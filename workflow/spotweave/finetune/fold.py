@@ -16,9 +16,11 @@ from torch import nn
 
 from spotweave.finetune import Job, Sample, pick_fold, training_samples
 from spotweave.finetune.contrast import rankme, recall_at_1
+from spotweave.finetune.history import write_history
 from spotweave.finetune.objective import Objective
 from spotweave.finetune.pairs import Pairs, Shrink
 from spotweave.finetune.processes import ALONE, Processes, run
+from spotweave.finetune.recipe import typed
 from spotweave.finetune.rows import PREFIX
 from spotweave.finetune.schedule import Schedule
 from spotweave.finetune.training import Course, all_pairs, check_pairs, embed_all, measure_batch_statistics, train
@@ -133,6 +135,21 @@ def train_fold(
         if job.scratch is not None:
             shutil.rmtree(job.scratch, ignore_errors=True)
     return {**history, "pairs": len(pairs.images), "empty_spots": pairs.empty_spots, "genes": len(pairs.genes)}
+
+
+def train_row(
+    kind: type[Any],
+    splits: Mapping[str, Any],
+    fold: int,
+    samples: Sequence[Sample],
+    row: Mapping[str, str],
+    base: EncoderSpec,
+    job: Job,
+) -> dict[str, Any]:
+    """Train one fold of a recipe's row by its kind, weights and history written; what the record says it measured."""
+    found = train_fold(splits, fold, samples, typed(kind, row), base, job)
+    write_history(job.history, found)
+    return {**found, "loss": found["loss"][-1]}
 
 
 def train_here(

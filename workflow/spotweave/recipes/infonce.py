@@ -67,10 +67,7 @@ REQUIRED = (
     "unfrozen",
 )
 
-
-def check(row: Mapping[str, str], base: Mapping[str, str]) -> list[tuple[str, str]]:
-    """A network can be trained, and at sizes it takes."""
-    return columns.base_faults(row, base)
+check = columns.base_faults
 
 
 def train(
@@ -82,11 +79,7 @@ def train(
     job: Job,
 ) -> dict[str, Any]:
     """Train one fold; see `spotweave.recipes`."""
-    from spotweave.finetune.fold import train_fold
-    from spotweave.finetune.history import write_history
+    from spotweave.finetune.fold import train_row
     from spotweave.finetune.kinds.infonce import InfoNce
-    from spotweave.finetune.recipe import typed
 
-    found = train_fold(splits, fold, samples, typed(InfoNce, row), base, job)
-    write_history(job.history, found)
-    return {**found, "loss": found["loss"][-1]}
+    return train_row(InfoNce, splits, fold, samples, row, base, job)

@@ -117,11 +117,7 @@ def train(
     job: Job,
 ) -> dict[str, Any]:
     """Train one fold; see `spotweave.recipes`."""
-    from spotweave.finetune.fold import train_fold
-    from spotweave.finetune.history import write_history
+    from spotweave.finetune.fold import train_row
     from spotweave.finetune.kinds.stalign import StAlignKind
-    from spotweave.finetune.recipe import typed
 
-    found = train_fold(splits, fold, samples, typed(StAlignKind, row), base, job)
-    write_history(job.history, found)
-    return {**found, "loss": found["loss"][-1]}
+    return train_row(StAlignKind, splits, fold, samples, row, base, job)
