@@ -269,6 +269,8 @@ def case(builder, folder):
     """The smallest row of the table that needs no weights: a new builder's row is its case."""
     if builder == "finetuned":
         return EncoderSpec("r", builder, 8, 16, weights="file", source=write_fold(folder / "fold0.safetensors").name)
+    if builder == "tower_file":
+        return EncoderSpec("t", builder, 8, 16, weights="file", source=write_fold(folder / "shared.safetensors").name)
     rows = [row for row in ROWS.values() if row["builder"] == builder and row["weights"] in ("none", "random")]
     assert rows, f"no row of the table without weights to fetch shows the builder {builder}"
     return EncoderSpec.from_row(min(rows, key=lambda row: int(row["dim"])))

@@ -23,6 +23,8 @@ NAMES = READERS | {row["technology"] for row in ROWS}
 # Before placing a sample's technology says how its files are found, read and placed; simulators write such files.
 BEFORE = {"sources", "intake", "readers", "onboard", "simulate", "placing", "pooling", "register"}
 BEFORE |= {"visium", "visium_hd", "xenium"}
+# A layout of others, whose folders are called after technologies.
+BEFORE |= {"stimage"}
 # Holds the words of a row against each other and against what was measured; its technology is one of them.
 OF_WORDS = {LIBRARY / "dataset/contradictions.py"}
 
