@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spotweave.benchmark.embeddings import read_embeddings
+from spotweave.benchmark.plain_table import as_csv
 from spotweave.errors import Refusal
 from spotweave.io import is_refused, read_json, write_text
 from spotweave.robustness import margins
@@ -24,7 +22,6 @@ COLUMNS = (
     *("encoder", "patches", "samples", "labels", "centres", "k", "robustness_index", "support", "knn_accuracy"),
     *("croma_index", "mari", "croma", "croma_tail", "note"),
 )
-DECIMALS = 6
 CANDIDATES = (5, 11, 21, 31, 51)
 NO_FOLD = -1  # encoders that were trained fold by fold have other embeddings in each, and no index
 
@@ -55,7 +52,7 @@ def measure(results: Path, asked: Asked, out: Path | None = None) -> str:
     known = of_table(asked.table) if asked.table else of_metadata({k: read_json(v) for k, v in metadata.items()})
     out = out or results / "benchmark" / "robustness.csv"
     table = [_row(encoder, samples, sorted(metadata), known, asked) for encoder in asked.encoders]
-    write_text(out, as_csv(table))
+    write_text(out, as_csv(COLUMNS, table))
     return f"{out}: {len(table)} rows"
 
 
@@ -102,18 +99,3 @@ def _drawn(rows: Sequence[int], asked: Asked, number: int) -> NDArray[np.int64]:
     if len(rows) <= asked.per_sample:
         return np.asarray(rows, dtype=np.int64)
     return np.sort(np.random.default_rng([asked.seed, number]).choice(rows, asked.per_sample, replace=False))
-
-
-def as_csv(table: Sequence[dict[str, Any]]) -> str:
-    """Rows of `COLUMNS`; numbers to six decimals, empty where there is none."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows([_cell(row.get(column, "")) for column in COLUMNS] for row in table)
-    return text.getvalue()
-
-
-def _cell(value: Any) -> str:
-    if not isinstance(value, float):
-        return str(value)
-    return "" if math.isnan(value) else str(round(value, DECIMALS) + 0.0)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,12 +12,13 @@ from tqdm import tqdm
 
 from spotweave import protocols
 from spotweave.benchmark.fitting import Cell
+from spotweave.benchmark.plain_table import as_csv
 from spotweave.embeddings.sample import embed_sample
 from spotweave.errors import Refusal
 from spotweave.folds import samples_of, shared_samples
 from spotweave.io import read_json, write_text
 from spotweave.sensitivity.changes import ALL, Change, with_pools
-from spotweave.sensitivity.measure import COLUMNS, DECIMALS, Task, Tried, rows
+from spotweave.sensitivity.measure import COLUMNS, Task, Tried, rows
 from spotweave.sensitivity.store import Stored, read_stored, recut
 
 
@@ -86,7 +84,7 @@ def measure(results: Path, task: str, asked: Asked, out: Path | None = None) -> 
                 for probe in asked.probes:
                     cell = Cell(protocol, encoder, probe, asked.seed)
                     table += rows(job, cell, benchmark / protocol / "targets.h5", tried, embeddings)
-    write_text(out, as_csv(table))
+    write_text(out, as_csv(COLUMNS, table))
     return f"{out}: {len(table)} rows"
 
 
@@ -122,18 +120,3 @@ def _embedded(
             )
             found[change][name] = path
     return found
-
-
-def as_csv(table: Sequence[Mapping[str, Any]]) -> str:
-    """Rows of `COLUMNS`; numbers to six decimals, empty where there is none."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows([_cell(row.get(column, "")) for column in COLUMNS] for row in table)
-    return text.getvalue()
-
-
-def _cell(value: Any) -> str:
-    if not isinstance(value, float):
-        return str(value)
-    return "" if math.isnan(value) else str(round(value, DECIMALS) + 0.0)

@@ -30,7 +30,6 @@ COLUMNS = (
     *("task", "protocol", "predictor", "change", "by", "reach", "score"),
     *("value", "difference", "difference_low", "difference_high", "note"),
 )
-DECIMALS = 6
 
 # What is fitted: a change and the samples that it reaches.
 Tried = tuple[Change, str]
