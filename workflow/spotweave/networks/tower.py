@@ -104,11 +104,6 @@ def tower_spec(base: EncoderSpec, input_px: int) -> EncoderSpec:
     return replace(base, input_px=input_px, resize=resize)
 
 
-def unfilled_tower(header: Mapping[str, Any]) -> nn.Module:
-    """The network of a header, for its state to be loaded into."""
-    return _unfilled_tower(header, tower_spec(EncoderSpec.from_dict(header["base"]), header["input_px"]))
-
-
 def read_tower(path: Path, device: str = "auto") -> TorchEncoder:
     """The encoder of one fold from its file; all of it, the dimension too, is in there.
 
@@ -119,12 +114,14 @@ def read_tower(path: Path, device: str = "auto") -> TorchEncoder:
     """
     header = read_header(path)
     base = tower_spec(EncoderSpec.from_dict(header["base"]), header["input_px"])
-    tower = _unfilled_tower(header, base)
+    tower = unfilled_tower(header)
     tower.load_state_dict(state_of(path), strict=True)
     return TorchEncoder(tower, replace(base, dim=header["embedding_dim"]), device)
 
 
-def _unfilled_tower(header: Mapping[str, Any], base: EncoderSpec) -> nn.Module:
+def unfilled_tower(header: Mapping[str, Any]) -> nn.Module:
+    """The network of a header, for its state to be loaded into."""
+    base = tower_spec(EncoderSpec.from_dict(header["base"]), header["input_px"])
     if header.get("network") == "stalign":
         from spotweave.networks.stalign_pictures import stalign_pictures
 

@@ -14,14 +14,14 @@ from torch import nn
 
 from spotweave.finetune import Sample
 from spotweave.finetune.batches import ANY
+from spotweave.finetune.kinds.parts import image_tower, trainable, warm_cosine
 from spotweave.finetune.objective import Objective, decayed
 from spotweave.finetune.pairs import Pairs, Shrink, read_pairs
 from spotweave.finetune.schedule import Schedule
-from spotweave.finetune.towers import ExpressionTower, freeze, layered, moments
+from spotweave.finetune.towers import ExpressionTower, layered, moments
 from spotweave.finetune.training import Course
 from spotweave.finetune.two_towers import TwoTowers
 from spotweave.finetune.views import Pictures
-from spotweave.networks.bases import base_network
 from spotweave.networks.pooling import seeded
 from spotweave.networks.spec import EncoderSpec
 from spotweave.networks.tower import ImageTower, tower_spec
@@ -63,8 +63,7 @@ class InfoNce:
     def objective(
         self, pairs: Pairs, base: EncoderSpec, *, folder: Path | None, seed: int, device: torch.device
     ) -> TwoTowers:
-        network: Any = base_network(base, folder=folder, seed=seed)
-        freeze(network.model, self.unfrozen)
+        network = trainable(base, self.unfrozen, folder=folder, seed=seed)
         with seeded(seed):
             image = ImageTower(network, base.dim, self.embedding_dim)
             expression = ExpressionTower(*moments(pairs.expression), self.hidden, self.embedding_dim)
@@ -78,11 +77,10 @@ class InfoNce:
         return torch.optim.AdamW([*groups, *decayed(new, self.lr_expression, self.weight_decay)])
 
     def schedule(self, steps: int, groups: NDArray[np.int64]) -> Schedule:
-        return Schedule(steps, warmup_steps=steps * self.warmup_epochs // self.epochs)
+        return warm_cosine(steps, self.epochs, self.warmup_epochs)
 
     def leaves(self, objective: Objective) -> nn.Module:
-        tower: nn.Module = objective.get_submodule("image_tower")
-        return tower
+        return image_tower(objective)
 
     def expression_side(self, objective: Objective) -> nn.Module:
         return objective.get_submodule("expression_tower")

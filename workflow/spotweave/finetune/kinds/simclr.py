@@ -14,14 +14,14 @@ from torch import nn
 
 from spotweave.finetune import Sample
 from spotweave.finetune.batches import ANY
+from spotweave.finetune.kinds.parts import image_tower, trainable, warm_cosine
 from spotweave.finetune.losses.nt_xent import nt_xent
 from spotweave.finetune.objective import Embeddings, Objective, Seen, decayed
 from spotweave.finetune.pairs import Pairs, Shrink, read_pictures
 from spotweave.finetune.schedule import Schedule
-from spotweave.finetune.towers import freeze, layered
+from spotweave.finetune.towers import layered
 from spotweave.finetune.training import Course
 from spotweave.finetune.views import Pictures
-from spotweave.networks.bases import base_network
 from spotweave.networks.pooling import seeded
 from spotweave.networks.spec import EncoderSpec
 from spotweave.networks.tower import ImageTower, tower_spec
@@ -97,8 +97,7 @@ class SimClr:
     def objective(
         self, pairs: Pairs, base: EncoderSpec, *, folder: Path | None, seed: int, device: torch.device
     ) -> TwoViews:
-        network: Any = base_network(base, folder=folder, seed=seed)
-        freeze(network.model, self.unfrozen)
+        network = trainable(base, self.unfrozen, folder=folder, seed=seed)
         with seeded(seed):
             tower = ImageTower(network, base.dim, base.dim, projected=False)
             head = nn.Sequential(
@@ -114,11 +113,10 @@ class SimClr:
         return torch.optim.AdamW([*groups, *decayed(views.head.parameters(), self.lr_image, self.weight_decay)])
 
     def schedule(self, steps: int, groups: NDArray[np.int64]) -> Schedule:
-        return Schedule(steps, warmup_steps=steps * self.warmup_epochs // self.epochs)
+        return warm_cosine(steps, self.epochs, self.warmup_epochs)
 
     def leaves(self, objective: Objective) -> nn.Module:
-        tower: nn.Module = objective.get_submodule("image_tower")
-        return tower
+        return image_tower(objective)
 
     def expression_side(self, objective: Objective) -> None:
         return None

@@ -16,15 +16,15 @@ from torch import nn
 from spotweave.errors import Refusal
 from spotweave.finetune import Sample
 from spotweave.finetune.batches import ANY
+from spotweave.finetune.kinds.parts import trainable
 from spotweave.finetune.losses.stalign import Weights, stalign_losses
 from spotweave.finetune.niches import neighbours_of, niche_rows
 from spotweave.finetune.objective import Embeddings, Objective, Seen, decayed
 from spotweave.finetune.pairs import Pairs, Shrink, read_pairs
 from spotweave.finetune.schedule import Schedule
-from spotweave.finetune.towers import freeze, moments, principal
+from spotweave.finetune.towers import moments, principal
 from spotweave.finetune.training import Course
 from spotweave.finetune.views import Pictures, rows
-from spotweave.networks.bases import base_network
 from spotweave.networks.pooling import seeded
 from spotweave.networks.spec import EncoderSpec
 from spotweave.networks.stalign import Aligned, Sizes, Views
@@ -168,8 +168,7 @@ class StAlignKind:
     def objective(
         self, pairs: Pairs, base: EncoderSpec, *, folder: Path | None, seed: int, device: torch.device
     ) -> SpotsAndNiches:
-        niche: Any = base_network(base, folder=folder, seed=seed)
-        freeze(niche.model, self.unfrozen)
+        niche = trainable(base, self.unfrozen, folder=folder, seed=seed)
         said = self.header(base, len(pairs.genes))["stalign"]
         with seeded(seed):
             network = stalign_pictures(said, niche)

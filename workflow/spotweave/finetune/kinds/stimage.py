@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 from torch import nn
 
 from spotweave.finetune import Sample
+from spotweave.finetune.kinds.parts import image_tower, trainable
 from spotweave.finetune.losses.clip import START_TEMPERATURE
 from spotweave.finetune.objective import Objective
 from spotweave.finetune.pairs import RANK, Pairs, Shrink, Tables, read_described
 from spotweave.finetune.ranked_genes import most_variable_by_rank, overlap
 from spotweave.finetune.schedule import Schedule
-from spotweave.finetune.towers import freeze, linear_expression
+from spotweave.finetune.towers import linear_expression
 from spotweave.finetune.training import Course
 from spotweave.finetune.two_towers import TwoTowers
 from spotweave.finetune.views import Pictures
-from spotweave.networks.bases import base_network
 from spotweave.networks.pooling import seeded
 from spotweave.networks.spec import EncoderSpec
 from spotweave.networks.tower import ImageTower, tower_spec
@@ -64,8 +64,7 @@ class Stimage:
     def objective(
         self, pairs: Pairs, base: EncoderSpec, *, folder: Path | None, seed: int, device: torch.device
     ) -> TwoTowers:
-        network: Any = base_network(base, folder=folder, seed=seed)
-        freeze(network.model, self.unfrozen)
+        network = trainable(base, self.unfrozen, folder=folder, seed=seed)
         with seeded(seed):
             image = ImageTower(network, base.dim, self.embedding_dim)
             expression = linear_expression(len(pairs.genes), self.embedding_dim)
@@ -81,8 +80,7 @@ class Stimage:
         return Schedule(steps, constant=True)
 
     def leaves(self, objective: Objective) -> nn.Module:
-        tower: nn.Module = objective.get_submodule("image_tower")
-        return tower
+        return image_tower(objective)
 
     def expression_side(self, objective: Objective) -> nn.Module:
         return objective.get_submodule("expression_tower")
