@@ -315,7 +315,8 @@ def test_the_search_correlates_as_a_direct_sum_does() -> None:
     mover = rng.standard_normal((15, 15)).astype(np.float32)
     cover = np.zeros((15, 15), dtype=bool)
     cover[2:13, 3:12] = True
-    surface = coarse._Correlator(still, 15).surface(mover, cover)
+    correlator = coarse._Correlator(still, 15)
+    surface = correlator.surface(mover, correlator.overlap(cover))
     for row, column in ((14, 14), (20, 18), (10, 12)):
         ys, xs = np.nonzero(cover)
         y, x = ys + row - 14, xs + column - 14

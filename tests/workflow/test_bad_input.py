@@ -12,7 +12,7 @@ from PIL import Image
 
 from project import ROOT, SMALL, Project, plan
 
-CONFIG = {**SMALL, "cohorts": ["config/cohorts/bad.csv"], "tasks": [], "select": "subseries=taken"}
+CONFIG = {**SMALL, "cohorts": ["config/cohorts/bad.csv"], "encoders": [], "tasks": [], "select": "subseries=taken"}
 # Cells that name no file: each refuses its sample, none stops the run.
 NO_PLACES = {
     "no-such-user": ("~nosuch/x.tsv", "there is no user 'nosuch' here"),

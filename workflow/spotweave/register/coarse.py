@@ -7,6 +7,7 @@ section is no disadvantage.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -77,13 +78,16 @@ def search(
     um = max(extent_um / side_px, fixed.um_per_px, moving.um_per_px)
     still, mover = fixed.at(um), moving.at(um)
     poses: list[Pose] = []
-    turns = np.arange(0.0, 360.0, turn_deg)
-    with tqdm(total=2 * len(scales) * len(turns), disable=None, desc="coarse search") as bar:
+    turns = np.arange(0.0, 180.0, turn_deg)
+    with tqdm(total=4 * len(scales) * len(turns), disable=None, desc="coarse search") as bar:
         for scale in scales:
-            correlator = _Correlator(_balanced(still.signal), _side(mover, scale * mover.um_per_px / still.um_per_px))
-            for mirrored in (False, True):
-                for turn in turns:
-                    poses += _of_pose(correlator, still, mover, float(turn), mirrored, scale)
+            side = _side(mover, scale * mover.um_per_px / still.um_per_px)
+            correlator = _Correlator(_balanced(still.signal), side)
+            for turn in turns.tolist():
+                # A rectangle covers the same px from either hand and upside down.
+                overlap = correlator.overlap(_cover(mover, side, _placed(still, mover, side, turn, False, scale)))
+                for turned, mirrored in itertools.product((turn, turn + 180.0), (False, True)):
+                    poses += _of_pose(correlator, overlap, still, mover, turned, mirrored, scale)
                     bar.update()
     return _distinct(sorted(poses, key=lambda pose: -pose.score), still, mover, most)
 
@@ -114,27 +118,54 @@ def _side(raster: Raster, factor: float) -> int:
     return int(np.ceil(np.hypot(*raster.size_px) * factor)) + 2
 
 
-def _of_pose(
-    correlator: _Correlator, still: Raster, mover: Raster, turn_deg: float, mirrored: bool, scale: float
-) -> list[Pose]:
-    """The best shifts of one pose."""
-    factor = scale * mover.um_per_px / still.um_per_px
-    side = correlator.side
+def _placed(
+    still: Raster, mover: Raster, side: int, turn_deg: float, mirrored: bool, scale: float
+) -> NDArray[np.float64]:
+    """(3, 3): px of the mover -> px of the square it is turned in, both with the origin at their corner."""
     width, height = mover.size_px
-    # px of the mover -> px of the square it is turned in, both with the origin at their corner
     turn = np.deg2rad(turn_deg)
-    linear = factor * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    linear = (
+        scale
+        * mover.um_per_px
+        / still.um_per_px
+        * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    )
     if mirrored:
         linear = linear @ np.diag([-1.0, 1.0])
     placed = np.eye(3)
     placed[:2, :2] = linear
     placed[:2, 2] = side / 2 - linear @ (width / 2, height / 2)
+    return placed
+
+
+def _by_index(placed: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(2, 3): the same for px counted at their middles, as OpenCV does."""
     half = np.eye(3)
     half[:2, 2] = 0.5
-    by_index = (np.linalg.inv(half) @ placed @ half)[:2]
-    values = cv2.warpAffine(_balanced(mover.signal), by_index, (side, side), flags=cv2.INTER_LINEAR)
-    cover = cv2.warpAffine(np.ones((height, width), np.float32), by_index, (side, side), flags=cv2.INTER_LINEAR) > 0.99
-    surface = correlator.surface(np.asarray(values), cover)
+    return np.asarray((np.linalg.inv(half) @ placed @ half)[:2])
+
+
+def _cover(mover: Raster, side: int, placed: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """(side, side): px that the turned picture covers whole."""
+    width, height = mover.size_px
+    drawn = cv2.warpAffine(np.ones((height, width), np.float32), _by_index(placed), (side, side))
+    return np.asarray(drawn > 0.99)
+
+
+def _of_pose(
+    correlator: _Correlator,
+    overlap: _Overlap,
+    still: Raster,
+    mover: Raster,
+    turn_deg: float,
+    mirrored: bool,
+    scale: float,
+) -> list[Pose]:
+    """The best shifts of one pose."""
+    side = correlator.side
+    placed = _placed(still, mover, side, turn_deg, mirrored, scale)
+    values = cv2.warpAffine(_balanced(mover.signal), _by_index(placed), (side, side), flags=cv2.INTER_LINEAR)
+    surface = correlator.surface(np.asarray(values), overlap)
     found = []
     for _ in range(PEAKS_A_POSE):
         row, column = np.unravel_index(int(surface.argmax()), surface.shape)
@@ -167,6 +198,29 @@ def _distinct(poses: list[Pose], still: Raster, mover: Raster, most: int) -> lis
     return kept
 
 
+@dataclass(frozen=True)
+class _Overlap:
+    """What of a correlation depends on the part of the mover that is covered alone; all by shift.
+
+    Attributes
+    ----------
+    mask
+        (side, side), 0 or 1: the covered px.
+    count
+        Px within both pictures.
+    first, spread
+        Sum of the still picture over them, and `count` times its variance.
+    solid
+        Where enough px of both overlap.
+    """
+
+    mask: NDArray[np.float32]
+    count: NDArray[np.float32]
+    first: NDArray[np.float32]
+    spread: NDArray[np.float32]
+    solid: NDArray[np.bool_]
+
+
 class _Correlator:
     """One picture, correlated with others that fit into a square of `side` px."""
 
@@ -180,20 +234,25 @@ class _Correlator:
         self.cover = self._transform(np.ones_like(still))
         self.still_px = still.size
 
-    def surface(self, mover: NDArray[np.float32], cover: NDArray[np.bool_]) -> NDArray[np.float32]:
-        """(H + side - 1, W + side - 1): correlation for every shift; index (side - 1, side - 1) is no shift."""
+    def overlap(self, cover: NDArray[np.bool_]) -> _Overlap:
+        """For every mover that covers these px of its square."""
         mask = cover.astype(np.float32)
-        values = np.conj(self._transform(mover * mask))
-        squares = np.conj(self._transform(mover**2 * mask))
         covers = np.conj(self._transform(mask))
         count = np.maximum(self._back(self.cover * covers), 1.0)
-        first, second = self._back(self.values * covers), self._back(self.cover * values)
-        together = self._back(self.values * values) - first * second / count
+        first = self._back(self.values * covers)
         spread = np.maximum(self._back(self.squares * covers) - first**2 / count, 0)
-        spread *= np.maximum(self._back(self.cover * squares) - second**2 / count, 0)
-        least = OVERLAP_MIN * min(self.still_px, float(mask.sum()))
+        return _Overlap(mask, count, first, spread, count >= OVERLAP_MIN * min(self.still_px, float(mask.sum())))
+
+    def surface(self, mover: NDArray[np.float32], overlap: _Overlap) -> NDArray[np.float32]:
+        """(H + side - 1, W + side - 1): correlation for every shift; index (side - 1, side - 1) is no shift."""
+        count = overlap.count
+        values = np.conj(self._transform(mover * overlap.mask))
+        squares = np.conj(self._transform(mover**2 * overlap.mask))
+        second = self._back(self.cover * values)
+        together = self._back(self.values * values) - overlap.first * second / count
+        spread = overlap.spread * np.maximum(self._back(self.cover * squares) - second**2 / count, 0)
         # A flat overlap (glass on glass) correlates by rounding alone.
-        solid = (count >= least) & (spread > 1e-3 * count**2)
+        solid = overlap.solid & (spread > 1e-3 * count**2)
         surface = np.where(solid, together / np.sqrt(np.maximum(spread, 1e-9)), -1.0)
         # More overlap is more evidence.
         return np.asarray(surface * np.sqrt(count / count.max()) ** 0.5, dtype=np.float32)
