@@ -54,10 +54,11 @@ def write_root(root):
     (root / "T/var_50genes.json").write_text('{"genes": ["G2", "G1", "G3"]}')
 
 
-def take(root, name, sample, folder, size_px=SIDE):
+def take(root, name, sample, folder, size_px=SIDE, um_per_px=0.5, *more):
     """Run `take_released` on one sample; the folder of its outputs."""
     made = {"patches": "patches.h5", "targets": "targets.h5", "alignment": "alignment.json", "record": "record.json"}
     said = ["--root", str(root), "--name", name, "--sample", sample, "--size-px", str(size_px)]
+    said += ["--um-per-px", str(um_per_px), *more]
     said += [word for option, file in made.items() for word in (f"--{option}", str(folder / file))]
     take_released.stage.run(take_released.work, said)
     return folder

@@ -102,19 +102,32 @@ def test_one_broken_sample_refuses_its_task_and_every_fold_says_why(root, tmp_pa
     assert "T/patches/A2.h5" in splits["reason"]
 
 
-def test_patches_of_another_side_than_encoders_were_asked_about_are_refused(root, tmp_path):
-    folder = take(root, "T", "Z1", tmp_path, size_px=SIDE * 2)
-    record = read_json(folder / "record.json")
+def test_patches_of_another_side_or_scale_than_encoders_were_asked_about_are_refused(root, tmp_path):
+    record = read_json(take(root, "T", "Z1", tmp_path, SIDE * 2) / "record.json")
     assert record["reason"] == f"T/patches/Z1.h5: patches of {SIDE} px; say patch: size_px: {SIDE} in the configuration"
     assert (record["measured"], record["threshold"]) == (SIDE, SIDE * 2)
+    said_by(root, pixel_size=0.2738, patch_size_src=58)  # 32 px at .5 um are 58.4 of these
+    assert read_json(take(root, "T", "Z1", tmp_path) / "record.json")["status"] == "accepted"
+    record = read_json(take(root, "T", "Z1", tmp_path, SIDE, 1.0) / "record.json")
+    assert "patches of 0.496 um/px; say patch: pixel_size_um: 0.496" in record["reason"]
 
 
 @pytest.mark.parametrize(("said", "size_um"), [(0.2738, 0.2738), (None, 0.0), (float("nan"), 0.0), ("wide", 0.0)])
 def test_the_pixel_size_is_what_the_pictures_say_or_unknown(root, tmp_path, said, size_um):
     if said is not None:
-        with h5py.File(root / "T/patches/Z1.h5", "a") as file:
-            file["img"].attrs["pixel_size"] = said
-    assert read_json(take(root, "T", "Z1", tmp_path) / "alignment.json") == {"pixel_size_um": size_um}
+        said_by(root, pixel_size=said)
+    folder = take(root, "T", "Z1", tmp_path)
+    assert read_json(folder / "alignment.json") == {"pixel_size_um": size_um}
+    with h5py.File(folder / "patches.h5") as file:
+        own = dict(file["coords"].attrs)
+    assert own == {"patch_size_target": SIDE, "pixel_size_target": 0.5} | ({"pixel_size": size_um} if size_um else {})
+    record = read_json(take(root, "T", "Z1", tmp_path, SIDE, 0.5, "--needs-um") / "record.json")
+    assert record["status"] == ("accepted" if size_um else "refused")
+
+
+def said_by(root, **attributes):
+    with h5py.File(root / "T/patches/Z1.h5", "a") as file:
+        file["img"].attrs.update(attributes)
 
 
 def tables(folder, scored):

@@ -1,6 +1,7 @@
 """Tasks read from HEST-Benchmark's released folder: their samples, splits and genes. What comes after is as for others."""
 
 RELEASED_DIR = Path(config["released_dir"]).expanduser()
+RELEASED_NEED_UM = any(needs(TABLES.methods[name], PATCHES) for name in config["methods"])
 RELEASED_ENCODERS = TABLES.encoders_needed(config["encoders"], [], config["methods"])
 
 
@@ -48,9 +49,11 @@ rule take_released:
             {**released_options(wildcards), "sample": wildcards.sample}
         ),
         size_px=config["patch"]["size_px"],
+        um_per_px=config["patch"]["pixel_size_um"],
+        needs_um=" --needs-um" * RELEASED_NEED_UM,
         code=code("take_released"),
     shell:
-        "python scripts/take_released.py --given - --size-px {params.size_px} --patches {output.patches}"
+        "python scripts/take_released.py --given - --size-px {params.size_px} --um-per-px {params.um_per_px}{params.needs_um} --patches {output.patches}"
         " --targets {output.targets} --alignment {output.alignment} --record {output.record}"
         " --code {params.code} <<< {params.given:q} > {log} 2>&1"
 

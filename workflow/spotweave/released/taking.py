@@ -6,6 +6,7 @@ What comes of it are the files that our own samples and tasks have, so that ever
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -22,13 +23,32 @@ from spotweave.io import read_json, write_json
 from spotweave.released.folder import joined_hash, read_task
 from spotweave.released.scoring import read_spots, require_patches
 
-PIXEL_SIZE = "pixel_size"
+PIXEL_SIZE, SOURCE_PX = "pixel_size", "patch_size_src"
 # Of pictures that do not state it: all spots lie in one block then, and there are no intervals.
 UNKNOWN_UM = 0.0
+# A patch is cut with a whole number of pixels, some hundreds: its scale is the asked one but for this share.
+SCALE_OFF = 0.02
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What patches are expected to be.
+
+    Attributes
+    ----------
+    size_px, um_per_px
+        Of a patch in the configuration: encoders were held against those.
+    needs_um
+        Whether a chosen method needs to know how large a pixel of the slide is.
+    """
+
+    size_px: int
+    um_per_px: float
+    needs_um: bool = False
 
 
 def take_sample(
-    root: Path, task: str, sample: str, size_px: int, patches: Path, targets: Path, alignment: Path
+    root: Path, task: str, sample: str, asked: Asked, patches: Path, targets: Path, alignment: Path
 ) -> dict[str, Any]:
     """Look at all that a sample's files hold, and write what its embeddings and scores are made of.
 
@@ -36,10 +56,9 @@ def take_sample(
     ----------
     root, task
         The released folder, and the folder in it.
-    size_px
-        Side of a patch in the configuration: encoders were held against that.
     patches
-        HDF5 file to write: `barcode` and `coords` of the released one, and `img`, which leads to the pictures there.
+        HDF5 file to write: `barcode` and `coords` of the released one with the sizes of ours, and `img`, which leads to
+        the pictures there.
     targets
         As `targets.h5`, of this sample alone.
     alignment
@@ -61,16 +80,10 @@ def take_sample(
     files = read.samples[sample]
     spots = read_spots(files, read.genes)
     barcodes, _, side = require_patches(files.patches)
-    if side != size_px:
-        raise Refusal(
-            f"{files.patches.name}: patches of {side} px; say patch: size_px: {side} in the configuration",
-            measured=side,
-            threshold=size_px,
-        )
-    pixel_size_um = _pixel_size_um(files.patches)
-    _lead_to(files.patches, patches)
+    pixel_size_um = _require_asked(files.patches, side, asked)
+    _lead_to(files.patches, patches, side, asked.um_per_px, pixel_size_um)
     write_targets(targets, {sample: spots}, {0: Chosen(read.genes)})
-    write_json(alignment, {PIXEL_SIZE + "_um": pixel_size_um})
+    write_json(alignment, {f"{PIXEL_SIZE}_um": pixel_size_um})
     return {
         "patches": len(barcodes),
         "size_px": side,
@@ -125,17 +138,37 @@ def gather_targets(splits: Mapping[str, Any], of_sample: Mapping[str, Path], pat
     write_targets(path, spots, {split["fold"]: chosen for split in splits["folds"]})
 
 
-def _pixel_size_um(raw: RawFile) -> float:
-    """um per px of level 0, as HEST-1k writes it beside pictures or places."""
+def _require_asked(raw: RawFile, side: int, asked: Asked) -> float:
+    """um per px of level 0, as HEST-1k writes it beside pictures or places; 0 where it does not."""
+    if side != asked.size_px:
+        why = f"patches of {side} px; say patch: size_px: {side} in the configuration"
+        raise Refusal(f"{raw.name}: {why}", measured=side, threshold=asked.size_px)
     with open_hdf5(raw) as file, parsing(raw.name):
-        said = [np.asarray(file[name].attrs.get(PIXEL_SIZE, UNKNOWN_UM)) for name in ("img", "coords")]
-    sizes = [float(one) for one in said if one.ndim == 0 and one.dtype.kind in "fiu"]
-    return next((size for size in sizes if isfinite(size) and size > 0), UNKNOWN_UM)
+        said = {name: _numbers(file, name) for name in (PIXEL_SIZE, SOURCE_PX)}
+    pixel_size_um, source_px = (next(iter(said[name]), UNKNOWN_UM) for name in (PIXEL_SIZE, SOURCE_PX))
+    if not pixel_size_um and asked.needs_um:
+        why = "its pictures state no pixel_size, which methods that see pictures need: run it without such methods"
+        raise Refusal(f"{raw.name}: {why}")
+    um_per_px = pixel_size_um * source_px / side
+    if um_per_px and abs(um_per_px / asked.um_per_px - 1) > SCALE_OFF:
+        why = f"patches of {um_per_px:.3g} um/px; say patch: pixel_size_um: {um_per_px:.3g} in the configuration"
+        raise Refusal(f"{raw.name}: {why}", measured=um_per_px, threshold=asked.um_per_px)
+    return pixel_size_um
 
 
-def _lead_to(raw: RawFile, path: Path) -> None:
+def _numbers(file: h5py.File, name: str) -> list[float]:
+    """What pictures and places state under a name, where it is a number above 0."""
+    said = [np.asarray(file[one].attrs.get(name, UNKNOWN_UM)) for one in ("img", "coords")]
+    numbers = [float(one) for one in said if one.ndim == 0 and one.dtype.kind in "fiu"]
+    return [number for number in numbers if isfinite(number) and number > 0]
+
+
+def _lead_to(raw: RawFile, path: Path, side: int, um_per_px: float, pixel_size_um: float) -> None:
     """A file of patches whose pictures stay where they are: a copy of all tasks would be some tens of GB."""
     with open_hdf5(raw) as source, h5py.File(path, "w") as file:
         file["img"] = h5py.ExternalLink(str(raw.path.resolve()), "/img")
         for name in ("coords", "barcode"):
-            source.copy(name, file)
+            file[name] = source[name][...]
+        file["coords"].attrs.update({"patch_size_target": side, "pixel_size_target": um_per_px})
+        if pixel_size_um:
+            file["coords"].attrs[PIXEL_SIZE] = pixel_size_um
