@@ -37,6 +37,11 @@ include: "workflow/rules/splits.smk"
 include: "workflow/rules/finetune.smk"
 include: "workflow/rules/together.smk"
 include: "workflow/rules/embed.smk"
+if RELEASED:
+
+    include: "workflow/rules/released.smk"
+
+
 include: "workflow/rules/probe.smk"
 include: "workflow/rules/method.smk"
 include: "workflow/rules/score.smk"
@@ -55,9 +60,9 @@ localrules:
 rule all:
     default_target: True
     input:
-        rules.dataset.input,
+        rules.dataset.input if SAMPLES else [],
         rules.benchmark.input,
-        rules.summarise_quality.output,
+        rules.summarise_quality.output if SAMPLES else [],
         rules.explore_batches.output if batches.wanted(config) else [],
 
 

@@ -11,9 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from benchmark_cohort import Cohort
-from scipy.sparse import csr_matrix
+from released_folder import SIDE, gather, take, write_counts, write_patches, write_root, write_splits
 
-from spotweave.benchmark.fitting import Cell
+from spotweave.benchmark.fitting import Cell, predict_fold
+from spotweave.benchmark.predictions import write_prediction
+from spotweave.benchmark.scoring import Scoring, score_fold
 from spotweave.benchmark.targets import Targets
 from spotweave.embeddings.sample import embed_sample
 from spotweave.errors import Refusal
@@ -23,50 +25,13 @@ from spotweave.released.folder import read_task, task_names
 from spotweave.released.scoring import read_spots, score_task
 
 HANDCRAFTED = {"encoder": "handcrafted", "builder": "handcrafted", "weights": "none", "dim": "81", "input_px": "224"}
-SIDE = 32
 with_oracle = pytest.mark.skipif(not hest_oracle.ORACLE.is_dir(), reason="HEST-Library's scores are not here")
-
-
-def write_patches(path, barcodes, images):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with h5py.File(path, "w") as file:
-        file["img"] = images
-        file["coords"] = np.arange(2 * len(barcodes)).reshape(-1, 2)
-        file["coords"].attrs["patch_size_target"] = images.shape[1]
-        names = np.array(barcodes, dtype=object).reshape(-1, 1)
-        file.create_dataset("barcode", data=names, dtype=h5py.string_dtype())
-
-
-def write_counts(path, barcodes, genes, counts):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    obs, var = (pd.DataFrame(index=pd.Index(names, dtype=object)) for names in (barcodes, genes))
-    anndata.AnnData(csr_matrix(counts), obs=obs, var=var).write_h5ad(path)
-
-
-def write_splits(folder, folds):
-    (folder / "splits").mkdir(parents=True, exist_ok=True)
-    for number, sides in enumerate(folds):
-        for side, names in zip(("train", "test"), sides, strict=True):
-            rows = [f"{name},patches/{name}.h5,adata/{name}.h5ad" for name in names]
-            text = "\n".join(["sample_id,patches_path,expr_path", *rows, ""])
-            (folder / f"splits/{side}_{number}.csv").write_text(text)
 
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory):
-    """A root with one task: three samples of unlike size, spots of the counts in another order than patches."""
     root = tmp_path_factory.mktemp("released")
-    rng = np.random.default_rng(4)
-    genes = ["G3", "G1", "OTHER", "G2"]
-    for name, spots in (("Z1", 13), ("A2", 17), ("M3", 11)):
-        barcodes = [f"{row:03d}x001" for row in range(spots)]
-        images = rng.integers(0, 255, (spots, SIDE, SIDE, 3), dtype=np.uint8)
-        write_patches(root / f"T/patches/{name}.h5", barcodes, images)
-        order = rng.permutation(spots)
-        counts = np.arange(spots)[:, None] * 10 + np.arange(4)
-        write_counts(root / f"T/adata/{name}.h5ad", [barcodes[at] for at in order], genes, counts[order])
-    write_splits(root / "T", [(["Z1", "A2"], ["M3"]), (["M3"], ["Z1", "A2"])])
-    (root / "T/var_50genes.json").write_text('{"genes": ["G2", "G1", "G3"]}')
+    write_root(root)
     return root
 
 
@@ -275,21 +240,33 @@ def exported(cohort, folder, splits=None, protocol="hest_exact"):
         return export_task(splits, targets, cohort.stored, folder)
 
 
-def test_there_and_back_the_scores_are_the_same(ours, tmp_path):
+def test_there_and_back_the_scores_are_the_same_by_the_command_and_in_the_workflow(ours, tmp_path):
     here = ours.evaluate("hest_exact", encoder="handcrafted")
     assert exported(ours, tmp_path / "demo") == sorted(ours.donor_of)
     task = read_task(tmp_path, "demo")
     assert {path.name for path in (tmp_path / "demo").iterdir()} == {"patches", "adata", "splits", "var_50genes.json"}
-    embeddings = {name: tmp_path / f"{name}.h5" for name in task.samples}
-    for name, path in embeddings.items():
-        embed_sample(path, task.samples[name].patches.path, HANDCRAFTED, sample=name, encoder="handcrafted")
-    there = score_task(task, embeddings, Cell("hest_exact", "handcrafted", "ridge", 1), tmp_path)
-    assert len(there["folds"]) == len(here) == 2
-    for mine, fold in zip(here, there["folds"], strict=True):
-        known = mine.by_gene()
-        assert len(known) == 20
-        assert fold["pearson"] == pytest.approx(known, abs=1e-9)
-        assert mine["pearson_mean"] == pytest.approx(fold["pearson_mean"], abs=1e-6), "columns have six decimals"
+    taken = {name: take(tmp_path, "demo", name, tmp_path / "store" / name) for name in task.samples}
+    embeddings = {name: folder / "embeddings.h5" for name, folder in taken.items()}
+    for name, folder in taken.items():
+        patches = folder / "patches.h5"
+        assert patches.stat().st_size < task.samples[name].patches.path.stat().st_size / 5, "pictures are not copied"
+        embed_sample(embeddings[name], patches, HANDCRAFTED, sample=name, encoder="handcrafted")
+    cell = Cell("hest_exact", "handcrafted", "ridge", 1)
+    there = score_task(task, embeddings, cell, tmp_path)
+    splits, targets = gather(tmp_path, "demo", taken)
+    assert len(there["folds"]) == len(splits["folds"]) == len(here) == 2
+    scoring = Scoring(splits, "hest_exact", ["pearson"], 1, 1500.0)
+    with Targets(targets) as opened:
+        for mine, fold in zip(here, there["folds"], strict=True):
+            prediction = predict_fold(cell, fold["fold"], splits, opened, embeddings)
+            write_prediction(tmp_path / "fold.h5", prediction)
+            labels = {**scoring.labels(), "predictor": "handcrafted+ridge", "fold": fold["fold"]}
+            table = score_fold(scoring, opened, labels, tmp_path / "fold.h5")[1].to_pandas()
+            known = mine.by_gene()
+            assert len(known) == 20
+            assert fold["pearson"] == pytest.approx(known, abs=1e-12)
+            assert dict(zip(table["gene"], table["value"], strict=True)) == pytest.approx(known, abs=1e-12)
+            assert mine["pearson_mean"] == pytest.approx(fold["pearson_mean"], abs=1e-6), "columns have six decimals"
 
 
 def test_pictures_keep_their_barcode_and_counts_their_spot(ours, tmp_path):

@@ -43,6 +43,9 @@ COHORTS = TABLES.cohorts
 COHORT_TABLES = {Path(path).stem: path for path in config["cohorts"]}
 # A choice of samples may leave a task without donors to test on: it is left out, and the closing lines say so.
 config["tasks"], TASKS_LEFT_OUT = TABLES.runnable_tasks(config["tasks"])
+# Those read from HEST-Benchmark's release; their samples are their own, and lie beside those of the cohorts.
+RELEASED = [task for task in config["tasks"] if task in TABLES.released]
+OWN_TASKS = [task for task in config["tasks"] if task not in RELEASED]
 config["recipes"] = [
     name
     for name in config["recipes"]

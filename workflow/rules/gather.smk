@@ -1,15 +1,26 @@
 """What is gathered: files of the stages that a sample has, of samples, weights, predictions and scores."""
 
 
+STORE = f"results/{config['dataset']}/samples/"
+
+
+def store_of(task):
+    """The folder of a task's samples; None stands for any task of our own."""
+    return f"results/{config['dataset']}/released/{task}/" if task in RELEASED else STORE
+
+
 def per_sample(file):
     """Params function: a path with `{sample}` in it, for gathers: thousands of paths would fill every log.
 
     `file` may hold wildcards of the job.
     """
-    return (
-        lambda wildcards: f"results/{config['dataset']}/samples/{{sample}}/"
-        + file.format(**wildcards)
-    )
+
+    def found(wildcards):
+        return (
+            store_of(wildcards.get("task")) + "{sample}/" + file.format(**wildcards)
+        )
+
+    return found
 
 
 def taking(*paths):
@@ -33,11 +44,17 @@ def members(pattern):
 
 def task_members(pattern):
     """Input function: `pattern` for every sample of the wildcard task."""
-    return taking(pattern)(
-        lambda wildcards: expand(
-            pattern, sample=TABLES.task_samples(wildcards.task), allow_missing=True
+
+    def found(wildcards):
+        task = wildcards.task
+        return expand(
+            pattern.replace(STORE, store_of(task)),
+            sample=TABLES.task_samples(task),
+            allow_missing=True,
         )
-    )
+
+    # Released samples have rules of their own, so that with any it is not one rule that makes them all.
+    return found if RELEASED else taking(pattern)(found)
 
 
 def task_places(pattern):
@@ -99,7 +116,7 @@ def method_pictures(wildcards):
     if not needs(method_row(wildcards), PATCHES):
         return []
     patches = task_members(rules.extract_patches.output.patches)(wildcards)
-    if config["patch"]["pictures"]:
+    if config["patch"]["pictures"] or wildcards.task in RELEASED:
         return patches
     return [*patches, *task_members(rules.build_pyramid.output.slide)(wildcards)]
 
@@ -122,7 +139,7 @@ def method_options(wildcards):
         )
     if needs(row, PATCHES):
         options.append(f"--patches {per_sample('patches.h5')(wildcards)}")
-        if not config["patch"]["pictures"]:
+        if not config["patch"]["pictures"] and wildcards.task not in RELEASED:
             options.append(f"--slides {per_sample('slide.tif')(wildcards)}")
     if METHODS.constant(kind, "LEARNED", False):
         options.append(

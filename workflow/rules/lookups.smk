@@ -1,5 +1,6 @@
 """What Snakemake looks up for every job, looked up once: which rule makes an input, and what a function takes."""
 
+import collections
 import inspect
 
 from snakemake.common import FUNC_OVERWRITE_PARAMS_ATTR
@@ -19,11 +20,14 @@ def name_makers():
     Snakemake notes that itself only where no wildcard has a constraint, and else tries the patterns of all rules on
     every file of every job.
     """
-    makers = {
-        strip_wildcard_constraints(path): each.name
+    every = [
+        (strip_wildcard_constraints(path), each.name)
         for each in workflow.rules
         for path in each.output
-    }
+    ]
+    times = collections.Counter(path for path, _ in every)
+    # Where two rules make files of a name, wildcards say which of them: Snakemake looks that up.
+    makers = {path: name for path, name in every if times[path] == 1}
     for each in workflow.rules:
         for path in each.input:
             taken = getattr(function_of(path), "takes", [path])

@@ -93,12 +93,12 @@ rule rank_predictors:
                     for task in config["tasks"]
                 },
                 "genes": {
-                    task: TABLES.tasks[task]["genes"]
+                    task: TABLES.genes_of(task)
                     for task in config["tasks"]
-                    if "genes" in TABLES.tasks[task]
+                    if TABLES.genes_of(task)
                 },
                 "cohorts": {
-                    sample: TABLES.samples[sample]["cohort"]
+                    sample: TABLES.cohort_of(task, sample)
                     for task in config["tasks"]
                     for sample in TABLES.task_samples(task)
                 },
@@ -234,6 +234,7 @@ rule benchmark:
         [*rules.rank_predictors.output, *rules.draw_scaling.output]
         if config["tasks"]
         else [],
+        rules.compare_released.output if RELEASED else [],
         (
             expand(
                 rules.draw_methods.output,

@@ -21,8 +21,9 @@ def closing_lines(results: Path, tables: Tables, tasks_left_out: Mapping[str, st
         Task -> why it was not run.
     """
     quarantine = results / "quarantine.csv"
+    without = [f"left out     task {task}: {why}" for task, why in tasks_left_out.items()]
     if not quarantine.exists():
-        return "done"
+        return "\n".join(["done", *without])
     refused = len(quarantine.read_text(encoding="utf-8").splitlines()) - 1
     whole = len(tables.samples)
     lines = [
@@ -31,5 +32,4 @@ def closing_lines(results: Path, tables: Tables, tasks_left_out: Mapping[str, st
     ]
     if tables.left_out:
         lines.append(f"left out     {results}/left_out.csv  ({len(tables.left_out)} samples not chosen)")
-    lines += [f"left out     task {task}: {why}" for task, why in tasks_left_out.items()]
-    return "\n".join(lines)
+    return "\n".join([*lines, *without])

@@ -21,6 +21,11 @@ def without_remarks(row: Mapping[str, str]) -> Row:
     return {name: cell for name, cell in row.items() if name not in REMARKS}
 
 
+def weights_of(row: Mapping[str, str]) -> Row:
+    """The cells of an encoder's row that say which weights it has."""
+    return {name: row[name] for name in ("weights", "source", "revision", "sha256") if row.get(name)}
+
+
 def listed_genes(row: Mapping[str, str]) -> dict[str, list[str]]:
     """The option with the names of the list of genes that a task's row names; none where it names no list."""
     path = list_path(row.get("genes", VARIABLE))

@@ -14,7 +14,7 @@ from typing import Any
 from spotweave import splitting
 from spotweave.errors import TableFaults
 from spotweave.placing import PLACINGS
-from spotweave.plan import batches
+from spotweave.plan import batches, released
 from spotweave.plan.benchmark import entry_faults, task_faults
 from spotweave.plan.models import (
     cellvit_faults,
@@ -29,6 +29,7 @@ from spotweave.plan.samples import read_cohorts, sample_faults
 from spotweave.pooling import POOLINGS
 from spotweave.readers import layout_fault
 from spotweave.registry import Registry, nearest
+from spotweave.released.folder import ReleasedTask
 from spotweave.sources import source_fault
 from spotweave.tables import config as configuration
 from spotweave.tables import selection
@@ -57,6 +58,8 @@ class Tables:
     nuclei: dict[str, Row] = field(default_factory=dict)
     methods: dict[str, Row] = field(default_factory=dict)
     cohort_columns: tuple[str, ...] = ()
+    released: dict[str, ReleasedTask] = field(default_factory=dict)
+    released_left_out: dict[str, str] = field(default_factory=dict)
 
     def technology_of(self, sample: str) -> Row:
         """The row of the sample's technology."""
@@ -75,6 +78,10 @@ class Tables:
         why: dict[str, str] = {}
         for task in names:
             row = self.tasks[task]
+            if released.COLUMN in row:
+                runnable += [task] * (task in self.released)
+                why |= {task: self.released_left_out[task]} if task in self.released_left_out else {}
+                continue
             lost = [name for name in row.get("samples", "").split() if name in self.left_out]
             is_cut = lost or any(self.cohort_left_out.get(cohort) for cohort in row["cohorts"].split())
             is_cut = is_cut or bool(row.get("query"))
@@ -89,6 +96,8 @@ class Tables:
 
     def task_samples(self, task: str) -> tuple[str, ...]:
         """Ids of all chosen samples a task names, refused ones included (only the build knows which), sorted."""
+        if task in self.released:
+            return tuple(sorted(self.released[task].samples))
         row = self.tasks[task]
         if "samples" in row:
             named = {sample for sample in row["samples"].split() if sample in self.samples}
@@ -98,12 +107,22 @@ class Tables:
             named &= set(self._met(row["query"]))
         return tuple(sorted(named))
 
+    def cohort_of(self, task: str, sample: str) -> str:
+        """The cohort of a sample of a task; of a released task the one that its row names."""
+        return self.tasks[task]["cohorts"] if task in self.released else self.samples[sample]["cohort"]
+
+    def genes_of(self, task: str) -> str | None:
+        """Which genes a task asks for, where its row says so; of a released task the name of its list."""
+        return released.GENES_FILE if task in self.released else self.tasks[task].get("genes")
+
     def way_of(self, task: str) -> str:
         """The way in which a task is split, a module of `splitting`."""
         return self.tasks[task].get("split", splitting.DEFAULT)
 
     def fold_count(self, task: str) -> int:
         """The most folds a task can have: as asked for, else one a group, and never more than groups."""
+        if task in self.released:
+            return len(self.released[task].folds)
         row, way = self.tasks[task], self.way_of(task)
         n_folds = int(row["n_folds"]) if "n_folds" in row else None
         return splitting.fold_count(way, n_folds, self._groups(task, splitting.over(way)))
@@ -240,13 +259,18 @@ def load(config: Mapping[str, Any], root: Path, config_source: str = "config", f
         config["nuclei"], nuclei, config_source
     )
     faults += method_faults(methods, None if "encoders" in unread else encoders, rows_at, faults, root / "envs")
-    faults += pool_faults(config, config_source, samples, technologies)
     columns = parsed((schemas / "cohort.schema.yaml").read_text(encoding="utf-8"))["properties"]
+    read, broken, lacking = released.read(config, config_source, tasks, recipes, rows_at)
     for name in config["tasks"]:
-        if name in tasks:
+        if name in tasks and released.COLUMN not in tasks[name]:
             faults += task_faults(rows_at["tasks", name], tasks[name], samples, cohorts, [*columns, "cohort"])
     chosen, left_out, found = _choose(config, samples, columns, config_source)
-    faults += found + batches.faults(config, config_source, [*columns, "cohort"])
+    faults += [
+        *pool_faults(config, config_source, samples, technologies),
+        *lacking,
+        *found,
+        *batches.faults(config, config_source, [*columns, "cohort"]),
+    ]
     if faults:
         raise TableFaults(faults)
     rows = {name: samples[name][1] for name in chosen}
@@ -267,6 +291,8 @@ def load(config: Mapping[str, Any], root: Path, config_source: str = "config", f
         nuclei,
         methods,
         (*columns, "cohort"),
+        read,
+        broken,
     )
 
 

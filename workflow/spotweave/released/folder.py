@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -20,12 +20,20 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 TRAINING = re.compile(r"train_(0|[1-9][0-9]{0,3})\.csv")
 
 
+class NotThere(Refusal):
+    """Something has to be downloaded, or downloaded again as files: nobody needs to look into the others to know."""
+
+
 @dataclass(frozen=True)
 class ReleasedSample:
     """Where a sample of a task lies."""
 
     patches: RawFile
     expression: RawFile
+
+    def hashes(self) -> tuple[str, str]:
+        """SHA-256 of both."""
+        return file_hash(self.patches.path), file_hash(self.expression.path)
 
 
 @dataclass(frozen=True)
@@ -40,7 +48,8 @@ class ReleasedTask:
         Sample id -> its files, all within the task's folder.
     folds
         As in `splits.json`. Samples keep the order of the csv: the published regression stops before it has
-        converged, so their order is part of the score. The folder names no donors: `test_donors` are samples.
+        converged, so their order is part of the score. The folder names no donors, but it holds out whole patients:
+        samples that are tested together count as one donor, the number of their fold.
     """
 
     name: str
@@ -49,11 +58,11 @@ class ReleasedTask:
     folds: list[dict[str, Any]]
     splits_hash: str
 
-    def splits(self) -> dict[str, Any]:
-        """The same as `splits.json` has it."""
+    def splits(self, task: str | None = None) -> dict[str, Any]:
+        """The same as `splits.json` has it, under another name of the task if one is given."""
         return {
-            "task": self.name,
-            "donors": {name: name for name in sorted(self.samples)},
+            "task": task or self.name,
+            "donors": donors_of(self.folds, self.samples),
             "folds": self.folds,
             "left_out": [],
             "reason": None,
@@ -61,10 +70,28 @@ class ReleasedTask:
 
     def data_hash(self) -> str:
         """SHA-256 of all that its scores are made of: splits, genes, counts and patches, by content."""
-        digest = hashlib.sha256(self.splits_hash.encode())
-        for name, sample in sorted(self.samples.items()):
-            digest.update(f"{name} {file_hash(sample.patches.path)} {file_hash(sample.expression.path)}\n".encode())
-        return digest.hexdigest()
+        return joined_hash(self.splits_hash, {name: sample.hashes() for name, sample in self.samples.items()})
+
+    def texts(self, root: Path) -> list[Path]:
+        """Its list of genes and its csv files."""
+        sides = [f"splits/{side}_{fold['fold']}.csv" for fold in self.folds for side in ("train", "test")]
+        return [root / self.name / name for name in (GENES_FILE, *sides)]
+
+
+def joined_hash(splits_hash: str, samples: Mapping[str, Sequence[str]]) -> str:
+    """One hash of a task's splits and, by sample, of its files."""
+    digest = hashlib.sha256(splits_hash.encode())
+    for name, hashes in sorted(samples.items()):
+        digest.update(f"{name} {' '.join(hashes)}\n".encode())
+    return digest.hexdigest()
+
+
+def donors_of(folds: Iterable[Mapping[str, Any]], samples: Iterable[str]) -> dict[str, str]:
+    """Sample -> `fold0`, the first fold that tests it; its own name, of one that none does."""
+    found = {name: name for name in sorted(samples)}
+    for fold in reversed(list(folds)):
+        found |= dict.fromkeys(fold["test"], f"fold{fold['fold']}")
+    return found
 
 
 def task_names(root: Path) -> list[str]:
@@ -77,7 +104,9 @@ def task_names(root: Path) -> list[str]:
     """
     found = sorted(path.parent.name for path in root.glob("*/splits") if path.is_dir())
     if not found:
-        raise Refusal(f"{root}: no folder in it has a folder `splits`; name the folder that holds IDC, PRAD and others")
+        raise NotThere(
+            f"{root}: no folder in it has a folder `splits`; name the folder that holds IDC, PRAD and others"
+        )
     return found
 
 
@@ -87,15 +116,17 @@ def read_task(root: Path, name: str) -> ReleasedTask:
     Raises
     ------
     Refusal
-        With the file and the row, where something is missing, contradicts itself or leads out of the task's folder.
+        With the file and the row, where something contradicts itself or leads out of the task's folder; `NotThere`
+        where it is missing, or a link.
     """
     folder = root / name
     if not NAME.fullmatch(name) or not folder.is_dir() or folder.is_symlink():
-        raise Refusal(f"{root}: no folder {name!r} in it; download that task as files, not as links")
+        raise NotThere(f"{root}: no folder {name!r} in it; download that task as files, not as links")
     genes_file = _within(folder, GENES_FILE, name)
     genes = _genes(RawFile(f"{name}/{GENES_FILE}", genes_file))
     samples: dict[str, ReleasedSample] = {}
-    folds, read = [], [genes_file]
+    folds: list[dict[str, Any]] = []
+    read = [genes_file]
     for number in range(_fold_count(folder, name)):
         sides = {}
         for side in ("train", "test"):
@@ -105,7 +136,9 @@ def read_task(root: Path, name: str) -> ReleasedTask:
         both = sorted(set(sides["train"]) & set(sides["test"]))
         if both:
             raise Refusal(f"{name}/splits: {both[0]} is in train_{number}.csv and in test_{number}.csv; keep it in one")
-        folds.append({"fold": number, "test_donors": sorted(sides["test"]), **sides})
+        folds.append({"fold": number, **sides})
+    donors = donors_of(folds, samples)
+    folds = [{**fold, "test_donors": sorted({donors[sample] for sample in fold["test"]})} for fold in folds]
     content = "".join(file_hash(file) for file in read)
     return ReleasedTask(name, genes, samples, folds, hashlib.sha256(content.encode()).hexdigest())
 
@@ -113,11 +146,11 @@ def read_task(root: Path, name: str) -> ReleasedTask:
 def _fold_count(folder: Path, name: str) -> int:
     splits = folder / "splits"
     if splits.is_symlink() or not splits.is_dir():
-        raise Refusal(f"{name}: no folder `splits` in it; download the task again, as files, not as links")
+        raise NotThere(f"{name}: no folder `splits` in it; download the task again, as files, not as links")
     numbers = sorted(int(found[1]) for path in splits.iterdir() if (found := TRAINING.fullmatch(path.name)))
     if not numbers or numbers != list(range(len(numbers))):
         listed = ", ".join(map(str, numbers)) or "none"
-        raise Refusal(f"{name}/splits: train_0.csv, train_1.csv and so on are expected, there are {listed}")
+        raise NotThere(f"{name}/splits: train_0.csv, train_1.csv and so on are expected, there are {listed}")
     return len(numbers)
 
 
@@ -132,9 +165,9 @@ def _within(folder: Path, said: str, where: str) -> Path:
     for part in written.parts:
         path = path / part
         if path.is_symlink():
-            raise Refusal(f"{where}: {said[:100]!r} is a link, or lies behind one; download it as a file")
+            raise NotThere(f"{where}: {said[:100]!r} is a link, or lies behind one; download it as a file")
     if not path.is_file():
-        raise Refusal(f"{where}: there is no file {said[:100]!r}; download the task again")
+        raise NotThere(f"{where}: there is no file {said[:100]!r}; download the task again")
     return path
 
 

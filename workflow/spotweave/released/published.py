@@ -101,6 +101,18 @@ def add_to_ledger(path: Path, entries: Iterable[Mapping[str, Any]]) -> None:
         os.close(handle)
 
 
+def unlisted(path: Path, entries: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The entries of which the ledger has no line that says the same but for its date: tables are read more often than
+    numbers are measured."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    there = {_dateless(json.loads(line)) for line in lines}
+    return [entry for entry in entries if _dateless(entry) not in there]
+
+
+def _dateless(entry: Mapping[str, Any]) -> str:
+    return json.dumps({**entry, "date": None}, sort_keys=True)
+
+
 def _task(name: str) -> str:
     plain = name.casefold().replace("-", "_")
     return TASK_NAMES.get(plain, plain)
