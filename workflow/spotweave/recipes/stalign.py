@@ -72,6 +72,8 @@ COLUMNS: dict[str, dict[str, Any]] = {
     "end_weight_decay": {**columns.WEIGHT_DECAY, "description": "What it becomes at the end; published is 0.4"},
     "warmup_epochs": columns.WARMUP_EPOCHS,
     "unfrozen": columns.UNFROZEN,
+    "augment": columns.AUGMENT,
+    "jitter": columns.JITTER,
     "at_once": columns.AT_ONCE,
     "negatives": columns.NEGATIVES,
     "precision": columns.PRECISION,

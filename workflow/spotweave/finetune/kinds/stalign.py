@@ -15,6 +15,7 @@ from torch import nn
 
 from spotweave.errors import Refusal
 from spotweave.finetune import Sample
+from spotweave.finetune.augment import Changes
 from spotweave.finetune.batches import ANY
 from spotweave.finetune.kinds.parts import trainable
 from spotweave.finetune.losses.stalign import Weights, stalign_losses
@@ -89,12 +90,16 @@ class SpotsAndNiches(Objective):
         self.neighbours, self.weights, self.temperature = neighbours, weights, temperature
 
     def see(self, numbers: torch.Tensor, generator: torch.Generator) -> Seen:
-        return lambda places: self.as_they_are(numbers[places])
+        changes = self.pictures.changes(len(numbers), generator)
+        return lambda places: self._seen(numbers[places], changes[places])
 
     def as_they_are(self, numbers: torch.Tensor) -> tuple[Any, ...]:
+        return self._seen(numbers, None)
+
+    def _seen(self, numbers: torch.Tensor, changes: Changes | None) -> tuple[Any, ...]:
         device = self.pictures.device
         niche = torch.from_numpy(niche_rows(self.expression, self.neighbours[numbers.numpy()])).to(device)
-        return self.pictures.normalised(numbers), rows(self.expression, numbers, device), niche
+        return self.pictures.normalised(numbers, changes), rows(self.expression, numbers, device), niche
 
     def embed(self, *seen: Any) -> Embeddings:
         images, spot_gene, niche_gene = seen
@@ -127,6 +132,8 @@ class StAlignKind:
     weight_decay: float
     end_weight_decay: float
     unfrozen: str
+    augment: tuple[str, ...] = ()
+    jitter: float = 0.0
     warmup_epochs: int = 0
     at_once: int = 0
     negatives: str = ANY
@@ -180,7 +187,7 @@ class StAlignKind:
             raise ValueError("pairs without positions have no niches")
         return SpotsAndNiches(
             network,
-            Pictures(pairs.images, Transform(tower_spec(base, self.input_px)), device),
+            Pictures(pairs.images, Transform(tower_spec(base, self.input_px)), device, self.augment, self.jitter),
             pairs,
             neighbours_of(pairs.positions_px, pairs.groups(), self.neighbours),
             Weights(self.share_spot, self.share_niche),
