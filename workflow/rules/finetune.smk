@@ -40,7 +40,8 @@ rule finetune_encoder:
             else lambda wildcards: f"--slides {per_sample('slide.tif')(wildcards)}"
         ),
         expression=per_sample("st.h5ad"),
-        seed=config["seed"],
+        seed=lambda wildcards: TABLES.recipes[wildcards.recipe].get("seed")
+        or config["seed"],
         processes=lambda wildcards, resources: max(1, int(resources.gpu)),
         code=code(
             "finetune_encoder",
