@@ -16,6 +16,9 @@ torchvision_shim.install()
 
 import timm  # noqa: E402  (it imports torchvision)
 
+# The gene encoder that is none of ours: its vectors come in.
+SCGPT = "scgpt"
+
 
 class SmallPicture(nn.Module):
     """The middle of normalised patches (B, 3, H, W), shrunk, through a ResNet -> (B, dim).
@@ -45,12 +48,13 @@ class SmallPicture(nn.Module):
 
 
 class SpotGenes(nn.Module):
-    """Log-normalised expression (B, G) -> (B, width), in the place of a foundation model of single cells.
+    """Log-normalised expression (B, G) -> (B, width), in the place of a foundation model of single cells; or its vectors.
 
     Parameters
     ----------
     kind
-        `mlp`, learned; or `pca`, a projection that `project` is given and that stays.
+        `mlp`, learned; `pca`, a projection that `project` is given and that stays; or `scgpt`: what comes in, (B, width),
+        is what that model made of a spot, and goes through as it is.
     """
 
     mean: Tensor
@@ -59,10 +63,13 @@ class SpotGenes(nn.Module):
     def __init__(self, genes: int, width: int, kind: str) -> None:
         super().__init__()
         self.width = width
-        self.register_buffer("mean", torch.zeros(genes))
-        self.register_buffer("std", torch.ones(genes))
+        incoming = width if kind == SCGPT else genes
+        self.register_buffer("mean", torch.zeros(incoming))
+        self.register_buffer("std", torch.ones(incoming))
         self.layers: nn.Module
-        if kind == "pca":
+        if kind == SCGPT:
+            self.layers = nn.Identity()
+        elif kind == "pca":
             self.layers = nn.Linear(genes, width, bias=False).requires_grad_(False)
         else:
             self.layers = nn.Sequential(

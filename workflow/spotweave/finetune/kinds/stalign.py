@@ -21,7 +21,8 @@ from spotweave.finetune.kinds.parts import trainable
 from spotweave.finetune.losses.stalign import Weights, stalign_losses
 from spotweave.finetune.niches import neighbours_of, niche_rows
 from spotweave.finetune.objective import Embeddings, Objective, Seen, decayed
-from spotweave.finetune.pairs import Pairs, Shrink, read_pairs
+from spotweave.finetune.pairs import Beside, Pairs, Shrink, read_pairs
+from spotweave.finetune.recipe import stand_ins_of
 from spotweave.finetune.schedule import Schedule
 from spotweave.finetune.towers import moments, principal
 from spotweave.finetune.training import Course
@@ -29,7 +30,7 @@ from spotweave.finetune.views import Pictures, rows
 from spotweave.networks.pooling import seeded
 from spotweave.networks.spec import EncoderSpec
 from spotweave.networks.stalign import Aligned, Sizes, Views
-from spotweave.networks.stalign_pictures import SpotGenes, StAlignPictures, stalign_pictures
+from spotweave.networks.stalign_pictures import SCGPT, SpotGenes, StAlignPictures, stalign_pictures
 from spotweave.networks.tower import tower_spec
 from spotweave.networks.transform import Transform
 
@@ -87,6 +88,7 @@ class SpotsAndNiches(Objective):
     ) -> None:
         super().__init__()
         self.network, self.pictures, self.expression = network, pictures, pairs.expression
+        self.spots = pairs.expression if pairs.vectors is None else pairs.vectors
         self.neighbours, self.weights, self.temperature = neighbours, weights, temperature
 
     def see(self, numbers: torch.Tensor, generator: torch.Generator) -> Seen:
@@ -99,7 +101,7 @@ class SpotsAndNiches(Objective):
     def _seen(self, numbers: torch.Tensor, changes: Changes | None) -> tuple[Any, ...]:
         device = self.pictures.device
         niche = torch.from_numpy(niche_rows(self.expression, self.neighbours[numbers.numpy()])).to(device)
-        return self.pictures.normalised(numbers, changes), rows(self.expression, numbers, device), niche
+        return self.pictures.normalised(numbers, changes), rows(self.spots, numbers, device), niche
 
     def embed(self, *seen: Any) -> Embeddings:
         images, spot_gene, niche_gene = seen
@@ -138,8 +140,13 @@ class StAlignKind:
     at_once: int = 0
     negatives: str = ANY
     precision: str = "float32"
-    # Of the patch's edge, what the picture of the spot is; found when pairs are read.
+    gene_weights: str = ""
+    gene_sha256: str = ""
+    # Of the patch's edge, what the picture of the spot is; found when pairs are read, as the width and the SHA-256 of
+    # a gene encoder that is not trained here are.
     spot_share: float = 0.0
+    gene_width: int = 0
+    gene_found: str = ""
 
     @property
     def course(self) -> Course:
@@ -149,7 +156,17 @@ class StAlignKind:
         share = _spot_share(samples, self.spot_um)
         # The dataclass is frozen for its settings; this one is measured.
         object.__setattr__(self, "spot_share", share)
-        return read_pairs(samples, self.genes, shrink, scratch)
+        return read_pairs(samples, self.genes, shrink, scratch, self._gene_model())
+
+    def _gene_model(self) -> Beside | None:
+        if self.gene_encoder != SCGPT:
+            return None
+        from spotweave.finetune.scgpt import ScGptSpots
+
+        model = ScGptSpots(Path(self.gene_weights), self.gene_sha256)
+        object.__setattr__(self, "gene_width", model.width)
+        object.__setattr__(self, "gene_found", model.sha256)
+        return Beside(model.width, model.embed)
 
     def expression_side(self, objective: Objective) -> None:
         # It is in the network that embeds patches.
@@ -157,7 +174,12 @@ class StAlignKind:
 
     def header(self, base: EncoderSpec, genes: int) -> dict[str, Any]:
         sizes = replace(SIZES[self.sizes], niche_image=base.dim, niche_genes=genes)
+        model: dict[str, Any] = {"stand_ins": stand_ins_of(self.gene_encoder)}
+        if self.gene_encoder == SCGPT:
+            sizes = replace(sizes, spot_gene=self.gene_width)
+            model = {"scgpt": {"folder": self.gene_weights, "sha256": self.gene_found}}
         return {
+            **model,
             "network": "stalign",
             "expression": {"network": "stalign"},
             "embedding_dim": 2 * sizes.out,
@@ -180,7 +202,8 @@ class StAlignKind:
         with seeded(seed):
             network = stalign_pictures(said, niche)
         genes: SpotGenes = network.spot_genes
-        genes.standardise(*moments(pairs.expression))
+        if self.gene_encoder != SCGPT:
+            genes.standardise(*moments(pairs.expression))
         if self.gene_encoder == "pca":
             genes.project(principal(pairs.expression, genes.width))
         if pairs.positions_px is None:
