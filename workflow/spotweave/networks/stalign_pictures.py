@@ -33,6 +33,8 @@ class SmallPicture(nn.Module):
         first = self.network.conv1
         if isinstance(first, nn.Conv2d):
             self.network.conv1 = nn.Conv2d(3, first.out_channels, 3, padding=1, bias=False)
+        else:  # a stem of several convolutions, of which the first has the stride
+            first[0].stride = (1, 1)
         self.network.maxpool = nn.Identity()
 
     def forward(self, images: Tensor) -> Tensor:
