@@ -243,9 +243,7 @@ TOWERS = {
 @pytest.mark.parametrize("architecture", TOWERS)
 def test_the_last_blocks_of_a_vision_language_tower_learn_at_rates_that_fall_by_the_layer(architecture, tmp_path):
     arguments, pool, dim = TOWERS[architecture]
-    spec = replace(
-        TINY, builder="vision_language", architecture=architecture, arguments=arguments, pool=pool, dim=dim
-    )
+    spec = replace(TINY, builder="vision_language", architecture=architecture, arguments=arguments, pool=pool, dim=dim)
     recipe = replace(RECIPE, unfrozen="last 2", layer_decay=0.7, lr_image=0.01, weight_decay=0.05)
     unit = Unit(recipe, spec, planted_pairs(16))
     model = unit.image_tower.backbone.model

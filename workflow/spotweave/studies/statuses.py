@@ -137,9 +137,7 @@ def _remembered(
         with tempfile.TemporaryDirectory(prefix="slide-") as folder:
             size_um = None if np.isnan(row[PIXEL_SIZE]) else float(row[PIXEL_SIZE])
             place = Path(folder)
-            cut = tiled(
-                path, row["patient"], place, size_px=size_px, tile_um_per_px=um_per_px, pixel_size_um=size_um
-            )
+            cut = tiled(path, row["patient"], place, size_px=size_px, tile_um_per_px=um_per_px, pixel_size_um=size_um)
             rows = [encoder.encode(part) for images in cut.sample.images() for part in _parts(images)]
         embedded = np.concatenate(rows).astype(np.float64)
         found = np.concatenate([[rankme(embedded)], embedded.mean(axis=0)])

@@ -92,20 +92,22 @@ class SpotsAndNiches(Objective):
         self.neighbours, self.weights, self.temperature = neighbours, weights, temperature
 
     def see(self, numbers: torch.Tensor, generator: torch.Generator) -> Seen:
-        changes = self.pictures.changes(len(numbers), generator)
-        return lambda places: self._seen(numbers[places], changes[places])
+        # Each picture is changed by itself: a spot's lies in its niche's, and light and stain that both share would do
+        # to find the one by the other.
+        spot, niche = (self.pictures.changes(len(numbers), generator) for _ in range(2))
+        return lambda places: self._seen(numbers[places], spot[places], niche[places])
 
     def as_they_are(self, numbers: torch.Tensor) -> tuple[Any, ...]:
-        return self._seen(numbers, None)
+        return self._seen(numbers, None, None)
 
-    def _seen(self, numbers: torch.Tensor, changes: Changes | None) -> tuple[Any, ...]:
+    def _seen(self, numbers: torch.Tensor, spot: Changes | None, niche: Changes | None) -> tuple[Any, ...]:
         device = self.pictures.device
-        niche = torch.from_numpy(niche_rows(self.expression, self.neighbours[numbers.numpy()])).to(device)
-        return self.pictures.normalised(numbers, changes), rows(self.spots, numbers, device), niche
+        genes = torch.from_numpy(niche_rows(self.expression, self.neighbours[numbers.numpy()])).to(device)
+        pictures = (self.pictures.normalised(numbers, changes) for changes in (spot, niche))
+        return tuple(Views(next(pictures), rows(self.spots, numbers, device), next(pictures), genes))
 
     def embed(self, *seen: Any) -> Embeddings:
-        images, spot_gene, niche_gene = seen
-        return tuple(self.network.aligned(Views(images, spot_gene, images, niche_gene)))
+        return tuple(self.network.aligned(Views(*seen)))
 
     def loss(self, embeddings: Embeddings) -> torch.Tensor:
         return stalign_losses(Aligned(*embeddings), self.weights, temperature=self.temperature).total
