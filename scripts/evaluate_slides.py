@@ -3,7 +3,8 @@
 python scripts/evaluate_slides.py --slides bcnb.csv --labels ER PR HER2 --encoders conch \\
     results/her2st/finetune/conch-ft/fold0.safetensors --rows bcnb_scores.csv
 
-slides.csv has the columns slide (a path), patient, pixel_size_um for pictures that do not say it, and one for each label.
+slides.csv has the columns slide (a path), patient, pixel_size_um for pictures that do not say it, and one for each
+label.
 """
 
 from pathlib import Path

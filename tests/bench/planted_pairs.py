@@ -238,9 +238,9 @@ Made by `make bench-finetuning`: mean (standard deviation) over {seeds} seeds, {
 donors of {spots} spots, of which two are held out; all numbers are of these. Patches of {px} px lie in four kinds of
 tissue, which show in how coarse and how crowded dots are, beside stain and light of each donor and patch; twenty of
 {genes} genes tell kinds apart, beside each donor's own effects. *shuffled*: trained with the expression of other spots
-of the same sample, and asked for the true one. Recall is of the ten nearest spots of the same held-out donor (*within*), or of
-both donors (*pooled*, where telling donors apart counts too); ARI of k-means against kinds. Settings of `stalign` were chosen on
-seeds 100 and 101, which are none of these.
+of the same sample, and asked for the true one. Recall is of the ten nearest spots of the same held-out donor
+(*within*), or of both donors (*pooled*, where telling donors apart counts too); ARI of k-means against kinds. Settings
+of `stalign` were chosen on seeds 100 and 101, which are none of these.
 
 {table}
 """

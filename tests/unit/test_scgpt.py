@@ -84,8 +84,8 @@ def by_torch(state, tokens, values):
 def test_spots_are_embedded_as_torchs_transformer_does(tmp_path):
     state = published()
     model = ScGptSpots(write(tmp_path / "m", state), device="cpu")
-    # Quantiles of 1 and 4 at fiftieths: the lower is in the first bin, the higher in the last. A gene without a word (x)
-    # is not seen, nor is one that was not counted; the second spot is padded.
+    # Quantiles of 1 and 4 at fiftieths: the lower is in the first bin, the higher in the last. A gene without a word
+    # (x) is not seen, nor is one that was not counted; the second spot is padded.
     found = model.embed(table([[4, 9, 0, 1, 0], [0, 9, 7, 0, 0], [0, 3, 0, 0, 0]]))
     wanted = [by_torch(state, [4, 3, 5], [-2, 50, 1]), by_torch(state, [4, 0], [-2, 50]), by_torch(state, [4], [-2])]
     np.testing.assert_allclose(found[[0, 2]], np.array(wanted)[[0, 2]], atol=1e-5)

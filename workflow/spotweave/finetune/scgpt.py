@@ -31,7 +31,7 @@ STEPS = (
     f"get the folder of the whole-human model ({VOCABULARY}, {ARGUMENTS}, {WEIGHTS}) from the model zoo of"
     " https://github.com/bowang-lab/scGPT",
     "name it in the recipe's column gene_weights, and the SHA-256 of its weights in gene_sha256",
-    "run again with --forcerun finetune_encoder; or let gene_encoder mlp or pca stand in for it, which results then say",
+    "run again with --forcerun finetune_encoder; or let gene_encoder mlp or pca stand in for it, which results say",
 )
 
 

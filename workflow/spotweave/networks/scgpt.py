@@ -106,7 +106,7 @@ class Layers(nn.Module):
 
 
 class ScGpt(nn.Module):
-    """Cells as tokens (B, T) int64, their values (B, T) and which are there (B, T) bool -> (B, dim), the first token's."""
+    """Cells as tokens (B, T) int64, their values (B, T) and which are there (B, T) bool -> the first (B, dim)."""
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()

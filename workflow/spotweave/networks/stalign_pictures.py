@@ -50,13 +50,13 @@ class SmallPicture(nn.Module):
 
 
 class SpotGenes(nn.Module):
-    """Log-normalised expression (B, G) -> (B, width), in the place of a foundation model of single cells; or its vectors.
+    """Log-normalised expression (B, G) -> (B, width), in the place of a foundation model of single cells.
 
     Parameters
     ----------
     kind
-        `mlp`, learned; `pca`, a projection that `project` is given and that stays; or `scgpt`: what comes in, (B, width),
-        is what that model made of a spot, and goes through as it is.
+        `mlp`, learned; `pca`, a projection that `project` is given and that stays; or `scgpt`: what comes in,
+        (B, width), is what that model made of a spot, and goes through as it is.
     """
 
     mean: Tensor
