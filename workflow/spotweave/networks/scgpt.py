@@ -71,8 +71,10 @@ class Attention(nn.Module):
         self.Wqkv, self.out_proj = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
 
     def forward(self, tokens: Tensor, there: Tensor) -> Tensor:
-        parts = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in self.Wqkv(tokens).chunk(3, dim=-1))
-        found = functional.scaled_dot_product_attention(*parts, attn_mask=there[:, None, None])
+        queries, keys, values = (
+            part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in self.Wqkv(tokens).chunk(3, dim=-1)
+        )
+        found = functional.scaled_dot_product_attention(queries, keys, values, attn_mask=there[:, None, None])
         out: Tensor = self.out_proj(found.transpose(1, 2).flatten(2))
         return out
 

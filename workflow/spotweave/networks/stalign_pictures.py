@@ -30,7 +30,7 @@ class SmallPicture(nn.Module):
         super().__init__()
         self.share, self.size_px = share, size_px
         self.network: Any = timm.create_model(architecture, pretrained=False, num_classes=dim)
-        first = self.network.conv1
+        first: Any = self.network.conv1
         if isinstance(first, nn.Conv2d):
             self.network.conv1 = nn.Conv2d(3, first.out_channels, 3, padding=1, bias=False)
         else:  # a stem of several convolutions, of which the first has the stride
