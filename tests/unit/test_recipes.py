@@ -97,6 +97,15 @@ def test_a_kinds_columns_are_the_settings_of_what_it_trains(name):
 # STimage
 
 
+def test_a_vision_language_tower_is_trained_at_its_own_size():
+    base = {"builder": "vision_language", "input_px": "448"}
+    check = RECIPES.load("infonce").check
+    assert not check({"base_encoder": "conch", "input_px": "448"}, base)
+    assert check({"base_encoder": "conch", "input_px": "224"}, base) == [
+        ("input_px", "of conch: 224, allowed: 448, which its positions are of")
+    ]
+
+
 def test_genes_by_rank_are_each_samples_own_most_variable_first(tmp_path):
     rng = np.random.default_rng(0)
     counts = rng.poisson(20, (60, 6))
