@@ -5,6 +5,7 @@ from _stage import Stage
 stage = Stage("evaluate_recipe", __doc__, inputs=["scores+", "folds+"], outputs=["metrics"], record=False)
 stage.option("--recipe", required=True)
 stage.option("--base", required=True, help="name of the encoder the recipe starts from")
+stage.option("--stand-ins", nargs="*", default=[], help="what stands in for parts of what was published, to be said")
 
 
 def work(args):
@@ -13,7 +14,8 @@ def work(args):
     from spotweave.io import write_json
 
     compared = compare(long_table.read(args.scores), folds_table.read(args.folds), args.base, args.recipe)
-    write_json(args.metrics, {"recipe": args.recipe, **compared})
+    said = {"stand_ins": args.stand_ins} if args.stand_ins else {}
+    write_json(args.metrics, {"recipe": args.recipe, **said, **compared})
 
 
 if __name__ == "__main__":

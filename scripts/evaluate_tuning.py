@@ -8,6 +8,7 @@ stage = Stage("evaluate_tuning", __doc__, inputs=["table", "splits"], outputs=["
 stage.option("--results", required=True, type=Path, help="the dataset's folder")
 stage.option("--recipe", required=True)
 stage.option("--base", required=True, help="name of the encoder it starts from")
+stage.option("--stand-ins", nargs="*", default=[], help="what stands in for parts of what was published, to be said")
 stage.option("--labels", nargs="*", default=[], help="tables of labels of spots, as file or sample=file")
 stage.option("--genes", nargs="*", default=[], help="to be predicted; none for those of ST-Align")
 
@@ -19,7 +20,7 @@ def work(args):
     from spotweave.io import read_json
 
     task = read_json(args.splits)["task"]
-    asked = Asked([args.base, args.recipe], task, args.labels, genes=args.genes or NINE_GENES)
+    asked = Asked([args.base, args.recipe], task, args.labels, genes=args.genes or NINE_GENES, stand_ins=args.stand_ins)
     return {"numbers": write(args.results, asked, args.rows, args.summary, args.rows.parent / "maps")}
 
 

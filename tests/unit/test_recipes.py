@@ -90,11 +90,20 @@ def test_a_kinds_columns_are_the_settings_of_what_it_trains(name):
     ]
     settings = {one.name: one for one in fields(kind)}
     recipe = RECIPES.load(name)
-    assert set(recipe.COLUMNS) | {"recipe"} == set(settings) - {"spot_share"}
+    assert set(recipe.COLUMNS) | {"recipe"} == set(settings) - {"spot_share", "gene_width", "gene_found"}
     assert set(recipe.REQUIRED) | {"recipe"} == {key for key, one in settings.items() if one.default is MISSING}
 
 
 # STimage
+
+
+def test_a_vision_language_tower_is_trained_at_its_own_size():
+    base = {"builder": "vision_language", "input_px": "448"}
+    check = RECIPES.load("infonce").check
+    assert not check({"base_encoder": "conch", "input_px": "448"}, base)
+    assert check({"base_encoder": "conch", "input_px": "224"}, base) == [
+        ("input_px", "of conch: 224, allowed: 448, which its positions are of")
+    ]
 
 
 def test_genes_by_rank_are_each_samples_own_most_variable_first(tmp_path):
@@ -215,6 +224,19 @@ def test_the_picture_of_a_spot_is_the_middle_of_its_patch():
     torch.testing.assert_close(unit(images), unit(other))
     other[:, :, 8] = 0
     assert not torch.allclose(unit(images), unit(other))
+    # Its stem has no stride, be it one convolution or several: only the three later stages halve it.
+    for name in ("test_resnet", "resnet18"):
+        assert SmallPicture(name, 4, 0.5, 16).network.forward_features(torch.rand(1, 3, 16, 16)).shape[2:] == (2, 2)
+
+
+def test_pictures_of_a_spot_and_of_its_niche_are_changed_apart():
+    kind = kind_with_share(augment=("flip",), jitter=0.3)
+    unit = kind.objective(niche_pairs(), TINY, folder=None, seed=0, device=torch.device("cpu"))
+    spot, _, niche, _ = unit.see(torch.arange(32), torch.Generator().manual_seed(0))(slice(3, 20))
+    assert spot.shape == niche.shape == (17, 3, 32, 32)
+    assert ((spot - niche).abs().amax(dim=(1, 2, 3)) > 0.02).all()
+    same, _, too, _ = unit.as_they_are(torch.arange(32))
+    assert torch.equal(same, too)
 
 
 def test_patches_smaller_than_the_spot_or_of_unknown_size_are_refused(samples, tmp_path):

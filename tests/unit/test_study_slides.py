@@ -16,7 +16,7 @@ from spotweave.errors import Refusal
 from spotweave.plan.models import method_columns
 from spotweave.plan.options import without_remarks
 from spotweave.spots import Job
-from spotweave.studies import colours, slides, tiles
+from spotweave.studies import colours, slides, statuses, tiles
 from spotweave.studies.slides import Cut
 from spotweave.tables.rows import read_table
 
@@ -171,3 +171,43 @@ def test_messages_of_the_table(tmp_path):
     (tmp_path / "s.csv").write_text("slide,patient\nnowheresvs,p\n")
     with pytest.raises(FileNotFoundError, match="nowheresvs: no such slide"):
         slides._remembered(slides.read_slides(tmp_path / "s.csv").iloc[0], None, Cut(1, 1, True), tmp_path, "")
+
+
+class Brightness:
+    """An encoder whose numbers are known: means of the channels."""
+
+    dim = 3
+
+    def encode(self, batch):
+        return batch.mean(axis=(1, 2)).astype(np.float32)
+
+
+def test_patients_are_told_apart_by_the_mean_embedding_of_their_slides(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    rows = []
+    for number in range(12):
+        positive = number % 2
+        squares = [(120 + 60 * positive, 90, rng.integers(60, 160)) for _ in range(2)]
+        slide(tmp_path / f"{number}.png", squares)
+        rows.append((f"{tmp_path}/{number}.png", f"p{number}", "+-"[positive], "yx"[rng.integers(2)], ""))
+    slide(tmp_path / "glass.png", [None])
+    rows.append((f"{tmp_path}/glass.png", "q", "+", "x", ""))
+    names = ["slide", "patient", "ER", "noise", "unknown"]
+    pd.DataFrame(rows, columns=names).to_csv(tmp_path / "slides.csv", index=False)
+    table = slides.read_slides(tmp_path / "slides.csv")
+    cut = {"size_px": SIZE, "um_per_px": UM, "scratch": tmp_path / "kept", "seeds": (1, 2)}
+    found = statuses.evaluate(table, names[2:], {"b": ("made", Brightness())}, **cut)
+    by = found.set_index(["label", "what"])
+    assert by.loc[("ER", "slide_auc"), "mean"] == by.loc[("ER", "slide_balanced_accuracy"), "mean"] == 1
+    assert by.loc[("ER", "slide_auc"), "slides"] == 12 and by.loc[("ER", "slide_auc"), "values"] == 10
+    assert abs(by.loc[("noise", "slide_auc"), "mean"] - 0.5) < 0.4
+    assert "two labels are told apart" in by.loc[("unknown", "slide_auc"), "note"]
+    assert 1 <= by.loc[("", "rankme"), "mean"] <= 2  # two tiles a slide
+    # What is kept is of the slides and the encoder: nothing is cut again, and another encoder takes up none of it.
+    with monkeypatch.context() as patched:
+        patched.setattr(statuses, "tiled", None)
+        pd.testing.assert_frame_equal(statuses.evaluate(table, names[2:], {"b": ("made", Brightness())}, **cut), found)
+        with pytest.raises(TypeError):
+            statuses.evaluate(table, names[2:], {"b": ("otherwise", Brightness())}, **cut)
+    with pytest.raises(Refusal, match="no column 'PR'"):
+        statuses.evaluate(table, ["PR"], {}, **cut)

@@ -233,6 +233,49 @@ def test_the_last_blocks_of_a_transformers_model_learn_with_its_final_norm():
     assert len(towers.freeze(network.model, "all")) == len(list(network.model.parameters()))
 
 
+TOWERS = {
+    "conch": ("embed_dim=24;depth=3;num_heads=2;pooled_dim=16", "head", 16),
+    "conch_v1_5": ("embed_dim=24;depth=3;num_heads=2;pooled_dim=16", "head", 16),
+    "musk": ("dim=16;layers=3;heads=2", "cls", 16),
+}
+
+
+@pytest.mark.parametrize("architecture", TOWERS)
+def test_the_last_blocks_of_a_vision_language_tower_learn_at_rates_that_fall_by_the_layer(architecture, tmp_path):
+    arguments, pool, dim = TOWERS[architecture]
+    spec = replace(TINY, builder="vision_language", architecture=architecture, arguments=arguments, pool=pool, dim=dim)
+    recipe = replace(RECIPE, unfrozen="last 2", layer_decay=0.7, lr_image=0.01, weight_decay=0.05)
+    unit = Unit(recipe, spec, planted_pairs(16))
+    model = unit.image_tower.backbone.model
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    rate_of = {
+        id(parameter): (group["lr"], group["weight_decay"] > 0)
+        for group in unit.optimizer.param_groups
+        for parameter in group["params"]
+    }
+    unit.epoch()
+    for name, parameter in model.named_parameters():
+        block = next((int(part) for part in name.split(".") if part.isdigit()), None)
+        stem = any(words in name for words in ("patch_embed", "pos_embed", "cls_token", "vision_embed", "positions"))
+        learns = not stem and block not in (0,)
+        # A key's bias moves all scores of a query alike: it has no gradient to speak of, but for the decay of none.
+        if not name.endswith("k_proj.bias"):
+            assert torch.equal(parameter, before[name]) != learns, name
+        assert (id(parameter) in rate_of) == learns, name
+        if learns:
+            wanted = 0.01 * 0.7 ** (2 - block if block is not None else 0)
+            assert rate_of[id(parameter)][0] == pytest.approx(wanted), name
+            assert rate_of[id(parameter)][1] == (parameter.ndim > 1 and not name.endswith("query")), name
+    header = {"fold": 0, "recipe": "r", "base": spec.as_dict(), "input_px": 32, "embedding_dim": 16}
+    tower.save(tmp_path / "w", unit.image_tower, header)
+    patches = planted_pairs(5).images
+    found = tower.read_tower(tmp_path / "w", "cpu").encode(patches)
+    unit.objective.eval()
+    with torch.no_grad():
+        own = unit.image_tower(unit.objective.pictures.transform(torch.from_numpy(patches)))
+    np.testing.assert_allclose(found, own.numpy(), atol=1e-6)
+
+
 # Which pairs meet
 
 

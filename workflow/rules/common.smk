@@ -23,7 +23,7 @@ from spotweave.nuclei import NUCLEI
 from spotweave.plan import batches, closing, options, requests, tables
 from spotweave.pooling import has_grids
 from spotweave.readers import modules as reader_modules
-from spotweave.recipes import RECIPES
+from spotweave.recipes import RECIPES, stand_ins
 from spotweave.sources import SOURCES
 from spotweave.tables import switches
 from spotweave.tissue.methods import NO_WEIGHTS, TISSUE_METHODS

@@ -40,7 +40,8 @@ rule finetune_encoder:
             else lambda wildcards: f"--slides {per_sample('slide.tif')(wildcards)}"
         ),
         expression=per_sample("st.h5ad"),
-        seed=config["seed"],
+        seed=lambda wildcards: TABLES.recipes[wildcards.recipe].get("seed")
+        or config["seed"],
         processes=lambda wildcards, resources: max(1, int(resources.gpu)),
         code=code(
             "finetune_encoder",
@@ -74,9 +75,11 @@ rule evaluate_recipe:
         runtime="10m",
     params:
         base=lambda wildcards: TABLES.recipes[wildcards.recipe]["base_encoder"],
+        stand_ins=lambda wildcards: stand_ins(TABLES.recipes[wildcards.recipe]),
         code=code("evaluate_recipe", lambda wildcards: ["metrics/pearson"]),
     shell:
         "python scripts/evaluate_recipe.py --recipe {wildcards.recipe} --base {params.base} --scores {input.scores}"
+        " --stand-ins {params.stand_ins:q}"
         " --folds {input.folds} --metrics {output.metrics} > {log} 2>&1"
 
 
@@ -147,9 +150,10 @@ rule evaluate_tuning:
         base=lambda wildcards: TABLES.recipes[wildcards.recipe]["base_encoder"],
         labels=EVALUATION.get("labels", []),
         genes=EVALUATION.get("genes", []),
+        stand_ins=lambda wildcards: stand_ins(TABLES.recipes[wildcards.recipe]),
         code=code("evaluate_tuning"),
     shell:
         "OMP_NUM_THREADS={threads} python scripts/evaluate_tuning.py --table {input.table} --splits {input.splits}"
         " --results {params.results} --recipe {wildcards.recipe} --base {params.base} --labels {params.labels}"
-        " --genes {params.genes} --rows {output.rows} --summary {output.summary}"
+        " --genes {params.genes} --stand-ins {params.stand_ins:q} --rows {output.rows} --summary {output.summary}"
         " --record {output.record} --code {params.code} > {log} 2>&1"

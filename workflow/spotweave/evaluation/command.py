@@ -55,6 +55,7 @@ def write(results: Path, asked: Asked, rows: Path, summarised: Path, maps_folder
     content = {
         "dataset": results.name,
         "encoders": list(asked.encoders),
+        **({"stand_ins": list(asked.stand_ins)} if asked.stand_ins else {}),
         "seeds": list(asked.seeds),
         "spots": said,
         "summary": summary,

@@ -44,6 +44,8 @@ class Asked:
         None for those of the dataset, which recipes leave; an encoder without any is asked for no retrieval.
     genes
         To be predicted; those that not all samples have are left out.
+    stand_ins
+        What stands in for parts of what was published in the making of these embeddings, to be said.
     """
 
     encoders: Sequence[str]
@@ -56,6 +58,7 @@ class Asked:
     guard_um: float = GUARD_UM
     seeds: Sequence[int] = SEEDS
     with_maps: bool = False
+    stand_ins: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

@@ -127,7 +127,9 @@ def _card(
         f" {count:,} parameters.",
         "",
         f"- **Trained** by recipe {made_by}.",
-        f"- **From** `{base['encoder']}` ({base['architecture']}, weights: {base['weights']}).",
+        f"- **From** `{base['encoder']}` ({base['architecture']}, weights: {base['weights']})"
+        + "".join(f"; {said}" for said in header.get("stand_ins", []))
+        + ".",
         f"- **On** {len(rows)} samples: {of_whom}.",
         f"- **Never seen**: donors {held_out}. Scores on other donors of its task are of what it has seen.",
         f"- **Genes** it learned with: {genes}." if genes else "- **Genes**: none, pictures alone.",

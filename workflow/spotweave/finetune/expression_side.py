@@ -71,9 +71,16 @@ def embed_expression(path: Path, table: Expression) -> NDArray[np.float32]:
         network.load_state_dict(state_of(path))
         near = neighbours_of(table.positions_px, np.zeros(len(values), np.int64), header["stalign"]["neighbours"])
         niches = niche_rows(values, near) if len(values) else values
-        return _in_parts(network.eval().expression, values, niches)
+        spots = _gene_model(header["scgpt"]).embed(table) if "scgpt" in header else values
+        return _in_parts(network.eval().expression, spots, niches)
     tower = _tower(header, state_of(path, expression=True))
     return _in_parts(tower.eval(), values)
+
+
+def _gene_model(said: Mapping[str, str]) -> Any:
+    from spotweave.finetune.scgpt import ScGptSpots
+
+    return ScGptSpots(Path(said["folder"]), said["sha256"])
 
 
 def _tower(header: Mapping[str, Any], state: dict[str, torch.Tensor]) -> nn.Module:

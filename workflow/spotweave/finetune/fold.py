@@ -134,7 +134,8 @@ def train_fold(
         history = read_json(found)
         if job.scratch is not None:
             shutil.rmtree(job.scratch, ignore_errors=True)
-    return {**history, "pairs": len(pairs.images), "empty_spots": pairs.empty_spots, "genes": len(pairs.genes)}
+    counted = {"pairs": len(pairs.images), "empty_spots": pairs.empty_spots, "genes": len(pairs.genes)}
+    return {**history, **counted, **{name: said for name, said in header.items() if name == "stand_ins"}}
 
 
 def train_row(

@@ -51,6 +51,8 @@ class Pairs:
         (N, 2) float64, x and y on the slide of its sample; None where nobody asks.
     described
         JSON types: how expression was made, for other spots to be described alike (`expression_side.describe_as`).
+    vectors
+        (N, W) float32, what a frozen model makes of each spot's expression; None where nobody asks.
     """
 
     images: Images
@@ -61,6 +63,7 @@ class Pairs:
     sample_of: NDArray[np.int64] | None = None
     positions_px: NDArray[np.float64] | None = None
     described: dict[str, Any] = field(default_factory=dict)
+    vectors: Values | None = None
 
     def groups(self) -> NDArray[np.int64]:
         """(N,) the place of each pair's sample."""
@@ -118,7 +121,21 @@ def log_shares_of(genes: Sequence[str]) -> Describe:
     return lambda table: np.asarray(log_share(columns(table, genes), table.totals()).toarray())
 
 
-def read_pairs(samples: Sequence[Sample], n_genes: int, shrink: Shrink, scratch: Path | None = None) -> Pairs:
+@dataclass(frozen=True)
+class Beside:
+    """What else is made of a spot's expression: vectors (n, `width`) float32 by `embed`."""
+
+    width: int
+    embed: Describe
+
+
+def read_pairs(
+    samples: Sequence[Sample],
+    n_genes: int,
+    shrink: Shrink,
+    scratch: Path | None = None,
+    beside: Beside | None = None,
+) -> Pairs:
     """Read the pairs of some samples, with genes that are chosen on these samples alone.
 
     Parameters
@@ -129,10 +146,12 @@ def read_pairs(samples: Sequence[Sample], n_genes: int, shrink: Shrink, scratch:
         Applied to patches as they are read, so that no more is held than is used.
     scratch
         Folder of the disk that holds them.
+    beside
+        Makes `Pairs.vectors`.
     """
     tables = Tables(samples)
     genes = variable_genes(tables, n_genes)
-    return read_described(tables, genes, log_shares_of(genes), {"by": LOG_SHARE}, shrink, scratch)
+    return read_described(tables, genes, log_shares_of(genes), {"by": LOG_SHARE}, shrink, scratch, beside)
 
 
 def read_described(
@@ -142,6 +161,7 @@ def read_described(
     described: dict[str, Any],
     shrink: Shrink,
     scratch: Path | None = None,
+    beside: Beside | None = None,
 ) -> Pairs:
     """Read pairs whose expression is what `describe` makes of a sample's spots with counts, (n, len(genes)).
 
@@ -149,8 +169,11 @@ def read_described(
     ----------
     described
         See `Pairs`.
+    beside
+        As of `read_pairs`.
     """
     images: RowsOnDisk | None = None
+    vectors = None if beside is None else RowsOnDisk((beside.width,), np.float32, scratch)
     expression = RowsOnDisk((len(genes),), np.float32, scratch)
     groups, positions, empty = [], [], 0
     for place, (sample, table) in enumerate(zip(tables.samples, tables, strict=True)):
@@ -159,6 +182,8 @@ def read_described(
         counted = table.spots(table.barcodes[kept])
         if kept.any():
             expression.append(np.asarray(describe(counted), np.float32))
+            if beside is not None and vectors is not None:
+                vectors.append(np.asarray(beside.embed(counted), np.float32))
         groups.append(np.full(int(kept.sum()), place, np.int64))
         positions.append(counted.positions_px)
         for chunk in _images(sample, kept, shrink):
@@ -174,6 +199,7 @@ def read_described(
         sample_of=np.concatenate(groups),
         positions_px=np.concatenate(positions),
         described=described,
+        vectors=vectors,
     )
 
 

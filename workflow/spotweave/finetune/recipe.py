@@ -22,3 +22,8 @@ def typed(kind: type[Typed], row: Mapping[str, str]) -> Typed:
     """A dataclass of the cells that fit its fields; blank cells are the fields' defaults."""
     given = {one.name: _KINDS[str(one.type)](row[one.name]) for one in fields(kind) if row.get(one.name)}
     return kind(**given)
+
+
+def stand_ins_of(gene_encoder: str) -> list[str]:
+    """What stands in for ST-Align's scGPT, in words that every result says; nothing where it is itself."""
+    return [] if gene_encoder == "scgpt" else [f"{gene_encoder} stands in for scGPT"]

@@ -105,3 +105,7 @@ class Musk(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         out: torch.Tensor = self.encoder(self.vision_embed(images))[:, 0]
         return out
+
+    def no_weight_decay(self) -> set[str]:
+        """Positions and the first token."""
+        return {"vision_embed.cls_token", "encoder.embed_positions.weight"}

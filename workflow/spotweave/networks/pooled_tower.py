@@ -62,3 +62,7 @@ class PooledTower(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         out: torch.Tensor = self.ln_contrast(self.attn_pool_contrast(self.trunk.forward_features(images)))
         return out
+
+    def no_weight_decay(self) -> set[str]:
+        """Positions, tokens and the query: what timm's models say of their own."""
+        return {"attn_pool_contrast.query", *(f"trunk.{name}" for name in self.trunk.no_weight_decay())}

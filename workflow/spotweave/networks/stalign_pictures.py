@@ -16,6 +16,9 @@ torchvision_shim.install()
 
 import timm  # noqa: E402  (it imports torchvision)
 
+# The gene encoder that is none of ours: its vectors come in.
+SCGPT = "scgpt"
+
 
 class SmallPicture(nn.Module):
     """The middle of normalised patches (B, 3, H, W), shrunk, through a ResNet -> (B, dim).
@@ -27,9 +30,11 @@ class SmallPicture(nn.Module):
         super().__init__()
         self.share, self.size_px = share, size_px
         self.network: Any = timm.create_model(architecture, pretrained=False, num_classes=dim)
-        first = self.network.conv1
+        first: Any = self.network.conv1
         if isinstance(first, nn.Conv2d):
             self.network.conv1 = nn.Conv2d(3, first.out_channels, 3, padding=1, bias=False)
+        else:  # a stem of several convolutions, of which the first has the stride
+            first[0].stride = (1, 1)
         self.network.maxpool = nn.Identity()
 
     def forward(self, images: Tensor) -> Tensor:
@@ -50,7 +55,8 @@ class SpotGenes(nn.Module):
     Parameters
     ----------
     kind
-        `mlp`, learned; or `pca`, a projection that `project` is given and that stays.
+        `mlp`, learned; `pca`, a projection that `project` is given and that stays; or `scgpt`: what comes in,
+        (B, width), is what that model made of a spot, and goes through as it is.
     """
 
     mean: Tensor
@@ -59,10 +65,13 @@ class SpotGenes(nn.Module):
     def __init__(self, genes: int, width: int, kind: str) -> None:
         super().__init__()
         self.width = width
-        self.register_buffer("mean", torch.zeros(genes))
-        self.register_buffer("std", torch.ones(genes))
+        incoming = width if kind == SCGPT else genes
+        self.register_buffer("mean", torch.zeros(incoming))
+        self.register_buffer("std", torch.ones(incoming))
         self.layers: nn.Module
-        if kind == "pca":
+        if kind == SCGPT:
+            self.layers = nn.Identity()
+        elif kind == "pca":
             self.layers = nn.Linear(genes, width, bias=False).requires_grad_(False)
         else:
             self.layers = nn.Sequential(

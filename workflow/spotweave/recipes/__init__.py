@@ -9,6 +9,8 @@ A kind is a module with
     check(row, base) -> list[tuple[str, str]]
         What else it asks of its row and of the row of the encoder it starts from: (column, "what is wrong, what is
         allowed") for each fault.
+    stand_ins(row) -> list[str], if it has any
+        What stands in for parts of what was published, in words that results say.
     train(splits, fold, samples, row, base, job) -> dict
         Trains one fold on its training samples only and writes the file of its weights, `job.weights`
         (`networks.tower.save`, which the builder `finetuned` embeds with), and the course of the training,
@@ -23,6 +25,14 @@ all else inside `train`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from spotweave.registry import Registry
 
 RECIPES = Registry("recipes", "recipe kind")
+
+
+def stand_ins(row: Mapping[str, str]) -> list[str]:
+    """What stands in, in the recipe of a sound row, for parts of what was published; in words that results say."""
+    of_kind = getattr(RECIPES.load(row["kind"]), "stand_ins", None)
+    return [] if of_kind is None else list(of_kind(row))

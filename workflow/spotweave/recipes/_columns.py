@@ -8,7 +8,7 @@ from typing import Any
 from spotweave.networks.sizes import input_fault
 
 # Builders whose networks can be trained further (`networks.bases`).
-TRAINABLE = ("timm_model", "transformers_model")
+TRAINABLE = ("timm_model", "transformers_model", "vision_language")
 WHOLE = {"allowed": "a whole number above 0", "type": "string", "pattern": "^[1-9][0-9]*$", "maxLength": 9}
 SEVERAL = {"allowed": "a whole number above 1", "type": "string", "pattern": "^([2-9]|[1-9][0-9]+)$", "maxLength": 9}
 RATE: dict[str, Any] = {
@@ -91,5 +91,8 @@ def base_faults(row: Mapping[str, str], base: Mapping[str, str]) -> list[tuple[s
     if base.get("builder") not in TRAINABLE:
         allowed = " or ".join(TRAINABLE)
         return [("base_encoder", f"{row['base_encoder']!r} cannot be trained, allowed: a {allowed} encoder")]
+    if base["builder"] == "vision_language" and row["input_px"] != base["input_px"]:
+        own = f"{row['input_px']}, allowed: {base['input_px']}, which its positions are of"
+        return [("input_px", f"of {row['base_encoder']}: {own}")]
     wrong = input_fault(base, int(row["input_px"])) if base["builder"] == "timm_model" else None
     return [("input_px", f"of {row['base_encoder']}: {wrong}")] if wrong else []

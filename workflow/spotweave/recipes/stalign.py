@@ -2,8 +2,8 @@
 
 Published: a picture of the spot at 28 px through a ResNet-50 of its own, the niche's through UNI, genes through scGPT
 and an MLP with a transformer, three losses .3 / .3 / .4 at temperature .1, AdamW at 5e-4 x batch / 256 after 2 epochs
-of warm-up, weight decay .04 to .4, batch 64, 100 epochs. Any encoder may stand in for UNI; for scGPT stands an MLP or
-principal components. What else differs is said in docs/finetuning.md.
+of warm-up, weight decay .04 to .4, batch 64, 100 epochs. Any encoder may stand in for UNI; scGPT is read from a folder,
+or an MLP or principal components stand in for it. What else differs is said in docs/finetuning.md.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from spotweave.finetune.recipe import stand_ins_of
 from spotweave.networks.spec import EncoderSpec
 from spotweave.recipes import _columns as columns
 
@@ -45,10 +46,23 @@ COLUMNS: dict[str, dict[str, Any]] = {
     },
     "genes": {"description": "How many variable genes describe spots and niches; published is 4384", **columns.WHOLE},
     "gene_encoder": {
-        "description": "In the place of scGPT - mlp (learned), or pca (principal components of the training spots)",
-        "allowed": "mlp, pca",
+        "description": "scgpt as published, frozen; or in its place mlp (learned), or pca (principal components of the"
+        " training spots)",
+        "allowed": "scgpt, mlp, pca",
         "type": "string",
-        "enum": ["mlp", "pca"],
+        "enum": ["scgpt", "mlp", "pca"],
+    },
+    "gene_weights": {
+        "description": "Folder of scGPT: vocab.json, args.json and best_model.pt",
+        "allowed": "a path",
+        "type": "string",
+        "maxLength": 400,
+    },
+    "gene_sha256": {
+        "description": "SHA-256 of its best_model.pt; blank for any",
+        "allowed": "64 digits and letters a-f",
+        "type": "string",
+        "pattern": "^[0-9a-f]{64}$",
     },
     "fusion": {
         "description": "attention as published, or concatenation, its ablation",
@@ -72,6 +86,8 @@ COLUMNS: dict[str, dict[str, Any]] = {
     "end_weight_decay": {**columns.WEIGHT_DECAY, "description": "What it becomes at the end; published is 0.4"},
     "warmup_epochs": columns.WARMUP_EPOCHS,
     "unfrozen": columns.UNFROZEN,
+    "augment": columns.AUGMENT,
+    "jitter": columns.JITTER,
     "at_once": columns.AT_ONCE,
     "negatives": columns.NEGATIVES,
     "precision": columns.PRECISION,
@@ -105,7 +121,15 @@ def check(row: Mapping[str, str], base: Mapping[str, str]) -> list[tuple[str, st
         found.append(
             ("share_niche", f"{row['share_niche']} and share_spot {row['share_spot']}, allowed: at most 1 together")
         )
+    if (row["gene_encoder"] == "scgpt") != bool(row.get("gene_weights")):
+        said = f"{row.get('gene_weights', '')!r} and gene_encoder {row['gene_encoder']}"
+        found.append(("gene_weights", f"{said}, allowed: scGPT's folder for scgpt, blank for others"))
     return found
+
+
+def stand_ins(row: Mapping[str, str]) -> list[str]:
+    """What stands in for what was published, for results to say."""
+    return stand_ins_of(row["gene_encoder"])
 
 
 def train(

@@ -15,12 +15,14 @@ from torch import nn
 
 from spotweave.errors import Refusal
 from spotweave.finetune import Sample
+from spotweave.finetune.augment import Changes
 from spotweave.finetune.batches import ANY
 from spotweave.finetune.kinds.parts import trainable
 from spotweave.finetune.losses.stalign import Weights, stalign_losses
 from spotweave.finetune.niches import neighbours_of, niche_rows
 from spotweave.finetune.objective import Embeddings, Objective, Seen, decayed
-from spotweave.finetune.pairs import Pairs, Shrink, read_pairs
+from spotweave.finetune.pairs import Beside, Pairs, Shrink, read_pairs
+from spotweave.finetune.recipe import stand_ins_of
 from spotweave.finetune.schedule import Schedule
 from spotweave.finetune.towers import moments, principal
 from spotweave.finetune.training import Course
@@ -28,7 +30,7 @@ from spotweave.finetune.views import Pictures, rows
 from spotweave.networks.pooling import seeded
 from spotweave.networks.spec import EncoderSpec
 from spotweave.networks.stalign import Aligned, Sizes, Views
-from spotweave.networks.stalign_pictures import SpotGenes, StAlignPictures, stalign_pictures
+from spotweave.networks.stalign_pictures import SCGPT, SpotGenes, StAlignPictures, stalign_pictures
 from spotweave.networks.tower import tower_spec
 from spotweave.networks.transform import Transform
 
@@ -86,19 +88,26 @@ class SpotsAndNiches(Objective):
     ) -> None:
         super().__init__()
         self.network, self.pictures, self.expression = network, pictures, pairs.expression
+        self.spots = pairs.expression if pairs.vectors is None else pairs.vectors
         self.neighbours, self.weights, self.temperature = neighbours, weights, temperature
 
     def see(self, numbers: torch.Tensor, generator: torch.Generator) -> Seen:
-        return lambda places: self.as_they_are(numbers[places])
+        # Each picture is changed by itself: a spot's lies in its niche's, and light and stain that both share would do
+        # to find the one by the other.
+        spot, niche = (self.pictures.changes(len(numbers), generator) for _ in range(2))
+        return lambda places: self._seen(numbers[places], spot[places], niche[places])
 
     def as_they_are(self, numbers: torch.Tensor) -> tuple[Any, ...]:
+        return self._seen(numbers, None, None)
+
+    def _seen(self, numbers: torch.Tensor, spot: Changes | None, niche: Changes | None) -> tuple[Any, ...]:
         device = self.pictures.device
-        niche = torch.from_numpy(niche_rows(self.expression, self.neighbours[numbers.numpy()])).to(device)
-        return self.pictures.normalised(numbers), rows(self.expression, numbers, device), niche
+        genes = torch.from_numpy(niche_rows(self.expression, self.neighbours[numbers.numpy()])).to(device)
+        pictures = (self.pictures.normalised(numbers, changes) for changes in (spot, niche))
+        return tuple(Views(next(pictures), rows(self.spots, numbers, device), next(pictures), genes))
 
     def embed(self, *seen: Any) -> Embeddings:
-        images, spot_gene, niche_gene = seen
-        return tuple(self.network.aligned(Views(images, spot_gene, images, niche_gene)))
+        return tuple(self.network.aligned(Views(*seen)))
 
     def loss(self, embeddings: Embeddings) -> torch.Tensor:
         return stalign_losses(Aligned(*embeddings), self.weights, temperature=self.temperature).total
@@ -127,12 +136,19 @@ class StAlignKind:
     weight_decay: float
     end_weight_decay: float
     unfrozen: str
+    augment: tuple[str, ...] = ()
+    jitter: float = 0.0
     warmup_epochs: int = 0
     at_once: int = 0
     negatives: str = ANY
     precision: str = "float32"
-    # Of the patch's edge, what the picture of the spot is; found when pairs are read.
+    gene_weights: str = ""
+    gene_sha256: str = ""
+    # Of the patch's edge, what the picture of the spot is; found when pairs are read, as the width and the SHA-256 of
+    # a gene encoder that is not trained here are.
     spot_share: float = 0.0
+    gene_width: int = 0
+    gene_found: str = ""
 
     @property
     def course(self) -> Course:
@@ -142,7 +158,17 @@ class StAlignKind:
         share = _spot_share(samples, self.spot_um)
         # The dataclass is frozen for its settings; this one is measured.
         object.__setattr__(self, "spot_share", share)
-        return read_pairs(samples, self.genes, shrink, scratch)
+        return read_pairs(samples, self.genes, shrink, scratch, self._gene_model())
+
+    def _gene_model(self) -> Beside | None:
+        if self.gene_encoder != SCGPT:
+            return None
+        from spotweave.finetune.scgpt import ScGptSpots
+
+        model = ScGptSpots(Path(self.gene_weights), self.gene_sha256)
+        object.__setattr__(self, "gene_width", model.width)
+        object.__setattr__(self, "gene_found", model.sha256)
+        return Beside(model.width, model.embed)
 
     def expression_side(self, objective: Objective) -> None:
         # It is in the network that embeds patches.
@@ -150,7 +176,12 @@ class StAlignKind:
 
     def header(self, base: EncoderSpec, genes: int) -> dict[str, Any]:
         sizes = replace(SIZES[self.sizes], niche_image=base.dim, niche_genes=genes)
+        model: dict[str, Any] = {"stand_ins": stand_ins_of(self.gene_encoder)}
+        if self.gene_encoder == SCGPT:
+            sizes = replace(sizes, spot_gene=self.gene_width)
+            model = {"scgpt": {"folder": self.gene_weights, "sha256": self.gene_found}}
         return {
+            **model,
             "network": "stalign",
             "expression": {"network": "stalign"},
             "embedding_dim": 2 * sizes.out,
@@ -173,14 +204,15 @@ class StAlignKind:
         with seeded(seed):
             network = stalign_pictures(said, niche)
         genes: SpotGenes = network.spot_genes
-        genes.standardise(*moments(pairs.expression))
+        if self.gene_encoder != SCGPT:
+            genes.standardise(*moments(pairs.expression))
         if self.gene_encoder == "pca":
             genes.project(principal(pairs.expression, genes.width))
         if pairs.positions_px is None:
             raise ValueError("pairs without positions have no niches")
         return SpotsAndNiches(
             network,
-            Pictures(pairs.images, Transform(tower_spec(base, self.input_px)), device),
+            Pictures(pairs.images, Transform(tower_spec(base, self.input_px)), device, self.augment, self.jitter),
             pairs,
             neighbours_of(pairs.positions_px, pairs.groups(), self.neighbours),
             Weights(self.share_spot, self.share_niche),

@@ -1,0 +1,153 @@
+"""What is known of whole patients (a receptor, say) told from the mean embedding of their slides' tiles."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from spotweave.encoders import ENCODERS, Encoder
+from spotweave.errors import Refusal
+from spotweave.evaluation import Origins
+from spotweave.evaluation.effective_rank import rankme
+from spotweave.evaluation.slides import slide_probe
+from spotweave.io import file_hash
+from spotweave.resumed import key_of
+from spotweave.studies.slides import PIXEL_SIZE
+from spotweave.studies.tiles import tiled
+
+COLUMNS = ("encoder", "label", "what", "mean", "std", "values", "slides", "note")
+RANKME = "rankme"
+# Tiles at a time.
+BATCH = 64
+
+
+def opened(
+    names: Sequence[str], rows: Mapping[str, Mapping[str, str]], seed: int, device: str
+) -> dict[str, tuple[str, Encoder]]:
+    """Encoders by name, as `evaluate` takes them: those of rows of the encoder table, and files that recipes left.
+
+    Raises
+    ------
+    EncoderUnavailable
+        If weights cannot be had.
+    """
+    from spotweave.networks.spec import EncoderSpec
+    from spotweave.networks.tower import read_tower
+
+    found: dict[str, tuple[str, Encoder]] = {}
+    for name in names:
+        if name in rows:
+            spec = EncoderSpec.from_row(rows[name])
+            build = ENCODERS.load(rows[name]["builder"]).build
+            found[name] = key_of(dict(rows[name]), seed), build(spec, folder=None, seed=seed, device=device)
+        else:
+            found[name] = file_hash(Path(name)), read_tower(Path(name), device)
+    return found
+
+
+def evaluate(
+    slides: pd.DataFrame,
+    labels: Sequence[str],
+    encoders: Mapping[str, tuple[str, Encoder]],
+    *,
+    size_px: int,
+    um_per_px: float,
+    scratch: Path,
+    seeds: Sequence[int],
+) -> pd.DataFrame:
+    """A row for each encoder, label and measure: mean and standard deviation over folds and seeds.
+
+    Parameters
+    ----------
+    slides
+        As from `slides.read_slides`, with a column for each of `labels`: two values, blank where it is not known.
+    encoders
+        Name -> what it is made of, for what is kept to be taken up by the same encoder only, and the encoder.
+    size_px, um_per_px
+        Of a tile.
+    scratch
+        A folder that keeps each slide's mean and rank: a run that was killed, or one with further labels, goes on.
+
+    Raises
+    ------
+    Refusal
+        A label has no column, or no slide can be read.
+    """
+    missing = [label for label in labels if label not in slides]
+    if missing:
+        raise Refusal(f"the table of slides has no column {missing[0]!r}: name its columns of labels, or add it")
+    scratch.mkdir(parents=True, exist_ok=True)
+    rows: list[dict[str, Any]] = []
+    for name, (made_of, encoder) in encoders.items():
+        found: dict[int, np.ndarray] = {}
+        for number, row in enumerate(tqdm(slides.to_dict("records"), desc=name, disable=None)):
+            one = _remembered(row, encoder, scratch, key_of(made_of, size_px, um_per_px), size_px, um_per_px)
+            if one is not None:
+                found[number] = one
+        if not found:
+            raise Refusal(f"{name}: no slide of the table can be read and has tissue: look at one, and at {PIXEL_SIZE}")
+        rows += _rows(name, slides, found, labels, seeds)
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _rows(
+    name: str, slides: pd.DataFrame, found: Mapping[int, np.ndarray], labels: Sequence[str], seeds: Sequence[int]
+) -> list[dict[str, Any]]:
+    kept = list(found)
+    ranks, means = np.array([found[number][0] for number in kept]), np.stack([found[number][1:] for number in kept])
+    rows = [_row(name, "", RANKME, ranks, len(kept))]
+    # Slides by their numbers in the table: names of files may meet.
+    origins = Origins(np.array([f"{number:06d}" for number in kept]), slides["patient"].to_numpy(str)[kept], None)
+    for label in labels:
+        known = {f"{number:06d}": str(slides[label].iloc[number]) for number in kept}
+        known = {slide: value for slide, value in known.items() if value}
+        by: dict[str, list[Any]] = {}
+        for one in slide_probe(means, origins, known, seeds):
+            by.setdefault(one.what, []).append(one)
+        for what, several in by.items():
+            values = np.array([one.value for one in several if one.value is not None])
+            note = next((one.note for one in several if one.note), "")
+            rows.append(_row(name, label, what, values, len(known), note))
+    return rows
+
+
+def _row(name: str, label: str, what: str, values: np.ndarray, slides: int, note: str = "") -> dict[str, Any]:
+    mean, std = (values.mean(), values.std()) if len(values) else (np.nan, np.nan)
+    return dict(zip(COLUMNS, (name, label, what, mean, std, len(values), slides, note), strict=True))
+
+
+def _remembered(
+    row: Mapping[str, Any], encoder: Encoder, scratch: Path, made_by: str, size_px: int, um_per_px: float
+) -> np.ndarray | None:
+    """Rank and mean (1 + D,) of a slide's embeddings, now or in a run before; None where it cannot be read."""
+    path = Path(row["slide"])
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such slide; mend the table of slides")
+    kept = scratch / f"{key_of(made_by, file_hash(path), str(row[PIXEL_SIZE]))}.npy"
+    if kept.is_file():
+        known: np.ndarray = np.load(kept)
+        return known if len(known) else None
+    try:
+        with tempfile.TemporaryDirectory(prefix="slide-") as folder:
+            size_um = None if np.isnan(row[PIXEL_SIZE]) else float(row[PIXEL_SIZE])
+            place = Path(folder)
+            cut = tiled(path, row["patient"], place, size_px=size_px, tile_um_per_px=um_per_px, pixel_size_um=size_um)
+            rows = [encoder.encode(part) for images in cut.sample.images() for part in _parts(images)]
+        embedded = np.concatenate(rows).astype(np.float64)
+        found = np.concatenate([[rankme(embedded)], embedded.mean(axis=0)])
+    except Refusal:
+        found = np.empty(0)
+    with tempfile.NamedTemporaryFile(dir=scratch, suffix=".part", delete=False) as part:
+        np.save(part, found)
+    Path(part.name).replace(kept)
+    return found if len(found) else None
+
+
+def _parts(images: np.ndarray) -> list[np.ndarray]:
+    return [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
