@@ -80,7 +80,8 @@ def main() -> None:
 
 def fitted(method: str, folder: Path) -> Row:
     """A row of the table of methods, fitted and asked by the script of the workflow; its network is kept nowhere."""
-    table = list(csv.DictReader(open(ROOT / "config/methods.csv", encoding="utf-8", newline="")))
+    with open(ROOT / "config/methods.csv", encoding="utf-8", newline="") as file:
+        table = list(csv.DictReader(file))
     row = next({name: cell for name, cell in one.items() if cell} for one in table if one["method"] == method)
     row.pop("notes", None)
     out = folder / f"{method}.h5"
@@ -124,7 +125,7 @@ def reported(name: str, commands: Sequence[list[str]], prediction: Path, folder:
 
     costs = [cost_of(command, folder) for command in commands]
     with h5py.File(prediction, "r") as file:
-        said = {key: value for key, value in file.attrs.items()}
+        said = dict(file.attrs)
     if said["status"] != "predicted":
         raise RuntimeError(f"{name}: {said['reason']}")
     total = Cost(
@@ -237,13 +238,15 @@ def step_line(kind: str) -> str:
 
 
 PAGE = """# What methods cost, measured
-Written by `make bench-methods`, in one run: every job a process of its own, one after another, on one thread of a machine
-without a GPU that others use too. CPU seconds and peaks can be compared with each other; seconds of the clock hardly.
+Written by `make bench-methods`, in one run: every job a process of its own, one after another, on one thread of a
+machine without a GPU that others use too. CPU seconds and peaks can be compared with each other; seconds of the clock
+hardly.
 
 ## Made small
-The fold of [real sections](methods.md#measured-on-real-sections) within one donor: trained on C2 to C4 ({spots} spots), of
-which one section chooses the epoch, and asked for C5, 785 genes. Three sections, as both EGN need exemplars of others of
-which one can be held out. From the start of Python to the prediction's file, patches read, without keeping the network.
+The fold of [real sections](methods.md#measured-on-real-sections) within one donor: trained on C2 to C4 ({spots} spots),
+of which one section chooses the epoch, and asked for C5, 785 genes. Three sections, as both EGN need exemplars of
+others, of which one can be held out. From the start of Python to the prediction's file, patches read, without keeping
+the network.
 Peaks are resident memory of the largest process, libraries included: `mean_expression` is next to nothing beside them.
 Epochs are those that were run, until ten to sixty in a row were no better; parameters are those that are trained.
 `handcrafted+ridge` computes its features of all four sections first.
@@ -253,10 +256,11 @@ Epochs are those that were run, until ten to sixty in a row were no better; para
 {reduced}
 
 ## As published, one step of training
-The rows `<method>` of `config/methods.csv`: sizes, patches of 224 px (`thitogene` 112) and batches as published, 785 genes,
-random weights. CPU seconds are those of one step, forward, backward and the optimiser's; a second one where the first took
-under half a minute. The peak is of the whole process, the frozen trunk of EGN and the patches included. A process that asks for
-more than {limit} GB is stopped. Nothing was trained further: of what such a network learns this says nothing.
+The rows `<method>` of `config/methods.csv`: sizes, patches of 224 px (`thitogene` 112) and batches as published, 785
+genes, random weights. CPU seconds are those of one step, forward, backward and the optimiser's; a second one where the
+first took under half a minute. The peak is of the whole process, the frozen trunk of EGN and the patches included. A
+process that asks for more than {limit} GB is stopped. Nothing was trained further: of what such a network learns this
+says nothing.
 
 | method | a step sees | CPU seconds | peak, GB | parameters |
 |---|---|---|---|---|

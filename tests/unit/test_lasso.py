@@ -1,4 +1,4 @@
-"""The LASSO for survival: against Breslow's likelihood written out, R's `glmnet` through the benchmark's code, planted genes."""
+"""The LASSO for survival: against Breslow's likelihood written out, the benchmark's code (`glmnet`), planted genes."""
 
 import numpy as np
 import pytest

@@ -66,7 +66,7 @@ def test_tiles_stand_side_by_side_and_glass_is_left_out(tmp_path):
 
 def test_slides_that_say_too_little_or_are_glass_are_refused(tmp_path):
     bare = slide(tmp_path / "bare.png", [None] * 3)
-    with pytest.raises(Refusal, match="bare.png has no tile of 16 um that is not glass"):
+    with pytest.raises(Refusal, match=r"bare\.png has no tile of 16 um that is not glass"):
         opened(bare, tmp_path / "work")
     unsaid = slide(tmp_path / "unsaid.png", COLOURS, um=None)
     # Pixels of twice the side: each square is four tiles.

@@ -107,9 +107,7 @@ def pyramid_of(slide: OwnSlide, folder: Path, how: Mapping[str, Any] | None = No
     if is_pyramid(slide.path):
         return slide.path
     target = folder / "slide.tif"
-    build_pyramid(
-        slide.path, target, pixel_size_um=slide.pixel_size_um, **(how or _configured(CONFIGURATION)["slide"])
-    )
+    build_pyramid(slide.path, target, pixel_size_um=slide.pixel_size_um, **(how or _configured(CONFIGURATION)["slide"]))
     return target
 
 

@@ -1,9 +1,10 @@
 """Genes of patients by a Cox model whose absolute coefficients are held small: the benchmark's older way.
 
-Tibshirani 1997; the path of penalties, patients dealt into ten parts and the penalty of the best likelihood of those left
-out are those of Simon et al. 2011 (R's `glmnet`), with Breslow's ties as there; the sum of left-out likelihoods is
-Verweij and van Houwelingen's 1993. The benchmark of eleven methods (Wang, Chan et al. 2025) gave it the genes of P below
-.005 in a model of each, or, where these are fewer than five, the ten of smallest P.
+Tibshirani 1997; the path of penalties, patients dealt into ten parts and the penalty of the best likelihood of those
+left out are those of Simon et al. 2011 (R's `glmnet`), with Breslow's ties as there; the sum of left-out likelihoods is
+Verweij and van Houwelingen's 1993. The benchmark of eleven methods (Wang, Chan et al. 2025) gave it the genes of P
+below .005 in a model of each, or, where these are fewer than five, the ten of smallest P. How it chose its penalty is
+not described; here it is the likelihood.
 """
 
 from __future__ import annotations

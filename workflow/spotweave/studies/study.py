@@ -163,8 +163,8 @@ def _held_against_outcomes(
     died = outcomes.died.astype(int)
     columns = kept, outcomes.days, died, same.risk, halves[0].astype(int), other.risk, halves[1].astype(int)
     tables.risks += [(method, *row) for row in zip(*columns, strict=True)]
-    for way, high in zip(("resubstituted", "held_out"), halves, strict=True):
+    for judged_on, high in zip(("resubstituted", "held_out"), halves, strict=True):
         for group, who in (("high", high), ("low", ~high)):
             curve = kaplan_meier(outcomes[who])
             steps = zip(curve.days, curve.at_risk, curve.deaths, curve.share, strict=True)
-            tables.curves += [(method, way, group, *step) for step in steps]
+            tables.curves += [(method, judged_on, group, *step) for step in steps]
