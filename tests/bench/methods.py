@@ -54,6 +54,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
+    parser.add_argument("--only", choices=["reduced", "published"], help="the rows of one of the two tables")
     parser.add_argument("--step", choices=METHODS, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.step:
@@ -63,19 +64,25 @@ def main() -> None:
     missing = [name for name in SAMPLES if not (RESULTS / f"samples/{name}/patches.h5").is_file()]
     if missing:
         sys.exit(f"no patches of {', '.join(missing)} in {RESULTS}: snakemake --configfile config/methods_local.yaml")
-    with tempfile.TemporaryDirectory() as folder:
-        rows = [fitted(method, Path(folder)) for method in (*(f"{one}-reduced" for one in args.methods), *FLOORS)]
-        rows.append(frozen(Path(folder)))
-    page = PAGE.format(
-        reduced="\n".join(map(line, rows)),
-        published="\n".join(step_line(method) for method in args.methods),
-        spots=int(rows[0].said["n_train_spots"]),
-        limit=LIMIT_GB,
-    )
+    page = PAGE if args.only is None else {"reduced": "{reduced}", "published": "{published}"}[args.only]
+    reduced = [] if args.only == "published" else made_small(args.methods)
+    said = {
+        "reduced": "\n".join(map(line, reduced)),
+        "published": "" if args.only == "reduced" else "\n".join(map(step_line, args.methods)),
+        "spots": int(reduced[0].said["n_train_spots"]) if reduced else 0,
+        "limit": LIMIT_GB,
+    }
     if args.out is None:
-        print(page)
+        print(page.format(**said))
     else:
-        args.out.write_text(page, encoding="utf-8")
+        args.out.write_text(page.format(**said), encoding="utf-8")
+
+
+def made_small(methods: Sequence[str]) -> list[Row]:
+    """The rows `<method>-reduced`, and the floors."""
+    with tempfile.TemporaryDirectory() as folder:
+        rows = [fitted(method, Path(folder)) for method in (*(f"{one}-reduced" for one in methods), *FLOORS)]
+        return [*rows, frozen(Path(folder))]
 
 
 def fitted(method: str, folder: Path) -> Row:
@@ -238,9 +245,9 @@ def step_line(kind: str) -> str:
 
 
 PAGE = """# What methods cost, measured
-Written by `make bench-methods`, in one run: every job a process of its own, one after another, on one thread of a
-machine without a GPU that others use too. CPU seconds and peaks can be compared with each other; seconds of the clock
-hardly.
+Written by `make bench-methods`, each table in one run: every job a process of its own, one after another, on one
+thread of a machine without a GPU that others use too. CPU seconds and peaks can be compared with each other; seconds of
+the clock hardly.
 
 ## Made small
 The fold of [real sections](methods.md#measured-on-real-sections) within one donor: trained on C2 to C4 ({spots} spots),
