@@ -82,7 +82,7 @@ bench-ties: $(READY)
 bench-finetuning: $(READY)
 	$(RUN) python tests/bench/planted_pairs.py --out docs/finetuning-measured.md
 
-# What each method costs on real sections that were built (config/methods_local.yaml), about twenty minutes on one core.
+# What each method costs on real sections that were built (config/methods_local.yaml), about ten minutes on one core.
 bench-methods: $(READY)
 	$(RUN) python tests/bench/methods.py --out docs/methods-cost-measured.md
 
