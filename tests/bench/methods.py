@@ -88,16 +88,13 @@ def main() -> None:
 def made_small(methods: Sequence[str]) -> list[Row]:
     """The rows `<method>-reduced`, and the floors."""
     with tempfile.TemporaryDirectory() as folder:
-        rows = [fitted(method, Path(folder)) for method in (*(f"{one}-reduced" for one in methods), *FLOORS)]
-        return [*rows, frozen(Path(folder))]
+        floors = [*(fitted(method, Path(folder)) for method in FLOORS), frozen(Path(folder))]
+        return [*(fitted(f"{method}-reduced", Path(folder)) for method in methods), *floors]
 
 
 def fitted(method: str, folder: Path) -> Row:
     """A row of the table of methods, fitted and asked by the script of the workflow; its network is kept nowhere."""
-    with open(ROOT / "config/methods.csv", encoding="utf-8", newline="") as file:
-        table = list(csv.DictReader(file))
-    row = next({name: cell for name, cell in one.items() if cell} for one in table if one["method"] == method)
-    row.pop("notes", None)
+    row = row_of("methods", "method", method)
     if row.get("preset"):
         row["epochs"] = str(EPOCHS)
     out = folder / f"{method}.h5"
@@ -106,10 +103,17 @@ def fitted(method: str, folder: Path) -> Row:
     return reported(method, [command], out, folder)
 
 
+def row_of(table: str, column: str, name: str) -> dict[str, str]:
+    """A row of a table of `config/`, as scripts are given it: without remarks and empty cells."""
+    with open(ROOT / f"config/{table}.csv", encoding="utf-8", newline="") as file:
+        found = next(row for row in csv.DictReader(file) if row[column] == name)
+    return {key: cell for key, cell in found.items() if cell and key != "notes"}
+
+
 def frozen(folder: Path) -> Row:
     """Ridge over frozen features: those of every section, then the probe."""
     commands, files = [], []
-    spec = json.dumps({"encoder": FROZEN, "builder": FROZEN, "dim": "81"})
+    spec = json.dumps(row_of("encoders", "encoder", FROZEN))
     for name in SAMPLES:
         files.append((folder / f"{name}.h5", folder / f"{name}.json"))
         command = script("embed_patches", sample=name, encoder=FROZEN, spec=spec, embeddings=files[-1][0])
