@@ -294,8 +294,8 @@ The rows `<method>` of `config/methods.csv`: sizes, patches of 224 px (`thitogen
 genes, random weights. CPU seconds are those of one step, forward, backward and the optimiser's; a second one where the
 first took under half a minute. The peak is of the whole process, the frozen trunk of EGN and the patches included. A
 process that asks for more than {limit} GB is stopped. Features that are made once, EGN's of its trunk and iStar's
-tokens, are not in a step. GeneCodeR has no more components than spots less one: here 186 of its 500. Nothing was trained
-further: of what such a network learns this says nothing.
+tokens, are not in a step. GeneCodeR has no more components than spots less one: here 186 of its 500. Nothing was
+trained further: of what such a network learns this says nothing.
 
 | method | a step sees | CPU seconds | peak, GB | parameters |
 |---|---|---|---|---|
