@@ -1,7 +1,7 @@
 """Predict the expression of patients from slides without spots, by a network that fit_method has kept.
 
 python scripts/predict_slides.py --slides slides.csv \\
-    --model results/<dataset>/models/<task>/<protocol>/<method>/fold0 --size-px 224 --pixel-size-um 0.5 \\
+    --model results/<dataset>/models/<task>/<protocol>/<method>/fold0 \\
     --predictions egnv2.csv --colours colours.csv --left-out left_out.csv
 
 slides.csv has the columns slide (a path), patient and, for pictures that do not say it, pixel_size_um.
@@ -15,8 +15,8 @@ stage = Stage(
     "predict_slides", __doc__, inputs=["slides"], outputs=["predictions", "colours", "left_out"], record=False
 )
 stage.option("--model", type=Path, required=True, help="a folder with model.json and network.safetensors")
-stage.option("--size-px", type=int, required=True, help="side of a tile in its own px: that of the training patches")
-stage.option("--pixel-size-um", type=float, required=True, help="um per px of a tile: that of the training patches")
+stage.option("--size-px", type=int, help="side of a tile in its own px; left out, that of the training patches")
+stage.option("--pixel-size-um", type=float, help="um per px of a tile; left out, that of the training patches")
 stage.option(
     "--average",
     choices=["expression", "predicted"],

@@ -19,6 +19,12 @@ stage.option("--clinical", type=Path, help="vital_status, days_to_death, days_to
 stage.option("--colours", type=Path, help="nine numbers of the patients' slides, as predict_slides writes them")
 stage.option("--seed", type=int, required=True, help="of the folds of patients")
 stage.option("--repeats", type=int, default=100, help="how often patients are dealt into three folds")
+stage.option(
+    "--genes",
+    choices=["five", "lasso", "lasso_published"],
+    default="five",
+    help="of a risk: five by P; the LASSO's, the benchmark's older way; these shifted by one, as its code has them",
+)
 stage.option("--ranking", choices=["donors", "published"], default="donors", help="how ranks treat what is undefined")
 
 
@@ -27,7 +33,7 @@ def work(args):
 
     truth = study.Truth.read(args.bulk, args.clinical, args.colours)
     predicted = {path.stem: study.read_patients(path) for path in args.predictions}
-    tables = study.assess(predicted, truth, args.seed, args.repeats)
+    tables = study.assess(predicted, truth, args.seed, args.repeats, args.genes)
     study.write_all(tables, {name: getattr(args, name) for name in OUTPUTS if name != "ranks"})
     study.write(standing.ranks(tables.of("summary"), args.ranking), args.ranks)
 

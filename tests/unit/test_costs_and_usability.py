@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from spotweave.benchmark.predictions import NotPredicted, Prediction, write_pred
 from spotweave.io import read_json, write_json
 from spotweave.learning.fitted import Fitted
 from spotweave.learning.scaling import Scaling
+from spotweave.methods import METHODS
 
 ROOT = Path(__file__).resolve().parents[2]
 TSV = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
@@ -175,3 +177,33 @@ def test_the_rubric_has_what_the_benchmark_says_and_a_sheet_is_scored(tmp_path):
     (tmp_path / "r.csv").write_text("item,category,weight\na,paper,0\n")
     with pytest.raises(ValueError, match="weight of row 2"):
         usability.read_rubric(tmp_path / "r.csv")
+
+
+def test_the_sheet_of_the_methods_re_implemented_here_says_why_and_shows_where(tmp_path):
+    """The arithmetic by hand for one of them; every file that it points to is there, and its columns name us."""
+    rubric = usability.read_rubric(ROOT / "resources/usability.csv")
+    path = ROOT / "resources/usability_reimplementations.csv"
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    learned = [kind for kind in METHODS.names() if METHODS.constant(kind, "LEARNED", False)]
+    assert sorted(table.columns) == sorted(
+        ["item", "evidence", "reason", *(f"{kind}@spotweave-{version}" for kind in learned)]
+    )
+    for places in table["evidence"]:
+        assert places and all((ROOT / place).exists() for place in places.split())
+    found = usability.scored(usability.read_sheet(path, rubric), rubric).set_index("software")
+    own = table.set_index("item")[f"egnv2@spotweave-{version}"]
+    asked = [item for item in own.index if own[item]]
+    total = sum(float(own[item]) * rubric.loc[item, "weight"] for item in asked)
+    assert found.loc[f"egnv2@spotweave-{version}", "total"] == pytest.approx(total)
+    assert found.loc[f"egnv2@spotweave-{version}", "share"] == pytest.approx(
+        total / sum(rubric.loc[item, "weight"] for item in asked)
+    )
+    assert found["paper"].isna().all()
+    table.assign(reason="").to_csv(tmp_path / "sheet.csv", index=False)
+    with pytest.raises(ValueError, match="no reason for 'open_source'; say why it is so"):
+        usability.read_sheet(tmp_path / "sheet.csv", rubric)
+    # Without reasons nothing may be left out.
+    table.drop(columns="reason").to_csv(tmp_path / "sheet.csv", index=False)
+    with pytest.raises(ValueError, match="has '' for peer_reviewed"):
+        usability.read_sheet(tmp_path / "sheet.csv", rubric)

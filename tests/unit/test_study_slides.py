@@ -15,6 +15,11 @@ from spotweave import methods
 from spotweave.errors import Refusal
 from spotweave.plan.models import method_columns
 from spotweave.plan.options import without_remarks
+from spotweave.predicting.asking import ask
+from spotweave.predicting.slides import open_slide, pyramid_of
+from spotweave.predicting.trained import read_trained
+from spotweave.slide.levels import Pyramid
+from spotweave.slide.patches import PatchGrid, cut
 from spotweave.spots import Job
 from spotweave.studies import colours, slides, statuses, tiles
 from spotweave.studies.slides import Cut
@@ -38,34 +43,37 @@ def slide(path, squares, columns=3, um=0.5):
     return path
 
 
+def opened(picture, folder, side_um=SIZE * UM, stated_um=None):
+    """A slide, its pyramid, and its tiles."""
+    own = open_slide(picture, stated_um)
+    folder.mkdir(exist_ok=True)
+    pyramid = pyramid_of(own, folder, slides.PYRAMID)
+    return own, pyramid, tiles.tiled(own, pyramid, side_um)
+
+
 def test_tiles_stand_side_by_side_and_glass_is_left_out(tmp_path):
     picture = slide(tmp_path / "a.png", [COLOURS[0], None, COLOURS[1], None, COLOURS[2], None])
-    (tmp_path / "work").mkdir()
-    found = tiles.tiled(picture, "p", tmp_path / "work", size_px=SIZE, tile_um_per_px=UM)
-    assert found.sample.positions_px.tolist() == [[16, 16], [80, 16], [48, 48]]
-    images = np.concatenate(list(found.sample.images()))
-    assert images.shape == (3, SIZE, SIZE, 3)
+    own, pyramid, found = opened(picture, tmp_path / "work")
+    assert found.places.positions_px.tolist() == [[16, 16], [80, 16], [48, 48]]
+    assert found.places.names == ["16x16", "80x16", "48x48"]
+    images = np.stack(list(cut(Pyramid(pyramid), PatchGrid(found.places.positions_px, SIZE, UM, own.pixel_size_um))))
     for image, colour in zip(images, COLOURS, strict=True):
         assert np.abs(image[4:12, 4:12].astype(int) - colour).max() <= 6  # JPEG
-    assert found.sample.pixel_size_um == pytest.approx(0.5)
     means = np.mean(COLOURS, axis=0)
     for channel in (1, 2, 3):
         assert found.colours[f"chan{channel}_brightness"] == pytest.approx(means[channel - 1], abs=3)
 
 
 def test_slides_that_say_too_little_or_are_glass_are_refused(tmp_path):
-    for name, squares, um, message in [
-        ("bare", [None] * 3, 0.5, "bare.png has no tile of 16 um that is not glass"),
-        ("unsaid", COLOURS, None, "unsaid.png does not say how large its pixels are: give pixel_size_um"),
-    ]:
-        picture = slide(tmp_path / f"{name}.png", squares, um=um)
-        with pytest.raises(Refusal, match=message):
-            tiles.tiled(picture, "p", tmp_path, size_px=SIZE, tile_um_per_px=UM)
-    found = tiles.tiled(picture, "p", tmp_path, size_px=SIZE, tile_um_per_px=UM, pixel_size_um=1.0)
-    assert len(found.sample.spots) == 12  # px of twice the side: each square is four tiles
+    bare = slide(tmp_path / "bare.png", [None] * 3)
+    with pytest.raises(Refusal, match=r"bare\.png has no tile of 16 um that is not glass"):
+        opened(bare, tmp_path / "work")
+    unsaid = slide(tmp_path / "unsaid.png", COLOURS, um=None)
+    # Pixels of twice the side: each square is four tiles.
+    assert len(opened(unsaid, tmp_path / "work", stated_um=1.0)[2].places.names) == 12
     small = slide(tmp_path / "small.png", COLOURS[:1], columns=1)
     with pytest.raises(Refusal, match="no tile of 400 um"):
-        tiles.tiled(small, "p", tmp_path, size_px=400, tile_um_per_px=UM)
+        opened(small, tmp_path / "work", side_um=400)
 
 
 def test_means_of_expression_undo_the_logarithm():
@@ -89,15 +97,16 @@ def model(tmp_path_factory):
 
 @pytest.fixture
 def table(tmp_path):
-    """Two slides of one patient, of one and two tiles; one of another; one of glass; one that is torn."""
+    """Two slides of one patient, of one and two tiles; one of another; and four that nothing can be said of."""
     slide(tmp_path / "a.png", COLOURS[:1])
     slide(tmp_path / "b.png", COLOURS[1:])
     slide(tmp_path / "c.png", COLOURS[2:])
     slide(tmp_path / "glass.png", [None])
     (tmp_path / "torn.png").write_bytes((tmp_path / "a.png").read_bytes()[:80])
-    rows = [
-        (f"{tmp_path}/{name}.png", who) for name, who in zip(["a", "b", "c", "glass", "torn"], "ppqrs", strict=True)
-    ]
+    slide(tmp_path / "unsaid.png", COLOURS, um=None)
+    slide(tmp_path / "coarse.png", COLOURS, um=1.5)
+    names = ["a", "b", "c", "glass", "torn", "unsaid", "coarse"]
+    rows = [(f"{tmp_path}/{name}.png", who) for name, who in zip(names, "ppqrstu", strict=True)]
     pd.DataFrame(rows, columns=["slide", "patient"]).to_csv(tmp_path / "slides.csv", index=False)
     return tmp_path / "slides.csv"
 
@@ -115,15 +124,18 @@ def test_patients_are_means_of_their_slides_which_are_means_of_their_tiles(model
     assert list(found.columns) == list(fitted.genes)
     by_slide = []
     for name in "abc":
-        (tmp_path / name).mkdir()
-        cut = tiles.tiled(tmp_path / f"{name}.png", "x", tmp_path / name, size_px=SIZE, tile_um_per_px=UM)
-        by_slide.append(np.expm1(fitted.predict(cut.sample)).mean(axis=0))
+        own, pyramid, laid = opened(tmp_path / f"{name}.png", tmp_path / name)
+        asked = read_trained(folder).given(SIZE, UM)
+        predicted = ask(asked, own, pyramid, laid.places, tmp_path / name, dtype=np.float64)
+        by_slide.append(np.expm1(predicted).mean(axis=0))
     np.testing.assert_allclose(found.loc["p"], (by_slide[0] + by_slide[1]) / 2, rtol=1e-5)
     np.testing.assert_allclose(found.loc["q"], by_slide[2], rtol=1e-5)
     assert np.ptp(by_slide, axis=0).max() > 0.1
     left_out = pd.read_csv(outputs["left-out"]).set_index("patient")["reason"]
-    assert list(left_out.index) == ["r", "s"]
+    assert list(left_out.index) == ["r", "s", "t", "u"]
     assert "glass" in left_out["r"] and "torn.png" in left_out["s"]
+    assert "unsaid.png" in left_out["t"] and "state it, pixel_size_um of its row" in left_out["t"]
+    assert "a pixel of the slide is 1.5 um, and the model was trained on slides of 0.5" in left_out["u"]
     pictures = pd.read_csv(outputs["colours"], index_col="patient")
     assert pictures["tiles"].to_dict() == {"p": 1.5, "q": 1}
     assert set(colours.METRICS) < set(pictures.columns)
@@ -132,29 +144,32 @@ def test_patients_are_means_of_their_slides_which_are_means_of_their_tiles(model
 
 def test_a_killed_run_goes_on_and_parts_change_nothing(model, table, tmp_path, monkeypatch):
     folder, _ = model
-    cut, scratch, rows = Cut(SIZE, UM, True), tmp_path / "scratch", slides.read_slides(table)
-    whole = slides.predict(rows, folder, cut, scratch)
+    how, scratch, rows = Cut(SIZE, UM, True), tmp_path / "scratch", slides.read_slides(table)
+    whole = slides.predict(rows, folder, how, scratch)
     asked = []
     real = slides.tiled
 
-    def killed(path, *args, **kwargs):
-        asked.append(path.name)
+    def killed(own, *args):
+        asked.append(own.path.name)
         if len(asked) == 3:
             raise KeyboardInterrupt
-        return real(path, *args, **kwargs)
+        return real(own, *args)
 
     monkeypatch.setattr(slides, "tiled", killed)
     monkeypatch.setattr(slides, "TILES_AT_ONCE", 1)
     with pytest.raises(KeyboardInterrupt):
-        slides.predict(rows, folder, cut, scratch)
-    again = slides.predict(rows, folder, cut, scratch)
-    assert asked == ["a.png", "b.png", "c.png", "c.png", "glass.png", "torn.png"]
+        slides.predict(rows, folder, how, scratch)
+    again = slides.predict(rows, folder, how, scratch)
+    assert asked == ["a.png", "b.png", "c.png", "c.png", "glass.png"]
     np.testing.assert_allclose(again.expression, whole.expression, rtol=1e-5)
     pd.testing.assert_frame_equal(again.left_out, whole.left_out)
+    # Left out, tiles are those of the patches that it learned from: 32 px of .5 um.
+    own, said = (slides.predict(rows.iloc[:1], folder, Cut(*how, True), scratch) for how in ((None, None), (32, 0.5)))
+    pd.testing.assert_frame_equal(own.expression, said.expression)
     # Other settings take up nothing.
     asked.clear()
     monkeypatch.setattr(slides, "tiled", real)
-    other = slides.predict(rows.iloc[:1], folder, replace(cut, undo_log=False), scratch)
+    other = slides.predict(rows.iloc[:1], folder, replace(how, undo_log=False), scratch)
     assert not np.allclose(other.expression, whole.expression.iloc[:1])
 
 

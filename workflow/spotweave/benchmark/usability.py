@@ -4,8 +4,8 @@ As the benchmark of eleven methods scores (Wang, Chan et al. 2025): each item 0,
 of weight times score, a category the plain mean of its items. Its own sheet is not published with its paper: the rubric
 here has the items that the paper names, and ours beside them, so that totals are not comparable with its 31 points.
 
-What is scored is software that somebody installs: its authors' release or commit, or this project as a whole. A method
-of this project's registry is neither: it says nothing of how usable its authors' code is.
+What is scored is software that somebody installs, by its version: its authors' release or commit, or this project's. A
+method re-implemented here says nothing of how usable its authors' code is, so its column names this project's version.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ CATEGORIES = (
 SCORES = (0.0, 0.25, 0.5, 0.75, 1.0)
 SOFTWARE = re.compile(r"[^@\s]+@[^@\s]+")
 ITEM = "item"
+# Columns of a sheet beside those of software: why a row is scored so, and files that show it.
+REASON, EVIDENCE = "reason", "evidence"
 
 
 def read_rubric(path: Path) -> pd.DataFrame:
@@ -56,12 +58,20 @@ def read_rubric(path: Path) -> pd.DataFrame:
 def read_sheet(path: Path, rubric: pd.DataFrame) -> pd.DataFrame:
     """A filled sheet, items by software: a score of each item of the rubric, in its order.
 
+    With a column `reason` a cell may be left empty, of a row that says why: the item is not asked of that software, and
+    is NaN. `evidence` is for people.
+
     Raises
     ------
     ValueError
-        An item is missing, unknown or there twice, a column names no version, a score is none of the five: which.
+        An item is missing, unknown or there twice, a column names no version, a score is none of the five, a row gives
+        no reason: which.
     """
     table = _read(path, (ITEM,)).set_index(ITEM)
+    reasons = table.pop(REASON) if REASON in table else None
+    if reasons is not None and (reasons == "").any():
+        raise ValueError(f"{path.name}: no reason for {plain(reasons.index[reasons == ''][0])!r}; say why it is so")
+    table = table.drop(columns=EVIDENCE, errors="ignore")
     for item in rubric.index.symmetric_difference(table.index):
         what = "the rubric has no item" if item in table.index else "no row for the item"
         raise ValueError(f"{path.name}: {what} {plain(item)!r}; fill in the items of the rubric, each once")
@@ -69,10 +79,12 @@ def read_sheet(path: Path, rubric: pd.DataFrame) -> pd.DataFrame:
         if not SOFTWARE.fullmatch(name):
             raise ValueError(
                 f"{path.name}: column {plain(name)!r} names no version; write software@version: a release or commit of"
-                " its authors, or of this project as a whole (a method re-implemented here is not theirs)"
+                " its authors, or of this project (a method re-implemented here is not theirs)"
             )
     numbers = table.loc[rubric.index].apply(pd.to_numeric, errors="coerce").astype(np.float64)
     wrong = ~numbers.isin(SCORES).to_numpy()
+    if reasons is not None:
+        wrong &= (table.loc[rubric.index] != "").to_numpy()
     if wrong.any():
         row, column = np.argwhere(wrong)[0]
         raise ValueError(
@@ -88,20 +100,20 @@ def scored(sheet: pd.DataFrame, rubric: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     sheet
-        (I, S) scores, items by software.
+        (I, S) scores, items by software; NaN for an item that is not asked of it.
     rubric
         `category` and `weight` of the same items.
 
     Returns
     -------
     scores
-        By software, best total first: `total`, `share` of the highest total there can be (0 to 1), and the mean of each
-        category, 0 to 1, NaN for one without an item.
+        By software, best total first: `total`, `share` of the highest total there can be of the items it is asked (0 to
+        1), and the mean of each category, 0 to 1, NaN for one without such an item.
     """
     weights = rubric.loc[sheet.index, "weight"]
-    total = (sheet.mul(weights, axis=0)).sum()
+    total, most = sheet.mul(weights, axis=0).sum(), sheet.notna().mul(weights, axis=0).sum()
     means = sheet.groupby(rubric.loc[sheet.index, "category"]).mean().reindex(list(CATEGORIES)).T
-    table = pd.DataFrame({"total": total, "share": total / weights.sum()}).join(means)
+    table = pd.DataFrame({"total": total, "share": total / most}).join(means)
     table = table.rename_axis("software").reset_index()
     return table.sort_values(["total", "software"], ascending=[False, True], ignore_index=True)
 

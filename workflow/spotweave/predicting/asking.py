@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +30,17 @@ def grid_of(trained: Trained, slide: OwnSlide, places: Places) -> PatchGrid:
     return PatchGrid(places.positions_px, patches["size_px"], patches["um_per_px"], slide.pixel_size_um)
 
 
-def ask(trained: Trained, slide: OwnSlide, pyramid: Path, places: Places, folder: Path) -> NDArray[np.float32]:
-    """(N, G) float32, on the scale that it was trained on, a row a place.
+def ask(
+    trained: Trained,
+    slide: OwnSlide,
+    pyramid: Path,
+    places: Places,
+    folder: Path,
+    *,
+    at_once: int | None = None,
+    dtype: type[np.floating[Any]] = np.float32,
+) -> NDArray[Any]:
+    """(N, G) of `dtype`, on the scale that it was trained on, a row a place.
 
     Memory does not grow with the slide, but for the answer and, of methods that see a section, their patches.
 
@@ -39,6 +50,9 @@ def ask(trained: Trained, slide: OwnSlide, pyramid: Path, places: Places, folder
         Of the slide, as `slides.pyramid_of` gives it.
     folder
         For what is needed in between.
+    at_once
+        The most places that are asked together, in parts of nearly equal size; None asks all together where a method
+        sees a section.
 
     Raises
     ------
@@ -47,7 +61,9 @@ def ask(trained: Trained, slide: OwnSlide, pyramid: Path, places: Places, folder
     """
     count = len(places.names)
     size = count
-    if not trained.sees_section:
+    if at_once is not None:
+        size = math.ceil(count / math.ceil(count / at_once))
+    elif not trained.sees_section:
         size = SPOTS_AT_ONCE
     elif count * 3 * trained.settings["size_px"] ** 2 > SECTION_BYTES_MAX:
         most = SECTION_BYTES_MAX // (3 * trained.settings["size_px"] ** 2)
@@ -57,9 +73,9 @@ def ask(trained: Trained, slide: OwnSlide, pyramid: Path, places: Places, folder
             measured=count,
             threshold=most,
         )
-    found = np.empty((count, len(trained.genes)), np.float32)
+    found = np.empty((count, len(trained.genes)), dtype)
     try:
-        for start in tqdm(range(0, count, size), desc="spots", disable=None):
+        for start in tqdm(range(0, count, size), desc="spots", disable=None, leave=at_once is None):
             some = places.at(start, start + size)
             sample = _sample(trained, slide, pyramid, some, folder / "patches.h5")
             found[start : start + size] = trained.method.predict(sample)

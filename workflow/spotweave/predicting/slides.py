@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,8 +45,13 @@ class OwnSlide:
     remark: str
 
 
-def open_slide(path: Path, stated_um: float | None) -> OwnSlide:
+def open_slide(path: Path, stated_um: float | None, *, state_it: str = "--pixel-size-um") -> OwnSlide:
     """Look at a slide's head.
+
+    Parameters
+    ----------
+    state_it
+        Where a person states the size of a pixel, for the message.
 
     Raises
     ------
@@ -59,7 +65,7 @@ def open_slide(path: Path, stated_um: float | None) -> OwnSlide:
     known = explain_value(tag_um) if tag_um else ""
     if stated_um is None and (tag_um is None or known):
         says = f"says {tag_um:.4g} um a pixel, which is {known}" if tag_um else "does not say how large a pixel is"
-        raise Refusal(f"{path.name} {says}: state it, --pixel-size-um")
+        raise Refusal(f"{path.name} {says}: state it, {state_it}")
     remark = ""
     if stated_um is not None and tag_um is not None and not known and difference(stated_um, tag_um) > TOLERANCE["tag"]:
         why = explain(stated_um / tag_um)
@@ -88,14 +94,20 @@ def tissue_of(slide: OwnSlide, configuration: Path = CONFIGURATION) -> list[shap
     return found.outlines
 
 
-def pyramid_of(slide: OwnSlide, folder: Path, configuration: Path = CONFIGURATION) -> Path:
-    """The slide as a pyramid that patches are cut from: itself, or one built in `folder`, streaming."""
+def pyramid_of(slide: OwnSlide, folder: Path, how: Mapping[str, Any] | None = None) -> Path:
+    """The slide as a pyramid that patches are cut from: itself, or one built in `folder`, streaming.
+
+    Parameters
+    ----------
+    how
+        `tile_px` and `jpeg_quality`; None for those of `config/config.yaml`, which samples have.
+    """
     from spotweave.slide.pyramid import build_pyramid
 
     if is_pyramid(slide.path):
         return slide.path
-    target, how = folder / "slide.tif", _configured(configuration)["slide"]
-    build_pyramid(slide.path, target, pixel_size_um=slide.pixel_size_um, **how)
+    target = folder / "slide.tif"
+    build_pyramid(slide.path, target, pixel_size_um=slide.pixel_size_um, **(how or _configured(CONFIGURATION)["slide"]))
     return target
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,12 @@ class Trained:
     def patch_um(self) -> float:
         """Side of the patches that it was given, um."""
         return float(self.said["patches"]["size_px"] * self.said["patches"]["um_per_px"])
+
+    def given(self, size_px: int | None, um_per_px: float | None) -> Trained:
+        """The same, given patches of another side (px) or size of a pixel than it learned from; None leaves either."""
+        asked = {"size_px": size_px, "um_per_px": um_per_px}
+        patches = {**self.said["patches"], **{name: value for name, value in asked.items() if value is not None}}
+        return replace(self, said={**self.said, "patches": patches})
 
     def require_pixel_size(self, pixel_size_um: float) -> None:
         """Refuse a slide whose pixels are of another size than those it learned from."""

@@ -51,6 +51,23 @@ def by_gene(outcomes: Outcomes, expression: Array, ties: str = EFRON) -> tuple[A
     return coefficients[:, 0], _wald(coefficients[:, 0], errors[:, 0])
 
 
+class PartialLikelihood:
+    """The logarithm of the partial likelihood of P patients and (P, C) covariates, at any coefficients."""
+
+    def __init__(self, outcomes: Outcomes, covariates: Array, ties: str = EFRON) -> None:
+        order = np.argsort(-outcomes.days, kind="stable")
+        self._deaths = _Deaths.of(outcomes, order, ties)
+        self._covariates = covariates[order][None]
+
+    def at(self, coefficients: Array) -> tuple[float, Array, Array]:
+        """It, its (C,) slope and its (C, C) information at (C,) coefficients; 0 where nobody died."""
+        if not len(self._deaths.at):
+            count = len(coefficients)
+            return 0.0, np.zeros(count), np.zeros((count, count))
+        value, slope, information = _derivatives(self._deaths, self._covariates, coefficients[None])
+        return float(value[0]), slope[0], information[0]
+
+
 def _wald(coefficients: Array, errors: Array) -> Array:
     return np.array([math.erfc(abs(b / e) / math.sqrt(2)) for b, e in zip(coefficients, errors, strict=True)])
 

@@ -1,7 +1,8 @@
-"""The risk of patients by five genes: on the patients it was fitted to, or on those held out.
+"""The risk of patients by a few genes: on the patients it was fitted to, or on those held out.
 
 As the benchmark of eleven methods does (Wang, Chan et al. 2025): five genes of smallest P of a Cox model of each, then
-one of all five. Its published figures choose and fit on all patients, and judge on the same.
+one of all five; or, its older way, those that a LASSO keeps. Its published figures choose and fit on all patients, and
+judge on the same.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from spotweave.studies import cox
+from spotweave.studies import cox, lasso
 from spotweave.studies.outcomes import Array, Outcomes, concordance, high_risk, log_rank
 
 GENES, FOLDS, REPEATS = 5, 3, 100
+# How genes are chosen: five by P; by the LASSO; by it with its genes shifted by one, as the benchmark's code has it.
+FIVE, LASSO, LASSO_PUBLISHED = WAYS = ("five", "lasso", "lasso_published")
 
 
 @dataclass(frozen=True)
@@ -51,9 +54,9 @@ def choose(outcomes: Outcomes, expression: Array, count: int = GENES) -> NDArray
     return chosen
 
 
-def resubstituted(outcomes: Outcomes, expression: Array, count: int = GENES) -> Judged:
+def resubstituted(outcomes: Outcomes, expression: Array, *, way: str = FIVE, seed: int = 0) -> Judged:
     """As published: genes, model and judgement from the same patients; optimistic. `expression` is (P, G)."""
-    chosen = choose(outcomes, expression, count)
+    chosen = _chosen(way, outcomes, expression, seed)
     risk = expression[:, chosen] @ _coefficients(outcomes, expression, chosen)
     return _judged(outcomes, risk, concordance(outcomes, risk).index, np.empty((0, 0)))
 
@@ -63,7 +66,7 @@ def cross_validated(
     expression: Array,
     seed: int,
     *,
-    count: int = GENES,
+    way: str = FIVE,
     folds: int = FOLDS,
     repeats: int = REPEATS,
 ) -> Judged:
@@ -74,7 +77,9 @@ def cross_validated(
     outcomes, expression
         P patients, (P, G).
     seed
-        Of the folds; the dead are dealt out first, so that each fold has as many.
+        Of the folds; the dead are dealt out first, so that each fold has as many. Of the parts of the LASSO too.
+    way
+        How genes are chosen, one of `WAYS`.
 
     Returns
     -------
@@ -95,7 +100,7 @@ def cross_validated(
         fold_of[repeat] = _dealt(outcomes, draw, folds)
         for fold in range(folds):
             test = fold_of[repeat] == fold
-            found[repeat, test] = _held_out(outcomes[~test], expression[~test], expression[test], count)
+            found[repeat, test] = _held_out(outcomes[~test], expression[~test], expression[test], way, seed)
     return judged(outcomes, found, fold_of)
 
 
@@ -134,9 +139,15 @@ def _dealt(outcomes: Outcomes, draw: np.random.Generator, folds: int) -> NDArray
     return fold_of
 
 
-def _held_out(outcomes: Outcomes, fitted: Array, judged: Array, count: int) -> Array:
+def _chosen(way: str, outcomes: Outcomes, expression: Array, seed: int) -> NDArray[np.int64]:
+    if way == FIVE:
+        return choose(outcomes, expression)
+    return lasso.choose(outcomes, expression, seed, as_published=way == LASSO_PUBLISHED)
+
+
+def _held_out(outcomes: Outcomes, fitted: Array, judged: Array, way: str, seed: int) -> Array:
     """Risk of other patients, less the mean of those fitted to: what folds of other genes say can then be averaged."""
-    chosen = choose(outcomes, fitted, count)
+    chosen = _chosen(way, outcomes, fitted, seed)
     risk: Array = (judged[:, chosen] - fitted[:, chosen].mean(axis=0)) @ _coefficients(outcomes, fitted, chosen)
     return risk
 

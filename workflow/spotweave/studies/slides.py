@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,12 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from spotweave import methods
 from spotweave.errors import Refusal, plain
-from spotweave.io import file_hash, read_json, write_json
+from spotweave.io import read_json, write_json
+from spotweave.predicting.asking import ask
+from spotweave.predicting.slides import open_slide, pyramid_of
+from spotweave.predicting.trained import Trained, read_trained
 from spotweave.resumed import key_of
-from spotweave.spots import CannotPredict, Method, Sample
 from spotweave.studies import colours
 from spotweave.studies.tiles import mean_expression, tiled
 
@@ -28,14 +29,23 @@ PIXEL_SIZE = "pixel_size_um"
 COLOURS = (*colours.METRICS, "tiles")
 # Tiles that a method is given at once: neighbours mostly, so that one over sections sees what lies around.
 TILES_AT_ONCE = 2000
+PYRAMID = {"tile_px": 512, "jpeg_quality": 90}
 
 
 @dataclass(frozen=True)
 class Cut:
-    """How slides become tiles and tiles a mean: as `tiles.tiled` and `tiles.mean_expression` take it."""
+    """How slides become tiles and tiles a mean.
 
-    size_px: int
-    um_per_px: float
+    Attributes
+    ----------
+    size_px, um_per_px
+        Side of a tile in its own px, and um per px; None for those of the patches that the method learned from.
+    undo_log
+        As `tiles.mean_expression` takes it.
+    """
+
+    size_px: int | None
+    um_per_px: float | None
     undo_log: bool
 
 
@@ -90,28 +100,32 @@ def predict(slides: pd.DataFrame, model: Path, cut: Cut, scratch: Path) -> Predi
     -------
     predicted
         Means over the tiles of a slide, then over the slides of a patient.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds no model that can be asked; as for a slide of one's own.
     """
-    said = read_json(model / "model.json")
-    if said["settings"].get("encoder"):
-        encoder = said["settings"]["encoder"]
-        raise ValueError(f"{model}: it takes the embeddings of {encoder}; name a model that looks at patches itself")
-    method: Method = methods.load(said["kind"]).load(model)  # type: ignore[attr-defined]  # learned kinds have it
-    made_by = key_of(said, file_hash(model / "network.safetensors"), asdict(cut))
+    try:
+        trained = read_trained(model).given(cut.size_px, cut.um_per_px)
+    except Refusal as why:
+        raise ValueError(why.reason) from why
+    made_by = key_of(read_json(model / "model.json"), trained.digest, asdict(cut))
     done = [
-        _remembered(row, method, cut, scratch, made_by)
+        _remembered(row, trained, cut, scratch, made_by)
         for row in tqdm(slides.to_dict("records"), desc="slides", disable=None)
     ]
     shutil.rmtree(scratch, ignore_errors=True)
     kept = [number for number, one in enumerate(done) if not one["reason"]]
     patients = slides["patient"].iloc[kept]
     return Predicted(
-        _by_patient([done[number]["expression"] for number in kept], patients, said["genes"]),
+        _by_patient([done[number]["expression"] for number in kept], patients, trained.genes),
         _by_patient([done[number]["colours"] for number in kept], patients, COLOURS),
         slides[list(COLUMNS)].assign(reason=[one["reason"] for one in done]).query("reason != ''"),
     )
 
 
-def _remembered(row: Mapping[str, Any], method: Method, cut: Cut, scratch: Path, made_by: str) -> dict[str, Any]:
+def _remembered(row: Mapping[str, Any], trained: Trained, cut: Cut, scratch: Path, made_by: str) -> dict[str, Any]:
     """What a slide gave, now or in a run before: means and colours, or the reason why there are none."""
     path = Path(row["slide"])
     if not path.is_file():
@@ -123,32 +137,22 @@ def _remembered(row: Mapping[str, Any], method: Method, cut: Cut, scratch: Path,
         return found
     try:
         with tempfile.TemporaryDirectory(prefix="slide-") as folder:
-            found = _of_slide(row, path, method, cut, Path(folder))
+            found = _of_slide(row, path, trained, cut, Path(folder))
     except Refusal as refusal:
         found = {"expression": [], "colours": [], "reason": refusal.reason}
     write_json(kept, found)
     return found
 
 
-def _of_slide(row: Mapping[str, Any], path: Path, method: Method, cut: Cut, folder: Path) -> dict[str, Any]:
-    size_um = None if math.isnan(row[PIXEL_SIZE]) else float(row[PIXEL_SIZE])
-    found = tiled(
-        path, row["patient"], folder, size_px=cut.size_px, tile_um_per_px=cut.um_per_px, pixel_size_um=size_um
-    )
-    try:
-        parts = [method.predict(part) for part in _parts(found.sample)]
-    except CannotPredict as why:
-        raise Refusal(str(why)) from why
-    means = mean_expression(np.concatenate(parts), undo_log=cut.undo_log)
-    return {"expression": means.tolist(), "colours": [*found.colours.values(), len(found.sample.spots)], "reason": ""}
-
-
-def _parts(sample: Sample) -> Iterator[Sample]:
-    """Tiles by row, so many at a time, in parts of nearly equal size."""
-    count = math.ceil(len(sample.spots) / TILES_AT_ONCE)
-    for some in np.array_split(np.arange(len(sample.spots)), count):
-        names = [sample.spots[number] for number in some]
-        yield replace(sample, spots=names, positions_px=sample.positions_px[some])
+def _of_slide(row: Mapping[str, Any], path: Path, trained: Trained, cut: Cut, folder: Path) -> dict[str, Any]:
+    stated_um = None if math.isnan(row[PIXEL_SIZE]) else float(row[PIXEL_SIZE])
+    slide = open_slide(path, stated_um, state_it=f"{PIXEL_SIZE} of its row")
+    trained.require_pixel_size(slide.pixel_size_um)
+    pyramid = pyramid_of(slide, folder, PYRAMID)
+    found = tiled(slide, pyramid, trained.patch_um)
+    predicted = ask(trained, slide, pyramid, found.places, folder, at_once=TILES_AT_ONCE, dtype=np.float64)
+    means = mean_expression(predicted, undo_log=cut.undo_log)
+    return {"expression": means.tolist(), "colours": [*found.colours.values(), len(found.places.names)], "reason": ""}
 
 
 def _by_patient(rows: Sequence[Sequence[float]], patients: pd.Series, columns: Sequence[str]) -> pd.DataFrame:

@@ -70,7 +70,13 @@ def read_patients(path: Path) -> pd.DataFrame:
     return by_patient(pd.read_csv(path, dtype=str), path.name)
 
 
-def assess(predicted: Mapping[str, pd.DataFrame], truth: Truth, seed: int, repeats: int = risks.REPEATS) -> Tables:
+def assess(
+    predicted: Mapping[str, pd.DataFrame],
+    truth: Truth,
+    seed: int,
+    repeats: int = risks.REPEATS,
+    way: str = risks.FIVE,
+) -> Tables:
     """Hold the predictions of every method against all there is.
 
     Parameters
@@ -79,6 +85,8 @@ def assess(predicted: Mapping[str, pd.DataFrame], truth: Truth, seed: int, repea
         Method -> patients by genes, not transformed.
     seed
         Of the folds of patients, the same for all methods.
+    way
+        How genes of a risk are chosen, one of `risks.WAYS`.
 
     Returns
     -------
@@ -96,7 +104,7 @@ def assess(predicted: Mapping[str, pd.DataFrame], truth: Truth, seed: int, repea
         genes = sorted(set().union(*(table.columns for table in predicted.values())))
         known = {} if truth.bulk is None else {MEASURED: truth.bulk[truth.bulk.columns.intersection(genes)]}
         for method, table in [*sorted(predicted.items()), *known.items()]:
-            _held_against_outcomes(method, table, truth.clinical, seed, repeats, tables)
+            _held_against_outcomes(method, table, truth.clinical, seed, repeats, way, tables)
     return tables
 
 
@@ -129,7 +137,13 @@ def _held_against_colours(method: str, scores: pd.Series, pictures: pd.DataFrame
 
 
 def _held_against_outcomes(
-    method: str, table: pd.DataFrame, clinical: tuple[list[str], Outcomes], seed: int, repeats: int, tables: Tables
+    method: str,
+    table: pd.DataFrame,
+    clinical: tuple[list[str], Outcomes],
+    seed: int,
+    repeats: int,
+    way: str,
+    tables: Tables,
 ) -> None:
     names, everyone = clinical
     values = centred(table)
@@ -138,8 +152,8 @@ def _held_against_outcomes(
     if not kept:
         raise ValueError(f"{method}: none of its patients is followed; name patients as the clinical table does")
     outcomes, expression = everyone[some], values.loc[kept, sorted(values.columns)].to_numpy()
-    same = risks.resubstituted(outcomes, expression)
-    other = risks.cross_validated(outcomes, expression, seed, repeats=repeats)
+    same = risks.resubstituted(outcomes, expression, way=way, seed=seed)
+    other = risks.cross_validated(outcomes, expression, seed, way=way, repeats=repeats)
     tables.summary += [
         (method, "clinical", f"{name}{suffix}", getattr(judged, name))
         for name in ("c_index", "c_index_error", "log_rank_p", "peto_p")
@@ -149,8 +163,8 @@ def _held_against_outcomes(
     died = outcomes.died.astype(int)
     columns = kept, outcomes.days, died, same.risk, halves[0].astype(int), other.risk, halves[1].astype(int)
     tables.risks += [(method, *row) for row in zip(*columns, strict=True)]
-    for way, high in zip(("resubstituted", "held_out"), halves, strict=True):
+    for judged_on, high in zip(("resubstituted", "held_out"), halves, strict=True):
         for group, who in (("high", high), ("low", ~high)):
             curve = kaplan_meier(outcomes[who])
             steps = zip(curve.days, curve.at_risk, curve.deaths, curve.share, strict=True)
-            tables.curves += [(method, way, group, *step) for step in steps]
+            tables.curves += [(method, judged_on, group, *step) for step in steps]
