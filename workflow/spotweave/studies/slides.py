@@ -17,7 +17,7 @@ from tqdm import tqdm
 from spotweave.errors import Refusal, plain
 from spotweave.io import read_json, write_json
 from spotweave.predicting.asking import ask
-from spotweave.predicting.slides import open_slide, pyramid_of
+from spotweave.predicting.slides import OwnSlide, open_slide, pyramid_of
 from spotweave.predicting.trained import Trained, read_trained
 from spotweave.resumed import key_of
 from spotweave.studies import colours
@@ -137,16 +137,27 @@ def _remembered(row: Mapping[str, Any], trained: Trained, cut: Cut, scratch: Pat
         return found
     try:
         with tempfile.TemporaryDirectory(prefix="slide-") as folder:
-            found = _of_slide(row, path, trained, cut, Path(folder))
+            found = _of_slide(row, trained, cut, Path(folder))
     except Refusal as refusal:
         found = {"expression": [], "colours": [], "reason": refusal.reason}
     write_json(kept, found)
     return found
 
 
-def _of_slide(row: Mapping[str, Any], path: Path, trained: Trained, cut: Cut, folder: Path) -> dict[str, Any]:
+def of_row(row: Mapping[str, Any]) -> OwnSlide:
+    """The slide of a row of `read_slides`.
+
+    Raises
+    ------
+    Refusal
+        If it is no picture, or neither the file nor the row says how large a pixel is.
+    """
     stated_um = None if math.isnan(row[PIXEL_SIZE]) else float(row[PIXEL_SIZE])
-    slide = open_slide(path, stated_um, state_it=f"{PIXEL_SIZE} of its row")
+    return open_slide(Path(row["slide"]), stated_um, state_it=f"{PIXEL_SIZE} of its row")
+
+
+def _of_slide(row: Mapping[str, Any], trained: Trained, cut: Cut, folder: Path) -> dict[str, Any]:
+    slide = of_row(row)
     trained.require_pixel_size(slide.pixel_size_um)
     pyramid = pyramid_of(slide, folder, PYRAMID)
     found = tiled(slide, pyramid, trained.patch_um)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,8 +18,11 @@ from spotweave.evaluation import Origins
 from spotweave.evaluation.effective_rank import rankme
 from spotweave.evaluation.slides import slide_probe
 from spotweave.io import file_hash
+from spotweave.predicting.slides import pyramid_of
 from spotweave.resumed import key_of
-from spotweave.studies.slides import PIXEL_SIZE
+from spotweave.slide.levels import Pyramid
+from spotweave.slide.patches import PatchGrid, cut
+from spotweave.studies.slides import PIXEL_SIZE, PYRAMID, of_row
 from spotweave.studies.tiles import tiled
 
 COLUMNS = ("encoder", "label", "what", "mean", "std", "values", "slides", "note")
@@ -135,10 +139,12 @@ def _remembered(
         return known if len(known) else None
     try:
         with tempfile.TemporaryDirectory(prefix="slide-") as folder:
-            size_um = None if np.isnan(row[PIXEL_SIZE]) else float(row[PIXEL_SIZE])
-            place = Path(folder)
-            cut = tiled(path, row["patient"], place, size_px=size_px, tile_um_per_px=um_per_px, pixel_size_um=size_um)
-            rows = [encoder.encode(part) for images in cut.sample.images() for part in _parts(images)]
+            slide = of_row(row)
+            pyramid = pyramid_of(slide, Path(folder), PYRAMID)
+            centres_px = tiled(slide, pyramid, size_px * um_per_px).places.positions_px
+            images = cut(Pyramid(pyramid), PatchGrid(centres_px, size_px, um_per_px, slide.pixel_size_um))
+            parts = iter(lambda: list(itertools.islice(images, BATCH)), [])
+            rows = [encoder.encode(np.stack(part)) for part in parts]
         embedded = np.concatenate(rows).astype(np.float64)
         found = np.concatenate([[rankme(embedded)], embedded.mean(axis=0)])
     except Refusal:
@@ -147,7 +153,3 @@ def _remembered(
         np.save(part, found)
     Path(part.name).replace(kept)
     return found if len(found) else None
-
-
-def _parts(images: np.ndarray) -> list[np.ndarray]:
-    return [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
