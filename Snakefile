@@ -37,6 +37,8 @@ include: "workflow/rules/splits.smk"
 include: "workflow/rules/finetune.smk"
 include: "workflow/rules/together.smk"
 include: "workflow/rules/embed.smk"
+
+
 if RELEASED:
 
     include: "workflow/rules/released.smk"

@@ -1,12 +1,13 @@
 """What is gathered: files of the stages that a sample has, of samples, weights, predictions and scores."""
 
-
 STORE = f"results/{config['dataset']}/samples/"
 
 
 def store_of(task):
     """The folder of a task's samples; None stands for any task of our own."""
-    return f"results/{config['dataset']}/released/{task}/" if task in RELEASED else STORE
+    return (
+        f"results/{config['dataset']}/released/{task}/" if task in RELEASED else STORE
+    )
 
 
 def per_sample(file):
@@ -16,9 +17,7 @@ def per_sample(file):
     """
 
     def found(wildcards):
-        return (
-            store_of(wildcards.get("task")) + "{sample}/" + file.format(**wildcards)
-        )
+        return store_of(wildcards.get("task")) + "{sample}/" + file.format(**wildcards)
 
     return found
 

@@ -1,7 +1,9 @@
 """Tasks read from HEST-Benchmark's released folder: their samples, splits and genes. What comes after is as for others."""
 
 RELEASED_DIR = Path(config["released_dir"]).expanduser()
-RELEASED_NEED_UM = any(needs(TABLES.methods[name], PATCHES) for name in config["methods"])
+RELEASED_NEED_UM = any(
+    needs(TABLES.methods[name], PATCHES) for name in config["methods"]
+)
 RELEASED_ENCODERS = TABLES.encoders_needed(config["encoders"], [], config["methods"])
 
 
@@ -22,7 +24,6 @@ def released_options(wildcards):
     }
 
 
-
 rule take_released:
     """What is made of a sample of the release: looked at, not copied; counts of the genes that its task asks for."""
     input:
@@ -34,10 +35,10 @@ rule take_released:
         targets="<results>/released/{task}/{sample}/targets.h5",
         alignment="<results>/released/{task}/{sample}/alignment.json",
         record="<results>/released/{task}/{sample}/records/take_released.json",
-    wildcard_constraints:
-        sample=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
     log:
         "<logs>/take_released/{task}.{sample}.log",
+    wildcard_constraints:
+        sample=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
     conda:
         "../../envs/core.yaml"
     threads: 1
@@ -69,10 +70,10 @@ rule split_released:
         ),
     output:
         splits="<results>/benchmark/{task}/splits.json",
-    wildcard_constraints:
-        task=one_of(RELEASED),
     log:
         "<logs>/split_released/{task}.log",
+    wildcard_constraints:
+        task=one_of(RELEASED),
     conda:
         "../../envs/core.yaml"
     threads: 1
@@ -105,10 +106,10 @@ rule gather_released:
         ),
     output:
         targets="<results>/benchmark/{task}/{protocol}/targets.h5",
-    wildcard_constraints:
-        task=one_of(RELEASED),
     log:
         "<logs>/gather_released/{task}.{protocol}.log",
+    wildcard_constraints:
+        task=one_of(RELEASED),
     conda:
         "../../envs/core.yaml"
     threads: 1
@@ -135,12 +136,12 @@ use rule embed_patches as embed_released with:
     output:
         embeddings="<results>/released/{task}/{sample}/embeddings/{encoder}.h5",
         record="<results>/released/{task}/{sample}/records/embed_patches.{encoder}.json",
-    wildcard_constraints:
-        sample=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
     log:
         "<logs>/embed_released/{task}.{sample}.{encoder}.log",
     benchmark:
         "<benchmarks>/embed_released/{task}.{sample}.{encoder}.tsv"
+    wildcard_constraints:
+        sample=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
 
 
 rule compare_released:

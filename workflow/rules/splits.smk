@@ -6,10 +6,10 @@ rule make_splits:
         expression=task_places(rules.assemble_sample.output.st),
     output:
         splits="<results>/benchmark/{task}/splits.json",
-    wildcard_constraints:
-        task=one_of(OWN_TASKS),
     log:
         "<logs>/make_splits/{task}.log",
+    wildcard_constraints:
+        task=one_of(OWN_TASKS),
     conda:
         "../../envs/core.yaml"
     threads: 1
@@ -54,10 +54,10 @@ rule choose_genes:
         expression=task_members(rules.assemble_sample.output.st),
     output:
         targets="<results>/benchmark/{task}/{protocol}/targets.h5",
-    wildcard_constraints:
-        task=one_of(OWN_TASKS),
     log:
         "<logs>/choose_genes/{task}.{protocol}.log",
+    wildcard_constraints:
+        task=one_of(OWN_TASKS),
     conda:
         "../../envs/core.yaml"
     threads: 1
