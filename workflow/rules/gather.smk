@@ -17,7 +17,8 @@ def per_sample(file):
     """
 
     def found(wildcards):
-        return store_of(wildcards.get("task")) + "{sample}/" + file.format(**wildcards)
+        store, own = store_of(wildcards.get("task")), file.format(**wildcards)
+        return f"{store}{{sample}}/{own}"
 
     return found
 
