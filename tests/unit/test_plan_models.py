@@ -128,7 +128,7 @@ def test_the_committed_tables_are_sound(faults):
             "recipes",
             "infonce-demo",
             {"base_encoder": "handcrafted"},
-            "recipes.csv:2:base_encoder: 'handcrafted' cannot be trained, allowed: a timm_model or transformers_model encoder",  # noqa: E501
+            "recipes.csv:2:base_encoder: 'handcrafted' cannot be trained, allowed: a timm_model, transformers_model or vision_language encoder",  # noqa: E501
         ),
         (
             "recipes",

@@ -89,7 +89,7 @@ PRECISION = {
 def base_faults(row: Mapping[str, str], base: Mapping[str, str]) -> list[tuple[str, str]]:
     """What is wrong with the encoder that a recipe starts from, or with the size it would get."""
     if base.get("builder") not in TRAINABLE:
-        allowed = " or ".join(TRAINABLE)
+        allowed = f"{', '.join(TRAINABLE[:-1])} or {TRAINABLE[-1]}"
         return [("base_encoder", f"{row['base_encoder']!r} cannot be trained, allowed: a {allowed} encoder")]
     if base["builder"] == "vision_language" and row["input_px"] != base["input_px"]:
         own = f"{row['input_px']}, allowed: {base['input_px']}, which its positions are of"
