@@ -257,9 +257,9 @@ def sections(store: Path) -> list[str]:
     lines = table("section", ["um/px", "nuclei", "per mm2 of tissue", "spots", "Spearman"])
     for folder in sorted(one.parent.parent for one in store.glob("*/nuclei/classical.parquet")):
         record = read_json(folder / "records/segment_nuclei.classical.json")
-        alignment = read_json(folder / "alignment.json")
-        if not record["measures"].get("nuclei"):
+        if not record.get("measures", {}).get("nuclei"):  # refused, or without any
             continue
+        alignment = read_json(folder / "alignment.json")
         units = pd.read_parquet(folder / "units.parquet").set_index("unit_id")
         expression = anndata.read_h5ad(folder / "expression.h5ad")
         shared = units.index.intersection(expression.obs_names)
