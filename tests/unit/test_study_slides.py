@@ -211,7 +211,8 @@ def test_patients_are_told_apart_by_the_mean_embedding_of_their_slides(tmp_path,
     pd.DataFrame(rows, columns=names).to_csv(tmp_path / "slides.csv", index=False)
     table = slides.read_slides(tmp_path / "slides.csv")
     cut = {"size_px": SIZE, "um_per_px": UM, "scratch": tmp_path / "kept", "seeds": (1, 2)}
-    found = statuses.evaluate(table, names[2:], {"b": ("made", Brightness())}, **cut)
+    found, left_out = statuses.evaluate(table, names[2:], {"b": ("made", Brightness())}, **cut)
+    assert left_out["patient"].tolist() == ["q"] and "glass" in left_out["reason"].iloc[0]
     by = found.set_index(["label", "what"])
     assert by.loc[("ER", "slide_auc"), "mean"] == by.loc[("ER", "slide_balanced_accuracy"), "mean"] == 1
     assert by.loc[("ER", "slide_auc"), "slides"] == 12 and by.loc[("ER", "slide_auc"), "values"] == 10
@@ -221,7 +222,9 @@ def test_patients_are_told_apart_by_the_mean_embedding_of_their_slides(tmp_path,
     # What is kept is of the slides and the encoder: nothing is cut again, and another encoder takes up none of it.
     with monkeypatch.context() as patched:
         patched.setattr(statuses, "tiled", None)
-        pd.testing.assert_frame_equal(statuses.evaluate(table, names[2:], {"b": ("made", Brightness())}, **cut), found)
+        again, unread = statuses.evaluate(table, names[2:], {"b": ("made", Brightness())}, **cut)
+        pd.testing.assert_frame_equal(again, found)
+        pd.testing.assert_frame_equal(unread, left_out)
         with pytest.raises(TypeError):
             statuses.evaluate(table, names[2:], {"b": ("otherwise", Brightness())}, **cut)
     with pytest.raises(Refusal, match="no column 'PR'"):

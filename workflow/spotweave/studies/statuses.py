@@ -17,7 +17,7 @@ from spotweave.errors import Refusal
 from spotweave.evaluation import Origins
 from spotweave.evaluation.effective_rank import rankme
 from spotweave.evaluation.slides import slide_probe
-from spotweave.io import file_hash
+from spotweave.io import file_hash, read_json, write_json
 from spotweave.predicting.slides import pyramid_of
 from spotweave.resumed import key_of
 from spotweave.slide.levels import Pyramid
@@ -29,6 +29,11 @@ COLUMNS = ("encoder", "label", "what", "mean", "std", "values", "slides", "note"
 RANKME = "rankme"
 # Tiles at a time.
 BATCH = 64
+
+
+def names_of_rows(encoders: Sequence[str]) -> list[str]:
+    """Those of the encoders that are rows of the table; the others are files that recipes left."""
+    return [name for name in encoders if not name.endswith(".safetensors")]
 
 
 def opened(
@@ -64,7 +69,7 @@ def evaluate(
     um_per_px: float,
     scratch: Path,
     seeds: Sequence[int],
-) -> pd.DataFrame:
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """A row for each encoder, label and measure: mean and standard deviation over folds and seeds.
 
     Parameters
@@ -78,6 +83,11 @@ def evaluate(
     scratch
         A folder that keeps each slide's mean and rank: a run that was killed, or one with further labels, goes on.
 
+    Returns
+    -------
+    scores, left_out
+        The rows; and `slide`, `patient`, `reason` of the slides that are in none of them.
+
     Raises
     ------
     Refusal
@@ -88,23 +98,27 @@ def evaluate(
         raise Refusal(f"the table of slides has no column {missing[0]!r}: name its columns of labels, or add it")
     scratch.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, Any]] = []
+    left_out: dict[int, str] = {}
     for name, (made_of, encoder) in encoders.items():
-        found: dict[int, np.ndarray] = {}
-        for number, row in enumerate(tqdm(slides.to_dict("records"), desc=name, disable=None)):
-            one = _remembered(row, encoder, scratch, key_of(made_of, size_px, um_per_px), size_px, um_per_px)
-            if one is not None:
-                found[number] = one
-        if not found:
-            raise Refusal(f"{name}: no slide of the table can be read and has tissue: look at one, and at {PIXEL_SIZE}")
-        rows += _rows(name, slides, found, labels, seeds)
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+        made_by = key_of(made_of, size_px, um_per_px)
+        found = {
+            number: _remembered(row, encoder, scratch, made_by, size_px, um_per_px)
+            for number, row in enumerate(tqdm(slides.to_dict("records"), desc=name, disable=None))
+        }
+        left_out |= {number: one["reason"] for number, one in found.items() if one["reason"]}
+        read = {number: one for number, one in found.items() if not one["reason"]}
+        if not read:
+            raise Refusal(f"{name}: no slide of the table can be used; the first: {next(iter(left_out.values()))}")
+        rows += _rows(name, slides, read, labels, seeds)
+    unread = slides[["slide", "patient"]].iloc[list(left_out)].assign(reason=list(left_out.values()))
+    return pd.DataFrame(rows, columns=list(COLUMNS)), unread
 
 
 def _rows(
-    name: str, slides: pd.DataFrame, found: Mapping[int, np.ndarray], labels: Sequence[str], seeds: Sequence[int]
+    name: str, slides: pd.DataFrame, found: Mapping[int, dict[str, Any]], labels: Sequence[str], seeds: Sequence[int]
 ) -> list[dict[str, Any]]:
     kept = list(found)
-    ranks, means = np.array([found[number][0] for number in kept]), np.stack([found[number][1:] for number in kept])
+    ranks, means = (np.array([found[number][what] for number in kept]) for what in (RANKME, "mean"))
     rows = [_row(name, "", RANKME, ranks, len(kept))]
     # Slides by their numbers in the table: names of files may meet.
     origins = Origins(np.array([f"{number:06d}" for number in kept]), slides["patient"].to_numpy(str)[kept], None)
@@ -128,15 +142,15 @@ def _row(name: str, label: str, what: str, values: np.ndarray, slides: int, note
 
 def _remembered(
     row: Mapping[str, Any], encoder: Encoder, scratch: Path, made_by: str, size_px: int, um_per_px: float
-) -> np.ndarray | None:
-    """Rank and mean (1 + D,) of a slide's embeddings, now or in a run before; None where it cannot be read."""
+) -> dict[str, Any]:
+    """What a slide gave, now or in a run before: rank and mean (D,) of its embeddings, or the reason for none."""
     path = Path(row["slide"])
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such slide; mend the table of slides")
-    kept = scratch / f"{key_of(made_by, file_hash(path), str(row[PIXEL_SIZE]))}.npy"
+    kept = scratch / f"{key_of(made_by, file_hash(path), str(row[PIXEL_SIZE]))}.json"
     if kept.is_file():
-        known: np.ndarray = np.load(kept)
-        return known if len(known) else None
+        known: dict[str, Any] = read_json(kept)
+        return known
     try:
         with tempfile.TemporaryDirectory(prefix="slide-") as folder:
             slide = of_row(row)
@@ -146,10 +160,8 @@ def _remembered(
             parts = iter(lambda: list(itertools.islice(images, BATCH)), [])
             rows = [encoder.encode(np.stack(part)) for part in parts]
         embedded = np.concatenate(rows).astype(np.float64)
-        found = np.concatenate([[rankme(embedded)], embedded.mean(axis=0)])
-    except Refusal:
-        found = np.empty(0)
-    with tempfile.NamedTemporaryFile(dir=scratch, suffix=".part", delete=False) as part:
-        np.save(part, found)
-    Path(part.name).replace(kept)
-    return found if len(found) else None
+        found = {RANKME: float(rankme(embedded)), "mean": embedded.mean(axis=0).tolist(), "reason": ""}
+    except Refusal as refusal:
+        found = {"reason": refusal.reason}
+    write_json(kept, found)
+    return found
