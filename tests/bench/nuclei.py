@@ -355,7 +355,7 @@ paired difference with its 95 % by bootstrap over patches:
 It finds vesicular nuclei that `classical` misses; on glioma it cuts dark nuclei in two and finds pale ones that people left
 out. It was to come with the workflow only if it won on all three, and does not. With any probability it
 gave .867, .841 and .639, an earlier state of the same training .876, .839 and .634; a longer training was begun
-and not run to its end.
+and not run to its end. Its code is not kept: these figures cannot be made again from here.
 
 On the random looks as they are drawn, without JPEG, read at once, `classical` reaches .901. Taking the fine detail of
 red from brightness, which JPEG keeps better than colour, gained nothing on five looks (.870 to .870 and .862) and lost on lower
