@@ -151,6 +151,7 @@ def test_circles_are_larger_for_better_ranks_and_missing_where_there_is_no_value
         assert sizes == sorted(sizes, reverse=True) and len(set(sizes)) == len(sizes)
     texts = [text.get_text() for text in axes.texts]
     assert texts.index("higher is better") < texts.index("lower is better") < texts.index("mean over metrics")
+    assert "part \u2020" in texts and any(text.startswith("\u2020 lacks folds") for text in texts)
 
 
 def test_a_task_in_which_no_metric_ranks_says_so(ranks, tmp_path):

@@ -58,10 +58,12 @@ def draw(ranks: pd.DataFrame, task: str, path: Path) -> None:
         names = max(len(order.named(name)) for name in order.names) * 0.22 + 0.5
         width = max(sum(widths) + BAR_CELLS, LEGEND_CELLS - names)
         heads = max(len(column.name) for _, columns in groups for column in columns) * 0.16 + 1.6
-        size = ((names + width + 0.6) * CELL_IN, (len(order.names) + heads + 1.9) * CELL_IN)
+        remark = order.remark(order.names)
+        foot = 2.65 if remark else 1.9
+        size = ((names + width + 0.6) * CELL_IN, (len(order.names) + heads + foot) * CELL_IN)
         figure = Figure(figsize=size)
         axes = figure.add_axes((0, 0, 1, 1))
-        axes.set(xlim=(-names, width + 0.6), ylim=(len(order.names) + 1.9, -heads))
+        axes.set(xlim=(-names, width + 0.6), ylim=(len(order.names) + foot, -heads))
         axes.set_axis_off()
         for row, name in enumerate(order.names):
             if row % 2 == 0:
@@ -74,7 +76,7 @@ def draw(ranks: pd.DataFrame, task: str, path: Path) -> None:
                 _circles(axes, left + number, column, order)
             left += wide
         _bars(axes, left, order, overall)
-        _legend(axes, 0.3 - names, len(order.names))
+        _legend(axes, 0.3 - names, len(order.names), remark)
         axes.text(-0.2, -heads + 0.75, task, ha="right", va="bottom", weight="bold", color=DARK)
         save(figure, path)
 
@@ -129,7 +131,7 @@ def _bars(axes: Axes, left: float, order: Order, overall: dict[str, pd.Series]) 
         axes.text(left + 0.1, row + 0.5, f"{overall[name]['value']:.2f}", va="center_baseline", fontsize=7, color=DARK)
 
 
-def _legend(axes: Axes, left: float, rows: int) -> None:
+def _legend(axes: Axes, left: float, rows: int, remark: str) -> None:
     axes.text(left, rows + 0.75, "rank among predictors:", va="center", fontsize=7)
     colours = mpl.colormaps[RANKS]
     for number, (good, text) in enumerate(((1.0, "first"), (0.5, "middle"), (0.0, "last"))):
@@ -141,6 +143,7 @@ def _legend(axes: Axes, left: float, rows: int) -> None:
         "bars: mean of the ranks of tasks, longer is better   \u2013 undefined, or not scored on all that others were"
     )
     axes.text(left, rows + 1.5, said, va="center", fontsize=7)
+    axes.text(left, rows + 2.25, remark, va="center", fontsize=7)
 
 
 def _goodness(rank: float, count: int) -> float:
