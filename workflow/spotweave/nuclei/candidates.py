@@ -32,6 +32,7 @@ FARTHEST_UM = 5.0  # distances to the edge count up to here: a nucleus' half wid
 SUMMIT_SMOOTHING_UM = 0.25
 FAINT_UM = 0.15  # summits not much higher than this are of the ground between nuclei, and go with what is near last
 AROUND_UM = 8.0  # Gaussian window of the surroundings, cut off at 2.5 of it
+SAY_OF_OTHERS = 0.3  # in the heights, where somebody else has one
 SURROUNDINGS_FROM = 0.5  # surroundings are what is lighter than this share of the way from dark to light
 
 Floats = NDArray[np.float64]
@@ -83,18 +84,29 @@ def smoothed_red(rgb: NDArray[np.uint8], um_per_px: float) -> NDArray[np.float32
     return red.astype(np.float32)
 
 
-def candidates(red: NDArray[np.float32], um_per_px: float, dark: float, light: float) -> Candidates | None:
+def candidates(
+    red: NDArray[np.float32],
+    um_per_px: float,
+    dark: float,
+    light: float,
+    depth_um: NDArray[np.float32] | None = None,
+) -> Candidates | None:
     """All candidates of a tile; None where nothing on it is dark.
 
     Parameters
     ----------
     red
-        (H, W) `smoothed_red`.
+        (H, W) `smoothed_red`, or another map that is low in nuclei.
     dark, light
-        Red of the darkest nuclei and of what lies between them, on the whole slide.
+        Its value in the darkest nuclei and between nuclei, on the whole slide.
+    depth_um
+        (H, W): how deep inside a nucleus each pixel lies in the view of somebody else, who has a say in where the
+        summits are.
     """
     thresholds = np.linspace(dark, light, LEVELS + 1)[1:]
     first, height = _nested(red, thresholds, um_per_px)
+    if depth_um is not None:
+        height = ((1 - SAY_OF_OTHERS) * height + SAY_OF_OTHERS * depth_um).astype(np.float32)
     within = first < LEVELS
     if not within.any():
         return None
