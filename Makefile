@@ -5,7 +5,7 @@ RUN := PATH="$(CURDIR)/.venv/bin:$$PATH"
 SNAKEMAKE := $(RUN) snakemake --profile profiles/local
 HER2ST := $(if $(wildcard ../shared/data/her2st),config/her2st_local.yaml,config/her2st.yaml)
 
-.PHONY: setup demo her2st mob new-cohort test fuzz mutants lint bench bench-fiducials bench-placement bench-registration bench-nuclei bench-ties bench-finetuning bench-methods detector clean
+.PHONY: setup demo her2st mob new-cohort test fuzz mutants lint bench bench-fiducials bench-placement bench-registration bench-nuclei bench-ties bench-finetuning bench-methods nuclei-network detector clean
 
 setup: $(READY)
 
@@ -85,6 +85,10 @@ bench-finetuning: $(READY)
 # What each method costs on real sections that were built (config/methods_local.yaml), about ten minutes on one core.
 bench-methods: $(READY)
 	$(RUN) python tests/bench/methods.py --out docs/methods-cost-measured.md
+
+# Train the network of the nuclei method `guided` again (about 50 minutes on two cores).
+nuclei-network: $(READY)
+	$(RUN) python scripts/train_nuclei.py --weights resources/nuclei_network/weights.safetensors
 
 # Train the corner detector again (about 50 minutes on one core).
 detector: $(READY)

@@ -9,11 +9,13 @@ The second writes pictures of the real patches: found and matching white, found 
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import anndata
@@ -31,8 +33,8 @@ sys.path[:0] = [str(ROOT / "workflow"), str(ROOT / "tests")]
 
 from real_data import DATA
 from spotweave.io import read_json
-from spotweave.nuclei import scoring
-from spotweave.nuclei.methods import classical
+from spotweave.nuclei import NucleiSpec, scoring
+from spotweave.nuclei.methods import classical, guided
 from spotweave.nuclei.scoring import Score
 from spotweave.nuclei.segment import Outputs, segment_sample
 from spotweave.nuclei.spots import counts
@@ -43,8 +45,8 @@ from spotweave.tissue.polygons import write_geojson
 
 GLIOMA, HGSC = DATA / "nuclei_glioma", DATA / "nuclei_hgsc"
 GLIOMA_UM, HGSC_UM = 0.25, 0.45
-ROW = {"nuclei": "classical", "method": "classical", "weights": "none", "um_per_px": "0.5"}
-WORK_UM = float(ROW["um_per_px"])
+METHODS = ("guided", "classical")
+WORK_UM = 0.5
 HEADER = ["F1", "95 %", "precision", "recall", "SQ", "PQ", "95 %", "AJI", "95 %"]
 SPOT_UM = 55.0
 SEEDS = range(12)
@@ -77,13 +79,33 @@ def hgsc(um_per_px: float) -> Patch:
     return read_patch(HGSC / "nest.jpg", HGSC / "nest_labels.png", um_per_px)
 
 
-def found_on(patch: Patch) -> np.ndarray:
-    """Labels (H, W) that the classical method finds on a patch, which is a slide of its own."""
+@lru_cache
+def row_of(method: str) -> dict[str, str]:
+    """A row of the project's table of nuclei models."""
+    with open(ROOT / "config/nuclei.csv", newline="") as handle:
+        return next(one for one in csv.DictReader(handle) if one["nuclei"] == method)
+
+
+@lru_cache
+def network() -> guided.Guided:
+    """The model of `guided`."""
+    return guided.load(NucleiSpec.from_row(row_of("guided")), folder=ROOT, device="cpu", seed=0)
+
+
+def segmented(rgb: np.ndarray, method: str) -> np.ndarray:
+    """Labels (H, W) that a method finds on a picture (H, W, 3) of .5 um/px, which is a slide of its own."""
+    if method == "classical":
+        return classical.segment(rgb, um_per_px=WORK_UM, stain=classical.measure_stain([rgb], WORK_UM))
+    return guided.segment(network().predict([rgb])[0], um_per_px=WORK_UM, stain=network().measure([rgb]))
+
+
+def found_on(patch: Patch, method: str) -> np.ndarray:
+    """Labels (H, W) that a method finds on a patch, which is a slide of its own."""
     height, width = patch.rgb.shape[:2]
     size = (round(width * patch.um_per_px / WORK_UM), round(height * patch.um_per_px / WORK_UM))
     way = cv2.INTER_AREA if patch.um_per_px < WORK_UM else cv2.INTER_CUBIC
     small = patch.rgb if size == (width, height) else cv2.resize(patch.rgb, size, interpolation=way)
-    labels = classical.segment(small, um_per_px=WORK_UM, stain=classical.measure_stain([small], WORK_UM))
+    labels = segmented(small, method)
     return cv2.resize(labels.astype(np.float32), (width, height), interpolation=cv2.INTER_NEAREST).astype(np.int32)
 
 
@@ -145,25 +167,42 @@ def _home(labels: np.ndarray, square: np.ndarray) -> np.ndarray:
 
 def real_patches() -> list[str]:
     """The section on real labels."""
-    lines = table("patches", HEADER)
+    lines, gains = table("patches", ["method", *HEADER]), table("patches", ["F1 gained over `classical`", "95 %"])
     for group, name in (("gbm", "glioblastoma"), ("lgg", "lower grade")):
         patches = glioma(group)
-        scores = [scoring.score(one.labels, found_on(one)) for one in tqdm(patches, desc=name, disable=None)]
-        lines.append(row(f"{name}, {len(scores)} patches", scores))
-        for half, part in (("even", scores[::2]), ("odd", scores[1::2])):
-            lines.append(row(f"- the {half} ones", part))
+        scores = {
+            method: [scoring.score(one.labels, found_on(one, method)) for one in tqdm(patches, desc=name, disable=None)]
+            for method in METHODS
+        }
+        for half, part in (
+            (f"{name}, {len(patches)} patches", np.s_[:]),
+            ("- even", np.s_[::2]),
+            ("- odd", np.s_[1::2]),
+        ):
+            for method in METHODS:
+                lines.append(row(f"{half} | `{method}`", scores[method][part]))
+        gains.append(gained(name, scores))
     for factor in (0.8, 1.0, 1.2):
         patch = hgsc(round(HGSC_UM * factor, 3))
-        found = found_on(patch)
-        whole = scoring.score(patch.labels, found)
-        squares = quarters(patch, found)
-        cells = row("", [whole]).split(" | ")
-        for place, measure in ((2, "f1"), (7, "pq"), (9, "aji")):
-            low, high = scoring.bootstrap(squares, lambda one, measure=measure: getattr(one, measure), seed=0)
-            cells[place] = f"{low:.3f} - {high:.3f}" + (" |" if place == 9 else "")
-        cells[0] = f"| serous carcinoma at {patch.um_per_px:g} um/px"
-        lines.append(" | ".join(cells))
-    return lines
+        name = f"serous carcinoma at {patch.um_per_px:g} um/px"
+        squares = {method: quarters(patch, found_on(patch, method)) for method in METHODS}
+        for method in METHODS:
+            lines.append(row(f"{name} | `{method}`", squares[method]))
+        gains.append(gained(name, squares))
+    return [*lines, "", "The same pictures through both:", *gains]
+
+
+def gained(name: str, scores: Mapping[str, Sequence[Score]]) -> str:
+    """A line of the table of differences: F1 of `guided` less that of `classical`, with its interval over pictures."""
+    several = len(scores["classical"])
+    drawn = np.random.default_rng(0).integers(0, several, (2000, several))
+
+    def difference(chosen: Sequence[int]) -> float:
+        mine, other = (scoring.total([scores[method][one] for one in chosen]).f1 for method in METHODS)
+        return mine - other
+
+    low, high = np.quantile([difference(one) for one in drawn], [0.025, 0.975])
+    return f"| {name} | {difference(range(several)):+.3f} | {low:+.3f} to {high:+.3f} |"
 
 
 LOOKS = {
@@ -192,8 +231,8 @@ class Simulated:
     found_per_spot: np.ndarray
 
 
-def through_engine(seed: int, look: Look, pixel_size_um: float = 0.5, side_um: float = 500.0) -> Simulated:
-    """Draw a slide, write it as the workflow does, find its nuclei, and hold them against the truth."""
+def through_engine(seed: int, look: Look, pixel_size_um: float = 0.5, side_um: float = 500.0) -> dict[str, Simulated]:
+    """Draw a slide, write it as the workflow does, find its nuclei by each method, hold them against the truth."""
     drawn = nuclei_slide.draw_slide(seed, look, size_um=(side_um, side_um), pixel_size_um=pixel_size_um)
     height, width = drawn.labels.shape
     with tempfile.TemporaryDirectory(prefix="nuclei-bench-") as name:
@@ -204,14 +243,18 @@ def through_engine(seed: int, look: Look, pixel_size_um: float = 0.5, side_um: f
         write_geojson(folder / "tissue.geojson", [shapely.box(0, 0, width, height)], pixel_size_um)
         (folder / "alignment.json").write_text(json.dumps({"pixel_size_um": pixel_size_um}))
         outputs = Outputs(folder / "n.parquet", folder / "n.geojson", folder / "n.jpg")
-        segment_sample(folder / "slide.tif", folder / "tissue.geojson", folder / "alignment.json", outputs, ROW)
-        labels = drawn_labels(outputs.nuclei, (height, width))
+        places = nuclei_slide.centroids_um(drawn.labels, pixel_size_um)
         at = np.arange(0.5 * SPOT_UM, side_um, SPOT_UM)
         spots_um = np.stack(np.meshgrid(at, at), axis=-1).reshape(-1, 2)
-        found = counts(outputs.nuclei, spots_um / pixel_size_um, SPOT_UM / pixel_size_um)["nuclei"].to_numpy()
-    places = nuclei_slide.centroids_um(drawn.labels, pixel_size_um)
-    true = (np.linalg.norm(places[None] - spots_um[:, None], axis=2) < SPOT_UM / 2).sum(axis=1)
-    return Simulated(scoring.score(drawn.labels, labels), true, found)
+        true = (np.linalg.norm(places[None] - spots_um[:, None], axis=2) < SPOT_UM / 2).sum(axis=1)
+        of_methods = {}
+        for method in METHODS:
+            inputs = (folder / "slide.tif", folder / "tissue.geojson", folder / "alignment.json")
+            segment_sample(*inputs, outputs, row_of(method), folder=ROOT, device="cpu")
+            found = counts(outputs.nuclei, spots_um / pixel_size_um, SPOT_UM / pixel_size_um)["nuclei"].to_numpy()
+            labels = drawn_labels(outputs.nuclei, (height, width))
+            of_methods[method] = Simulated(scoring.score(drawn.labels, labels), true, found)
+    return of_methods
 
 
 def drawn_labels(nuclei: Path, shape: tuple[int, int]) -> np.ndarray:
@@ -227,36 +270,43 @@ def drawn_labels(nuclei: Path, shape: tuple[int, int]) -> np.ndarray:
 def simulated() -> list[str]:
     """The section on simulated slides."""
     columns = ["F1", "precision", "recall", "PQ", "nuclei per spot", "error per spot", "bias", "spots"]
-    lines = table("slide", columns)
-    every = []
+    lines = table("slide", [*columns, "`classical`: F1", "error per spot", "bias"])
     cases = [(name, 100 + number, look, 0.5) for number, (name, look) in enumerate(LOOKS.items())]
     cases += [(f"{um} um/px", 120 + number, LOOKS["usual"], um) for number, um in enumerate((0.15, 0.25, 0.7, 1.0))]
     for name, seed, look, pixel_size_um in tqdm(cases, desc="simulated", disable=None):
         lines.append(simulated_row(name, [through_engine(seed, look, pixel_size_um)]))
-    for seed in tqdm(SEEDS, desc="drawn looks", disable=None):
-        every.append(through_engine(seed, nuclei_slide.draw_look(np.random.default_rng(seed))))
-    low, high = scoring.bootstrap([one.score for one in every], lambda one: one.f1, seed=0)
+    looks = [nuclei_slide.draw_look(np.random.default_rng(seed)) for seed in SEEDS]
+    every = [through_engine(seed, look) for seed, look in tqdm([*zip(SEEDS, looks, strict=True)], desc="looks", disable=None)]
+    low, high = scoring.bootstrap([one["guided"].score for one in every], lambda one: one.f1, seed=0)
     lines.append(simulated_row(f"{len(every)} looks drawn at random (F1 {low:.3f} - {high:.3f})", every))
     return lines
 
 
-def simulated_row(name: str, slides: Sequence[Simulated]) -> str:
+def simulated_row(name: str, slides: Sequence[Mapping[str, Simulated]]) -> str:
     """A line of the table of simulated slides."""
-    whole = scoring.total([one.score for one in slides])
-    true = np.concatenate([one.true_per_spot for one in slides])
-    found = np.concatenate([one.found_per_spot for one in slides])
-    on_tissue = (true > 0) | (found > 0)
-    error = (found - true)[on_tissue]
-    cells = [f"{whole.f1:.3f}", f"{whole.precision:.2f}", f"{whole.recall:.2f}", f"{whole.pq:.3f}"]
-    cells += [f"{true[on_tissue].mean():.1f}", f"{np.abs(error).mean():.2f}", f"{error.mean():+.2f}", str(len(error))]
-    return f"| {name} | {' | '.join(cells)} |"
+    cells = [name]
+    for method in METHODS:
+        own = [one[method] for one in slides]
+        whole = scoring.total([one.score for one in own])
+        true = np.concatenate([one.true_per_spot for one in own])
+        found = np.concatenate([one.found_per_spot for one in own])
+        on_tissue = (true > 0) | (found > 0)
+        error = (found - true)[on_tissue]
+        cells.append(f"{whole.f1:.3f}")
+        if method == "guided":
+            cells += [f"{whole.precision:.2f}", f"{whole.recall:.2f}", f"{whole.pq:.3f}"]
+            cells.append(f"{true[on_tissue].mean():.1f}")
+        cells += [f"{np.abs(error).mean():.2f}", f"{error.mean():+.2f}"]
+        if method == "guided":
+            cells.append(str(len(error)))
+    return f"| {' | '.join(cells)} |"
 
 
 def sections(store: Path) -> list[str]:
     """The section on real sections: what the workflow has found there, against their counts."""
     lines = table("section", ["um/px", "nuclei", "per mm2 of tissue", "spots", "Spearman"])
-    for folder in sorted(one.parent.parent for one in store.glob("*/nuclei/classical.parquet")):
-        record = read_json(folder / "records/segment_nuclei.classical.json")
+    for folder in sorted(one.parent.parent for one in store.glob("*/nuclei/guided.parquet")):
+        record = read_json(folder / "records/segment_nuclei.guided.json")
         if not record.get("measures", {}).get("nuclei"):  # refused, or without any
             continue
         alignment = read_json(folder / "alignment.json")
@@ -266,7 +316,7 @@ def sections(store: Path) -> list[str]:
         totals = np.asarray(expression[shared].X.sum(axis=1)).ravel()
         xy_px = units.loc[shared, ["x_px", "y_px"]].to_numpy()
         diameter_px = alignment["spot_diameter_um"] / alignment["pixel_size_um"]
-        per_spot = counts(folder / "nuclei/classical.parquet", xy_px, diameter_px)["nuclei"].to_numpy()
+        per_spot = counts(folder / "nuclei/guided.parquet", xy_px, diameter_px)["nuclei"].to_numpy()
         cells = [f"{alignment['pixel_size_um']:.3f}", f"{record['measures']['nuclei']:,}"]
         cells += [f"{record['measures']['nuclei_per_mm2']:,.0f}", str(len(shared))]
         lines.append(f"| {folder.name} | {' | '.join(cells)} | {spearmanr(per_spot, totals).statistic:.2f} |")
@@ -277,7 +327,7 @@ def overlays(folder: Path) -> None:
     """Write pictures of the real patches with what was found and what was not."""
     folder.mkdir(parents=True, exist_ok=True)
     for patch in [*glioma("gbm"), *glioma("lgg"), hgsc(HGSC_UM)]:
-        found = found_on(patch)
+        found = found_on(patch, "guided")
         shared, true_px, found_px = scoring.overlaps(patch.labels, found)
         pairs = shared.tocoo()
         true, other = pairs.coords
@@ -380,7 +430,7 @@ def main() -> None:
     texts = {"GLIOMA_UM": GLIOMA_UM, "HGSC_UM": HGSC_UM, "SPOT_UM": SPOT_UM, "SEEN_SHARE": nuclei_slide.SEEN_SHARE}
     lines = [
         "# Nuclei, measured",
-        "Written by `make bench-nuclei`; the method is `classical`, the same numbers for all.",
+        "Written by `make bench-nuclei`; by `guided` and `classical`, the same numbers for all slides.",
     ]
     for text, section in ((REAL, real_patches), (SIMULATED, simulated)):
         lines += ["", text.format(**texts), *section()]

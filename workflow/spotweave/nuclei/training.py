@@ -114,7 +114,7 @@ def _trained(pool: Path, plan: Plan) -> dict[str, Tensor]:
 
 
 def measured(weights: Path, seeds: range) -> dict[str, scoring.Score]:
-    """Scores of `guided` with these weights and of `classical` on slides that another program draws, of random looks."""
+    """Scores of `guided` with these weights and of `classical` on slides of random looks, drawn by another program."""
     model = guided.load(
         NucleiSpec("guided", "guided", 0.5, weights="file", source=str(weights)), folder=None, device="cpu", seed=0
     )
