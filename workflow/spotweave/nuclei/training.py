@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from safetensors.torch import save_file
@@ -18,7 +19,7 @@ from tqdm import tqdm
 from spotweave.io import atomic, file_hash, write_text
 from spotweave.networks.nuclei_unet import NucleiUNet
 from spotweave.nuclei import NucleiSpec, scoring
-from spotweave.nuclei.examples import PATCH_PX, draw_example, draw_pool, open_pool
+from spotweave.nuclei.examples import EXAMPLE_PX, Examples, draw_pool
 from spotweave.nuclei.methods import classical, guided
 from spotweave.simulate import nuclei_slide
 
@@ -27,6 +28,7 @@ LEARNING_RATE, WEIGHT_DECAY = 4e-3, 1e-4
 WARM_UP = 0.05  # of the steps
 KEPT = 0.999  # of the averaged weights at every step
 DISTANCE_WEIGHT, OVERLAP_WEIGHT = 2.0, 0.5  # beside the cross-entropy of the foreground
+PARTS = 2  # files of scenes
 EXAMPLES_SEED = 20  # and the seed of the training
 MEASURED_LOOKS = 6
 MEASURED_SIDE_UM = 300.0
@@ -48,10 +50,11 @@ class _Batches(torch.utils.data.IterableDataset[list[Tensor]]):
         self.folder, self.seed = folder, seed
 
     def __iter__(self) -> Iterator[list[Tensor]]:
-        pool, rng = open_pool(self.folder), np.random.default_rng(EXAMPLES_SEED + self.seed)
+        cv2.setNumThreads(1)
+        examples = Examples(self.folder, np.random.default_rng(EXAMPLES_SEED + self.seed))
         while True:
-            examples = [draw_example(pool, rng) for _ in range(BATCH)]
-            yield [torch.from_numpy(np.stack(column)) for column in zip(*examples, strict=True)]
+            batch = [next(examples) for _ in range(BATCH)]
+            yield [torch.from_numpy(np.stack(column)) for column in zip(*batch, strict=True)]
 
 
 def loss_of(logits: Tensor, foreground: Tensor, distance: Tensor, weight: Tensor) -> Tensor:
@@ -84,7 +87,7 @@ def train(weights: Path, plan: Plan, *, processes: int = 1) -> None:
     """
     weights.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="spotweave-nuclei-") as scratch:
-        draw_pool(Path(scratch), plan.scenes, processes=processes)
+        draw_pool(Path(scratch), plan.scenes // PARTS, PARTS, processes)
         state = _trained(Path(scratch), plan)
     with atomic(weights) as part:
         save_file(state, part)
@@ -92,11 +95,11 @@ def train(weights: Path, plan: Plan, *, processes: int = 1) -> None:
 
 def _trained(pool: Path, plan: Plan) -> dict[str, Tensor]:
     torch.manual_seed(plan.seed)
+    batches = iter(torch.utils.data.DataLoader(_Batches(pool, plan.seed), batch_size=None, num_workers=1))
     network = NucleiUNet().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(KEPT), use_buffers=True)
     optimizer = torch.optim.AdamW(network.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=plan.steps, pct_start=WARM_UP)
-    batches = iter(torch.utils.data.DataLoader(_Batches(pool, plan.seed), batch_size=None, num_workers=1))
     progress = tqdm(range(plan.steps), desc="training", unit="step", disable=None)
     for _ in progress:
         picture, foreground, distance, weight = next(batches)
@@ -148,7 +151,7 @@ def write_card(weights: Path, plan: Plan, minutes: float) -> None:
             scenes=plan.scenes,
             steps=f"{plan.steps:,}",
             batch=BATCH,
-            patch=PATCH_PX,
+            patch=EXAMPLE_PX,
             command=command,
             minutes=round(minutes),
             versions=versions,
