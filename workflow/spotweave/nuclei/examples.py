@@ -205,7 +205,9 @@ def _reduced_print(rng: Rng, window: Part) -> NDArray[Any]:
     else:
         picture = cv2.resize(picture, (EXAMPLE_PX, EXAMPLE_PX), interpolation=cv2.INTER_AREA)
     if look.reduced_first:
-        picture = compressed(picture, min(BEST_LATE_QUALITY, look.jpeg_quality + LATE_QUALITY_ADDED))
+        picture = compressed(
+            np.asarray(picture, np.uint8), min(BEST_LATE_QUALITY, look.jpeg_quality + LATE_QUALITY_ADDED)
+        )
     return picture
 
 
