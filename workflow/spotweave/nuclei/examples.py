@@ -9,7 +9,7 @@ import multiprocessing
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -19,7 +19,7 @@ from tqdm import tqdm
 from spotweave import io
 from spotweave.simulate.nuclei_scenes.noise import SIDE_PX, UM_PER_PX, Floats, Rng, log_uniform
 from spotweave.simulate.nuclei_scenes.printing import compressed, draw_print, printed
-from spotweave.simulate.nuclei_scenes.scene import Scene, draw_scene
+from spotweave.simulate.nuclei_scenes.scene import draw_scene
 
 FIRST_SEED = 10_000
 EXAMPLE_PX = 128
@@ -67,14 +67,14 @@ class Example(NamedTuple):
 
 
 class Part(NamedTuple):
-    """Scenes of a pool and their targets, each (scenes, SIDE_PX, SIDE_PX): float16, from `foreground` uint8."""
+    """Scenes of a pool and their targets, each (scenes, SIDE_PX, SIDE_PX): three float16, three uint8."""
 
-    haematoxylin: NDArray[np.float16]
-    eosin: NDArray[np.float16]
-    red_cells: NDArray[np.float16]
-    foreground: NDArray[np.uint8]
-    distance: NDArray[np.uint8]
-    weight: NDArray[np.uint8]
+    haematoxylin: NDArray[Any]
+    eosin: NDArray[Any]
+    red_cells: NDArray[Any]
+    foreground: NDArray[Any]
+    distance: NDArray[Any]
+    weight: NDArray[Any]
 
 
 Pool = list[Part]
@@ -109,9 +109,10 @@ def _two_near(labels: NDArray[np.int32]) -> NDArray[np.bool_]:
 
 def _drawn(seed: int) -> Part:
     """A scene and its targets as a pool has them, each (SIDE_PX, SIDE_PX)."""
-    scene: Scene = draw_scene(seed)
+    scene = draw_scene(seed)
     concentrations = (scene.haematoxylin, scene.eosin, scene.red_cells)
-    return Part(*(field.astype(np.float16) for field in concentrations), *targets(scene.labels, scene.unclear))
+    learned = targets(scene.labels, scene.unclear)
+    return Part._make([*(field.astype(np.float16) for field in concentrations), *learned])
 
 
 def _one_thread() -> None:
@@ -181,7 +182,7 @@ def example(pool: Pool, rng: Rng) -> Example:
     window = Part(*(np.ascontiguousarray(array[place, y : y + side_px, x : x + side_px]) for array in part))
     size = (EXAMPLE_PX, EXAMPLE_PX)
     picture = _reduced_print(rng, window)
-    found = (
+    found: tuple[NDArray[Any], ...] = (
         picture.astype(np.float32) / 255 * 2 - 1,
         cv2.resize(window.foreground.astype(np.float32), size, interpolation=cv2.INTER_AREA),
         cv2.resize(window.distance.astype(np.float32) / DISTANCE_LEVELS, size, interpolation=cv2.INTER_AREA),
@@ -192,11 +193,11 @@ def example(pool: Pool, rng: Rng) -> Example:
     return Example(*(np.ascontiguousarray(array[::-1] if mirrored else array) for array in turned))
 
 
-def _reduced_print(rng: Rng, window: Part) -> NDArray[np.uint8]:
+def _reduced_print(rng: Rng, window: Part) -> NDArray[Any]:
     """(EXAMPLE_PX, EXAMPLE_PX, 3) uint8: a window of a scene, printed and reduced."""
     look = draw_print(rng)
     haematoxylin, eosin, red_cells = (array.astype(np.float32) for array in window[:3])
-    picture = printed(rng, haematoxylin, eosin, red_cells, look)
+    picture: NDArray[Any] = printed(rng, haematoxylin, eosin, red_cells, look)
     if rng.random() < COARSE_SHARE:
         coarse_px = max(32, int(len(picture) * UM_PER_PX / rng.uniform(0.45, 0.8)))
         picture = cv2.resize(picture, (coarse_px, coarse_px), interpolation=cv2.INTER_AREA)
@@ -204,7 +205,9 @@ def _reduced_print(rng: Rng, window: Part) -> NDArray[np.uint8]:
     else:
         picture = cv2.resize(picture, (EXAMPLE_PX, EXAMPLE_PX), interpolation=cv2.INTER_AREA)
     if look.reduced_first:
-        picture = compressed(picture, min(BEST_LATE_QUALITY, look.jpeg_quality + LATE_QUALITY_ADDED))
+        picture = compressed(
+            np.asarray(picture, np.uint8), min(BEST_LATE_QUALITY, look.jpeg_quality + LATE_QUALITY_ADDED)
+        )
     return picture
 
 

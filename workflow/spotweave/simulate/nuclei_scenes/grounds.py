@@ -126,7 +126,7 @@ def draw_cells(
 
 def _draw_membranes(rng: Rng, stains: Stains, cells: Cells) -> None:
     """Borders of cells darker or paler than the ground, or as it is."""
-    border = np.zeros(SHAPE, np.float32)
+    border: Floats = np.zeros(SHAPE, np.float32)
     border[:, 1:] += cells.nearest[:, 1:] != cells.nearest[:, :-1]
     border[1:] += cells.nearest[1:] != cells.nearest[:-1]
     border = cv2.GaussianBlur(np.minimum(border, 1), (0, 0), rng.uniform(1, 2.5)) * 4

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.floating]
+Floats = NDArray[Any]  # float32 or float64: OpenCV's types do not tell
 Rng = np.random.Generator
 
 UM_PER_PX = 0.25
@@ -36,7 +37,7 @@ def sigmoid(values: Floats, height: float = 1.0) -> Floats:
 def _bank(across_px: float, down_px: float) -> Floats:
     """Noise of mean 0 and variance 1, smoothed by Gaussians of these scales; float32, the same for ever."""
     rng = np.random.default_rng(int(across_px * 100 + down_px * 7))
-    field = rng.standard_normal((BANK_SIDE_PX, BANK_SIDE_PX)).astype(np.float32)
+    field: Floats = rng.standard_normal((BANK_SIDE_PX, BANK_SIDE_PX)).astype(np.float32)
     field = cv2.GaussianBlur(field, (0, 0), across_px, sigmaY=down_px)
     return ((field - field.mean()) / field.std()).astype(np.float32)
 

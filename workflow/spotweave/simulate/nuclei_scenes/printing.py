@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -98,7 +99,7 @@ def printed(rng: Rng, haematoxylin: Floats, eosin: Floats, red_cells: Floats, lo
         + eosin[..., None] * look.eosin
         + red_cells[..., None] * look.red_cells
     )
-    rgb = np.exp(-DENSITY * density * look.gamma).astype(np.float32) * look.glass.astype(np.float32)
+    rgb: Floats = np.exp(-DENSITY * density * look.gamma).astype(np.float32) * look.glass.astype(np.float32)
     rgb = cv2.GaussianBlur(rgb, (0, 0), look.blur_um / UM_PER_PX)
     if look.sharpening:
         rgb = rgb + look.sharpening * (rgb - cv2.GaussianBlur(rgb, (0, 0), SHARPENING_UM / UM_PER_PX))
@@ -111,5 +112,9 @@ def printed(rng: Rng, haematoxylin: Floats, eosin: Floats, red_cells: Floats, lo
 
 def compressed(picture: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
     """An RGB picture, (height, width, 3) uint8, as JPEG of a quality (0-100) leaves it."""
-    data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-    return cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    data: NDArray[Any] = cv2.imencode(
+        ".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality]
+    )[1]
+    stored: NDArray[Any] | None = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    assert stored is not None  # it was written just now
+    return np.asarray(cv2.cvtColor(stored, cv2.COLOR_BGR2RGB), np.uint8)

@@ -82,6 +82,6 @@ def _unclear(nuclei: Layers, haematoxylin: Floats, ground: Floats) -> NDArray[np
     return unclear
 
 
-def _sums(labels: NDArray[np.int32], values: Floats | None, count: int) -> NDArray[np.generic]:
+def _sums(labels: NDArray[np.int32], values: Floats | None, count: int) -> Floats:
     """By label: sum of values, or number of pixels."""
     return np.bincount(labels.ravel(), weights=None if values is None else values.ravel(), minlength=count)
