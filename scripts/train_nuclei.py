@@ -18,7 +18,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", type=Path, required=True, help="where to write them; card.md is written beside")
     parser.add_argument("--scenes", type=int, default=1000, help="rendered scenes of 160 x 160 um")
-    parser.add_argument("--steps", type=int, default=12_000, help="of 8 patches")
+    parser.add_argument("--steps", type=int, default=4000, help="of 8 patches")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=2, help="that render; the result does not depend on it")
     parser.add_argument("--card-only", action="store_true", help="measure given weights again and rewrite the card")

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from project import ROOT
 from real_data import real
 from spotweave.networks.nuclei_unet import REACH_PX, STRIDE, NucleiUNet
-from spotweave.nuclei import NucleiSpec, NucleiUnavailable
+from spotweave.nuclei import NucleiSpec, NucleiUnavailable, training
 from spotweave.nuclei.candidates import candidates
 from spotweave.nuclei.choosing import FARTHEST_UM
 from spotweave.nuclei.methods import classical, guided
@@ -171,3 +171,32 @@ def test_summits_are_moved_by_one_who_sees_two_nuclei_in_a_dark_zone():
     told = candidates(red, UM, 0.0, 1.0, depth)
     assert alone.zone[30, 35] == alone.zone[30, 65]
     assert told.zone[30, 35] != told.zone[30, 65]
+
+
+def test_the_loss_is_that_of_its_formula_and_asks_nothing_where_the_weight_is_0():
+    rng = np.random.default_rng(3)
+    logits = torch.from_numpy(rng.normal(size=(2, 2, 6, 7)).astype(np.float32))
+    foreground, distance = (torch.from_numpy(rng.random((2, 6, 7)).astype(np.float32)) for _ in range(2))
+    weight = torch.from_numpy(rng.choice([0.0, 1.0, 4.0], (2, 6, 7)).astype(np.float32))
+    said = 1 / (1 + np.exp(-logits.numpy().astype(np.float64)))
+    f, d, w = (one.numpy().astype(np.float64) for one in (foreground, distance, weight))
+    entropy = -(f * np.log(said[:, 0]) + (1 - f) * np.log(1 - said[:, 0]))
+    asked = w > 0
+    dice = (2 * (said[:, 0] * f)[asked].sum() + 1) / (said[:, 0][asked].sum() + f[asked].sum() + 1)
+    expected = (entropy * w).sum() / w.sum() + 0.5 * (1 - dice) + 2 * (np.abs(said[:, 1] - d) * w).sum() / w.sum()
+    got = training.loss_of(logits, foreground, distance, weight)
+    assert got.item() == pytest.approx(expected, rel=1e-5)
+    elsewhere = torch.where(weight == 0, 1 - foreground, foreground)
+    assert training.loss_of(logits, elsewhere, distance, weight).item() == got.item()
+
+
+def test_training_gives_the_same_weights_again_and_they_load(tmp_path):
+    plan = training.Plan(scenes=2, steps=4, seed=1)
+    for name in ("one", "again"):
+        training.train(tmp_path / f"{name}.safetensors", plan)
+    assert (tmp_path / "one.safetensors").read_bytes() == (tmp_path / "again.safetensors").read_bytes()
+    spec = NucleiSpec("guided", "guided", UM, weights="file", source="one.safetensors")
+    trained = guided.load(spec, folder=tmp_path, device="cpu", seed=0)
+    before = NucleiUNet().state_dict()
+    moved = [name for name, tensor in trained.network.state_dict().items() if not torch.equal(tensor, before[name])]
+    assert "down.0.0.weight" in moved and "head.weight" in moved

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -25,7 +26,10 @@ from spotweave.simulate import nuclei_slide
 
 BATCH = 8
 LEARNING_RATE, WEIGHT_DECAY = 4e-3, 1e-4
-WARM_UP = 0.05  # of the steps
+# The rate falls along a cosine that is this many times as long as the training, which ends while it is still high:
+# trained to its end, the network knows the rendering better, and real slides worse (docs/nuclei-measured.md).
+SCHEDULE = 3
+WARM_UP = 0.05  # of the schedule
 KEPT = 0.999  # of the averaged weights at every step
 DISTANCE_WEIGHT, OVERLAP_WEIGHT = 2.0, 0.5  # beside the cross-entropy of the foreground
 PARTS = 2  # files of scenes
@@ -39,7 +43,7 @@ class Plan:
     """How the network is trained: scenes rendered, steps of `BATCH` patches, seed of its start and of the patches."""
 
     scenes: int = 1000
-    steps: int = 12_000
+    steps: int = 4000
     seed: int = 0
 
 
@@ -82,24 +86,28 @@ def loss_of(logits: Tensor, foreground: Tensor, distance: Tensor, weight: Tensor
 def train(weights: Path, plan: Plan, *, processes: int = 1) -> None:
     """Render scenes, train on patches of them, and write the averaged weights (safetensors, float32).
 
-    The same plan gives the same weights on the same kind of processor with the same versions; `processes` only share
-    the rendering.
+    The same plan gives the same weights on the same kind of processor with the same versions, whatever `processes`:
+    they share the rendering, and with more than one of them patches are printed beside the training.
     """
     weights.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="spotweave-nuclei-") as scratch:
         draw_pool(Path(scratch), plan.scenes // PARTS, PARTS, processes)
-        state = _trained(Path(scratch), plan)
+        state = _trained(Path(scratch), plan, beside=processes > 1)
     with atomic(weights) as part:
         save_file(state, part)
 
 
-def _trained(pool: Path, plan: Plan) -> dict[str, Tensor]:
+def _trained(pool: Path, plan: Plan, *, beside: bool) -> dict[str, Tensor]:
     torch.manual_seed(plan.seed)
-    batches = iter(torch.utils.data.DataLoader(_Batches(pool, plan.seed), batch_size=None, num_workers=1))
+    # A worker is not forked: OpenCV's threads, which are not there after a fork, would be waited for.
+    worker: dict[str, Any] = {"num_workers": 1, "multiprocessing_context": "spawn"} if beside else {}
+    batches = iter(torch.utils.data.DataLoader(_Batches(pool, plan.seed), batch_size=None, **worker))
     network = NucleiUNet().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(KEPT), use_buffers=True)
     optimizer = torch.optim.AdamW(network.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=plan.steps, pct_start=WARM_UP)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, LEARNING_RATE, total_steps=SCHEDULE * plan.steps, pct_start=WARM_UP
+    )
     progress = tqdm(range(plan.steps), desc="training", unit="step", disable=None)
     for _ in progress:
         picture, foreground, distance, weight = next(batches)
@@ -178,7 +186,7 @@ the picture itself. Not meant for anything else, and no diagnostic device.
 every one; a quarter seen through coarser pixels |
 | training | `python scripts/train_nuclei.py --weights weights.safetensors {command}`, \
 {minutes} minutes on two cores |
-| steps | {steps} of {batch} patches, bfloat16; weights averaged over the last thousand |
+| steps | {steps} of {batch} patches, bfloat16; the rate still high at the end; weights averaged over a thousand |
 | versions | {versions} |
 | file | safetensors, float32, {size} MB |
 | sha256 | {sha256} |
