@@ -391,7 +391,7 @@ def damaged(path, samples, tiles, **options):
 @pytest.mark.parametrize(("options", "tiles"), [(TILE, [0, 8]), (TILE, range(9)), ({"tile": (512, 512)}, [0])])
 def test_damage_of_the_first_and_the_last_tile_is_no_black_picture(tmp_path, compression, options, tiles):
     path = damaged(tmp_path / "a.tif", RGB, tiles, compression=compression, **options)
-    with pytest.raises(Refusal, match=r"^a\.tif: the picture cannot be decoded \(tile \d, \d of page 1.*; fetch it again"):
+    with pytest.raises(Refusal, match=r"^a\.tif: .* cannot be decoded \(tile \d, \d of page 1.*; fetch it again"):
         pyramid.build_pyramid(path, tmp_path / "slide.tif", pixel_size_um=0.5, tile_px=256, jpeg_quality=90)
 
 

@@ -69,8 +69,8 @@ def page_of_tags(path: Path, tags: Tags, fail_on: str = "warning") -> Page:
     """
     if not tags.colours_are_read and (tags.by_libvips or tags.by_imagecodecs):
         raise Refusal(
-            f"{path.name}: a TIFF whose colours are filed as {tags.photometric_name}, packed by {tags.compression_name},"
-            " which is not read; save it as RGB"
+            f"{path.name}: a TIFF whose colours are filed as {tags.photometric_name}, packed by"
+            f" {tags.compression_name}, which is not read; save it as RGB"
         )
     if tags.by_libvips and tags.compression != NONE and tags.largest_strip_bytes > PACKED_STRIP_BYTES_MAX:
         raise Refusal(

@@ -86,20 +86,7 @@ def choose(path: Path, tags: TiffTags | None, check: Callable[[int, pyvips.Image
             " fetch it again",
             measured=missing,
         )
-    page = page_of_tags(path, best)
-    image = page.load()
-    if (image.width, image.height) != (best.width_px, best.height_px):
-        raise Refusal(
-            f"{path.name}: the picture cannot be decoded (its tags are read as {image.width} x {image.height} px and as"
-            f" {best.width_px} x {best.height_px} px); fetch it again"
-        )
-    check(best.number, image)
-    if page.tiles is None and best.tile_px is None and tags.pages[0, None].tile_px is not None:
-        page = page_by_imagecodecs(page) or page  # libvips takes the strips for tiles too, and reads them in any order
-    if page.tiles is None:
-        page = page.with_fail_on(_fail_on(page, image))
-        if page.fail_on != "warning":
-            page = page_by_imagecodecs(page) or page
+    page, image = _opened(path, tags, best, check)
     header = image if page.tiles is None else _header(path, best.number)
     description = describe(_header(path, 0)) if best.number else describe(header)
     chosen = Chosen(
@@ -114,9 +101,7 @@ def choose(path: Path, tags: TiffTags | None, check: Callable[[int, pyvips.Image
     )
     if missing:
         chosen.notes.append(f"{missing} of {tags.count} pages cannot be read and were left out")
-    if left_out is not None:
-        size = f"{left_out.width_px} x {left_out.height_px} px"
-        chosen.notes.append(f"page {left_out.number + 1} ({size}) is a reduced copy, a label or a macro by its tag")
+    chosen.notes += _left_out(left_out)
     alike = [one for one in pages if _shape(one) == _shape(best)]
     if best.samples == 1 and len(alike) > 1:
         _join(chosen, path, tags, alike, page.fail_on)
@@ -132,6 +117,34 @@ def choose(path: Path, tags: TiffTags | None, check: Callable[[int, pyvips.Image
     if best.samples >= 3 and best.photometric <= BLACK_IS_ZERO:
         _take_for_colours(chosen, path, best)
     return chosen
+
+
+def _left_out(page: Tags | None) -> list[str]:
+    if page is None:
+        return []
+    size = f"{page.width_px} x {page.height_px} px"
+    return [f"page {page.number + 1} ({size}) is a reduced copy, a label or a macro by its tag"]
+
+
+def _opened(
+    path: Path, tags: TiffTags, best: Tags, check: Callable[[int, pyvips.Image], None]
+) -> tuple[Page, pyvips.Image]:
+    """A page with who decodes it, and its header as libvips has it."""
+    page = page_of_tags(path, best)
+    image = page.load()
+    if (image.width, image.height) != (best.width_px, best.height_px):
+        raise Refusal(
+            f"{path.name}: the picture cannot be decoded (its tags are read as {image.width} x {image.height} px and as"
+            f" {best.width_px} x {best.height_px} px); fetch it again"
+        )
+    check(best.number, image)
+    if page.tiles is None and best.tile_px is None and tags.pages[0, None].tile_px is not None:
+        page = page_by_imagecodecs(page) or page  # libvips takes the strips for tiles too, and reads them in any order
+    if page.tiles is None:
+        page = page.with_fail_on(_fail_on(page, image))
+        if page.fail_on != "warning":
+            page = page_by_imagecodecs(page) or page
+    return page, image
 
 
 def _largest(pages: list[Tags]) -> tuple[Tags, Tags | None]:
