@@ -265,6 +265,15 @@ def test_a_file_that_holds_no_polygons_is_refused(tmp_path, text):
         polygons.read_geojson(tmp_path / "tissue.geojson")
 
 
+def test_an_outline_that_crosses_itself_is_taken_apart(tmp_path):
+    path = tmp_path / "tissue.geojson"
+    ring = [[0, 0], [30, 30], [30, 0], [0, 30], [0, 0]]
+    feature = {"type": "Feature", "properties": {}, "geometry": {"type": "Polygon", "coordinates": [ring]}}
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+    pieces = polygons.read_geojson(path)
+    assert [piece.area for piece in pieces] == [225, 225] and all(piece.is_valid for piece in pieces)
+
+
 def test_the_share_of_a_disc_on_tissue_is_that_of_the_closed_form():
     square = shapely.box(0, 0, 100, 100)
     x, y = np.array([50.0, 100, 100, 130, 0, np.nan]), np.array([50.0, 50, 100, 50, 20, 50])
