@@ -15,7 +15,7 @@ from small_slides import write_czi, write_dicom, write_ndpi
 
 from real_data import real
 from spotweave.errors import Refusal
-from spotweave.pictures import jpeg2000
+from spotweave.pictures import jpeg2000, tiff_pages
 from spotweave.pictures.files import open_picture
 from spotweave.pictures.header import read_header
 from spotweave.pictures.reduced import read_reduced, strips
@@ -409,6 +409,26 @@ def test_tags_that_libtiff_warns_of_hide_no_damage(tmp_path):
     np.testing.assert_array_equal(shown(tiff(tmp_path / "whole.tif", RGB, **warned)), RGB)
     with pytest.raises(Refusal, match=r"^a\.tif: the picture cannot be decoded"):
         read_reduced(damaged(tmp_path / "a.tif", RGB, [4], **warned), 1.0)
+
+
+@pytest.mark.parametrize("is_sub", [True, False])
+def test_a_damaged_reduced_copy_behind_tags_that_libtiff_warns_of_is_not_needed(tmp_path, monkeypatch, is_sub):
+    monkeypatch.setattr(tiff_pages, "_fail_on", lambda *_: "error")
+    path, large = tmp_path / "a.tif", section(1200, 900)
+    options = {"photometric": "rgb", "metadata": None, "compression": "zlib", **TILE}
+    with tifffile.TiffWriter(path) as file:
+        file.write(large, **options, subifds=1 if is_sub else 0)
+        file.write(halved(large), subfiletype=1, **options)
+    with tifffile.TiffFile(path) as file:
+        copy = file.pages[0].pages[0] if is_sub else file.pages[1]
+        places = list(zip(copy.dataoffsets, copy.databytecounts, strict=True))
+    content = bytearray(path.read_bytes())
+    for offset, length in places:
+        content[offset : offset + length] = bytes(length)
+    path.write_bytes(content)
+    reduced, _ = read_reduced(path, 0.25)
+    expected = halved(halved(large)).astype(float)
+    assert np.abs(reduced[: len(expected)] - expected).mean() < 3
 
 
 INKS = np.asarray(Image.fromarray(RGB).convert("CMYK"))

@@ -197,9 +197,10 @@ def _loads(path: Path, copies: list[Tags], fail_on: str) -> list[Load]:
     found = []
     for copy in copies:
         try:
-            found.append(page_of_tags(path, copy, fail_on).load)
+            page = page_of_tags(path, copy, fail_on)
         except Refusal:
             continue
+        found.append((page if fail_on == "warning" else page_by_imagecodecs(page) or page).load)
     return found
 
 
