@@ -20,6 +20,7 @@ OME_MEASURES_UM = {
     "m": 1e6,
     "in": 25_400.0,
 }
+UM_PER_MM = 1000.0
 UNEVEN = 0.02  # difference of x and y from which px are not square
 NUMBER = r"\+?\d*[.,]?\d+(?:[eE][-+]?\d+)?"
 
@@ -56,7 +57,8 @@ def _embedded_pixel_size_um(picture: Picture) -> tuple[float | None, str | None]
     size_px = (picture.image.width, picture.image.height)
     said = _described_um(picture.description, size_px)
     if not said and picture.xres > 1.0:  # libvips gives pixels per mm, 1 where there is no tag
-        said = {(1000.0 / picture.xres, 1000.0 / (picture.yres if picture.yres > 1.0 else picture.xres))}
+        yres = picture.yres if picture.yres > 1.0 else picture.xres
+        said = {(UM_PER_MM / picture.xres, UM_PER_MM / yres)}
     if not said:
         return None, None
     if len(said) > 1:
