@@ -1,6 +1,7 @@
 """Patches of several sizes, with and without pictures, and how good they are."""
 
 import csv
+import dataclasses
 import json
 from pathlib import Path
 
@@ -328,6 +329,20 @@ def test_no_marks_and_no_patches_are_fine(tmp_path):
     assert {name: values.dtype for name, values in found.items()} == dict.fromkeys(found, np.float32)
     empty = patch_quality.columns(np.empty((0, 4)), *files, np.empty(0))
     assert patch_quality.measures(empty, 0.5)["quality_median"] is None
+
+
+@pytest.mark.parametrize("pictures", [True, False])
+def test_spots_beyond_the_slide_are_white_without_focus_and_flagged(store, tmp_path, pictures):
+    spots = anndata.AnnData(X=np.ones((4, 1), np.float32), obs={"in_tissue": np.ones(4, bool)})
+    spots.obs_names = list("abcd")
+    spots.obsm["spatial"] = np.array([[-900.0, -900], [3000, 700], [750, -44], [750, 750]])
+    spots.write_h5ad(tmp_path / "st.h5ad")
+    measures = extract(dataclasses.replace(store, st=tmp_path / "st.h5ad"), tmp_path / "out", pictures=pictures)
+    assert measures["patches_padded"] == 3
+    with h5py.File(tmp_path / "out/patches.h5") as file:
+        np.testing.assert_array_equal(file["focus"][:3], 0)
+        assert file["focus"][3] > 0
+        assert not pictures or (file["img"][:2] == 255).all()
 
 
 def test_a_mark_without_its_kind_is_refused(tmp_path):

@@ -59,7 +59,15 @@ def test_samples_that_use_fewer_than_16_bits_are_refused_with_the_largest(tmp_pa
         open_picture(tiff(path, rgb))
 
 
-@pytest.mark.parametrize("change", [lambda a: a * 4, lambda a: a - 0.5, lambda a: np.where(a > 0.9, np.nan, a)])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_float_samples_that_are_no_numbers_are_said(tmp_path, value):
+    samples = colours().astype(np.float32) / 255
+    samples[1, 2, 0] = value
+    with pytest.raises(Refusal, match=r"float samples of which some are no numbers \(NaN\) or infinite; save it"):
+        open_picture(tiff(tmp_path / "a.tif", samples))
+
+
+@pytest.mark.parametrize("change", [lambda a: a * 4, lambda a: a - 0.5])
 def test_float_samples_of_a_doubtful_range_are_refused(tmp_path, change):
     samples = change(colours().astype(np.float32) / 255).astype(np.float32)
     with pytest.raises(Refusal, match=r"float samples from .*neither 0 to 1 nor 0 to 255"):

@@ -276,6 +276,49 @@ def test_the_pixel_size_of_an_ome_tiff_is_read_in_its_unit(tmp_path, size, unit,
     assert found == (None if expected is None else pytest.approx(expected))
 
 
+OME = (
+    '<?xml version="1.0"?><OME>{label}<Image ID="Image:0"><Pixels ID="Pixels:0" SizeX="80" SizeY="64" {said}>'
+    "</Pixels></Image></OME>"
+)
+LABEL = (
+    '<Image ID="Image:1"><Pixels ID="Pixels:1" SizeX="10" SizeY="9" PhysicalSizeX="12.5" PhysicalSizeY="12.5"/></Image>'
+)
+
+
+@pytest.mark.parametrize(
+    ("description", "expected"),
+    [
+        (OME.format(label=LABEL, said='PhysicalSizeX="0.5" PhysicalSizeY="0.5"'), 0.5),
+        (OME.format(label="", said='PhysicalSizeX="0.5" PhysicalSizeXUnit="&#181;m"'), 0.5),
+        (OME.format(label="", said="PhysicalSizeX='5e-07' PhysicalSizeXUnit='m'"), 0.5),
+        (OME.format(label="", said='PhysicalSizeX="0.5" PhysicalSizeY="0.25"'), None),
+        ("Aperio Image Library|AppMag = 40|MPP = 2.5e-1", 0.25),
+        ("Aperio Image Library|AppMag = 40|MPP = 0,2520", 0.252),
+        (OME.format(label="", said='PhysicalSizeX="NaN"'), None),
+    ],
+    ids=["label first", "entity", "metres", "not square", "exponent", "comma", "no number"],
+)
+def test_what_a_description_says_of_the_pixel_size_is_read_whole(tmp_path, description, expected):
+    path = tmp_path / "a.tif"
+    samples = np.full((64, 80, 3), 200, np.uint8)
+    tifffile.imwrite(path, samples, photometric="rgb", description=description.encode(), metadata=None)
+    assert read_header(path).pixel_size_um == expected
+
+
+@pytest.mark.parametrize(
+    ("per_unit", "unit", "note"),
+    [
+        ((20_000, 20_000), "NONE", None),
+        ((20_000, 10_000), "CENTIMETER", "px of 0.5 x 1 um by its own statement, which is not believed"),
+    ],
+)
+def test_a_resolution_without_a_measure_or_of_oblong_px_is_not_believed(tmp_path, per_unit, unit, note):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, picture(), photometric="rgb", resolution=per_unit, resolutionunit=unit, metadata=None)
+    found = read_header(path)
+    assert (found.pixel_size_um, found.note) == (None, note)
+
+
 def test_an_aperio_slides_own_statement_is_read_as_openslide_reads_it():
     path = DATA / "slides/cmu-1-small-region.svs"
     if not path.exists():

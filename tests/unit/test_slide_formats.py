@@ -10,12 +10,12 @@ import openslide
 import pytest
 import pyvips
 import tifffile
-from PIL import Image
+from PIL import Image, ImageCms
 from small_slides import write_czi, write_dicom, write_ndpi
 
 from real_data import real
 from spotweave.errors import Refusal
-from spotweave.pictures import jpeg2000
+from spotweave.pictures import jpeg2000, tiff_pages
 from spotweave.pictures.files import open_picture
 from spotweave.pictures.header import read_header
 from spotweave.pictures.reduced import read_reduced, strips
@@ -352,7 +352,7 @@ def test_coordinates_are_of_the_px_as_filed_whatever_a_tag_says_of_turning(tmp_p
 
 @pytest.mark.parametrize(
     ("tag", "field", "value", "said"),
-    [(262, 8, 3, "bands that are no colours"), (256, 2, 1, "the tags of its first page are damaged")],
+    [(262, 8, 3, "colours are filed as PALETTE"), (256, 2, 1, "the tags of its first page are damaged")],
     ids=["a palette of four bands", "a width of another type"],
 )
 def test_tags_that_contradict_the_px_are_damage(tmp_path, tag, field, value, said):
@@ -372,3 +372,143 @@ def test_five_bands_are_refused_whoever_decodes_them(tmp_path):
         path = tiff(tmp_path / f"{compression}.tif", samples, extrasamples=[0, 0], compression=compression, **TILE)
         with pytest.raises(Refusal, match=rf"{compression}\.tif: 5 bands"):
             open_picture(path)
+
+
+def damaged(path, samples, tiles, **options):
+    """With zeros where the packed bytes of some tiles were."""
+    tiff(path, samples, **options)
+    content = bytearray(path.read_bytes())
+    with tifffile.TiffFile(path) as file:
+        places = list(zip(file.pages[0].dataoffsets, file.pages[0].databytecounts, strict=True))
+    for tile in tiles:
+        offset, length = places[tile]
+        content[offset : offset + length] = bytes(length)
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("compression", ["zlib", "lzw", "packbits", "webp"])
+@pytest.mark.parametrize(("options", "tiles"), [(TILE, [0, 8]), (TILE, range(9)), ({"tile": (512, 512)}, [0])])
+def test_damage_of_the_first_and_the_last_tile_is_no_black_picture(tmp_path, compression, options, tiles):
+    path = damaged(tmp_path / "a.tif", RGB, tiles, compression=compression, **options)
+    with pytest.raises(Refusal, match=r"^a\.tif: .* cannot be decoded \(tile \d, \d of page 1.*; fetch it again"):
+        pyramid.build_pyramid(path, tmp_path / "slide.tif", pixel_size_um=0.5, tile_px=256, jpeg_quality=90)
+
+
+def test_a_tiff_cut_before_its_first_tile_is_refused(tmp_path):
+    path = tiff(tmp_path / "a.tif", RGB, compression="zlib", **TILE)
+    with tifffile.TiffFile(path) as file:
+        first = file.pages[0].dataoffsets[0]
+    path.write_bytes(path.read_bytes()[: first + 10])
+    with pytest.raises(Refusal, match=r"^a\.tif: .*tile \d, \d of page 1 is not in the file"):
+        read_reduced(path, 1.0)
+
+
+def test_tags_that_libtiff_warns_of_hide_no_damage(tmp_path):
+    warned = {"extratags": [(34675, 7, 0, b"", True)], "compression": "zlib", **TILE}
+    np.testing.assert_array_equal(shown(tiff(tmp_path / "whole.tif", RGB, **warned)), RGB)
+    with pytest.raises(Refusal, match=r"^a\.tif: the picture cannot be decoded"):
+        read_reduced(damaged(tmp_path / "a.tif", RGB, [4], **warned), 1.0)
+
+
+@pytest.mark.parametrize("is_sub", [True, False])
+def test_a_damaged_reduced_copy_behind_tags_that_libtiff_warns_of_is_not_needed(tmp_path, monkeypatch, is_sub):
+    monkeypatch.setattr(tiff_pages, "_fail_on", lambda *_: "error")
+    path, large = tmp_path / "a.tif", section(1200, 900)
+    options = {"photometric": "rgb", "metadata": None, "compression": "zlib", **TILE}
+    with tifffile.TiffWriter(path) as file:
+        file.write(large, **options, subifds=1 if is_sub else 0)
+        file.write(halved(large), subfiletype=1, **options)
+    with tifffile.TiffFile(path) as file:
+        copy = file.pages[0].pages[0] if is_sub else file.pages[1]
+        places = list(zip(copy.dataoffsets, copy.databytecounts, strict=True))
+    content = bytearray(path.read_bytes())
+    for offset, length in places:
+        content[offset : offset + length] = bytes(length)
+    path.write_bytes(content)
+    reduced, _ = read_reduced(path, 0.25)
+    expected = halved(halved(large)).astype(float)
+    assert np.abs(reduced[: len(expected)] - expected).mean() < 3
+
+
+INKS = np.asarray(Image.fromarray(RGB).convert("CMYK"))
+OTHER_COLOURS = {
+    "YCbCr": (np.asarray(Image.fromarray(RGB).convert("YCbCr")), {"extra": 6}),
+    "YCbCr, LZW": (np.asarray(Image.fromarray(RGB).convert("YCbCr")), {"extra": 6, "compression": "lzw"}),
+    "Lab, Zstandard": (np.asarray(Image.fromarray(RGB).convert("LAB")), {"extra": 8, "compression": "zstd"}),
+    "CMYK, Zstandard": (INKS, {"photometric": "separated", "compression": "zstd"}),
+    "CMYK in planes": (np.moveaxis(INKS, -1, 0).copy(), {"photometric": "separated", **PLANES}),
+    "white is 0, JPEG 2000": (255 - RGB[..., 1], {"photometric": "miniswhite", "compression": "jpeg2000"}),
+    "palette, Zstandard": (
+        RGB[..., 1].copy(),
+        {"photometric": "palette", "compression": "zstd", "colormap": np.zeros((3, 256), np.uint16)},
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", OTHER_COLOURS)
+def test_colours_that_nobody_here_converts_are_not_shown_as_rgb(tmp_path, kind):
+    samples, options = OTHER_COLOURS[kind]
+    photometric = options.get("extra")
+    path = tiff(tmp_path / "a.tif", samples, **TILE, **{name: options[name] for name in options if name != "extra"})
+    if photometric is not None:
+        content = bytearray(path.read_bytes())
+        with tifffile.TiffFile(path) as file:
+            at = file.pages[0].tags["PhotometricInterpretation"].offset + 8
+        content[at : at + 2] = struct.pack("<H", photometric)
+        path.write_bytes(content)
+    with pytest.raises(Refusal, match=r"^a\.tif: a TIFF whose colours are filed as .*; save it as RGB"):
+        open_picture(path)
+
+
+def test_inks_of_16_bits_are_those_of_8(tmp_path):
+    eight = open_picture(tiff(tmp_path / "8.tif", INKS, photometric="separated"))
+    deep = open_picture(tiff(tmp_path / "16.tif", INKS.astype(np.uint16) * 257, photometric="separated"))
+    rgb = eight.image.numpy()
+    np.testing.assert_array_equal(deep.image.numpy(), rgb)
+    assert np.corrcoef(rgb.ravel(), RGB.ravel())[0, 1] > 0.95
+    assert eight.note == deep.note == "converted from CMYK"
+
+
+@pytest.mark.parametrize("space", ["XYZ", "LAB"])
+def test_profiles_of_other_colours_than_rgb_are_no_statement_about_it(tmp_path, space):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile(space)).tobytes()
+    picture = open_picture(tiff(tmp_path / "a.tif", RGB, iccprofile=profile))
+    np.testing.assert_array_equal(picture.image.numpy(), RGB)
+    assert picture.note == f"its colour profile is one of {space.replace('LAB', 'Lab')}, not of RGB: colours as filed"
+
+
+def test_a_macro_larger_than_the_slide_is_not_the_slide(tmp_path):
+    path = tmp_path / "a.svs"
+    with tifffile.TiffWriter(path) as file:
+        file.write(RGB, photometric="rgb", metadata=None, description="Aperio Image Library v11|MPP = 0.5", **TILE)
+        file.write(section(600, 400), photometric="rgb", metadata=None, subfiletype=1)
+        file.write(section(900, 700), photometric="rgb", metadata=None, subfiletype=9)
+    np.testing.assert_array_equal(shown(path), RGB)
+    assert open_picture(path).note == "page 3 (900 x 700 px) is a reduced copy, a label or a macro by its tag"
+    assert read_header(path).pixel_size_um == 0.5
+
+
+@pytest.mark.parametrize("rows", [1, 16, 700])
+def test_strips_behind_a_page_of_tiles_are_read(tmp_path, rows):
+    path, large = tmp_path / "a.tif", section(900, 700)
+    with tifffile.TiffWriter(path) as file:
+        file.write(RGB, photometric="rgb", metadata=None, **TILE)
+        file.write(large, photometric="rgb", metadata=None, rowsperstrip=rows)
+    np.testing.assert_array_equal(shown(path), large)
+
+
+def test_of_pages_of_one_size_the_one_with_colours_is_taken(tmp_path):
+    path = tmp_path / "a.tif"
+    with tifffile.TiffWriter(path) as file:
+        file.write(RGB[..., 1].copy(), photometric="minisblack", metadata=None)
+        file.write(RGB, photometric="rgb", metadata=None)
+    np.testing.assert_array_equal(shown(path), RGB)
+
+
+@pytest.mark.parametrize("shape", [(1, 300), (300, 1)])
+def test_tiles_of_jpeg_one_px_high_or_wide_are_a_slide(tmp_path, shape):
+    path = tmp_path / "a.tif"
+    tiff(path, np.full((*shape, 3), 200, np.uint8), compression="jpeg", **TILE)
+    pyramid.build_pyramid(path, tmp_path / "slide.tif", pixel_size_um=0.5, tile_px=256, jpeg_quality=90)
+    assert openslide.OpenSlide(tmp_path / "slide.tif").dimensions == shape[::-1]

@@ -265,6 +265,15 @@ def test_a_file_that_holds_no_polygons_is_refused(tmp_path, text):
         polygons.read_geojson(tmp_path / "tissue.geojson")
 
 
+def test_an_outline_that_crosses_itself_is_taken_apart(tmp_path):
+    path = tmp_path / "tissue.geojson"
+    ring = [[0, 0], [30, 30], [30, 0], [0, 30], [0, 0]]
+    feature = {"type": "Feature", "properties": {}, "geometry": {"type": "Polygon", "coordinates": [ring]}}
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+    pieces = polygons.read_geojson(path)
+    assert [piece.area for piece in pieces] == [225, 225] and all(piece.is_valid for piece in pieces)
+
+
 def test_the_share_of_a_disc_on_tissue_is_that_of_the_closed_form():
     square = shapely.box(0, 0, 100, 100)
     x, y = np.array([50.0, 100, 100, 130, 0, np.nan]), np.array([50.0, 50, 100, 50, 20, 50])
@@ -368,6 +377,44 @@ def test_a_grey_picture_named_as_the_stained_one_is_refused(tmp_path, grey, name
     picture = np.repeat(grey(scene.rgb)[..., None], 3, axis=2).astype(np.uint8)
     with pytest.raises(Refusal, match=named):
         found_on(tmp_path / "a.png", picture, 8.0, *spots_of(scene))
+
+
+def in_false_colours(rgb: np.ndarray, bands: list[int]) -> np.ndarray:
+    """What absorbs shines, in some of the bands, on black."""
+    shown = np.zeros_like(rgb)
+    shown[..., bands] = 255 - rgb.mean(axis=2, keepdims=True)
+    return shown
+
+
+@pytest.mark.parametrize("bands", [[2], [1], [0, 2]], ids=["blue", "green", "magenta"])
+def test_fluorescence_in_false_colours_is_no_bright_field(tmp_path, bands):
+    scene = draw_scene()
+    with pytest.raises(Refusal, match=r"no bright field: half of the picture lets at most 0% .* not the H&E") as caught:
+        found_on(tmp_path / "a.png", in_false_colours(scene.rgb, bands), 8.0, *spots_of(scene))
+    assert (caught.value.measured, caught.value.threshold) == (0.0, LIMITS["light_share_min"])
+
+
+def test_sections_on_black_and_overstained_ones_are_bright_field():
+    dark = draw_scene("painted").rgb.astype(float)
+    for rgb in (dark, 255 * (dark / 255) ** 1.8):
+        assert Picture(rgb.astype(np.uint8), 8.0).look().light_share > 2 * LIMITS["light_share_min"]
+
+
+@pytest.mark.parametrize("shade", ["slope", "vignette"])
+def test_a_lamp_that_lights_one_side_makes_no_section_grey(tmp_path, shade):
+    """Glass in the shadow absorbs more than all stain of the section, and nothing of it is stain."""
+    scene = draw_scene()
+    y, x = np.linspace(0, 1, len(scene.rgb))[:, None], np.linspace(0, 1, scene.rgb.shape[1])[None, :]
+    light = 0.6 + 0.4 * x + 0 * y if shade == "slope" else 1 - 1.2 * ((x - 0.5) ** 2 + (y - 0.5) ** 2)
+    shaded = (scene.rgb * light[..., None]).astype(np.uint8)
+    found = found_on(tmp_path / "a.png", shaded, 8.0, *spots_of(scene))
+    assert found.measures["stain_share"] < LIMITS["stain_share_min"] < found.measures["tissue_stain_share"]
+    assert found.measures["glass_flagged"]
+    mask = polygons.to_mask(found.outlines, scene.truth.shape, found.scale)
+    assert overlap(mask, scene.truth) > 0.95
+    grey = np.repeat(shaded.mean(axis=2, keepdims=True), 3, axis=2).astype(np.uint8)
+    with pytest.raises(Refusal, match="no H&E colours: stain is 0%"):
+        found_on(tmp_path / "grey.png", grey, 8.0, *spots_of(scene))
 
 
 def test_pale_and_eosin_poor_sections_are_not_called_grey(tmp_path):

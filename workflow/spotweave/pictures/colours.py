@@ -26,14 +26,18 @@ def as_rgb(picture: pyvips.Image) -> pyvips.Image:
 def in_srgb(rgb: pyvips.Image, profile: bytes | None) -> tuple[pyvips.Image, str | None]:
     """8-bit RGB with the colours that its profile says, and what was done in words; None where nothing was to do.
 
-    Relative colorimetric, so that white stays white. A profile that cannot be used leaves the colours as filed.
+    Relative colorimetric, so that white stays white. A profile that cannot be used, or that is of other colours than
+    RGB, leaves the colours as filed.
     """
     if profile is None:
         return rgb, None
     from PIL import ImageCms
 
     try:
-        ImageCms.ImageCmsProfile(io.BytesIO(profile))  # libvips takes sRGB for what it cannot read
+        # libvips takes sRGB for what it cannot read, and RGB for what a profile of XYZ or Lab says of them.
+        space = ImageCms.ImageCmsProfile(io.BytesIO(profile)).profile.xcolor_space.strip()
+        if space != "RGB":
+            return rgb, f"its colour profile is one of {space}, not of RGB: colours as filed"
         levels = np.linspace(0, 255, STEPS).round().astype(np.uint8)
         lattice = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(STEPS, -1, 3)
         colours = _converted(pyvips.Image.new_from_array(lattice).copy(interpretation="srgb"), profile).numpy()

@@ -54,8 +54,8 @@ class Picture:
         (H, W) px, 3 bands, uchar, sRGB; streams once from top to bottom.
     description
         Text of the page's description tag, None where there is none.
-    xres
-        Pixels per mm by the scanner's statement or the resolution tag, 1 where there is none.
+    xres, yres
+        Pixels per mm by the scanner's statement or the resolution tag, 1 where there is none in a measure of length.
     levels
         The same picture reduced, as the file holds it; empty where colours must be converted.
     note
@@ -71,6 +71,7 @@ class Picture:
     image: pyvips.Image
     description: str | None
     xres: float
+    yres: float
     levels: tuple[Level, ...]
     note: str | None
     is_plain: bool
@@ -121,7 +122,7 @@ def _open(path: Path) -> Picture:
     eight, left_out = eight_bits(path, page.load, image, is_opacity=True)
     rgb, converted = in_srgb(eight, profile_of(image))
     is_plain = image.format == "uchar" and not left_out and not converted
-    return Picture(rgb, None, image.xres, (), _said(*notes, left_out, converted), is_plain, is_tiff=False)
+    return Picture(rgb, None, image.xres, image.yres, (), _said(*notes, left_out, converted), is_plain, is_tiff=False)
 
 
 def _of_tiles(
@@ -133,10 +134,12 @@ def _of_tiles(
     eight, left_out = eight_bits(path, full.load, image, is_opacity=True)
     rgb, converted = in_srgb(eight, profile)
     keeps = image.format == "uchar" and not converted
+    per_mm = 1000.0 / pixel_size_um if pixel_size_um else 1.0
     return Picture(
         image=rgb,
         description=None,
-        xres=1000.0 / pixel_size_um if pixel_size_um else 1.0,
+        xres=per_mm,
+        yres=per_mm,
         levels=_levels([page.load for page in smaller]) if keeps else (),
         note=_said(note, left_out, converted),
         is_plain=False,
@@ -155,11 +158,13 @@ def _of_tiff(path: Path, tags: TiffTags | None) -> Picture:
     header = chosen.header
     rgb, converted = in_srgb(eight, None if header is None else profile_of(header))
     is_8_bit = image.format == "uchar" and not left_out and not converted
+    xres, yres = (1.0, 1.0) if header is None else _per_mm(header)
     turned = [] if header is None else _orientation(header)
     return Picture(
         image=rgb,
         description=chosen.description,
-        xres=1.0 if header is None else header.xres,
+        xres=xres,
+        yres=yres,
         levels=_levels(chosen.levels) if is_8_bit else (),
         note=_said(*chosen.notes, *turned, left_out, converted),
         is_plain=is_8_bit and chosen.is_first and chosen.page is not None,
@@ -187,6 +192,11 @@ def _as_rgb_of(load: Callable[[], pyvips.Image]) -> pyvips.Image:
 
 def _said(*notes: str | None) -> str | None:
     return "; ".join(note for note in notes if note) or None
+
+
+def _per_mm(image: pyvips.Image) -> tuple[float, float]:
+    """Of a TIFF, along x and y; 1 where its tags have numbers without a measure, which libvips gives as they are."""
+    return (image.xres, image.yres) if image.get_typeof("resolution-unit") else (1.0, 1.0)
 
 
 def _orientation(image: pyvips.Image) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyvips
 
 from spotweave.errors import Refusal
-from spotweave.pictures.tiff_tags import NONE, Tags
+from spotweave.pictures.tiff_tags import JPEG, NONE, Tags
 from spotweave.pictures.tiff_tiles import tiles_of
 from spotweave.pictures.virtual_tiff import Tiles, damage_of, open_tiles
 
@@ -64,8 +64,14 @@ def page_of_tags(path: Path, tags: Tags, fail_on: str = "warning") -> Page:
     Raises
     ------
     Refusal
-        Neither libvips nor imagecodecs decodes it: libvips shows black px for what it does not know.
+        Neither libvips nor imagecodecs decodes it or its colours: libvips shows black px for what it does not know,
+        and luma and chroma as if they were red, green and blue.
     """
+    if not tags.colours_are_read and (tags.by_libvips or tags.by_imagecodecs):
+        raise Refusal(
+            f"{path.name}: a TIFF whose colours are filed as {tags.photometric_name}, packed by"
+            f" {tags.compression_name}, which is not read; save it as RGB"
+        )
     if tags.by_libvips and tags.compression != NONE and tags.largest_strip_bytes > PACKED_STRIP_BYTES_MAX:
         raise Refusal(
             f"{path.name}: a strip of {tags.largest_strip_bytes:,} bytes packed by {tags.compression_name}, which is"
@@ -81,6 +87,17 @@ def page_of_tags(path: Path, tags: Tags, fail_on: str = "warning") -> Page:
         f"{path.name}: a TIFF packed by {tags.compression_name} with samples of {tags.bits} bits, which is not read;"
         " save it packed by JPEG, Deflate, LZW, Zstandard, WebP or JPEG 2000"
     )
+
+
+def page_by_imagecodecs(page: Page) -> Page | None:
+    """The same page read by imagecodecs, which stops at any damaged tile; None where it does not know it."""
+    tags = page.tags
+    if tags is None or not tags.by_imagecodecs or not tags.is_plain or tags.compression == JPEG:
+        return None
+    try:
+        return replace(page, tiles=tiles_of(page.path, tags))
+    except Refusal:
+        return None
 
 
 def undecodable(path: Path, error: Exception) -> Refusal:

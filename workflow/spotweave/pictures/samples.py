@@ -55,6 +55,8 @@ def eight_bits(path: Path, load: Load, page: pyvips.Image, is_opacity: bool) -> 
             notes.append(f"band {page.bands}, which is not opacity by its tag, was left out")
     if not has_colours:
         notes.append("the picture is grey")
+    if is_cmyk:
+        notes.append("converted from CMYK")
     note = "; ".join(notes) or None
     if page.format == "uchar":
         return _three(path, as_rgb(page if keep == page.bands else page.extract_band(0, n=keep))), note
@@ -64,7 +66,8 @@ def eight_bits(path: Path, load: Load, page: pyvips.Image, is_opacity: bool) -> 
     scaled = page * ([factor] * wanted + [255.0 / _full_opacity(page)] * (page.bands - wanted))
     if keep != page.bands:
         scaled = scaled.extract_band(0, n=keep)
-    eight = scaled.rint().cast("uchar").copy(interpretation="srgb" if has_colours else "b-w")
+    kind = "cmyk" if is_cmyk else "srgb" if has_colours else "b-w"
+    eight = scaled.rint().cast("uchar").copy(interpretation=kind)
     return _three(path, as_rgb(eight)), note
 
 
@@ -88,14 +91,19 @@ def _to_eight_bits(path: Path, load: Load, wanted: int) -> float:
     low, high, total = (stats(column, 0)[0] for column in (0, 1, 2))
     if colours.format == "ushort":
         return _of_16_bits(path, int(high), load().extract_band(0, n=colours.bands))
-    if math.isfinite(total) and low >= 0 and 0.5 < high <= 1:
+    if not math.isfinite(total):
+        raise Refusal(
+            f"{path.name}: float samples of which some are no numbers (NaN) or infinite; save it with 8 bits a sample",
+            measured="not a number",
+        )
+    if low >= 0 and 0.5 < high <= 1:
         return 255.0
-    if math.isfinite(total) and low >= 0 and 127 < high <= 255:
+    if low >= 0 and 127 < high <= 255:
         return 1.0
     raise Refusal(
         f"{path.name}: float samples from {low:.4g} to {high:.4g}, neither 0 to 1 nor 0 to 255; save it with 8 bits a "
         "sample",
-        measured=high if math.isfinite(high) else "not a number",
+        measured=high,
     )
 
 

@@ -11,7 +11,7 @@ import pyvips
 
 from spotweave.errors import Refusal
 from spotweave.pictures.channels import as_colours, check_rgb, joined
-from spotweave.pictures.pages import Page, page_of_tags
+from spotweave.pictures.pages import Page, page_by_imagecodecs, page_of_tags
 from spotweave.pictures.tiff_tags import BLACK_IS_ZERO, JPEG, OPACITY, PAGES_MAX, Tags, TiffTags
 
 Load = Callable[[], pyvips.Image]
@@ -78,7 +78,7 @@ def choose(path: Path, tags: TiffTags | None, check: Callable[[int, pyvips.Image
     if tags.count > PAGES_MAX:
         raise Refusal(f"{path.name}: {tags.count} pages, at most {PAGES_MAX} are looked at", measured=tags.count)
     pages = [page for (_, subifd), page in tags.pages.items() if subifd is None]
-    best = max(pages, key=lambda page: (page.width_px * page.height_px, -page.number))
+    best, left_out = _largest(pages)
     missing = tags.count - len(pages)
     if missing and best.number:
         raise Refusal(
@@ -86,16 +86,7 @@ def choose(path: Path, tags: TiffTags | None, check: Callable[[int, pyvips.Image
             " fetch it again",
             measured=missing,
         )
-    page = page_of_tags(path, best)
-    image = page.load()
-    if (image.width, image.height) != (best.width_px, best.height_px):
-        raise Refusal(
-            f"{path.name}: the picture cannot be decoded (its tags are read as {image.width} x {image.height} px and as"
-            f" {best.width_px} x {best.height_px} px); fetch it again"
-        )
-    check(best.number, image)
-    if page.tiles is None:
-        page = page.with_fail_on(_fail_on(page, image))
+    page, image = _opened(path, tags, best, check)
     header = image if page.tiles is None else _header(path, best.number)
     description = describe(_header(path, 0)) if best.number else describe(header)
     chosen = Chosen(
@@ -110,6 +101,7 @@ def choose(path: Path, tags: TiffTags | None, check: Callable[[int, pyvips.Image
     )
     if missing:
         chosen.notes.append(f"{missing} of {tags.count} pages cannot be read and were left out")
+    chosen.notes += _left_out(left_out)
     alike = [one for one in pages if _shape(one) == _shape(best)]
     if best.samples == 1 and len(alike) > 1:
         _join(chosen, path, tags, alike, page.fail_on)
@@ -119,12 +111,55 @@ def choose(path: Path, tags: TiffTags | None, check: Callable[[int, pyvips.Image
         chosen.notes.append(f"page {best.number + 1} of {tags.count} is the picture: {size}, the largest")
     elif len(alike) > 1:
         chosen.notes.append(f"the first of {len(alike)} pages of the same size is taken")
-    if page.fail_on != "warning" and best.compression != JPEG:  # `jpeg_tiles` looks at these
+    if page.tiles is None and page.fail_on != "warning" and best.compression != JPEG:  # `jpeg_tiles` looks at these
         chosen.notes.append("tags that libtiff warns of: damage of single tiles is not seen")
     chosen.levels = _loads(path, _copies(tags, best, pages), page.fail_on)
     if best.samples >= 3 and best.photometric <= BLACK_IS_ZERO:
         _take_for_colours(chosen, path, best)
     return chosen
+
+
+def _left_out(page: Tags | None) -> list[str]:
+    if page is None:
+        return []
+    size = f"{page.width_px} x {page.height_px} px"
+    return [f"page {page.number + 1} ({size}) is a reduced copy, a label or a macro by its tag"]
+
+
+def _opened(
+    path: Path, tags: TiffTags, best: Tags, check: Callable[[int, pyvips.Image], None]
+) -> tuple[Page, pyvips.Image]:
+    """A page with who decodes it, and its header as libvips has it."""
+    page = page_of_tags(path, best)
+    image = page.load()
+    if (image.width, image.height) != (best.width_px, best.height_px):
+        raise Refusal(
+            f"{path.name}: the picture cannot be decoded (its tags are read as {image.width} x {image.height} px and as"
+            f" {best.width_px} x {best.height_px} px); fetch it again"
+        )
+    check(best.number, image)
+    if page.tiles is None and best.tile_px is None and tags.pages[0, None].tile_px is not None:
+        page = page_by_imagecodecs(page) or page  # libvips takes the strips for tiles too, and reads them in any order
+    if page.tiles is None:
+        page = page.with_fail_on(_fail_on(page, image))
+        if page.fail_on != "warning":
+            page = page_by_imagecodecs(page) or page
+    return page, image
+
+
+def _largest(pages: list[Tags]) -> tuple[Tags, Tags | None]:
+    """The picture among pages, colours before grey of one size, and a larger page that is called a reduced copy.
+
+    Scanners call labels and macros so, which are larger than a slide of a small region.
+    """
+
+    def size(page: Tags) -> int:
+        return page.width_px * page.height_px
+
+    own = [page for page in pages if not page.is_called_reduced] or pages
+    best = max(own, key=lambda page: (size(page), page.samples >= 3, -page.number))
+    largest = max(pages, key=size)
+    return best, largest if size(largest) > size(best) else None
 
 
 def describe(image: pyvips.Image | None) -> str | None:
@@ -162,9 +197,10 @@ def _loads(path: Path, copies: list[Tags], fail_on: str) -> list[Load]:
     found = []
     for copy in copies:
         try:
-            found.append(page_of_tags(path, copy, fail_on).load)
+            page = page_of_tags(path, copy, fail_on)
         except Refusal:
             continue
+        found.append((page if fail_on == "warning" else page_by_imagecodecs(page) or page).load)
     return found
 
 

@@ -28,11 +28,12 @@ NONE, LZW, OLD_JPEG, JPEG, DEFLATE, OLD_DEFLATE, PACKBITS, WEBP = 1, 5, 6, 7, 8,
 BY_LIBVIPS = {NONE, 2, 3, 4, LZW, OLD_JPEG, JPEG, DEFLATE, OLD_DEFLATE, PACKBITS, WEBP}
 APERIO_YCBCR, APERIO_RGB, JPEG2000, JPEG2000_LOSSY, ZSTD = 33003, 33005, 34712, 33004, 50000
 JPEG2000_KINDS = {APERIO_RGB, JPEG2000, JPEG2000_LOSSY}
-BY_IMAGECODECS = {*JPEG2000_KINDS, ZSTD, NONE, LZW, JPEG, DEFLATE, OLD_DEFLATE, PACKBITS}
+BY_IMAGECODECS = {*JPEG2000_KINDS, ZSTD, NONE, LZW, JPEG, DEFLATE, OLD_DEFLATE, PACKBITS, WEBP}
 NAMES = {APERIO_YCBCR: "JPEG 2000 of Aperio, YCbCr", 34887: "LERC", 34925: "LZMA", 34934: "JPEG XR", 50002: "JPEG XL"}
 SEPARATE = 2  # planes
 LARGE_STRIP_BYTES = 40 << 20  # unpacked; libtiff's own limit of memory is 50 MB
-BLACK_IS_ZERO = 1
+WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, INKS, YCBCR = 0, 1, 2, 3, 5, 6
+REDUCED = 1  # a bit of NewSubfileType
 OPACITY = (1, 2)  # ExtraSamples
 
 
@@ -55,6 +56,7 @@ class Tags:
     extra_samples: tuple[int, ...]
     orientation: int
     largest_strip_bytes: int  # packed; 0 where strips are small
+    is_called_reduced: bool
 
     @property
     def by_libvips(self) -> bool:
@@ -69,6 +71,31 @@ class Tags:
         """Whether our own reading of tiles decodes it."""
         kinds = {("u", 8), ("u", 16), ("f", 32), ("f", 64)}
         return self.compression in BY_IMAGECODECS and (self.kind, self.bits) in kinds
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether its samples are grey or red, green and blue as they are, so that nothing must be converted."""
+        return self.photometric in (BLACK_IS_ZERO, RGB)
+
+    @property
+    def colours_are_read(self) -> bool:
+        """Whether its colours are converted by who decodes it: what is not known is shown as if it were RGB or grey."""
+        if self.is_plain:
+            return True
+        if not self.by_libvips:
+            return False
+        samples = self.samples - len(self.extra_samples)
+        is_jpeg = self.compression in (JPEG, OLD_JPEG)
+        return {WHITE_IS_ZERO: True, PALETTE: samples == 1, INKS: samples == 4, YCBCR: is_jpeg}.get(
+            self.photometric, False
+        )
+
+    @property
+    def photometric_name(self) -> str:
+        try:
+            return tifffile.PHOTOMETRIC(self.photometric).name
+        except ValueError:
+            return str(self.photometric)
 
     @property
     def compression_name(self) -> str:
@@ -142,6 +169,7 @@ def _of(page: tifffile.TiffPage, number: int, subifd: int | None) -> Tags:
         extra_samples=tuple(int(value) for value in np.atleast_1d(page.tags.valueof(338, ()))),
         orientation=int(page.tags.valueof(274, 1)),
         largest_strip_bytes=_largest_strip_bytes(page),
+        is_called_reduced=bool(int(page.subfiletype) & REDUCED),
     )
 
 

@@ -63,6 +63,8 @@ def _of(path: Path, page: tifffile.TiffPage) -> EncodedLevel | None:
     tile = (int(page.tilewidth), int(page.tilelength))
     if any(side % 16 or not TILE_PX_MIN <= side <= TILE_PX_MAX for side in tile):
         return None
+    if min(page.imagewidth, page.imagelength) < 2:  # has no half
+        return None
     needed = -(-page.imagewidth // tile[0]) * -(-page.imagelength // tile[1])
     # Scanners leave out the tiles of empty glass: those have no bytes to copy.
     if len(page.dataoffsets) != needed or len(page.databytecounts) != needed or not all(page.databytecounts):

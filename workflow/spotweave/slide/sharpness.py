@@ -35,6 +35,8 @@ def focus(patch: Pixels, um_per_px: float) -> float:
     patch
         (H, W, 3) uint8, RGB.
     """
+    if not patch.size:  # of a spot beyond the slide nothing is left
+        return 0.0
     grey = cv2.cvtColor(patch, cv2.COLOR_RGB2GRAY)
     scale = min(1.0, um_per_px / GRID_UM)
     width, height = (round(side * scale) for side in grey.shape[::-1])

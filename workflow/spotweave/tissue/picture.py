@@ -74,12 +74,16 @@ class Look:
         Share of the picture that is bare glass; without any, the colour of the glass is assumed.
     blacked_out_share
         Share of the picture that was painted over.
+    light_share
+        Median of the darkest channel of what was not painted over, as a share of the brightest colours there (99th
+        percentile): bright field lets most light through, fluorescence in false colours has a channel that is black.
     """
 
     stain_share: float
     content_mm2: float
     glass_share: float
     blacked_out_share: float
+    light_share: float
 
 
 def optical_density(rgb: NDArray[Any], background: NDArray[Any]) -> Plane:
@@ -151,13 +155,20 @@ class Picture:
         """Content is what is darker than glass, painted-over areas left out, ink left in."""
         green = self.density[..., GREEN]
         content = green > CONTENT_DENSITY
-        shares = stain_density(self.density[content]) / green[content]
         return Look(
-            stain_share=float(np.median(shares)) if shares.size else 0.0,
+            stain_share=self.stain_share(content),
             content_mm2=float(content.sum()) * self.pixel_size_um**2 / 1e6,
             glass_share=float((self.valid & (np.abs(green) <= GLASS_DENSITY)).mean()),
             blacked_out_share=self.blacked_out_share,
+            light_share=self._light_share(),
         )
+
+    def stain_share(self, within: Mask) -> float:
+        """Median share of stain in the green density of what is darker than glass `within` (H, W); 0 without any."""
+        green = self.density[..., GREEN]
+        content = within & (green > CONTENT_DENSITY)
+        shares = stain_density(self.density[content]) / green[content]
+        return float(np.median(shares)) if shares.size else 0.0
 
     def pixels(self, area_um2: float) -> int:
         """How many pixels an area is, at least one."""
@@ -176,6 +187,12 @@ class Picture:
     def gradient(self, plane: NDArray[Any], sigma_um: float) -> Plane:
         """Magnitude of the gradient of a plane (H, W), per px, at a scale of `sigma_um`."""
         return ndimage.gaussian_gradient_magnitude(plane, max(sigma_um / self.pixel_size_um, MIN_SIGMA_PX))
+
+    def _light_share(self) -> float:
+        seen = self.rgb[~self.painted_over]
+        if not seen.size:
+            return 0.0
+        return float(np.median(seen.min(axis=1)) / max(np.quantile(seen.max(axis=1), 0.99), 1.0))
 
     def _background_colour(self, rgb: NDArray[np.uint8]) -> NDArray[np.float64]:
         """(3,) colour of the brightest frequent smooth part of the picture, or its white if that part is stained."""

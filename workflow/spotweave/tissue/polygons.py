@@ -127,6 +127,8 @@ def write_marks(path: Path, marks: Mapping[str, Sequence[shapely.Polygon]], pixe
 def read_geojson(path: Path) -> list[shapely.Polygon]:
     """Read the polygons of a GeoJSON FeatureCollection, multi-polygons taken apart, in the order of the file.
 
+    Outlines that cross themselves, as edited by hand, are taken apart where they do.
+
     Raises
     ------
     Refusal
@@ -140,7 +142,7 @@ def read_geojson(path: Path) -> list[shapely.Polygon]:
     others = sorted({geometry.geom_type for geometry in geometries} - {"Polygon", "MultiPolygon"})
     if others:
         raise Refusal(f"{path.name} holds {', '.join(others)}; only polygons can be tissue", measured=len(others))
-    return [piece for geometry in geometries for piece in _pieces(geometry)]
+    return [piece for geometry in geometries for piece in _pieces(shapely.make_valid(geometry))]
 
 
 def _mm2(polygon: shapely.Polygon, pixel_size_um: float) -> float:

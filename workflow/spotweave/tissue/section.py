@@ -22,6 +22,7 @@ from spotweave.tissue.strength import stain_strength
 LIMITS = (
     "tissue_min_mm2",
     "stain_share_min",
+    "light_share_min",
     "stain_strength_flag",
     "glass_share_flag",
     "blacked_out_share_flag",
@@ -38,6 +39,8 @@ MIN_PIECE_UM2 = 50_000.0
 """Smaller pieces are no tissue."""
 MIN_MARK_UM2 = 2_000.0
 """Smaller marks are not drawn: a printed dot has 6,000."""
+BRIGHT_FIELD = 0.6
+"""Share of light from which grey may be the lamp's shadow: negatives of sections have less."""
 MARKED_SHARES = ("pen_share", "fold_share", "blur_share")
 COMPARED_MIN = 20
 """Fewer spots than this give no share to judge by."""
@@ -94,6 +97,7 @@ def find_tissue(
     wanted = {name: value for name, value in more.items() if takes(method, name)}
     mask = chosen.segment(reduced, min_hole_um2=min_hole_um2, min_piece_um2=MIN_PIECE_UM2, **wanted)
     look, strength = reduced.look(), stain_strength(reduced)
+    of_tissue = reduced.stain_share(mask)
     outlines = polygons.from_mask(
         mask,
         scale,
@@ -102,7 +106,8 @@ def find_tissue(
         min_piece_px2=MIN_PIECE_UM2 / pixel_size_um**2,
     )
     area_mm2 = sum(outline.area for outline in outlines) * pixel_size_um**2 / 1e6
-    _check_stain(picture, look, limits)
+    _check_light(picture, look, limits)
+    _check_stain(picture, look, of_tissue if area_mm2 >= limits["tissue_min_mm2"] else 0.0, limits)
     if area_mm2 < limits["tissue_min_mm2"]:
         raise Refusal(
             f"{picture.name}: {area_mm2:.3f} mm2 of tissue found, at least {limits['tissue_min_mm2']:g} mm2 needed; "
@@ -127,6 +132,8 @@ def find_tissue(
         "pieces": len(outlines),
         "holes": sum(len(outline.interiors) for outline in outlines),
         "stain_share": round(look.stain_share, 3),
+        "tissue_stain_share": round(of_tissue, 3),
+        "light_share": round(look.light_share, 3),
         "stain_strength": None if strength is None else round(strength, 3),
         "pale_flagged": strength is not None and strength < limits["stain_strength_flag"],
         "glass_share": round(look.glass_share, 4),
@@ -136,7 +143,8 @@ def find_tissue(
         "method": method,
         **(_of_weights(weights, chosen.LICENCE) if takes(method, "weights") else {}),
         "tissue_flagged": judge(picture.name, scores, limits),
-        "glass_flagged": look.glass_share < limits["glass_share_flag"]
+        "glass_flagged": look.stain_share < limits["stain_share_min"]
+        or look.glass_share < limits["glass_share_flag"]
         or look.blacked_out_share > limits["blacked_out_share_flag"],
         "marks_flagged": any((marked.get(name) or 0.0) > limits[f"{name}_flag"] for name in MARKED_SHARES),
     }
@@ -148,8 +156,23 @@ def _of_weights(weights: Mapping[str, str], licence: str) -> dict[str, str]:
     return {**named, "weights_licence": licence}
 
 
-def _check_stain(picture: Path, look: Look, limits: Mapping[str, float]) -> None:
-    if look.content_mm2 >= limits["tissue_min_mm2"] and look.stain_share < limits["stain_share_min"]:
+def _check_light(picture: Path, look: Look, limits: Mapping[str, float]) -> None:
+    if look.blacked_out_share < 1 and look.light_share < limits["light_share_min"]:
+        raise Refusal(
+            f"{picture.name}: no bright field: half of the picture lets at most {look.light_share:.0%} of the light"
+            f" through in one colour, at least {limits['light_share_min']:.0%} needed; fluorescence in false colours is"
+            " not the H&E",
+            measured=round(look.light_share, 3),
+            threshold=limits["light_share_min"],
+        )
+
+
+def _check_stain(picture: Path, look: Look, of_tissue: float, limits: Mapping[str, float]) -> None:
+    """Grey may be the shadow of the lamp or the slide's border: then the tissue that was found has stain."""
+    least = limits["stain_share_min"]
+    if look.light_share >= BRIGHT_FIELD and of_tissue >= least:
+        return
+    if look.content_mm2 >= limits["tissue_min_mm2"] and look.stain_share < least:
         raise Refusal(
             f"{picture.name}: no H&E colours: stain is {look.stain_share:.0%} of what the picture absorbs, "
             f"at least {limits['stain_share_min']:.0%} needed; grey pictures (of quality control, fluorescence, DAPI) "
