@@ -63,7 +63,8 @@ def load(spec: NucleiSpec, *, folder: Path | None, device: str, seed: int) -> Gu
         ) from error
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    network = network.eval().to(device=device, memory_format=torch.channels_last)
+    last: Any = {"memory_format": torch.channels_last}  # torch's stubs know no `to` with it
+    network = network.eval().to(device=device, **last)
     return Guided(network, device, spec.um_per_px, sha256)
 
 
