@@ -9,6 +9,8 @@ from filelock import FileLock
 
 # Before anything imports torch: its threads would wait for each other beside other workers, spinning.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# What numba compiles here runs for a moment, and the compiler's second thoughts cost a third of a UMAP.
+os.environ.setdefault("NUMBA_OPT", "0")
 
 from project import ROOT
 from real_data import DATA, NOT_HERE, SHARED
