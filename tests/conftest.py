@@ -9,6 +9,10 @@ from filelock import FileLock
 
 # Before anything imports torch: its threads would wait for each other beside other workers, spinning.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# numba sets the number of threads of the OpenMP library that torch shares: all later trainings would spin as well.
+os.environ.setdefault("NUMBA_NUM_THREADS", "1")
+# What numba compiles here runs for a moment, and the compiler's second thoughts cost a third of a UMAP.
+os.environ.setdefault("NUMBA_OPT", "0")
 
 from project import ROOT
 from real_data import DATA, NOT_HERE, SHARED
