@@ -86,7 +86,7 @@ bench-finetuning: $(READY)
 bench-methods: $(READY)
 	$(RUN) python tests/bench/methods.py --out docs/methods-cost-measured.md
 
-# Train the network of the nuclei method `guided` again (about 50 minutes on two cores).
+# Train the network of the nuclei method `guided` again (half an hour on two cores).
 nuclei-network: $(READY)
 	$(RUN) python scripts/train_nuclei.py --weights resources/nuclei_network/weights.safetensors
 

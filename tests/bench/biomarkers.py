@@ -3,7 +3,7 @@
     python tests/bench/biomarkers.py [discs] [levels] [cells] [intervals] [planted] [speed]
 
 `planted` takes simulated Xenium sections, once with their true outlines and once with nuclei that the model named by
-`NUCLEI` (a row of config/nuclei.csv, `classical` if not set) finds on the H&E.
+`NUCLEI` (a row of config/nuclei.csv, `guided` if not set) finds on the H&E.
 """
 
 from __future__ import annotations
@@ -183,7 +183,7 @@ def segmented(store: Store, section: SectionTruth, row: dict[str, str]) -> Store
     )
     found = folder / "found.parquet"
     made = Made(found, folder / "found.geojson", folder / "found.jpg")
-    segment_sample(folder / "slide.tif", store.tissue, store.alignment, made, row)
+    segment_sample(folder / "slide.tif", store.tissue, store.alignment, made, row, folder=TESTS.parent)
     return Store(store.st, store.cells, store.alignment, store.tissue, found)
 
 
@@ -212,7 +212,7 @@ def of_truth(section: SectionTruth, store: Store) -> str:
 
 def planted() -> None:
     """R of the planted gene and of the free one with nuclear area: true outlines, and found ones."""
-    name = os.environ.get("NUCLEI", "classical")
+    name = os.environ.get("NUCLEI", "guided")
     with (TESTS.parent / "config/nuclei.csv").open() as handle:
         row = next(row for row in csv.DictReader(handle) if row["nuclei"] == name)
     print(
