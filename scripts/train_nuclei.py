@@ -29,6 +29,8 @@ def main():
     from spotweave.nuclei import training
 
     limit_threads(1)
+    if min(args.scenes, args.steps) < training.PARTS:
+        parser.error(f"--scenes and --steps: at least {training.PARTS} each")
     plan = training.Plan(args.scenes, args.steps, args.seed)
     minutes = args.minutes
     if not args.card_only:

@@ -364,7 +364,7 @@ Drawn (`spotweave.simulate.nuclei_slide`), written as the workflow writes slides
 their outlines held against the truth. Of nuclei behind others the visible part counts, from {SEEN_SHARE:g} on. Spots of
 {SPOT_UM:g} um; errors are of those with nuclei: mean absolute error, and bias."""
 TRIED = """## Tried
-F1 by changes of one thing, on pictures read at once instead of through the engine (12 random looks; 5 of them where marked).
+F1 of `classical` by changes of one thing, on pictures read at once instead of through the engine (12 random looks; 5 of them where marked).
 What is missed of random looks (956 of 6,075): 571 merged with a neighbour, 338 found by nothing, mostly because walls to
 their neighbours mark them down. What helps those brings pieces of dark stroma into real tissue, so that .9 on random looks
 is not reached.
@@ -392,12 +392,13 @@ to -.000; at .36 um/px it gains .002), of .006 by the smoothing and .008 by `BES
 ### A network alone, and beside red
 A first U-Net of 205,906 parameters, alone (watershed from the summits of its distance, nuclei of a mean probability from
 .8), after 1,500 steps: glioblastoma .879, lower grade .847, serous .683, random looks 1, 4, 10 .950, .914, .924. It cut dark
-nuclei in two and took shadows for nuclei, and lost to `classical` on glioma. Its map as three tenths of what candidates are
+nuclei in two and found pale ones that people left out, and lost to `classical` on glioma. Its map as three tenths of what candidates are
 cut from, and its distance as three tenths of the height, gave .907, .860, .681 and .925, .880, .908: so `guided` began.
 
 What ships has 386,514 parameters. Of its training four states were looked at, the last at the end of a schedule of 12,000
 steps. The longer it goes on the better it knows drawn nuclei; real ones it knows best while the rate is still high. What
-ships is the third: the same command gives it, with a training that ends at a third of its schedule.
+ships is the third: the command gives it, as a training that ends at a third of its schedule; the others cannot be made
+again from here.
 
 | steps | glioblastoma | lower grade | serous | looks 1, 4, 10 |
 | --- | --- | --- | --- | --- |
@@ -424,8 +425,8 @@ red from brightness, which JPEG keeps better than colour, gained nothing on five
 grade (.863 to .860 and .847). Of the 795 nuclei missed on the looks as drawn, 396 have no candidate that overlaps by half; 195 of
 these lie on looks 1, 4 and 10, whose nuclei are large."""
 SECTIONS = """## her2st
-Sections with pictures of full resolution, spots of 100 um; Spearman's correlation of nuclei per spot with total
-counts per spot."""
+Sections with pictures of full resolution, by `guided`, spots of 100 um; Spearman's correlation of nuclei per spot with
+total counts per spot."""
 
 
 def main() -> None:

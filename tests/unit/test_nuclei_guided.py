@@ -190,12 +190,18 @@ def test_the_loss_is_that_of_its_formula_and_asks_nothing_where_the_weight_is_0(
     assert training.loss_of(logits, elsewhere, distance, weight).item() == got.item()
 
 
-def test_training_gives_the_same_weights_again_and_they_load(tmp_path):
+def test_training_gives_the_same_weights_again_and_they_load(tmp_path, monkeypatch):
     plan = training.Plan(scenes=2, steps=2, seed=1)
     for name in ("one", "again"):
         training.train(tmp_path / f"{name}.safetensors", plan)
     assert (tmp_path / "one.safetensors").read_bytes() == (tmp_path / "again.safetensors").read_bytes()
     spec = NucleiSpec("guided", "guided", UM, weights="file", source="one.safetensors")
+    monkeypatch.setattr(training, "MEASURED_LOOKS", 1)
+    monkeypatch.setattr(training, "MEASURED_SIDE_UM", 60.0)
+    training.write_card(tmp_path / "one.safetensors", plan, minutes=3.4)
+    card = (tmp_path / "card.md").read_text()
+    assert "--scenes 2 --steps 2 --seed 1`, 3 minutes" in card
+    assert hashlib.sha256((tmp_path / "one.safetensors").read_bytes()).hexdigest() in card
     trained = guided.load(spec, folder=tmp_path, device="cpu", seed=0)
     before = NucleiUNet().state_dict()
     moved = [name for name, tensor in trained.network.state_dict().items() if not torch.equal(tensor, before[name])]

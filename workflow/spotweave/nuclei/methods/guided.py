@@ -1,9 +1,9 @@
 """Nuclei as `classical` finds them, with a small network's opinion of where they are and where their middles lie.
 
 The network (`networks.nuclei_unet`) has seen rendered tissue only, no real slide. Alone it finds pale nuclei and parts
-touching ones, but cuts some dark ones in two and takes shadows for nuclei; `classical` errs the other way. So the map
-that candidates are cut from is red with a share of the network's, and summits are where both see the middle of a
-nucleus; which candidates are nuclei, `nuclei.choosing` says for both.
+touching ones, but cuts some dark ones in two; `classical` misses pale ones and joins those that touch. So the map that
+candidates are cut from is red with a share of the network's, and summits are where both see the middle of a nucleus;
+which candidates are nuclei, `nuclei.choosing` says for both.
 
 The weights are a file that comes with the project, made by `scripts/train_nuclei.py`. Seen at .5 um/px.
 """
